@@ -1,0 +1,67 @@
+"""Bit-packed layers: one bit per unit, rows of 64-bit words."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def n_words(n_units: int) -> int:
+    """64-bit words that hold n_units bits."""
+    return -(-n_units // 64)
+
+
+@dataclass(frozen=True)
+class PackedBits:
+    """States of a binary layer, sample-major.
+
+    Attributes
+    ----------
+    words : ndarray of uint64, shape (n_samples, ceil(n_units / 64)), C-contiguous
+        Unit ``u`` of a sample is bit ``u % 64`` of its word ``u // 64``; bits past the last unit are zero.
+    n_units : int
+        Number of units.
+    """
+
+    words: NDArray[np.uint64]
+    n_units: int
+
+    def __len__(self) -> int:
+        return self.words.shape[0]
+
+    def __getitem__(self, rows: Any) -> PackedBits:
+        """Rows by slice or index array."""
+        return PackedBits(np.ascontiguousarray(self.words[rows]), self.n_units)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(n_samples, n_units)."""
+        return self.words.shape[0], self.n_units
+
+    def dense(self, dtype: Any = np.bool_) -> NDArray[Any]:
+        """States as a dense array of 0 and 1, shape (n_samples, n_units)."""
+        packed = self.words.view(np.uint8).reshape(len(self), -1)
+        bits = np.unpackbits(packed, axis=1, count=self.n_units, bitorder="little")
+        return bits.view(np.bool_) if np.dtype(dtype) == np.bool_ else bits.astype(dtype)
+
+
+def pack(states: NDArray[Any]) -> PackedBits:
+    """Pack a dense array: non-zero is a set bit.
+
+    Parameters
+    ----------
+    states : ndarray, shape (n_samples, n_units)
+        Any dtype.
+    """
+    n_samples, n_units = states.shape
+    packed = np.zeros((n_samples, 8 * n_words(n_units)), dtype=np.uint8)
+    packed[:, : -(-n_units // 8)] = np.packbits(states.astype(np.bool_, copy=False), axis=1, bitorder="little")
+    return PackedBits(packed.view(np.uint64), n_units)
+
+
+def transpose(bits: PackedBits) -> PackedBits:
+    """Unit-major copy: row ``u`` holds unit ``u`` of every sample."""
+    return pack(bits.dense().T)

@@ -1,0 +1,254 @@
+"""What a kernel backend provides: array functions on packed or dense states, never on a Model.
+
+States of a layer are a `PackedBits` (binary layers) or a dense float array of shape (n_samples, n_units) in the dtype
+of the weights. Weights have shape (n_hidden, n_visible); ``transpose=True`` means the other direction, hidden states to
+visible units. Every random decision is addressed by a `Draw`, so two backends given the same address make the same
+decision up to rounding at a tie.
+
+A backend must provide the methods that raise TypeError here; `run_chains` and `train` are composed from them and may be
+replaced by fused versions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .._random import Draw, Stream
+from .bits import PackedBits
+
+States = PackedBits | NDArray[Any]
+
+
+class Parameters(NamedTuple):
+    """Arrays of a two-layer model, all of one dtype (float32 or float64), C-contiguous.
+
+    Attributes
+    ----------
+    weights : ndarray, shape (n_hidden, n_visible)
+    visible_bias : ndarray, shape (n_visible,)
+    hidden_bias : ndarray, shape (n_hidden,)
+    """
+
+    weights: NDArray[Any]
+    visible_bias: NDArray[Any]
+    hidden_bias: NDArray[Any]
+
+    def copy(self) -> Parameters:
+        """Independent copy."""
+        return Parameters(*(np.ascontiguousarray(x).copy() for x in self))
+
+    def zeros_like(self) -> Parameters:
+        """Zeros of the same shapes (velocities of an optimiser)."""
+        return Parameters(*(np.zeros_like(x) for x in self))
+
+
+class Phase(NamedTuple):
+    """Half of a contrastive gradient: states of the visible layer and means of the hidden one.
+
+    Attributes
+    ----------
+    visible : PackedBits or ndarray, shape (n_samples, n_visible)
+    hidden_means : ndarray, shape (n_samples, n_hidden)
+    """
+
+    visible: States
+    hidden_means: NDArray[Any]
+
+
+class TrainingPlan(NamedTuple):
+    """How a run of minibatches is done.
+
+    Attributes
+    ----------
+    seed : int
+        Key of all draws.
+    batch_size : int
+        Rows of a minibatch; the last one of a run may be shorter.
+    persistent : bool
+        Negative phase from persistent chains (PCD) instead of from the data (CD).
+    n_sweeps : int
+        Gibbs sweeps of the negative phase, at least 1.
+    rate : float
+        Learning rate.
+    momentum : float
+        0 for plain gradient ascent.
+    stochastic_input : bool
+        Draw binary visible states from grey rows each time they are used.
+    """
+
+    seed: int
+    batch_size: int
+    persistent: bool
+    n_sweeps: int
+    rate: float
+    momentum: float
+    stochastic_input: bool
+
+
+@dataclass
+class ChainState:
+    """What a run of minibatches leaves behind besides the parameters.
+
+    Attributes
+    ----------
+    step : int
+        Next unused Gibbs step; a minibatch takes ``n_sweeps + 1``.
+    chains : PackedBits or None
+        Hidden states of the persistent chains.
+    """
+
+    step: int
+    chains: PackedBits | None
+
+
+class Backend:
+    """Table of kernels. Subclasses hold no state but their thread count."""
+
+    name: str = "abstract"
+
+    def inputs(self, states: States, weights: NDArray[Any], bias: NDArray[Any], *, transpose: bool = False) -> NDArray[Any]:
+        """``bias + states @ weights.T`` (``@ weights`` when transposed), shape (n_samples, n_out)."""
+        raise TypeError(f"backend {self.name!r} lacks inputs")
+
+    def means(
+        self, unit: str, states: States, weights: NDArray[Any], bias: NDArray[Any], *, transpose: bool = False
+    ) -> NDArray[Any]:
+        """Means of a layer of `unit` given the other, shape (n_samples, n_out)."""
+        raise TypeError(f"backend {self.name!r} lacks means")
+
+    def samples(
+        self,
+        unit: str,
+        states: States,
+        weights: NDArray[Any],
+        bias: NDArray[Any],
+        draw: Draw,
+        *,
+        transpose: bool = False,
+    ) -> PackedBits:
+        """States of a layer of binary `unit` drawn given the other."""
+        raise TypeError(f"backend {self.name!r} lacks samples")
+
+    def draw_bits(self, probabilities: NDArray[Any], draw: Draw) -> PackedBits:
+        """Bits that are set with the given probabilities, shape (n_samples, n_units)."""
+        raise TypeError(f"backend {self.name!r} lacks draw_bits")
+
+    def gradient_step(
+        self,
+        parameters: Parameters,
+        velocity: Parameters | None,
+        data: Phase,
+        model: Phase,
+        rate: float,
+        momentum: float,
+    ) -> None:
+        """Ascend the contrastive gradient in place.
+
+        gradient = mean over data of (h v, v, h) - mean over model of the same;
+        velocity = momentum * velocity + rate * gradient; parameters += velocity.
+        """
+        raise TypeError(f"backend {self.name!r} lacks gradient_step")
+
+    def free_energy(self, unit: str, states: States, parameters: Parameters) -> NDArray[np.float64]:
+        """-a.v - sum over hidden units of cgf(input), shape (n_samples,); `unit` is that of the hidden layer."""
+        raise TypeError(f"backend {self.name!r} lacks free_energy")
+
+    def pseudo_likelihood(self, unit: str, states: States, parameters: Parameters) -> NDArray[np.float64]:
+        """Sum over visible units of log p(v_i | all other v) for binary visibles, shape (n_samples,).
+
+        A flip sets v_i to 1 - v_i; for grey rows this is the formula continued, as scikit-learn uses it.
+        """
+        raise TypeError(f"backend {self.name!r} lacks pseudo_likelihood")
+
+    def run_chains(
+        self, hidden: PackedBits, parameters: Parameters, units: tuple[str, str], draw: Draw, n_sweeps: int
+    ) -> tuple[PackedBits, PackedBits]:
+        """Gibbs sweeps v ~ p(v|h), h ~ p(h|v) at steps draw.step, draw.step + 1, ...
+
+        Parameters
+        ----------
+        hidden : PackedBits, shape (n_chains, n_hidden)
+            Start.
+        parameters : Parameters
+        units : (visible unit, hidden unit)
+        draw : Draw
+            Its stream is not used: the layers have their own.
+        n_sweeps : int
+            At least 1.
+
+        Returns
+        -------
+        (visible, hidden) : tuple of PackedBits
+            The last states.
+        """
+        weights, visible_bias, hidden_bias = parameters
+        for sweep in range(n_sweeps):
+            at = draw._replace(step=draw.step + sweep, stream=Stream.VISIBLE)
+            visible = self.samples(units[0], hidden, weights, visible_bias, at, transpose=True)
+            hidden = self.samples(units[1], visible, weights, hidden_bias, at._replace(stream=Stream.HIDDEN))
+        return visible, hidden
+
+    def train(
+        self,
+        parameters: Parameters,
+        velocity: Parameters | None,
+        rows: States,
+        order: NDArray[np.int64],
+        plan: TrainingPlan,
+        units: tuple[str, str],
+        state: ChainState,
+        on_batch: Callable[[], None] | None = None,
+    ) -> None:
+        """Minibatches of ``rows[order]`` one after another; parameters, velocity and state change in place.
+
+        An exception (KeyboardInterrupt) leaves all of them as they were after the last whole minibatch.
+        `on_batch` may be called at any minibatch boundary, not necessarily at each.
+        """
+        for first in range(0, len(order), plan.batch_size):
+            batch = rows[order[first : first + plan.batch_size]]
+            train_batch(self, parameters, velocity, batch, plan, units, state)
+            if on_batch is not None:
+                on_batch()
+
+
+def train_batch(
+    backend: Backend,
+    parameters: Parameters,
+    velocity: Parameters | None,
+    batch: States,
+    plan: TrainingPlan,
+    units: tuple[str, str],
+    state: ChainState,
+) -> None:
+    """Do one minibatch by the required kernels: the definition that fused versions are tested against."""
+    visible_unit, hidden_unit = units
+    weights, visible_bias, hidden_bias = parameters
+    step = state.step
+    hidden_draw = Draw(plan.seed, step, Stream.HIDDEN)
+    if plan.stochastic_input and not isinstance(batch, PackedBits):
+        batch = backend.draw_bits(batch, Draw(plan.seed, step, Stream.INPUT))
+    data_means = backend.means(hidden_unit, batch, weights, hidden_bias)
+    if plan.persistent:
+        assert state.chains is not None
+        hidden = state.chains
+    else:
+        hidden = backend.samples(hidden_unit, batch, weights, hidden_bias, hidden_draw)
+    for sweep in range(1, plan.n_sweeps + 1):
+        at = hidden_draw._replace(step=step + sweep)
+        visible = backend.samples(
+            visible_unit, hidden, weights, visible_bias, at._replace(stream=Stream.VISIBLE), transpose=True
+        )
+        if sweep < plan.n_sweeps or plan.persistent:
+            hidden = backend.samples(hidden_unit, visible, weights, hidden_bias, at)
+    model_means = backend.means(hidden_unit, visible, weights, hidden_bias)
+    backend.gradient_step(
+        parameters, velocity, Phase(batch, data_means), Phase(visible, model_means), plan.rate, plan.momentum
+    )
+    state.step = step + plan.n_sweeps + 1
+    if plan.persistent:
+        state.chains = hidden

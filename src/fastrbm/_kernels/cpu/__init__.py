@@ -1,0 +1,453 @@
+"""CPU backend: native kernels for float32 and packed bits, BLAS for dense rows and float64.
+
+``FASTRBM_CPU=avx512|avx2|baseline`` forces an instruction set. Results do not depend on it, nor on the thread count.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..._random import Draw
+from ..bits import PackedBits, n_words
+from ..contract import Backend, ChainState, Parameters, Phase, States, TrainingPlan
+
+
+def _import_extension() -> Any:
+    """Import the extension with a short idle spin for the OpenMP runtime it brings.
+
+    libgomp's idle workers spin for milliseconds by default and starve every other pool (BLAS, PyTorch) when there
+    are as many threads as processors. It reads its settings once, when it is loaded, so they are set for just that
+    moment, unless the user has set them. Our own stages inside a region wait in workers.c and are not affected.
+    """
+    names = {"GOMP_SPINCOUNT": "2000"}
+    if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & os.environ.keys():
+        os.environ.update(names)
+    else:
+        names = {}
+    try:
+        from . import _cpu
+    finally:
+        for name in names:
+            del os.environ[name]
+    return _cpu
+
+
+_cpu = _import_extension()
+
+supported_targets = _cpu.supported_targets
+has_openmp = _cpu.has_openmp
+
+_forked = False
+#: multiply-adds that are worth a further thread
+_WORK_PER_THREAD = 400_000
+
+
+def _after_fork() -> None:
+    # The worker threads of the parent do not exist in the child; a region of more than one thread would wait for
+    # them for ever. One thread never enters the pool.
+    global _forked
+    _forked = True
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+
+def current_target() -> str:
+    """Instruction set in use."""
+    return _target
+
+
+def use_target(name: str) -> None:
+    """Use the kernels of one instruction set in this process from now on (see `supported_targets`)."""
+    global _target
+    _cpu.select_target(name)
+    _target = name
+
+
+def _initial_target() -> str:
+    forced = os.environ.get("FASTRBM_CPU")
+    if forced is None:
+        return supported_targets()[0]
+    if forced not in supported_targets():
+        raise ImportError(
+            f"FASTRBM_CPU must be one of {supported_targets()} on this machine (avx512, avx2 and baseline exist), "
+            f"got {forced!r}"
+        )
+    return forced
+
+
+_target = ""
+use_target(_initial_target())
+
+
+def default_threads() -> int:
+    """Threads used when n_threads is None: OpenMP's own answer, at most the processors this process may run on."""
+    try:
+        available = len(os.sched_getaffinity(0))
+    except AttributeError:  # not on every platform
+        available = os.cpu_count() or 1
+    return max(1, min(_cpu.max_threads(), available))
+
+
+class _SingleThreadedBlas:
+    """Limits BLAS to one thread while any caller is inside; the first one in and the last one out switch.
+
+    The limit belongs to the process, so overlapping calls from several Python threads must not restore it for each
+    other.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._inside = 0
+        self._limiter: Any = None
+        self._controller: Any = None
+
+    @contextmanager
+    def __call__(self) -> Iterator[None]:
+        with self._lock:
+            if self._inside == 0:
+                if self._controller is None:
+                    from threadpoolctl import ThreadpoolController
+
+                    self._controller = ThreadpoolController()
+                self._limiter = self._controller.limit(limits=1, user_api="blas")
+                self._limiter.__enter__()
+            self._inside += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._inside -= 1
+                if self._inside == 0:
+                    self._limiter.__exit__(None, None, None)
+                    self._limiter = None
+
+
+single_threaded_blas = _SingleThreadedBlas()
+
+
+def _lanes(n: int) -> int:
+    return -(-n // 64) * 64
+
+
+def _to_words(bits: PackedBits) -> NDArray[np.uint32]:
+    """Sample-major bits to words [word][lane], lanes padded to 64."""
+    out = np.zeros((2 * bits.words.shape[1], _lanes(len(bits))), dtype=np.uint32)
+    out[:, : len(bits)] = bits.words.view(np.uint32).T
+    return out
+
+
+def _from_words(words: NDArray[np.uint32], n_samples: int, n_units: int) -> PackedBits:
+    rows = np.ascontiguousarray(words[:, :n_samples].T).view(np.uint64)
+    if n_units % 64:
+        rows[:, -1] &= np.uint64((1 << (n_units % 64)) - 1)
+    return PackedBits(rows, n_units)
+
+
+class CpuBackend(Backend):
+    """Native kernels.
+
+    Parameters
+    ----------
+    n_threads : int or None
+        Threads; None for `default_threads`. A forked child of a process always works with one thread.
+    """
+
+    name = "cpu"
+
+    def __init__(self, n_threads: int | None = None):
+        self.n_threads = n_threads
+
+    def _threads(self, work: float) -> int:
+        """Threads for `work` multiply-adds."""
+        if _forked or not has_openmp():
+            return 1
+        wanted = default_threads() if self.n_threads is None else self.n_threads
+        return max(1, min(wanted, int(work // _WORK_PER_THREAD)))
+
+    # -- one layer given the other ------------------------------------------------------------------------------
+
+    def pack_checked(self, x: NDArray[Any], on: int = 1) -> tuple[int, PackedBits]:
+        """Pack dense rows and say what they hold.
+
+        Parameters
+        ----------
+        x : ndarray of uint8, float32 or float64, shape (n_samples, n_units), rows contiguous
+        on : int
+            Value of a set bit: 1, or 255 for uint8 images.
+
+        Returns
+        -------
+        (flags, bits)
+            flags: 1 if a value is neither 0 nor `on`, 2 if a float is outside [0, 1] or NaN (or-ed).
+        """
+        out = np.empty((x.shape[0], n_words(x.shape[1])), dtype=np.uint64)
+        flags = _cpu.pack_rows(x, on, out, self._threads(4.0 * x.size)) if x.size else 0
+        return flags, PackedBits(out, x.shape[1])
+
+    def transpose(self, bits: PackedBits) -> PackedBits:
+        """Unit-major copy of packed bits."""
+        out = np.empty((bits.n_units, n_words(len(bits))), dtype=np.uint64)
+        if len(bits):
+            _cpu.transpose_bits(bits.words, bits.n_units, out, self._threads(4.0 * len(bits) * bits.n_units))
+        return PackedBits(out, len(bits))
+
+    def inputs(
+        self, states: States, weights: NDArray[Any], bias: NDArray[Any], *, transpose: bool = False
+    ) -> NDArray[Any]:
+        """See `Backend.inputs`."""
+        return self._layer(states, weights, bias, transpose, "inputs")
+
+    def means(
+        self, unit: str, states: States, weights: NDArray[Any], bias: NDArray[Any], *, transpose: bool = False
+    ) -> NDArray[Any]:
+        """See `Backend.means`."""
+        _check_unit(unit, "means")
+        return self._layer(states, weights, bias, transpose, "means")
+
+    def _layer(
+        self, states: States, weights: NDArray[Any], bias: NDArray[Any], transpose: bool, what: str
+    ) -> NDArray[Any]:
+        n, n_out = states.shape[0], weights.shape[1 if transpose else 0]
+        out = np.empty((n, n_out), dtype=weights.dtype)
+        if n == 0:
+            return out
+        threads = self._threads(float(n) * weights.size)
+        if isinstance(states, PackedBits) and weights.dtype == np.float32:
+            _cpu.run_rows(states.words, weights, bias, transpose, threads, **{what: out})
+            return out
+        native_sigmoid = what == "means" and weights.dtype == np.float32
+        with single_threaded_blas():
+            for rows in _dense_blocks(states, weights.dtype):
+                x = states[rows].dense(weights.dtype) if isinstance(states, PackedBits) else states[rows]
+                _cpu.dense_inputs(x, weights, bias, transpose, out[rows], native_sigmoid, threads)
+        if what == "means" and not native_sigmoid:
+            from scipy.special import expit
+
+            expit(out, out=out)
+        return out
+
+    def samples(
+        self,
+        unit: str,
+        states: States,
+        weights: NDArray[Any],
+        bias: NDArray[Any],
+        draw: Draw,
+        *,
+        transpose: bool = False,
+    ) -> PackedBits:
+        """See `Backend.samples`."""
+        _check_unit(unit, "samples")
+        n, n_out = states.shape[0], weights.shape[1 if transpose else 0]
+        out = np.empty((n, n_words(n_out)), dtype=np.uint64)
+        if n == 0:
+            return PackedBits(out, n_out)
+        if isinstance(states, PackedBits) and weights.dtype == np.float32:
+            threads = self._threads(float(n) * weights.size)
+            _cpu.run_rows(states.words, weights, bias, transpose, threads, samples=out, draw=draw)
+        else:
+            inputs = self._layer(states, weights, bias, transpose, "inputs")
+            _cpu.draw_inputs(inputs, draw, out, self._threads(40.0 * inputs.size))
+        return PackedBits(out, n_out)
+
+    def draw_bits(self, probabilities: NDArray[Any], draw: Draw) -> PackedBits:
+        """See `Backend.draw_bits`."""
+        if probabilities.dtype != np.float32:
+            from ..reference import ReferenceBackend
+
+            return ReferenceBackend().draw_bits(probabilities, draw)
+        out = np.empty((probabilities.shape[0], n_words(probabilities.shape[1])), dtype=np.uint64)
+        if probabilities.size:
+            x = np.ascontiguousarray(probabilities)
+            _cpu.draw_bits(x, draw, out, self._threads(40.0 * x.size))
+        return PackedBits(out, probabilities.shape[1])
+
+    # -- gradient and training -----------------------------------------------------------------------------------
+
+    def gradient_step(
+        self,
+        parameters: Parameters,
+        velocity: Parameters | None,
+        data: Phase,
+        model: Phase,
+        rate: float,
+        momentum: float,
+    ) -> None:
+        """See `Backend.gradient_step`."""
+        weights, visible_bias, hidden_bias = parameters
+        n_data, n_model = len(data.hidden_means), len(model.hidden_means)
+        threads = self._threads(float(n_data + n_model) * weights.size)
+        gradient = _mean_rows(data.visible) - _mean_rows(model.visible)
+        _ascend(visible_bias, None if velocity is None else velocity.visible_bias, gradient, rate, momentum)
+        packed = isinstance(data.visible, PackedBits) and isinstance(model.visible, PackedBits)
+        if packed and weights.dtype == np.float32:
+            _cpu.gradient_step(
+                data.visible.words,
+                np.ascontiguousarray(data.hidden_means.T / np.float32(n_data)),
+                model.visible.words,
+                np.ascontiguousarray(model.hidden_means.T / np.float32(-n_model)),
+                weights,
+                hidden_bias,
+                None if velocity is None else velocity.weights,
+                None if velocity is None else velocity.hidden_bias,
+                rate,
+                momentum,
+                threads,
+            )
+            return
+        change = np.zeros_like(weights)
+        with single_threaded_blas():
+            for phase, scale in ((data, 1 / n_data), (model, -1 / n_model)):
+                for rows in _dense_blocks(phase.visible, weights.dtype):
+                    v = phase.visible[rows]
+                    v = v.dense(weights.dtype) if isinstance(v, PackedBits) else v
+                    _cpu.dense_gradient(np.ascontiguousarray(phase.hidden_means[rows]), v, scale, change, threads)
+        _ascend(weights, None if velocity is None else velocity.weights, change, rate, momentum)
+        gradient = data.hidden_means.mean(axis=0) - model.hidden_means.mean(axis=0)
+        _ascend(hidden_bias, None if velocity is None else velocity.hidden_bias, gradient, rate, momentum)
+
+    def train(
+        self,
+        parameters: Parameters,
+        velocity: Parameters | None,
+        rows: States,
+        order: NDArray[np.int64],
+        plan: TrainingPlan,
+        units: tuple[str, str],
+        state: ChainState,
+        on_batch: Callable[[], None] | None = None,
+    ) -> None:
+        """See `Backend.train`: float32 runs in one native call, float64 through the composed form."""
+        if parameters.weights.dtype != np.float32 or len(order) == 0:
+            super().train(parameters, velocity, rows, order, plan, units, state, on_batch)
+            return
+        for unit in units:
+            _check_unit(unit, "train")
+        words = _to_words(state.chains) if state.chains is not None and plan.persistent else None
+        n_chains = 0 if state.chains is None else len(state.chains)
+        packed = isinstance(rows, PackedBits)
+        run = _cpu.Training(parameters, velocity, plan, len(order), words, n_chains, not packed)
+        threads = self._threads(float(min(plan.batch_size, len(order))) * parameters.weights.size)
+        try:
+            with single_threaded_blas():
+                run.run(
+                    rows.words if packed else None, None if packed else rows, order, state, on_batch, threads
+                )
+        finally:
+            if words is not None:
+                state.chains = _from_words(words, n_chains, parameters.weights.shape[0])
+
+    def run_chains(
+        self, hidden: PackedBits, parameters: Parameters, units: tuple[str, str], draw: Draw, n_sweeps: int
+    ) -> tuple[PackedBits, PackedBits]:
+        """See `Backend.run_chains`."""
+        weights, visible_bias, hidden_bias = parameters
+        if weights.dtype != np.float32 or len(hidden) == 0:
+            return super().run_chains(hidden, parameters, units, draw, n_sweeps)
+        for unit in units:
+            _check_unit(unit, "run_chains")
+        n = len(hidden)
+        h = _to_words(hidden)
+        v = np.zeros((2 * n_words(weights.shape[1]), h.shape[1]), dtype=np.uint32)
+        threads = self._threads(float(n) * weights.size * n_sweeps)
+        _cpu.run_chains(h, v, n, weights, visible_bias, hidden_bias, draw, n_sweeps, threads)
+        return _from_words(v, n, weights.shape[1]), _from_words(h, n, weights.shape[0])
+
+    # -- likelihood ----------------------------------------------------------------------------------------------
+
+    def free_energy(self, unit: str, states: States, parameters: Parameters) -> NDArray[np.float64]:
+        """See `Backend.free_energy`."""
+        _check_unit(unit, "free_energy")
+        weights, visible_bias, hidden_bias = parameters
+        energy = np.empty(states.shape[0])
+        if isinstance(states, PackedBits) and weights.dtype == np.float32 and len(states):
+            threads = self._threads(float(len(states)) * weights.size)
+            _cpu.run_rows(
+                states.words, weights, hidden_bias, False, threads, visible_bias=visible_bias, energy=energy
+            )
+            return energy
+        for rows in _dense_blocks(states, weights.dtype):
+            v = states[rows].dense(weights.dtype) if isinstance(states, PackedBits) else states[rows]
+            x = self._layer(v, weights, hidden_bias, False, "inputs")
+            energy[rows] = -(v @ visible_bias).astype(np.float64) - np.logaddexp(0, x, dtype=np.float64).sum(axis=1)
+        return energy
+
+    def pseudo_likelihood(self, unit: str, states: States, parameters: Parameters) -> NDArray[np.float64]:
+        """See `Backend.pseudo_likelihood`.
+
+        float32 rows in [0, 1] go through products of ratios while the weights and inputs are small enough for them;
+        everything else through differences of softplus in float64.
+        """
+        _check_unit(unit, "pseudo_likelihood")
+        weights, visible_bias, hidden_bias = parameters
+        score = np.zeros(states.shape[0])
+        if states.shape[0] == 0:
+            return score
+        largest = float(np.abs(weights).max())
+        strip = int(max(1, min(64, 80 // max(largest, 1.0))))
+        threads = self._threads(4.0 * score.size * weights.size)
+        for rows in _dense_blocks(states, weights.dtype):
+            part = states[rows]
+            x = self._layer(part, weights, hidden_bias, False, "inputs")
+            moderate = weights.dtype == np.float32 and largest <= 40 and float(np.abs(x).max()) <= 80
+            if moderate and isinstance(part, PackedBits):
+                width = _lanes(weights.shape[1]) - weights.shape[1]
+                padded = np.pad(weights, ((0, 0), (0, width)))
+                _cpu.run_rows(
+                    part.words, weights, hidden_bias, False, threads, score=score[rows],
+                    visible_bias=np.pad(visible_bias, (0, width)), raising=np.exp(padded), lowering=np.exp(-padded),
+                    strip=strip,
+                )  # fmt: skip
+            elif moderate and 0 <= part.min() and part.max() <= 1:
+                width = ((0, 0), (0, _lanes(weights.shape[1]) - weights.shape[1]))
+                _cpu.pseudo_grey(
+                    np.pad(part, width), x, np.pad(weights, width), np.pad(visible_bias, width[1]),
+                    weights.shape[1], score[rows], strip, threads,
+                )  # fmt: skip
+            else:
+                v = part.dense(weights.dtype) if isinstance(part, PackedBits) else part
+                _cpu.pseudo_any(v, x, weights, visible_bias, score[rows], threads)
+        return score
+
+
+_FAST_UNITS = {"bernoulli"}
+
+
+def _check_unit(unit: str, operation: str) -> None:
+    if unit not in _FAST_UNITS:
+        raise ValueError(
+            f"the cpu backend has {operation} for units {sorted(_FAST_UNITS)}, got {unit!r}; use device='reference'"
+        )
+
+
+def _dense_blocks(states: States, dtype: Any, limit: int = 4 << 20) -> Iterator[slice]:
+    """Row slices small enough that unpacked or intermediate copies stay below `limit` bytes."""
+    step = max(128, limit // max(1, states.shape[1] * np.dtype(dtype).itemsize) // 128 * 128)
+    for first in range(0, states.shape[0], step):
+        yield slice(first, min(first + step, states.shape[0]))
+
+
+def _mean_rows(states: States) -> NDArray[np.float64]:
+    if isinstance(states, PackedBits):
+        total = np.zeros(states.n_units)
+        for rows in _dense_blocks(states, np.uint8):
+            total += states[rows].dense(np.uint8).sum(axis=0, dtype=np.int64)
+        return total / len(states)
+    return states.mean(axis=0, dtype=np.float64)
+
+
+def _ascend(value: NDArray[Any], velocity: NDArray[Any] | None, gradient: Any, rate: float, momentum: float) -> None:
+    change = value.dtype.type(rate) * gradient.astype(value.dtype, copy=False)
+    if velocity is not None:
+        change += value.dtype.type(momentum) * velocity
+        velocity[...] = change
+    value += change

@@ -1,0 +1,149 @@
+# C declarations of src/kernels.h and src/workers.h; the contracts are there.
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
+
+cdef extern from "workers.h" nogil:
+    enum:
+        FRBM_LANES
+        FRBM_PANEL
+        FRBM_SCRATCH_FLOATS
+        FRBM_PSEUDO_BLOCK
+
+    ctypedef struct frbm_draw:
+        uint32_t key[2]
+        uint64_t step
+        uint32_t stream
+        uint32_t first_chain
+
+    ctypedef struct frbm_pseudo:
+        const float *raise_ "raise"
+        const float *lower
+        size_t ld
+        const float *visible_bias
+        const float *inputs
+        size_t unit_stride, sample_stride
+        const float *grey
+        size_t n_visible, n_hidden, strip
+        double *score
+
+    ctypedef struct frbm_table:
+        const char *name
+        int (*pack_u8)(const uint8_t *, size_t, uint8_t, uint64_t *) noexcept nogil
+        int (*pack_f32)(const float *, size_t, uint64_t *) noexcept nogil
+        int (*pack_f64)(const double *, size_t, uint64_t *) noexcept nogil
+        void (*gather)(const uint64_t *, size_t, const int64_t *, size_t, size_t, uint32_t *, size_t, uint32_t *,
+                       size_t) noexcept nogil
+        void (*draw_rows)(const float *, size_t, const int64_t *, size_t, size_t, size_t, const frbm_draw *,
+                          uint32_t *, size_t, uint32_t *, size_t) noexcept nogil
+        void (*gradient_rows)(const frbm_gradient *, size_t, size_t, float *) noexcept nogil
+        void (*sigmoid)(float *, size_t) noexcept nogil
+        void (*pseudo_block)(const frbm_pseudo *, size_t, size_t, float *) noexcept nogil
+        void (*count_planes)(const uint32_t *, size_t, size_t, size_t, size_t, int32_t *) noexcept nogil
+        void (*draw_inputs)(const void *, int, size_t, size_t, size_t, const frbm_draw *, uint64_t *, size_t) noexcept nogil
+        void (*philox)(uint32_t *, uint32_t, uint32_t, const frbm_draw *) noexcept nogil
+
+    ctypedef struct frbm_operand:
+        const uint32_t *bits
+        size_t stride, n_inputs
+        const float *coef
+        size_t out_stride, in_stride
+
+    ctypedef struct frbm_gradient:
+        frbm_operand positive, negative
+        const float *dense_positive
+        size_t dense_ld
+        float *weights
+        float *velocity
+        float *bias
+        float *bias_velocity
+        size_t n_visible
+        float rate, momentum
+
+    ctypedef struct frbm_team:
+        int n_threads
+        int64_t ticket
+        int stop
+
+    ctypedef void (*frbm_sgemm)(char *, char *, int *, int *, int *, float *, float *, int *, float *, int *, float *,
+                                float *, int *) noexcept nogil
+
+    ctypedef struct frbm_training:
+        const frbm_table *table
+        float *weights
+        float *bias_hidden
+        float *bias_visible
+        float *velocity
+        float *velocity_hidden
+        float *velocity_visible
+        size_t n_visible, n_hidden
+        const uint64_t *rows
+        size_t row_words
+        const float *grey
+        int stochastic_input
+        const int64_t *order
+        size_t n_rows, batch_size
+        int persistent
+        size_t n_chains, n_sweeps
+        uint32_t *chains
+        uint32_t key[2]
+        uint64_t step
+        float rate, momentum
+        frbm_sgemm sgemm
+        uint32_t *data_words
+        uint32_t *data_planes
+        uint32_t *hidden_words
+        uint32_t *visible_words
+        uint32_t *visible_planes
+        float *data_means
+        float *model_means
+        float *inputs
+        float *grey_batch
+        size_t data_ld, chain_ld, visible_ld
+        int (*poll)(void *) noexcept nogil
+        void *poll_context
+        size_t batches_done
+        frbm_team team
+
+    ctypedef struct frbm_rows:
+        const frbm_table *table
+        const uint64_t *rows
+        size_t row_words, n_rows
+        const float *coef
+        size_t out_stride, in_stride, n_in, n_out
+        const float *bias
+        float *means
+        float *inputs
+        uint64_t *samples
+        size_t sample_words
+        frbm_draw draw
+        const float *visible_bias
+        double *energy
+        double *score
+        const float *raise_ "raise"
+        const float *lower
+        size_t ratio_ld, strip, chunk
+        frbm_team team
+
+    ctypedef struct frbm_chains:
+        const frbm_table *table
+        const float *weights
+        const float *bias_hidden
+        const float *bias_visible
+        size_t n_visible, n_hidden
+        uint32_t *hidden
+        uint32_t *visible
+        size_t n_chains, ld, n_sweeps
+        frbm_draw draw
+        size_t chunk
+        int (*poll)(void *) noexcept nogil
+        void *poll_context
+        frbm_team team
+
+    size_t frbm_training_scratch(const frbm_training *)
+    void frbm_train(frbm_training *, int, float *)
+    size_t frbm_rows_scratch(const frbm_rows *)
+    void frbm_run_rows(frbm_rows *, int, float *)
+    void frbm_run_chains(frbm_chains *, int, float *)
+    const frbm_table *frbm_select(const char *)
+    int frbm_team_size()
+    int frbm_max_threads()
+    int frbm_has_openmp()

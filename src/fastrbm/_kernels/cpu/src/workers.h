@@ -1,0 +1,105 @@
+/* What a team of threads runs.  Each worker is one function that every thread of a parallel region enters with its
+ * number; work is handed out by a shared ticket, stages end at a barrier.  Who takes which piece never changes a
+ * result: each output is computed whole by one thread in a fixed order.
+ */
+#ifndef FASTRBM_WORKERS_H
+#define FASTRBM_WORKERS_H
+
+#include "kernels.h"
+
+#ifdef _OPENMP
+#include <omp.h>
+static inline int frbm_team_size(void) { return omp_get_num_threads(); }
+static inline int frbm_max_threads(void) { return omp_get_max_threads(); }
+static inline int frbm_has_openmp(void) { return 1; }
+#else
+static inline int frbm_team_size(void) { return 1; }
+static inline int frbm_max_threads(void) { return 1; }
+static inline int frbm_has_openmp(void) { return 0; }
+#endif
+
+typedef struct {
+    int n_threads; /* set by the region to the team it really got */
+    int arrived, phase;
+    int64_t ticket;
+    int stop;
+} frbm_team;
+
+/* Fortran sgemm as scipy.linalg.cython_blas exports it */
+typedef void (*frbm_sgemm)(char *ta, char *tb, int *m, int *n, int *k, float *alpha, float *a, int *lda, float *b,
+                           int *ldb, float *beta, float *c, int *ldc);
+
+/* Minibatch training, CD-k or PCD-k: the batches of order[0..n_rows) one after another. */
+typedef struct {
+    const frbm_table *table;
+    float *weights, *bias_hidden, *bias_visible;                         /* updated in place */
+    float *velocity, *velocity_hidden, *velocity_visible;                /* NULL: no momentum */
+    size_t n_visible, n_hidden;
+    const uint64_t *rows; /* binary data; NULL when grey */
+    size_t row_words;
+    const float *grey; /* [row][n_visible] */
+    int stochastic_input;
+    const int64_t *order;
+    size_t n_rows, batch_size;
+    int persistent;
+    size_t n_chains, n_sweeps;
+    uint32_t *chains; /* persistent hidden states as words, lane stride padded n_chains */
+    uint32_t key[2];
+    uint64_t step;
+    float rate, momentum;
+    frbm_sgemm sgemm;
+    /* scratch of the team; sizes in frbm_training_layout */
+    uint32_t *data_words, *data_planes, *hidden_words, *visible_words, *visible_planes;
+    float *data_means, *model_means, *inputs, *grey_batch;
+    size_t data_ld, chain_ld, visible_ld;
+    int (*poll)(void *); /* called by thread 0 between batches; non-zero stops */
+    void *poll_context;
+    size_t batches_done;
+    frbm_team team;
+} frbm_training;
+
+/* One layer given rows of bits of the other. Outputs that are NULL are not computed. */
+typedef struct {
+    const frbm_table *table;
+    const uint64_t *rows;
+    size_t row_words, n_rows;
+    const float *coef;
+    size_t out_stride, in_stride, n_in, n_out;
+    const float *bias;
+    float *means;  /* [row][n_out] */
+    float *inputs; /* [row][n_out] */
+    uint64_t *samples;
+    size_t sample_words;
+    frbm_draw draw;
+    const float *visible_bias; /* with energy or score */
+    double *energy;            /* free energy of each row */
+    double *score;             /* sum over single flips of log p(v_i | rest) */
+    const float *raise, *lower;
+    size_t ratio_ld, strip;
+    size_t chunk; /* rows per piece of work, a multiple of 32 */
+    frbm_team team;
+} frbm_rows;
+
+/* Chains run on their own: sweeps of v ~ p(v|h), h ~ p(h|v) at steps draw.step, draw.step + 1, ... */
+typedef struct {
+    const frbm_table *table;
+    const float *weights, *bias_hidden, *bias_visible;
+    size_t n_visible, n_hidden;
+    uint32_t *hidden, *visible; /* words, lane stride ld */
+    size_t n_chains, ld, n_sweeps;
+    frbm_draw draw;
+    size_t chunk;
+    int (*poll)(void *);
+    void *poll_context;
+    frbm_team team;
+} frbm_chains;
+
+size_t frbm_training_scratch(const frbm_training *t);
+void frbm_train(frbm_training *t, int thread, float *scratch);
+size_t frbm_rows_scratch(const frbm_rows *r);
+void frbm_run_rows(frbm_rows *r, int thread, float *scratch);
+void frbm_run_chains(frbm_chains *c, int thread, float *scratch);
+
+const frbm_table *frbm_select(const char *name); /* NULL: not built or not supported by this processor */
+
+#endif

@@ -1,0 +1,100 @@
+"""NumPy backend: every kernel in its plainest form, the oracle for the others."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .._random import Draw, uniforms
+from ..units import get_unit, softplus
+from .bits import PackedBits, pack
+from .contract import Backend, Parameters, Phase, States
+
+
+def as_dense(states: States, dtype: Any) -> NDArray[Any]:
+    """States as a float array."""
+    return states.dense(dtype) if isinstance(states, PackedBits) else states
+
+
+class ReferenceBackend(Backend):
+    """Kernels as their formulas, for any registered unit."""
+
+    name = "reference"
+
+    def inputs(
+        self, states: States, weights: NDArray[Any], bias: NDArray[Any], *, transpose: bool = False
+    ) -> NDArray[Any]:
+        """See `Backend.inputs`."""
+        x = as_dense(states, weights.dtype)
+        return x @ (weights if transpose else weights.T) + bias
+
+    def means(
+        self, unit: str, states: States, weights: NDArray[Any], bias: NDArray[Any], *, transpose: bool = False
+    ) -> NDArray[Any]:
+        """See `Backend.means`."""
+        return get_unit(unit).mean(self.inputs(states, weights, bias, transpose=transpose))
+
+    def samples(
+        self,
+        unit: str,
+        states: States,
+        weights: NDArray[Any],
+        bias: NDArray[Any],
+        draw: Draw,
+        *,
+        transpose: bool = False,
+    ) -> PackedBits:
+        """See `Backend.samples`."""
+        theta = self.inputs(states, weights, bias, transpose=transpose)
+        return pack(get_unit(unit).sample(theta, uniforms(draw, *theta.shape, theta.dtype)))
+
+    def draw_bits(self, probabilities: NDArray[Any], draw: Draw) -> PackedBits:
+        """See `Backend.draw_bits`."""
+        return pack(uniforms(draw, *probabilities.shape, probabilities.dtype) < probabilities)
+
+    def gradient_step(
+        self,
+        parameters: Parameters,
+        velocity: Parameters | None,
+        data: Phase,
+        model: Phase,
+        rate: float,
+        momentum: float,
+    ) -> None:
+        """See `Backend.gradient_step`."""
+        dtype = parameters.weights.dtype
+        v_data, v_model = as_dense(data.visible, dtype), as_dense(model.visible, dtype)
+        n_data, n_model = dtype.type(len(v_data)), dtype.type(len(v_model))
+        gradient = Parameters(
+            data.hidden_means.T @ v_data / n_data - model.hidden_means.T @ v_model / n_model,
+            v_data.mean(axis=0) - v_model.mean(axis=0),
+            data.hidden_means.mean(axis=0) - model.hidden_means.mean(axis=0),
+        )
+        for i, (value, g) in enumerate(zip(parameters, gradient, strict=True)):
+            change = dtype.type(rate) * g
+            if velocity is not None:
+                change += dtype.type(momentum) * velocity[i]
+                velocity[i][...] = change
+            value += change
+
+    def free_energy(self, unit: str, states: States, parameters: Parameters) -> NDArray[np.float64]:
+        """See `Backend.free_energy`."""
+        weights, visible_bias, hidden_bias = (x.astype(np.float64) for x in parameters)
+        v = as_dense(states, np.float64).astype(np.float64)
+        return -(v @ visible_bias) - get_unit(unit).cgf(v @ weights.T + hidden_bias).sum(axis=1)
+
+    def pseudo_likelihood(self, unit: str, states: States, parameters: Parameters) -> NDArray[np.float64]:
+        """See `Backend.pseudo_likelihood`."""
+        weights, visible_bias, hidden_bias = (x.astype(np.float64) for x in parameters)
+        v = as_dense(states, np.float64).astype(np.float64)
+        x = v @ weights.T + hidden_bias
+        cgf = get_unit(unit).cgf
+        before = cgf(x).sum(axis=1)
+        total = np.zeros(len(v))
+        for i in range(v.shape[1]):
+            flip = 1 - 2 * v[:, i]
+            gain = flip * visible_bias[i] + cgf(x + flip[:, None] * weights[:, i]).sum(axis=1) - before
+            total -= softplus(gain)
+        return total

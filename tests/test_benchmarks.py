@@ -1,0 +1,341 @@
+"""The benchmark protocol itself: what it times, how it judges, what it writes."""
+
+import itertools
+import json
+import math
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+if not (ROOT / "benchmarks" / "run.py").exists():
+    pytest.skip("benchmarks/ is only in the checkout", allow_module_level=True)
+if str(ROOT) not in sys.path:
+    sys.path.insert(0, str(ROOT))
+
+from benchmarks import data, protocol, quality, report, run  # noqa: E402
+from benchmarks.cases import Bench, Case, all_cases  # noqa: E402
+from benchmarks.peers import Availability, Parameters, Training, all_peers  # noqa: E402
+from benchmarks.protocol import Measure, Timing, alternate, judge, verdict_of  # noqa: E402
+
+N_VISIBLE = 784
+
+
+def random_parameters(rng, n_hidden=7, n_visible=12, scale=0.5):
+    sizes = ((n_hidden, n_visible), n_hidden, n_visible)
+    return Parameters(*(rng.normal(0, scale, size).astype(np.float32) for size in sizes))
+
+
+YES = Availability(True)
+
+
+class Side:
+    """A side whose 'training' sets the visible biases to the data's, with its odds spoilt by `damage`."""
+
+    shuffles = True
+
+    def __init__(self, name, *, damage=0.0, available=YES):
+        self.name, self.damage, self._available = name, damage, available
+        self.seen = []
+
+    def available(self):
+        return self._available
+
+    def supports(self, training):
+        return Availability(training.algorithm == "cd", "has CD only")
+
+    def version(self):
+        return "1"
+
+    def fit_epochs(self, X, training, *, seed, threads, shuffle=True):
+        self.seen.append((len(X), seed, threads))
+        mean = np.clip(X.mean(axis=0), 0.01, 0.99)
+        bias = np.log(mean / (1 - mean)) + self.damage
+        return Parameters(np.zeros((training.n_hidden, X.shape[1])), np.zeros(training.n_hidden), bias)
+
+    def transform(self, parameters, X, *, threads):
+        return quality.hidden_means(parameters, X) + self.damage
+
+
+def bench_with(peer, ours, rounds=2):
+    bench = Bench(threads=1, rounds=rounds, pause=0.0, peers={peer.name: peer}, ours=ours)
+    rows = data.synthetic(130)
+    bench.images = data.Images("test", rows[:100], rows[100:])
+    return bench
+
+
+def training_case(algorithm="cd", target=None):
+    training = Training(n_hidden=4, batch=32, n_epochs=1, rate=0.1, algorithm=algorithm)
+    return Case("train", "an epoch", "peer", target, "train", training=training)
+
+
+# Timing
+
+
+def test_sides_alternate_and_swap_their_order():
+    calls = []
+    alternate(lambda i: calls.append(("peer", i)), lambda i: calls.append(("ours", i)), 3, pause=0.0)
+    assert calls == [("peer", 0), ("ours", 0), ("ours", 1), ("peer", 1), ("peer", 2), ("ours", 2)]
+
+
+def test_warm_up_comes_first_and_is_not_timed():
+    calls = []
+    ticks = itertools.count()
+    timing = alternate(
+        lambda _: calls.append("peer"),
+        lambda _: calls.append("ours"),
+        1,
+        warm_up=(lambda: calls.append("warm"),),
+        pause=0.0,
+        clock=lambda: next(ticks),
+    )
+    assert calls[0] == "warm"
+    assert timing.peer_seconds == timing.ours_seconds == (1,)
+    assert next(ticks) == 4  # two readings a call, none for the warm-up
+
+
+def test_ratio_is_that_of_the_medians_and_keeps_the_rounds():
+    timing = Timing(peer_seconds=(4.0, 40.0, 6.0), ours_seconds=(1.0, 2.0, 3.0))
+    assert timing.ratio == 3.0
+    assert timing.round_ratios == (4.0, 20.0, 2.0)
+
+
+def test_results_are_kept_in_order_of_the_rounds():
+    timing = alternate(lambda i: ("p", i), lambda i: ("o", i), 3, pause=0.0)
+    assert timing.peer_results == (("p", 0), ("p", 1), ("p", 2))
+    assert timing.ours_results == (("o", 0), ("o", 1), ("o", 2))
+
+
+def test_at_least_one_round_is_asked_for():
+    with pytest.raises(ValueError, match="rounds must be at least 1, got 0"):
+        alternate(lambda _: None, lambda _: None, 0)
+
+
+# Judging
+
+
+@pytest.mark.parametrize(
+    ("better", "ours", "ok"),
+    [("higher", -102.0, False), ("higher", -90.0, True), ("lower", -90.0, False), ("lower", -102.0, True)],
+)
+def test_worse_is_told_from_better(better, ours, ok):
+    assert judge(Measure("figure", better, relative=0.01), [-100.0], [ours]).ok is ok
+
+
+@pytest.mark.parametrize("ours", [-102.0, -98.0])
+def test_equal_means_equal_both_ways(ours):
+    assert not judge(Measure("figure", "equal", absolute=1.0), [-100.0], [ours]).ok
+    assert judge(Measure("figure", "equal", absolute=2.5), [-100.0], [ours]).ok
+
+
+def test_tolerance_grows_with_the_scatter_of_the_peer_only():
+    measure = Measure("figure", "higher", relative=0.01)
+    steady, scattered = [-100.0, -100.0, -100.0], [-90.0, -100.0, -110.0]
+    assert judge(measure, scattered, steady).tolerance == pytest.approx(3 * 10 * math.sqrt(2 / 3))
+    assert judge(measure, steady, scattered).tolerance == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+def test_quality_that_is_not_finite_never_passes(bad):
+    for better in ("higher", "lower", "equal"):
+        assert not judge(Measure("figure", better, absolute=1e9), [-100.0], [bad]).ok
+        assert not judge(Measure("figure", better, relative=0.1), [math.nan], [-100.0]).ok
+
+
+def test_verdicts():
+    good, bad = (judge(Measure("q", "higher"), [0.0], [value]) for value in (1.0, -1.0))
+    assert verdict_of(good, 8.0, 8.0) == protocol.MET
+    assert verdict_of(good, 7.9, 8.0) == protocol.MISSED
+    assert verdict_of(good, 7.9, None) == protocol.NO_TARGET
+    assert verdict_of(good, 7.9, 8.0, quick=True) == protocol.RAN
+    assert verdict_of(bad, 100.0, 8.0) == protocol.FAILED
+    assert verdict_of(bad, 100.0, 8.0, quick=True) == protocol.FAILED
+
+
+# Quality figures
+
+
+def test_pseudo_likelihood_is_that_of_the_definition():
+    rng = np.random.default_rng(0)
+    parameters = random_parameters(rng)
+    V = (rng.random((5, 12)) < 0.5).astype(np.float32)
+    expected = 0.0
+    for row in V:
+        for i in range(12):
+            flipped = row.copy()
+            flipped[i] = 1 - flipped[i]
+            gain = quality.free_energy(parameters, row[None]) - quality.free_energy(parameters, flipped[None])
+            expected -= np.logaddexp(0, gain[0])
+    assert quality.pseudo_likelihood(parameters, V, n_flips=12) == pytest.approx(expected / 5, rel=1e-10)
+
+
+def test_sampled_features_estimate_the_whole_pseudo_likelihood():
+    rng = np.random.default_rng(1)
+    parameters = random_parameters(rng, n_visible=96, scale=0.2)
+    V = (rng.random((400, 96)) < 0.5).astype(np.float32)
+    part, whole = (quality.pseudo_likelihood(parameters, V, n_flips=n) for n in (32, 96))
+    assert part == pytest.approx(whole, rel=0.02)
+
+
+def test_reconstruction_error_of_a_model_of_the_mean():
+    V = np.full((10, 12), 0.25, dtype=np.float32)
+    bias = np.full(12, math.log(0.25 / 0.75))
+    parameters = Parameters(np.zeros((3, 12)), np.zeros(3), bias)
+    assert quality.reconstruction_error(parameters, V) == pytest.approx(0.0, abs=1e-12)
+
+
+# Cases
+
+
+def test_every_case_has_its_own_name_a_known_peer_and_a_method():
+    cases, peers = all_cases(), all_peers()
+    assert len({case.name for case in cases}) == len(cases)
+    for case in cases:
+        assert case.peer in peers or case.peer == "-"
+        assert callable(getattr(Bench, case.kind))
+
+
+def test_both_sides_get_the_same_whole_batches_seeds_and_threads():
+    peer, ours = Side("peer"), Side("fastrbm")
+    bench_with(peer, ours, rounds=3).run(training_case())
+    assert peer.seen == ours.seen
+    assert peer.seen[1:] == [(96, 0, 1), (96, 1, 1), (96, 2, 1)]
+
+
+def test_equal_quality_passes_and_worse_quality_fails():
+    row = bench_with(Side("peer"), Side("fastrbm")).run(training_case())
+    assert row.verdict == protocol.NO_TARGET
+    assert row.quality.peer == row.quality.ours
+    row = bench_with(Side("peer"), Side("fastrbm", damage=1.0)).run(training_case(target=1e-9))
+    assert row.verdict == protocol.FAILED
+    assert "pseudo-likelihood: worse than the peer's by" in row.reason
+    assert row.ratio is not None
+
+
+def test_wrong_transform_fails():
+    case = Case("transform", "transform", "peer", None, "transform", n_hidden=4)
+    assert bench_with(Side("peer"), Side("fastrbm")).run(case).verdict == protocol.NO_TARGET
+    assert bench_with(Side("peer"), Side("fastrbm", damage=1e-3)).run(case).verdict == protocol.FAILED
+
+
+def test_missing_peer_is_reported_as_skipped_with_its_reason():
+    peer = Side("peer", available=Availability(False, "not installed: no module"))
+    row = bench_with(peer, Side("fastrbm")).run(training_case(target=8.0))
+    assert (row.verdict, row.reason, row.target) == (protocol.SKIPPED, "not installed: no module", "8x")
+    assert peer.seen == []
+
+
+def test_missing_algorithm_is_reported_as_skipped():
+    row = bench_with(Side("peer"), Side("fastrbm")).run(training_case("pcd"))
+    assert (row.verdict, row.reason) == (protocol.SKIPPED, "has CD only")
+
+
+def test_exception_becomes_a_line_and_the_exit_status(capsys):
+    ours = Side("fastrbm")
+    ours.fit_epochs = None
+    row = bench_with(Side("peer"), ours).run(training_case())
+    assert row.verdict == protocol.ERROR
+    assert "TypeError" in row.reason
+    assert report.broken([row])
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_patterns_select_by_substring_or_glob():
+    cases = all_cases()
+    assert run.select(cases, []) == cases
+    assert {case.name for case in run.select(cases, ["import", "gibbs-*-torch"])} == {
+        "import",
+        "gibbs-h500-torch",
+    }
+    with pytest.raises(SystemExit):
+        run.main(["--only", "no such case"])
+
+
+def test_stand_in_images_are_deterministic_and_structured():
+    rows = data.synthetic(50)
+    assert rows.dtype == np.uint8
+    assert rows.shape == (50, N_VISIBLE)
+    np.testing.assert_array_equal(rows, data.synthetic(50))
+    assert 0.05 < (rows > data.THRESHOLD).mean() < 0.5
+
+
+# Peers
+
+
+@pytest.mark.parametrize("name", sorted(all_peers()))
+def test_peers_learn_and_sample(name):
+    peer = all_peers()[name]
+    if not (possible := peer.available()):
+        pytest.skip(possible.reason)
+    rows = (data.synthetic(512) > data.THRESHOLD).astype(np.float32)
+    training = Training(n_hidden=16, batch=32, n_epochs=5, rate=0.1, algorithm="pcd")
+    parameters = peer.fit_epochs(rows, training, seed=0, threads=1)
+    assert [array.shape for array in parameters] == [(16, N_VISIBLE), (16,), (N_VISIBLE,)]
+    untrained = Parameters(*map(np.zeros_like, parameters))
+    assert quality.pseudo_likelihood(untrained, rows) == pytest.approx(-N_VISIBLE * math.log(2))
+    assert quality.pseudo_likelihood(parameters, rows) > -0.7 * N_VISIBLE * math.log(2)
+    H = peer.transform(parameters, rows, threads=1)
+    np.testing.assert_allclose(H, quality.hidden_means(parameters, rows), atol=1e-5)
+    V = peer.gibbs(parameters, rows, 2, seed=0, threads=1)
+    assert set(np.unique(V)) <= {0.0, 1.0}
+    assert V.shape == rows.shape
+    mean = quality.sigmoid(H.astype(np.float64) @ parameters.W + parameters.a).mean()
+    assert V.mean() == pytest.approx(mean, abs=0.1)
+
+
+def test_torch_forms_agree():
+    pytest.importorskip("torch")
+    peers = all_peers()
+    rows = (data.synthetic(256) > data.THRESHOLD).astype(np.float32)
+    for algorithm in ("cd", "pcd"):
+        training = Training(n_hidden=16, batch=32, n_epochs=3, rate=0.1, algorithm=algorithm, k=2)
+        figures = [
+            quality.pseudo_likelihood(peer.fit_epochs(rows, training, seed=0, threads=1), rows)
+            for peer in peers.values()
+            if peer.name.startswith("torch") and peer.available()
+        ]
+        assert max(figures) - min(figures) < 0.05 * abs(figures[0])
+
+
+# Reports
+
+
+def example_rows():
+    bench = bench_with(Side("peer"), Side("fastrbm"))
+    skipped = bench_with(Side("peer", available=Availability(False, "a | b\nc")), Side("fastrbm"))
+    return [bench.run(training_case(target=8.0)), skipped.run(training_case())]
+
+
+def test_markdown_table_is_well_formed():
+    text = report.markdown(example_rows(), report.environment(1, 2, "test", quick=True))
+    lines = [line for line in text.splitlines() if line.startswith("|")]
+    assert len(lines) == 4
+    assert len({line.count("|") for line in lines}) == 1
+    assert "skipped: a / b c" in lines[-1]
+    assert "Data: test" in text
+
+
+def test_json_is_well_formed_and_complete(tmp_path):
+    where = report.environment(1, 2, "test", quick=False)
+    rows = example_rows()
+    report.write(rows, where, tmp_path / "out")
+    content = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert (tmp_path / "out" / "results.md").read_text().startswith("# ")
+    assert {"cpu", "cores", "versions", "threads", "date", "data"} <= set(content["environment"])
+    first, second = content["rows"]
+    assert first["quality"]["ok"] is True
+    assert len(first["peer_values"]) == len(first["round_ratios"]) == 2
+    assert second["verdict"] == protocol.SKIPPED
+
+
+def test_json_has_no_words_outside_the_standard():
+    row = protocol.Row("c", "w", "p", "-", protocol.FAILED, ratio=math.nan, peer_values=(math.inf,))
+    assert json.loads(report.as_json([row], {}))["rows"][0]["ratio"] is None
+
+
+def test_report_names_no_place_on_the_machine():
+    text = json.dumps(report.environment(1, 1, "test", quick=False))
+    assert str(Path.home()) not in text
+    assert sys.prefix not in text
