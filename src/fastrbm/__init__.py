@@ -1,1 +1,70 @@
-"""wip"""
+"""fastrbm: restricted Boltzmann machines on native kernels.
+
+`BernoulliRBM` takes the place of scikit-learn's; `datasets`, `callbacks`, `plot` and the command ``fastrbm`` surround it.
+Heavy parts are imported when they are first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from . import callbacks, compat, datasets, plot
+    from ._versions import show_versions
+    from .compat import patch_sklearn, unpatch_sklearn
+    from .estimators import BernoulliRBM, load
+    from .model import Model
+    from .optimizers import SGD
+    from .samplers import Gibbs
+    from .training import DivergenceError
+
+try:
+    __version__ = version("fastrbm")
+except PackageNotFoundError:  # a checkout that is not installed
+    __version__ = "0+unknown"
+
+_LAZY = {
+    "BernoulliRBM": "estimators",
+    "load": "estimators",
+    "Model": "model",
+    "SGD": "optimizers",
+    "Gibbs": "samplers",
+    "DivergenceError": "training",
+    "patch_sklearn": "compat",
+    "unpatch_sklearn": "compat",
+    "show_versions": "_versions",
+}
+_MODULES = ("callbacks", "compat", "datasets", "plot")
+
+__all__ = [
+    "SGD",
+    "BernoulliRBM",
+    "DivergenceError",
+    "Gibbs",
+    "Model",
+    "__version__",
+    "callbacks",
+    "compat",
+    "datasets",
+    "load",
+    "patch_sklearn",
+    "plot",
+    "show_versions",
+    "unpatch_sklearn",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return importlib.import_module(f".{name}", __name__)
+    if name in _LAZY:
+        value = getattr(importlib.import_module(f".{_LAZY[name]}", __name__), name)
+        globals()[name] = value
+        return value
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -183,7 +183,8 @@ def _fashion(quick: bool, validation: bool) -> Task:
 def _work(task: Task, settings: Settings, out: Path, threads: int) -> Result:
     from fastrbm import SGD, BernoulliRBM, callbacks
 
-    bits = datasets.binarize(task.test_images, random_state=0)
+    # As floats: a machine trained on grey bytes takes bytes for grey values, not for bits.
+    bits = datasets.binarize(task.test_images, random_state=0).astype(np.float32)
     rbm = BernoulliRBM(
         **settings.rbm,
         optimizer=SGD(momentum=settings.momentum),
@@ -262,7 +263,7 @@ def _race(bits: np.ndarray, test_bits: np.ndarray, options: dict[str, Any], thre
 
 def _table(results: list[Result], held_out: str) -> str:
     rows: list[tuple[str, Callable[[Result], str]]] = [
-        ("", lambda r: r.name),
+        ("data set", lambda r: r.name),
         ("hidden units", lambda r: f"{r.hidden}"),
         ("training", lambda r: f"{r.seconds:.1f} s"),
         ("pseudo-likelihood", lambda r: f"{r.pseudo_likelihood:.2f}"),

@@ -156,6 +156,7 @@ class Key:
         None draws one from the operating system, an int is the seed itself, a NumPy ``RandomState`` or
         ``Generator`` gives (and consumes) 64 bits.
         """
+        cls.check(random_state)
         if isinstance(random_state, Key):
             return random_state
         if random_state is None:
@@ -166,12 +167,21 @@ class Key:
             return cls(int(low) | int(high) << 32)
         if isinstance(random_state, np.random.Generator):
             return cls(int(random_state.integers(0, 2**64, dtype=np.uint64)))
-        if isinstance(random_state, Integral) and not isinstance(random_state, bool):
-            return cls(int(random_state))
-        raise ValueError(
-            "random_state must be None, an integer in [0, 2**64), a numpy RandomState or Generator, "
-            f"got {random_state!r}"
-        )
+        return cls(int(random_state))
+
+    @staticmethod
+    def check(random_state: Any) -> None:
+        """Raise ValueError unless `from_random_state` takes it."""
+        if random_state is None or random_state is np.random:
+            return
+        if isinstance(random_state, (Key, np.random.RandomState, np.random.Generator)):
+            return
+        integer = isinstance(random_state, Integral) and not isinstance(random_state, bool)
+        if not integer or not 0 <= random_state < 2**64:
+            raise ValueError(
+                "random_state must be None, an integer in [0, 2**64), a numpy RandomState or Generator, "
+                f"got {random_state!r}"
+            )
 
     def fold_in(self, number: int) -> Key:
         """Key of an independent stream, one for every `number` in [0, 2**56)."""
@@ -183,9 +193,13 @@ class Key:
         return Draw(self.seed, int(step), int(stream), int(first_chain))
 
     def permutation(self, n: int, number: int) -> NDArray[np.int64]:
-        """Permutation of range(n), one for every `number` (epoch): the order of n addressed 64-bit words."""
-        w = words(self.at(number, Stream.SHUFFLE), 1, 2 * n)[0].astype(np.uint64)
-        return np.argsort((w[0::2] << _SHIFT) | w[1::2], kind="stable").astype(np.int64, copy=False)
+        """Permutation of range(n), one for every `number` (epoch).
+
+        The order of n 64-bit words of NumPy's Philox bit generator, whose raw stream NumPy guarantees; its counter is
+        addressed by `number`, so no epoch depends on those before it.
+        """
+        raw = np.random.Philox(key=self.seed, counter=[0, 0, number, int(Stream.SHUFFLE)]).random_raw(n)
+        return np.argsort(raw, kind="stable").astype(np.int64, copy=False)
 
     def normal(self, shape: tuple[int, int], scale: float) -> NDArray[np.float64]:
         """Normal draws of the given standard deviation (inverse distribution function), shape (rows, columns)."""

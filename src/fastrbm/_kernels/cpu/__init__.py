@@ -226,9 +226,12 @@ class CpuBackend(Backend):
             return out
         native_sigmoid = what == "means" and weights.dtype == np.float32
         with single_threaded_blas():
-            for rows in _dense_blocks(states, weights.dtype):
-                x = states[rows].dense(weights.dtype) if isinstance(states, PackedBits) else states[rows]
-                _cpu.dense_inputs(x, weights, bias, transpose, out[rows], native_sigmoid, threads)
+            if isinstance(states, PackedBits):
+                for rows in _dense_blocks(states, weights.dtype):
+                    x = states[rows].dense(weights.dtype)
+                    _cpu.dense_inputs(x, weights, bias, transpose, out[rows], native_sigmoid, threads)
+            else:
+                _cpu.dense_inputs(states, weights, bias, transpose, out, native_sigmoid, threads)
         if what == "means" and not native_sigmoid:
             from scipy.special import expit
 

@@ -1,0 +1,297 @@
+"""The lines of the table: what is done, against whom, with which target.
+
+A case is data; `Bench.run` turns it into a `Row`. Targets are ratios on the machine the table is made on.
+"""
+
+from __future__ import annotations
+
+import math
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+
+from . import isolated, quality
+from .data import Images, load_images
+from .ours import FastRBM
+from .peers import Parameters, Peer, Training, all_peers
+from .protocol import (
+    ERROR,
+    PAUSE,
+    SKIPPED,
+    Judgement,
+    Measure,
+    Row,
+    Timing,
+    alternate,
+    judge,
+    timed_row,
+)
+
+# One seed more or less moves the pseudo-likelihood after one epoch by 0.1 to 1 % under CD-1 and by 0.5 to 4 %
+# under PCD-1 (scikit-learn and PyTorch alike, learning rates below); `judge` adds what the run itself shows.
+_CD_NOISE, _PCD_NOISE = 0.01, 0.03
+_RECONSTRUCTION_NOISE = 0.03
+
+# A quick run stops after a few updates, while the parameters still move far with each of them.
+_QUICK_NOISE = 5
+
+#: Errors of a probability in float32 up to here, thirty units in the last place, are rounding.
+_ROUNDING = 2e-6
+
+
+@dataclass(frozen=True)
+class Case:
+    """One line of the table before it is run."""
+
+    name: str
+    work: str
+    peer: str
+    target: float | None
+    kind: str  #: which method of `Bench` runs it
+    rows: str = "binary"  #: "binary" or "grey"
+    training: Training | None = None
+    n_hidden: int = 256
+
+
+def _training_case(
+    peer: str,
+    algorithm: str,
+    batch: int,
+    n_hidden: int,
+    rate: float,
+    target: float | None,
+    rows: str = "binary",
+) -> Case:
+    training = Training(n_hidden=n_hidden, batch=batch, n_epochs=1, rate=rate, algorithm=algorithm)
+    shades = "" if rows == "binary" else f"-{rows}"
+    return Case(
+        name=f"train{shades}-{algorithm}1-h{n_hidden}-b{batch}-{peer}",
+        work=f"{algorithm.upper()}-1 epoch, {rows} rows, 784x{n_hidden}, batch {batch}",
+        peer=peer,
+        target=target,
+        kind="train",
+        rows=rows,
+        training=training,
+        n_hidden=n_hidden,
+    )
+
+
+def _training_cases() -> list[Case]:
+    cases = []
+    # (batch, rate of CD, rate of PCD, target against scikit-learn, against PyTorch). PCD is given the smaller
+    # rates: with large ones its likelihood swings from batch to batch and says little after one epoch.
+    table = ((256, 0.1, 0.02, 10.0, 8.0), (64, 0.05, 0.02, 11.0, None), (10, 0.01, 0.01, 12.0, None))
+    for batch, cd_rate, pcd_rate, target_sklearn, target_torch in table:
+        cases += [
+            _training_case("scikit-learn", "cd", batch, 256, cd_rate, target_sklearn),
+            _training_case("scikit-learn", "pcd", batch, 256, pcd_rate, target_sklearn),
+            _training_case("torch", "cd", batch, 256, cd_rate, target_torch),
+            _training_case("torch", "pcd", batch, 256, pcd_rate, target_torch),
+        ]
+    for n_hidden, batch, rate in ((1664, 945, 0.05), (3824, 711, 0.02)):
+        cases.append(_training_case("torch", "cd", batch, n_hidden, rate, 6.0))
+    # Forms of the PyTorch peer that no target speaks of, one faster and one slower, for orientation.
+    for variant in ("torch-onednn", "torch-bernoulli"):
+        cases.append(_training_case(variant, "cd", 256, 256, 0.1, None))
+    cases.append(_training_case("torch-onednn", "cd", 945, 1664, 0.05, None))
+    cases.append(_training_case("scikit-learn", "pcd", 256, 256, 0.02, 4.0, rows="grey"))
+    return cases
+
+
+def all_cases() -> list[Case]:
+    """Return every case in the order of the table."""
+    cases = _training_cases()
+    for rows, target in (("binary", 4.0), ("grey", 1.5)):
+        cases.append(
+            Case(
+                name=f"transform-{rows}-scikit-learn",
+                work=f"transform, {rows} rows, 784x256",
+                peer="scikit-learn",
+                target=target,
+                kind="transform",
+                rows=rows,
+            )
+        )
+    for peer, target in (("torch", 8.0), ("torch-onednn", None)):
+        cases.append(
+            Case(
+                name=f"gibbs-h500-{peer}",
+                work="Gibbs sampling, 784x500",
+                peer=peer,
+                target=target,
+                kind="gibbs",
+                n_hidden=500,
+            )
+        )
+    cases.append(Case("import", "import fastrbm", "-", 0.5, "import_time"))
+    cases.append(Case("memory-fit-scikit-learn", "memory of fit", "scikit-learn", 4.0, "memory"))
+    return cases
+
+
+@dataclass
+class Bench:
+    """Everything that cases share: options, data, the sides, and one trained model per size."""
+
+    threads: int
+    rounds: int = 5
+    quick: bool = False
+    gibbs_steps: int = 100
+    pause: float = PAUSE
+    peers: dict[str, Peer] = field(default_factory=all_peers)
+    ours: FastRBM = field(default_factory=FastRBM)
+    _models: dict[int, Parameters] = field(default_factory=dict)
+
+    @cached_property
+    def images(self) -> Images:
+        """The rows of this run: 60000, or 2048 when quick."""
+        return load_images(2048 if self.quick else 60000)
+
+    def run(self, case: Case) -> Row:
+        """Run one case; whatever goes wrong in it becomes its line."""
+        if case.peer in self.peers:
+            peer = self.peers[case.peer]
+            possible = peer.available()
+            if possible and case.training is not None:
+                possible = peer.supports(case.training)
+            if not possible:
+                return self._unmeasured(case, SKIPPED, possible.reason)
+        method: Callable[[Case], Row] = getattr(self, case.kind)
+        try:
+            return method(case)
+        except Exception as error:  # a broken case must not lose the other lines
+            traceback.print_exc()
+            return self._unmeasured(case, ERROR, f"{type(error).__name__}: {error}")
+
+    @staticmethod
+    def _unmeasured(case: Case, verdict: str, reason: str) -> Row:
+        target = "-" if case.target is None else f"{case.target:g}x"
+        return Row(case.name, case.work, case.peer, target, verdict, reason)
+
+    def _row(self, case: Case, timing: Timing, judgement: Judgement, work: str = "") -> Row:
+        return timed_row(
+            case.name, work or case.work, case.peer, case.target, timing, judgement, quick=self.quick
+        )
+
+    def _rows(self, case: Case) -> np.ndarray:
+        return self.images.binary if case.rows == "binary" else self.images.grey
+
+    def _model(self, n_hidden: int) -> Parameters:
+        """Return parameters trained once per size; both sides of a comparison get the same ones."""
+        if n_hidden not in self._models:
+            training = Training(n_hidden, batch=64, n_epochs=2, rate=0.05, algorithm="cd")
+            self._models[n_hidden] = self.ours.fit_epochs(
+                self.images.binary, training, seed=0, threads=self.threads
+            )
+        return self._models[n_hidden]
+
+    def _judge_training(
+        self, case: Case, training: Training, peer: Sequence[Parameters], ours: Sequence[Parameters]
+    ) -> Judgement:
+        factor = _QUICK_NOISE if self.quick else 1
+        if case.rows == "grey":
+            measure = Measure("reconstruction RMSE", "lower", relative=factor * _RECONSTRUCTION_NOISE)
+            held_out, figure = self.images.held_out_grey, quality.reconstruction_error
+        else:
+            noise = _CD_NOISE if training.algorithm == "cd" else _PCD_NOISE
+            measure = Measure("pseudo-likelihood", "higher", relative=factor * noise)
+            held_out, figure = self.images.held_out_binary, quality.pseudo_likelihood
+        return judge(
+            measure,
+            [figure(parameters, held_out) for parameters in peer],
+            [figure(parameters, held_out) for parameters in ours],
+        )
+
+    def train(self, case: Case) -> Row:
+        """Train both sides from scratch, one seed per round."""
+        peer, training, threads = self.peers[case.peer], case.training, self.threads
+        assert training is not None
+        X = self._rows(case)
+        # Whole batches only: scikit-learn would weigh the last, shorter batch against a full set of chains,
+        # which is neither the same work nor the same quality.
+        X = X[: len(X) // training.batch * training.batch]
+        few = X[: 4 * training.batch]
+        shuffle = peer.shuffles
+
+        def theirs(X: np.ndarray, seed: int) -> Parameters:
+            return peer.fit_epochs(X, training, seed=seed, threads=threads)
+
+        def ours(X: np.ndarray, seed: int) -> Parameters:
+            return self.ours.fit_epochs(X, training, seed=seed, threads=threads, shuffle=shuffle)
+
+        timing = alternate(
+            lambda seed: theirs(X, seed),
+            lambda seed: ours(X, seed),
+            self.rounds,
+            warm_up=(lambda: theirs(few, 0), lambda: ours(few, 0)),
+            pause=self.pause,
+        )
+        judgement = self._judge_training(case, training, timing.peer_results, timing.ours_results)
+        return self._row(case, timing, judgement)
+
+    def transform(self, case: Case) -> Row:
+        """Compute p(h | v) of all rows with the same parameters."""
+        peer, parameters, threads = self.peers[case.peer], self._model(case.n_hidden), self.threads
+        X, n_checked = self._rows(case), 1000
+        expected = quality.hidden_means(parameters, X[:n_checked])
+
+        def checked(H: np.ndarray) -> np.ndarray:
+            return H[:n_checked].copy()
+
+        timing = alternate(
+            lambda _: checked(peer.transform(parameters, X, threads=threads)),
+            lambda _: checked(self.ours.transform(parameters, X, threads=threads)),
+            self.rounds,
+            warm_up=(
+                lambda: peer.transform(parameters, X, threads=threads),
+                lambda: self.ours.transform(parameters, X, threads=threads),
+            ),
+            pause=self.pause,
+        )
+        measure = Measure("largest error", "lower", absolute=_ROUNDING)
+        errors = [
+            [float(np.abs(H - expected).max()) for H in side]
+            for side in (timing.peer_results, timing.ours_results)
+        ]
+        return self._row(case, timing, judge(measure, *errors), f"{case.work}, {len(X)} rows")
+
+    def gibbs(self, case: Case) -> Row:
+        """Run many chains of one model from the same rows; both sides must end in the same distribution."""
+        peer, parameters, threads = self.peers[case.peer], self._model(case.n_hidden), self.threads
+        n_chains, n_steps = (512, 5) if self.quick else (10000, self.gibbs_steps)
+        V = self.images.binary[:n_chains]
+        timing = alternate(
+            lambda seed: peer.gibbs(parameters, V, n_steps, seed=seed, threads=threads),
+            lambda seed: self.ours.gibbs(parameters, V, n_steps, seed=seed, threads=threads),
+            self.rounds,
+            warm_up=(
+                lambda: peer.gibbs(parameters, V, 1, seed=0, threads=threads),
+                lambda: self.ours.gibbs(parameters, V, 1, seed=0, threads=threads),
+            ),
+            pause=self.pause,
+        )
+        theirs = [quality.free_energy(parameters, V) for V in timing.peer_results]
+        ours = [quality.free_energy(parameters, V) for V in timing.ours_results]
+        # The chains are independent, so the error of the mean is known: four standard errors of a difference.
+        error = 4 * float(np.std(theirs[0])) * math.sqrt(2 / (n_chains * self.rounds))
+        judgement = judge(
+            Measure("mean free energy", "equal", absolute=error),
+            [float(values.mean()) for values in theirs],
+            [float(values.mean()) for values in ours],
+        )
+        return self._row(case, timing, judgement, f"{case.work}, {n_chains} chains, {n_steps} steps")
+
+    def import_time(self, case: Case) -> Row:
+        """Time the import in fresh interpreters."""
+        assert case.target is not None
+        return isolated.import_row(case.name, self.rounds, case.target, quick=self.quick)
+
+    def memory(self, case: Case) -> Row:
+        """Compare peaks of memory in fresh interpreters."""
+        assert case.target is not None
+        X = (self.images.train > 127).astype(np.uint8)
+        # Memory hardly varies from run to run.
+        rounds = min(self.rounds, 3)
+        return isolated.memory_row(case.name, X, rounds, case.target, self.threads, quick=self.quick)

@@ -1,0 +1,72 @@
+"""fastrbm through its public API, behind the interface that the peers have."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .peers import Availability, Parameters, Training
+
+
+class FastRBM:
+    """The side under test, called as a user would call it."""
+
+    name = "fastrbm"
+    shuffles = True
+
+    def available(self) -> Availability:
+        """Say whether it can run here."""
+        try:
+            import fastrbm  # noqa: F401
+        except ImportError as error:
+            return Availability(False, f"not installed: {error}")
+        return Availability(True)
+
+    def supports(self, training: Training) -> Availability:
+        """Say whether it has this algorithm."""
+        return Availability(True)
+
+    def version(self) -> str:
+        """Return the version of the package."""
+        from importlib.metadata import version
+
+        return version("fastrbm")
+
+    def fit_epochs(
+        self, X: np.ndarray, training: Training, *, seed: int, threads: int, shuffle: bool = True
+    ) -> Parameters:
+        """Train from scratch; see `Peer`."""
+        from fastrbm import BernoulliRBM
+
+        model = BernoulliRBM(
+            n_components=training.n_hidden,
+            learning_rate=training.rate,
+            batch_size=training.batch,
+            n_iter=training.n_epochs,
+            random_state=seed,
+            algorithm=training.algorithm,
+            n_gibbs_steps=training.k,
+            shuffle=shuffle,
+            n_threads=threads,
+        ).fit(X)
+        return Parameters(model.components_, model.intercept_hidden_, model.intercept_visible_)
+
+    @staticmethod
+    def _fitted(parameters: Parameters, seed: int, threads: int):
+        from fastrbm import BernoulliRBM
+
+        model = BernoulliRBM(n_components=len(parameters.b), random_state=seed, n_threads=threads)
+        model.components_ = parameters.W
+        model.intercept_hidden_, model.intercept_visible_ = parameters.b, parameters.a
+        model.n_features_in_, model.input_scale_ = len(parameters.a), 1.0
+        return model
+
+    def transform(self, parameters: Parameters, X: np.ndarray, *, threads: int) -> np.ndarray:
+        """Return p(h = 1 | v) of every row."""
+        return self._fitted(parameters, 0, threads).transform(X)
+
+    def gibbs(
+        self, parameters: Parameters, V: np.ndarray, n_steps: int, *, seed: int, threads: int
+    ) -> np.ndarray:
+        """Return the visible states after n_steps sweeps from the rows of V."""
+        model = self._fitted(parameters, seed, threads)
+        return model.sample(len(V), n_steps, init=V, random_state=seed)

@@ -1,0 +1,212 @@
+"""How two sides are compared: alternating timing, and quality without which a time means nothing.
+
+The protocol, in short:
+
+* both sides do the same work on the same arrays, with the same number of threads, in one process;
+* one untimed warm-up each; then rounds in which the sides alternate, the order swapped every round, so that a
+  drift of the machine falls on both;
+* the ratio is the quotient of the two medians; the ratios of the single rounds are kept beside it;
+* absolute times belong to this machine and this run and are never compared with another's;
+* a training benchmark FAILS, whatever its ratio, when fastrbm's quality is worse than the peer's by more than
+  the noise of the peer (see `judge`).
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+#: Seconds of rest before each timed call. The threads of an idle pool keep spinning for a while (GNU OpenMP
+#: some milliseconds, OpenBLAS up to a tenth of a second); with as many threads as cores they would slow the
+#: other side's threads down by large factors.
+PAUSE = 0.2
+
+MET, MISSED, NO_TARGET, RAN = "met", "below target", "no target", "ran (quick)"
+FAILED, SKIPPED, ERROR = "FAILED", "skipped", "ERROR"
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Seconds and results of both sides, one entry per round."""
+
+    peer_seconds: tuple[float, ...]
+    ours_seconds: tuple[float, ...]
+    peer_results: tuple[Any, ...] = ()
+    ours_results: tuple[Any, ...] = ()
+
+    @property
+    def peer_median(self) -> float:
+        """Median of the peer's seconds."""
+        return statistics.median(self.peer_seconds)
+
+    @property
+    def ours_median(self) -> float:
+        """Median of fastrbm's seconds."""
+        return statistics.median(self.ours_seconds)
+
+    @property
+    def ratio(self) -> float:
+        """How many times as long the peer took: the quotient of the medians."""
+        return self.peer_median / self.ours_median
+
+    @property
+    def round_ratios(self) -> tuple[float, ...]:
+        """The ratio of every single round."""
+        return tuple(peer / ours for peer, ours in zip(self.peer_seconds, self.ours_seconds, strict=True))
+
+
+def alternate(
+    peer: Callable[[int], Any],
+    ours: Callable[[int], Any],
+    rounds: int,
+    *,
+    warm_up: Sequence[Callable[[], Any]] = (),
+    pause: float = PAUSE,
+    clock: Callable[[], float] = time.perf_counter,
+) -> Timing:
+    """Time two callables in turn.
+
+    Parameters
+    ----------
+    peer, ours : callable
+        Called with the number of the round, which serves as seed. What they return is kept.
+    rounds : int
+        Number of timed calls of each.
+    warm_up : sequence of callable
+        Called once each before the first round, untimed.
+    pause : float
+        Seconds of rest before each timed call.
+    clock : callable
+        Returns the time in seconds.
+    """
+    if rounds < 1:
+        raise ValueError(f"rounds must be at least 1, got {rounds}")
+    for call in warm_up:
+        call()
+    seconds: dict[str, list[float]] = {"peer": [], "ours": []}
+    results: dict[str, list[Any]] = {"peer": [], "ours": []}
+    sides = [("peer", peer), ("ours", ours)]
+    for number in range(rounds):
+        for side, call in sides if number % 2 == 0 else reversed(sides):
+            time.sleep(pause)
+            begin = clock()
+            result = call(number)
+            seconds[side].append(clock() - begin)
+            results[side].append(result)
+    return Timing(
+        tuple(seconds["peer"]), tuple(seconds["ours"]), tuple(results["peer"]), tuple(results["ours"])
+    )
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A figure of merit and the noise it is allowed."""
+
+    name: str
+    better: str  #: "higher", "lower", or "equal" when a deviation either way is an error
+    relative: float = 0.0  #: least tolerance, as a share of the peer's mean
+    absolute: float = 0.0  #: least tolerance, in the unit of the figure
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """Quality of both sides, averaged over rounds."""
+
+    name: str
+    peer: float
+    ours: float
+    deficit: float  #: by how much fastrbm is worse; negative where it is better
+    tolerance: float
+    ok: bool
+
+
+def judge(measure: Measure, peer: Sequence[float], ours: Sequence[float]) -> Judgement:
+    """Compare the quality of two sides over rounds that differ by their seed.
+
+    The tolerance is the larger of the measure's least tolerance and three standard errors of a difference of
+    two means over these rounds, the spread of a single round being the *peer's*: what the peer's own result
+    moves by when only its seed changes is no loss of quality, and a side whose results scatter cannot buy
+    itself room by scattering. The least tolerance stands in where there are too few rounds for a spread.
+    A figure that is not finite never passes.
+    """
+    peer_mean, ours_mean = statistics.fmean(peer), statistics.fmean(ours)
+    difference = peer_mean - ours_mean
+    deficit = {"higher": difference, "lower": -difference, "equal": abs(difference)}[measure.better]
+    spread = statistics.stdev(peer) if len(peer) > 1 else 0.0
+    error = 3 * spread * math.sqrt(1 / len(peer) + 1 / len(ours))
+    tolerance = max(measure.relative * abs(peer_mean), measure.absolute, error)
+    # Written so that a NaN anywhere makes it false.
+    ok = math.isfinite(ours_mean) and deficit <= tolerance
+    return Judgement(measure.name, peer_mean, ours_mean, deficit, tolerance, ok)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table."""
+
+    case: str
+    work: str
+    peer: str
+    target: str
+    verdict: str
+    reason: str = ""
+    ratio: float | None = None
+    round_ratios: tuple[float, ...] = ()
+    unit: str = "s"
+    peer_value: float | None = None
+    ours_value: float | None = None
+    peer_values: tuple[float, ...] = ()
+    ours_values: tuple[float, ...] = ()
+    quality: Judgement | None = None
+
+
+def verdict_of(
+    judgement: Judgement | None, reached: float, target: float | None, *, quick: bool = False
+) -> str:
+    """Return the verdict for a ratio, or for any figure of which more is better."""
+    if judgement is not None and not judgement.ok:
+        return FAILED
+    if quick:
+        return RAN
+    if target is None:
+        return NO_TARGET
+    return MET if reached >= target else MISSED
+
+
+def timed_row(
+    case: str,
+    work: str,
+    peer: str,
+    target: float | None,
+    timing: Timing,
+    judgement: Judgement | None,
+    *,
+    quick: bool = False,
+) -> Row:
+    """Return the line of a comparison of times."""
+    verdict = verdict_of(judgement, timing.ratio, target, quick=quick)
+    reason = ""
+    if verdict == FAILED and judgement is not None:
+        reason = (
+            f"{judgement.name}: worse than the peer's by {judgement.deficit:.4g}, "
+            f"allowed {judgement.tolerance:.4g}"
+        )
+    return Row(
+        case=case,
+        work=work,
+        peer=peer,
+        target="-" if target is None else f"{target:g}x",
+        verdict=verdict,
+        reason=reason,
+        ratio=timing.ratio,
+        round_ratios=timing.round_ratios,
+        peer_value=timing.peer_median,
+        ours_value=timing.ours_median,
+        peer_values=timing.peer_seconds,
+        ours_values=timing.ours_seconds,
+        quality=judgement,
+    )

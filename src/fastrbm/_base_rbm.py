@@ -1,0 +1,398 @@
+"""What all estimators share: parameters, validation, fitting, and how public arrays become kernel arrays."""
+
+from __future__ import annotations
+
+from numbers import Integral, Real
+from typing import Any, ClassVar
+
+import numpy as np
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from ._data import VisibleData, decide_input_scale
+from ._kernels import Backend, ChainState, Parameters, TrainingPlan, get_backend
+from ._random import Key
+from ._sklearn_stream import SklearnStreamTrainer
+from .callbacks import Callback, Verbose
+from .model import Model
+from .optimizers import SGD, get_optimizer
+from .samplers import Gibbs
+from .training import FitRun, TrainingState, check_finite, fit_loop, minibatch_epoch
+
+_DTYPES = {np.dtype(np.float32), np.dtype(np.float64)}
+
+
+class BaseRBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+    """Machinery of the estimators; a subclass declares its units, its signature and its documentation."""
+
+    units: ClassVar[tuple[str, str]]
+
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
+        "n_components": [Interval(Integral, 1, None, closed="left")],
+        "learning_rate": [Interval(Real, 0, None, closed="neither")],
+        "batch_size": [Interval(Integral, 1, None, closed="left")],
+        "n_iter": [Interval(Integral, 0, None, closed="left")],
+        "verbose": ["verbose"],
+        "algorithm": [StrOptions({"cd", "pcd"})],
+        "n_gibbs_steps": [Interval(Integral, 1, None, closed="left")],
+        "n_chains": [None, Interval(Integral, 1, None, closed="left")],
+        "optimizer": [StrOptions({"sgd"}), SGD],
+        "random_stream": [StrOptions({"philox", "sklearn"})],
+        "stochastic_input": ["boolean"],
+        "shuffle": ["boolean"],
+        "warm_start": ["boolean"],
+        "callbacks": [tuple, list],
+        "device": [str],
+        "n_threads": [None, Interval(Integral, 1, None, closed="left")],
+        "out_of_range": [StrOptions({"error", "allow"})],
+    }
+
+    # -- options --------------------------------------------------------------------------------------------------
+
+    def _check_options(self) -> None:
+        """Everything that can be said about the options before the data are seen."""
+        self._validate_params()
+        if not np.isfinite(self.learning_rate):
+            raise ValueError(f"learning_rate must be a positive finite number, got {self.learning_rate!r}")
+        get_optimizer(self.optimizer)
+        if self.dtype is not None and not (_is_dtype(self.dtype) and np.dtype(self.dtype) in _DTYPES):
+            raise ValueError(f"dtype must be None, numpy.float32 or numpy.float64, got {self.dtype!r}")
+        if self.algorithm == "cd" and self.n_chains is not None:
+            raise ValueError(
+                f"n_chains must be None with algorithm='cd', whose chains start at the data, got {self.n_chains!r}"
+            )
+        if self.random_stream == "sklearn":
+            self._check_sklearn_stream()
+        else:
+            Key.check(self.random_state)
+
+    def _check_sklearn_stream(self) -> None:
+        check_random_state(self.random_state)
+        fixed = {
+            "algorithm": "pcd",
+            "n_gibbs_steps": 1,
+            "n_chains": None,
+            "stochastic_input": False,
+            "shuffle": False,
+            "warm_start": False,
+        }
+        for name, wanted in fixed.items():
+            if getattr(self, name) != wanted:
+                raise ValueError(
+                    f"{name} must be {wanted!r} with random_stream='sklearn', which repeats scikit-learn's training "
+                    f"step by step, got {getattr(self, name)!r}"
+                )
+        if get_optimizer(self.optimizer).momentum != 0:
+            raise ValueError("optimizer must be plain 'sgd' with random_stream='sklearn', got momentum > 0")
+
+    def _backend(self) -> Backend:
+        return get_backend(self.device, self.n_threads)
+
+    def _compute_dtype(self, x: Any) -> Any:
+        if self.dtype is not None:
+            return np.dtype(self.dtype)
+        if self.random_stream == "sklearn":  # as scikit-learn: the type of the data
+            return np.dtype(np.float32 if x.dtype == np.float32 else np.float64)
+        return np.dtype(np.float32)
+
+    # -- data -----------------------------------------------------------------------------------------------------
+
+    def _validated(self, X: Any, *, reset: bool) -> Any:
+        """Two-dimensional numeric array or CSR matrix; finiteness is checked when it is packed."""
+        X = validate_data(
+            self, X, accept_sparse=("csr", "csc"), reset=reset, dtype="numeric", ensure_all_finite=False
+        )
+        if hasattr(X, "tocsr"):
+            X = X.tocsr()
+        if X.dtype.kind not in "buif":
+            raise ValueError(f"X must be numeric, got dtype {X.dtype}")
+        return X
+
+    def _data(self, X: Any, *, check_range: bool = True) -> VisibleData:
+        """Rows for a fitted estimator."""
+        check_is_fitted(self)
+        return self._wrap(self._validated(X, reset=False), self.components_.dtype, check_range=check_range)
+
+    def _wrap(self, X: Any, dtype: Any, *, check_range: bool = True) -> VisibleData:
+        dtype = dtype if dtype in _DTYPES else np.dtype(np.float64)
+        return VisibleData(
+            X,
+            self.input_scale_,
+            dtype,
+            check_range=check_range and self.out_of_range == "error",
+            name=type(self).__name__,
+            n_threads=self.n_threads,
+        )
+
+    def _output_dtype(self, X: Any) -> Any:
+        """Float type of results for this input: its own; the computing type for images; else float64."""
+        dtype = np.dtype(getattr(X, "dtype", np.float64)) if not hasattr(X, "dtypes") else np.dtype(np.float64)
+        if hasattr(X, "dtypes"):  # a data frame: the type its columns have in common
+            dtype = np.result_type(*X.dtypes) if len(X.dtypes) else dtype
+        if dtype in _DTYPES:
+            return dtype
+        return self.components_.dtype if dtype in (np.uint8, np.bool_) else np.dtype(np.float64)
+
+    # -- parameters -------------------------------------------------------------------------------------------------
+
+    def _parameters(self) -> Parameters:
+        """Fitted arrays as kernels take them; attributes set by hand are respected."""
+        dtype = np.float32 if np.asarray(self.components_).dtype == np.float32 else np.float64
+        return Parameters(
+            *(
+                np.ascontiguousarray(x, dtype=dtype)
+                for x in (self.components_, self.intercept_visible_, self.intercept_hidden_)
+            )
+        )
+
+    @property
+    def model_(self) -> Model:
+        """The fitted parameters as a `fastrbm.Model` (copies)."""
+        check_is_fitted(self)
+        return Model(*(x.copy() for x in self._parameters()), *self.units)
+
+    def _publish(self, state: TrainingState) -> None:
+        """Fitted attributes that live on the arrays being trained, so that they are right at any moment."""
+        self.components_ = state.parameters.weights
+        self.intercept_visible_ = state.parameters.visible_bias
+        self.intercept_hidden_ = state.parameters.hidden_bias
+        self._n_features_out = len(self.intercept_hidden_)
+        self.n_iter_ = state.epoch
+        self._state = state
+
+    def _publish_chains(self, state: TrainingState) -> None:
+        self.n_iter_ = state.epoch
+        if state.chains.chains is not None:
+            self.h_samples_ = state.chains.chains.dense(self.components_.dtype)
+
+    # -- fitting ----------------------------------------------------------------------------------------------------
+
+    def _initial_state(self, n_features: int, dtype: Any) -> TrainingState:
+        key = Key.from_random_state(self.random_state)
+        weights = np.ascontiguousarray(key.normal((self.n_components, n_features), 0.01).astype(dtype))
+        parameters = Parameters(weights, np.zeros(n_features, dtype), np.zeros(self.n_components, dtype))
+        return TrainingState(parameters, None, self._sampler().init(self._n_chains(), self.n_components), key)
+
+    def _sampler(self) -> Gibbs:
+        return Gibbs(self.n_gibbs_steps, self.algorithm == "pcd")
+
+    def _n_chains(self) -> int:
+        return self.batch_size if self.n_chains is None else self.n_chains
+
+    def _prepare(self, state: TrainingState, n_features: int) -> TrainingPlan:
+        """Bring a new or continued state in line with the options."""
+        if state.parameters.weights.shape != (self.n_components, n_features):
+            raise ValueError(
+                f"n_components and the features of X must stay {state.parameters.weights.shape} when training goes on, "
+                f"got {(self.n_components, n_features)}"
+            )
+        if hasattr(self, "components_"):  # set by hand, or separated by a copy
+            for value, given in zip(state.parameters, self._parameters(), strict=True):
+                if given is not value:
+                    value[...] = given
+        momentum = float(get_optimizer(self.optimizer).momentum)
+        if momentum and state.velocity is None:
+            state.velocity = state.parameters.zeros_like()
+        if self.algorithm == "cd":
+            state.chains.chains = None
+        elif state.chains.chains is None or len(state.chains.chains) != self._n_chains():
+            fresh = self._sampler().init(self._n_chains(), self.n_components, state.chains.step)
+            state.chains.chains = fresh.chains
+        return TrainingPlan(
+            state.key.seed,
+            int(self.batch_size),
+            self.algorithm == "pcd",
+            int(self.n_gibbs_steps),
+            float(self.learning_rate),
+            momentum,
+            bool(self.stochastic_input),
+        )
+
+    def fit(self, X: Any, y: Any = None) -> Any:
+        """Train for `n_iter` passes over the data.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Values in [0, 1], or uint8 images in 0..255: whether uint8 data are 0/1 or 0..255 is decided here, by
+            their largest value, and remembered as ``input_scale_``. Not copied to float as a whole.
+        y : ignored
+            For use in pipelines.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            For unusable options or data.
+        fastrbm.DivergenceError
+            If parameters become infinite or NaN; the last finite ones are kept.
+        """
+        self._check_options()
+        go_on = self.warm_start and hasattr(self, "_state")
+        X = self._validated(X, reset=not go_on)
+        if not go_on:
+            self._forget()
+            self.input_scale_ = decide_input_scale(X)
+        dtype = self._compute_dtype(X)
+        data = self._wrap(X, dtype)
+        callbacks = [*self.callbacks, *([Verbose(X)] if self.verbose else [])]
+        if self.random_stream == "sklearn":
+            return self._fit_sklearn_stream(X, data, dtype, callbacks)
+        if not go_on:
+            for name in ("components_", "intercept_hidden_", "intercept_visible_"):
+                self.__dict__.pop(name, None)
+        state = self._state if go_on else self._initial_state(X.shape[1], dtype)
+        if state.parameters.weights.dtype != dtype:
+            raise ValueError(f"dtype must stay {state.parameters.weights.dtype} when training goes on, got {dtype}")
+        plan = self._prepare(state, X.shape[1])
+        if not go_on:
+            self.history_: dict[str, list[Any]] = {"epoch": [], "seconds": []}
+        self._publish(state)
+        run = FitRun(self, self.n_iter, X.shape[0], plan.batch_size, state, self.history_)
+        run.sweeps_per_batch = plan.n_sweeps + 1
+        try:
+            fit_loop(run, minibatch_epoch(state, data, self._backend(), plan, self.units, self.shuffle), callbacks)
+        finally:
+            self._publish_chains(state)
+        return self
+
+    def _forget(self) -> None:
+        """Drop what an earlier fit left that this one may not set again."""
+        for name in ("h_samples_", "random_state_", "_state", "_trainer", "_call_key", "_calls"):
+            self.__dict__.pop(name, None)
+
+    def _fit_sklearn_stream(self, X: Any, data: VisibleData, dtype: Any, callbacks: list[Callback]) -> Any:
+        rng = check_random_state(self.random_state)
+        trainer = SklearnStreamTrainer(
+            self.n_components, X.shape[1], self.batch_size, self.learning_rate, rng, dtype
+        )
+        parameters = Parameters(trainer.weights, trainer.visible_bias, trainer.hidden_bias)
+        state = TrainingState(parameters, None, ChainState(0, None), Key(0))
+        self.history_ = {"epoch": [], "seconds": []}
+        self._publish(state)
+        del self._state  # nothing that warm_start could go on from
+        self._trainer = trainer
+        values = _float_rows(X, self.input_scale_, dtype)
+        run = FitRun(self, self.n_iter, X.shape[0], self.batch_size, state, self.history_)
+
+        def epoch(on_batch: Any) -> None:
+            def count() -> None:
+                state.chains.step += run.sweeps_per_batch
+                if on_batch is not None:
+                    on_batch()
+
+            trainer.epoch(values, self.batch_size, count)
+
+        try:
+            fit_loop(run, epoch, callbacks)
+        finally:
+            self.n_iter_ = state.epoch
+            self.h_samples_ = trainer.chains
+        return self
+
+    def partial_fit(self, X: Any, y: Any = None) -> Any:
+        """One gradient step on X as a minibatch, whatever its size.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            As in `fit`; the first call decides ``input_scale_``.
+        y : ignored
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            For unusable options or data.
+        fastrbm.DivergenceError
+            If parameters become infinite or NaN; the last finite ones are kept.
+        """
+        self._check_options()
+        first = not hasattr(self, "components_")
+        X = self._validated(X, reset=first)
+        if first:
+            self.input_scale_ = decide_input_scale(X)
+        if self.random_stream == "sklearn":
+            return self._partial_fit_sklearn_stream(X, first)
+        dtype = self._compute_dtype(X) if first else self.components_.dtype
+        data = self._wrap(X, dtype)
+        if not hasattr(self, "_state"):
+            self._state = self._initial_state(X.shape[1], dtype)
+        state = self._state
+        plan = self._prepare(state, X.shape[1])._replace(batch_size=X.shape[0])
+        backup = state.parameters.copy()
+        order = np.arange(X.shape[0], dtype=np.int64)
+        backend = self._backend()
+        try:
+            for rows, local in data.batches(order, plan.batch_size):
+                backend.train(state.parameters, state.velocity, rows, local, plan, self.units, state.chains)
+        finally:
+            self._publish(state)
+            self._publish_chains(state)
+            check_finite(state, backup, "partial_fit")
+        return self
+
+    def _partial_fit_sklearn_stream(self, X: Any, first: bool) -> Any:
+        # scikit-learn's partial_fit computes in float64 whatever it is given
+        dtype = np.dtype(np.float64) if self.dtype is None else np.dtype(self.dtype)
+        self._wrap(X, dtype)
+        if not hasattr(self, "random_state_"):
+            self.random_state_ = check_random_state(self.random_state)
+        if first:
+            self._trainer = SklearnStreamTrainer(
+                self.n_components, X.shape[1], self.batch_size, self.learning_rate, self.random_state_, dtype
+            )
+        trainer = self._trainer
+        trainer.rng, trainer.learning_rate = self.random_state_, self.learning_rate
+        state = TrainingState(
+            Parameters(trainer.weights, trainer.visible_bias, trainer.hidden_bias), None, ChainState(0, None), Key(0)
+        )
+        backup = Parameters(*(x.copy() for x in state.parameters))
+        self.components_, self.intercept_hidden_ = trainer.weights, trainer.hidden_bias
+        self.intercept_visible_, self._n_features_out = trainer.visible_bias, self.n_components
+        try:
+            trainer.batch(_float_rows(X, self.input_scale_, dtype))
+        finally:
+            self.h_samples_ = trainer.chains
+            check_finite(state, backup, "partial_fit")
+        return self
+
+    # -- randomness after fitting -------------------------------------------------------------------------------------
+
+    def _next_key(self, random_state: Any = None) -> Key:
+        """Key of a sampling call: the given one, or the next of the estimator's own."""
+        if random_state is not None:
+            return Key.from_random_state(random_state)
+        if not hasattr(self, "_call_key"):
+            self._call_key = self._state.key if hasattr(self, "_state") else Key.from_random_state(self.random_state)
+        self._calls = getattr(self, "_calls", 0) + 1
+        return self._call_key.fold_in(self._calls)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags
+
+
+def _is_dtype(value: Any) -> bool:
+    try:
+        np.dtype(value)
+    except TypeError:
+        return False
+    return True
+
+
+def _float_rows(x: Any, scale: float, dtype: Any) -> Any:
+    """Rows of the scikit-learn stream: that mode works on one float copy, as scikit-learn does."""
+    factor = scale if x.dtype == np.uint8 else 1.0
+    x = x.astype(dtype, copy=False)
+    return x * dtype.type(factor) if factor != 1 else x

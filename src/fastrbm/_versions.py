@@ -1,0 +1,53 @@
+"""What is installed and what the kernels use: `fastrbm.show_versions`, `fastrbm info`."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import sys
+from typing import Any
+
+
+def collect() -> dict[str, Any]:
+    """Facts about this installation, as a flat dictionary."""
+    from ._kernels import cpu
+
+    facts: dict[str, Any] = {"fastrbm": importlib.metadata.version("fastrbm")}
+    for name in ("numpy", "scipy", "scikit-learn", "threadpoolctl", "matplotlib", "tqdm", "torch"):
+        try:
+            facts[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            facts[name] = "not installed"
+    facts["python"] = sys.version.split()[0]
+    facts["platform"] = platform.platform()
+    facts["processor"] = processor_name()
+    facts["processors usable"] = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    facts["instruction set"] = f"{cpu.current_target()} (of {', '.join(cpu.supported_targets())})"
+    forced = os.environ.get("FASTRBM_CPU")
+    if forced:
+        facts["instruction set"] += f", forced by FASTRBM_CPU={forced}"
+    facts["OpenMP"] = "yes" if cpu.has_openmp() else "no: built without OpenMP, the kernels use one thread"
+    facts["threads by default"] = cpu.default_threads()
+    facts["devices"] = "cpu, reference"
+    return facts
+
+
+def processor_name() -> str:
+    """Model name of the processor, as well as it can be found."""
+    try:
+        with open("/proc/cpuinfo") as file:
+            for line in file:
+                if line.startswith("model name"):
+                    return line.split(":", 1)[1].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def show_versions() -> None:
+    """Print versions, processor, instruction set and threads, one per line."""
+    facts = collect()
+    width = max(map(len, facts))
+    for name, value in facts.items():
+        print(f"{name:<{width}}  {value}")

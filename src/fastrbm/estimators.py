@@ -1,0 +1,500 @@
+"""scikit-learn estimators."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import expit
+from sklearn.base import BaseEstimator
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted
+
+from . import io
+from ._base_rbm import BaseRBM
+from ._kernels import ChainState, PackedBits, Parameters, pack
+from ._kernels.bits import n_words
+from ._random import Key, Stream
+from .optimizers import SGD
+from .samplers import Gibbs
+from .training import TrainingState
+
+
+class BernoulliRBM(BaseRBM):
+    """Bernoulli restricted Boltzmann machine; takes the place of scikit-learn's.
+
+    Binary visible and hidden units, trained by contrastive divergence or by persistent chains. Values of X in [0, 1]
+    are read as probabilities that a visible unit is on.
+
+    Parameters
+    ----------
+    n_components : int, default=256
+        Hidden units.
+    learning_rate : float, default=0.1
+        Step along the mean gradient of a minibatch.
+    batch_size : int, default=10
+        Rows of a minibatch. Larger ones (64 and more) use the processor far better.
+    n_iter : int, default=10
+        Passes over the data.
+    verbose : int, default=0
+        Non-zero prints a line after each pass, with the mean pseudo-likelihood of X.
+    random_state : int, RandomState, Generator or None, default=None
+        Seed of the draws. Results are the same bits for any number of threads, any instruction set and any division
+        of the work.
+    algorithm : {"pcd", "cd"}, default="pcd"
+        Persistent contrastive divergence (stochastic maximum likelihood) or contrastive divergence.
+    n_gibbs_steps : int, default=1
+        Gibbs sweeps per minibatch, the k of CD-k and PCD-k.
+    n_chains : int or None, default=None
+        Persistent chains; None for `batch_size`.
+    optimizer : "sgd" or SGD, default="sgd"
+        ``fastrbm.SGD(momentum=0.9)`` for momentum.
+    random_stream : {"philox", "sklearn"}, default="philox"
+        "sklearn" consumes NumPy's draws in scikit-learn's order and reproduces its fit to rounding (with
+        ``shuffle=False``); slower, for checks and migration.
+    stochastic_input : bool, default=False
+        Draw v ~ Bernoulli(x) anew each time a grey row is used.
+    shuffle : bool, default=True
+        New order of the rows in each pass.
+    warm_start : bool, default=False
+        `fit` goes on where the last one stopped, for `n_iter` further passes: the same bits as one longer fit.
+    callbacks : sequence, default=()
+        `fastrbm.callbacks.Callback` objects or functions of the run, called after each pass.
+    device : {"auto", "cpu", "reference"}, default="auto"
+        Kernels: native CPU, or plain NumPy.
+    n_threads : int or None, default=None
+        Threads; None for what OpenMP would use. Small problems use fewer.
+    dtype : numpy.float32, numpy.float64 or None, default=None
+        Type of parameters and arithmetic; None is float32 whatever the type of X.
+    out_of_range : {"error", "allow"}, default="error"
+        Whether values of X outside [0, 1] raise or are used as they are, as scikit-learn does.
+
+    Attributes
+    ----------
+    components_ : ndarray, shape (n_components, n_features)
+        Weights.
+    intercept_hidden_ : ndarray, shape (n_components,)
+        Biases of the hidden units.
+    intercept_visible_ : ndarray, shape (n_features,)
+        Biases of the visible units.
+    h_samples_ : ndarray, shape (n_chains, n_components)
+        Hidden states of the persistent chains ("pcd" only).
+    input_scale_ : float
+        What uint8 values are multiplied with: 1, or 1/255 when the first data had values above 1.
+    n_iter_ : int
+        Passes finished.
+    history_ : dict of list
+        One entry per pass: "epoch", "seconds", and what callbacks recorded.
+    n_features_in_, feature_names_in_
+        As in scikit-learn.
+
+    See Also
+    --------
+    fastrbm.compat.BernoulliRBM : The same with scikit-learn's draws and tolerance as defaults.
+
+    References
+    ----------
+    Hinton, "Training products of experts by minimizing contrastive divergence", Neural Computation 14 (2002).
+    Tieleman, "Training restricted Boltzmann machines using approximations to the likelihood gradient", ICML 2008.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastrbm import BernoulliRBM
+    >>> X = np.array([[0, 0, 0], [0, 1, 1], [1, 0, 1], [1, 1, 1]])
+    >>> BernoulliRBM(n_components=2, random_state=0).fit(X).transform(X).shape
+    (4, 2)
+    """
+
+    units = ("bernoulli", "bernoulli")
+
+    def __init__(
+        self,
+        n_components: int = 256,
+        *,
+        learning_rate: float = 0.1,
+        batch_size: int = 10,
+        n_iter: int = 10,
+        verbose: int = 0,
+        random_state: Any = None,
+        algorithm: str = "pcd",
+        n_gibbs_steps: int = 1,
+        n_chains: int | None = None,
+        optimizer: str | SGD = "sgd",
+        random_stream: str = "philox",
+        stochastic_input: bool = False,
+        shuffle: bool = True,
+        warm_start: bool = False,
+        callbacks: Any = (),
+        device: str = "auto",
+        n_threads: int | None = None,
+        dtype: Any = None,
+        out_of_range: str = "error",
+    ):
+        self.n_components = n_components
+        self.learning_rate = learning_rate
+        self.batch_size = batch_size
+        self.n_iter = n_iter
+        self.verbose = verbose
+        self.random_state = random_state
+        self.algorithm = algorithm
+        self.n_gibbs_steps = n_gibbs_steps
+        self.n_chains = n_chains
+        self.optimizer = optimizer
+        self.random_stream = random_stream
+        self.stochastic_input = stochastic_input
+        self.shuffle = shuffle
+        self.warm_start = warm_start
+        self.callbacks = callbacks
+        self.device = device
+        self.n_threads = n_threads
+        self.dtype = dtype
+        self.out_of_range = out_of_range
+
+    # -- features and scores ------------------------------------------------------------------------------------------
+
+    def transform(self, X: Any) -> NDArray[Any]:
+        """Hidden means p(h=1 | v=X).
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray, shape (n_samples, n_components)
+            Of the float type of X; of the computing type for uint8 and bool; else float64.
+        """
+        data = self._data(X)
+        parameters, backend = self._parameters(), self._backend()
+        dtype = self._output_dtype(X)
+        out: NDArray[Any] | None = None
+        for rows, states in data.slices():
+            means = backend.means(self.units[1], states, parameters.weights, parameters.hidden_bias)
+            if out is None and len(means) == data.shape[0]:
+                return means.astype(dtype, copy=False)
+            if out is None:
+                out = np.empty((data.shape[0], means.shape[1]), dtype=dtype)
+            out[rows] = means
+        assert out is not None
+        return out
+
+    def free_energy(self, X: Any) -> NDArray[np.float64]:
+        """Free energy F(v) = -log sum_h exp(-E(v, h)) of rows, shape (n_samples,), float64.
+
+        A polynomial and softplus of v, so any finite values are allowed.
+        """
+        data = self._data(X, check_range=False)
+        parameters, backend = self._parameters(), self._backend()
+        parts = [backend.free_energy(self.units[1], states, parameters) for _, states in data.slices()]
+        return np.concatenate(parts)
+
+    def score_samples(self, X: Any, normalize: bool = False) -> NDArray[np.float64]:
+        """Pseudo-likelihood of rows: sum over features of log p(v_i | all other v).
+
+        scikit-learn flips one random feature and multiplies by their number; this is the mean over all flips, on the
+        same scale and without noise.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Any finite values; the formula is meant for 0 and 1 (a flip sets v_i to 1 - v_i).
+        normalize : bool, default=False
+            Divide by the number of features.
+
+        Returns
+        -------
+        ndarray of float64, shape (n_samples,)
+        """
+        data = self._data(X, check_range=False)
+        parameters, backend = self._parameters(), self._backend()
+        parts = [backend.pseudo_likelihood(self.units[1], states, parameters) for _, states in data.slices()]
+        score = np.concatenate(parts)
+        return score / data.shape[1] if normalize else score
+
+    def reconstruct(self, X: Any) -> NDArray[Any]:
+        """Mean-field reconstruction: visible means given the hidden means of X, shape of X, dtype as `transform`."""
+        data = self._data(X)
+        parameters, backend = self._parameters(), self._backend()
+        parts = [self._reconstructed(states, parameters, backend) for _, states in data.slices()]
+        return np.concatenate(parts).astype(self._output_dtype(X), copy=False)
+
+    def reconstruction_error(self, X: Any) -> float:
+        """Mean squared difference between X (scaled to [0, 1]) and `reconstruct`, over rows and features."""
+        data = self._data(X)
+        parameters, backend = self._parameters(), self._backend()
+        total = 0.0
+        for _, states in data.slices():
+            v = states.dense(np.float32) if isinstance(states, PackedBits) else states
+            total += float(np.square(v - self._reconstructed(states, parameters, backend), dtype=np.float64).sum())
+        return total / (data.shape[0] * data.shape[1])
+
+    def _reconstructed(self, states: Any, parameters: Parameters, backend: Any) -> NDArray[Any]:
+        means = backend.means(self.units[1], states, parameters.weights, parameters.hidden_bias)
+        return backend.means(self.units[0], means, parameters.weights, parameters.visible_bias, transpose=True)
+
+    # -- sampling -----------------------------------------------------------------------------------------------------
+
+    def gibbs(self, v: Any) -> NDArray[np.bool_]:
+        """One Gibbs step: h ~ p(h | v), then v ~ p(v | h).
+
+        Parameters
+        ----------
+        v : {array-like, sparse matrix} of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of bool, shape (n_samples, n_features)
+        """
+        check_is_fitted(self)
+        if self.random_stream == "sklearn":
+            if not hasattr(self, "random_state_"):
+                self.random_state_ = check_random_state(self.random_state)
+            return self._sample_visibles(self._sample_hiddens(v, self.random_state_), self.random_state_)
+        data = self._data(v)
+        parameters, backend, key = self._parameters(), self._backend(), self._next_key()
+        parts = []
+        for rows, states in data.slices():
+            draw = key.at(0, Stream.HIDDEN, rows.start)
+            h = backend.samples(self.units[1], states, parameters.weights, parameters.hidden_bias, draw)
+            draw = draw._replace(stream=Stream.VISIBLE)
+            parts.append(
+                backend.samples(
+                    self.units[0], h, parameters.weights, parameters.visible_bias, draw, transpose=True
+                ).dense()
+            )
+        return np.concatenate(parts)
+
+    def sample(
+        self,
+        n_samples: int = 1,
+        n_steps: int = 1000,
+        *,
+        init: Any = None,
+        temperature: float = 1.0,
+        clamp: ArrayLike | None = None,
+        random_state: Any = None,
+    ) -> NDArray[np.bool_]:
+        """States of the visible layer after a Gibbs run.
+
+        Parameters
+        ----------
+        n_samples : int, default=1
+            Independent chains, one sample each.
+        n_steps : int, default=1000
+            Gibbs steps. Chains forget their start slowly; look at several lengths.
+        init : {array-like, sparse matrix} of shape (n_samples, n_features) or None
+            Start; None draws each unit with its bias alone.
+        temperature : float, default=1.0
+            The energy is divided by it.
+        clamp : array-like of shape (n_features,) or (n_samples, n_features), or None
+            0 and 1 hold a unit fixed, NaN leaves it free.
+        random_state : int, RandomState, Generator or None
+            None goes on with the estimator's own stream, so repeated calls differ.
+
+        Returns
+        -------
+        ndarray of bool, shape (n_samples, n_features)
+        """
+        check_is_fitted(self)
+        _check_count("n_samples", n_samples)
+        _check_count("n_steps", n_steps)
+        key, backend = self._next_key(random_state), self._backend()
+        n_features = self.components_.shape[1]
+        parameters = self.model_.at_temperature(temperature).parameters
+        held = _clamp_masks(clamp, n_samples, n_features)
+        if init is None:
+            bias = expit(np.tile(parameters.visible_bias.astype(np.float32), (n_samples, 1)))
+            visible = backend.draw_bits(bias, key.at(0, Stream.START))
+        else:
+            visible = self._start(init, n_samples, key, backend)
+        visible = _hold(visible, held)
+        sampler = Gibbs(n_steps if held is None else 1)
+        state = sampler.init_from_visible(visible, parameters, self.units, key.seed, backend)
+        if held is None:
+            return sampler.step(state, parameters, self.units, key.seed, backend).dense()
+        for _ in range(n_steps):
+            assert state.chains is not None
+            at = key.at(state.step, Stream.VISIBLE)
+            visible = backend.samples(
+                self.units[0], state.chains, parameters.weights, parameters.visible_bias, at, transpose=True
+            )
+            visible = _hold(visible, held)
+            at = at._replace(stream=Stream.HIDDEN)
+            hidden = backend.samples(self.units[1], visible, parameters.weights, parameters.hidden_bias, at)
+            state = ChainState(state.step + 1, hidden)
+        return visible.dense()
+
+    def _start(self, init: Any, n_samples: int, key: Key, backend: Any) -> PackedBits:
+        data = self._data(init)
+        if data.shape[0] != n_samples:
+            raise ValueError(f"init must have n_samples={n_samples} rows, got {data.shape[0]}")
+        parts = []
+        for rows, states in data.slices():
+            if not isinstance(states, PackedBits):
+                states = backend.draw_bits(states, key.at(0, Stream.START, rows.start))
+            parts.append(states.words)
+        return PackedBits(np.concatenate(parts), data.shape[1])
+
+    # -- names that scikit-learn's own tests call ------------------------------------------------------------------------
+
+    def _mean_hiddens(self, v: Any) -> NDArray[Any]:
+        v = np.atleast_2d(v) if not sp.issparse(v) else v
+        out = self.transform(v)
+        return out[0] if out.shape[0] == 1 and not sp.issparse(v) and v.shape[0] == 1 else out
+
+    def _sample_hiddens(self, v: Any, rng: Any) -> NDArray[np.bool_]:
+        p = self._mean_hiddens(v)
+        return rng.uniform(size=p.shape) < p
+
+    def _sample_visibles(self, h: Any, rng: Any) -> NDArray[np.bool_]:
+        weights, bias, _ = self._parameters()
+        p = self._backend().means(self.units[0], np.ascontiguousarray(h, weights.dtype), weights, bias, transpose=True)
+        return rng.uniform(size=p.shape) < p
+
+    def _free_energy(self, v: Any) -> NDArray[np.float64]:
+        return self.free_energy(v)
+
+    # -- files --------------------------------------------------------------------------------------------------------
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write a model file: parameters, options, history, and what `warm_start` needs to go on bit for bit.
+
+        Parameters
+        ----------
+        path : path-like
+            Written as named, usually ``*.npz``. Callbacks and a ``random_state`` that is no integer are not stored.
+
+        Returns
+        -------
+        pathlib.Path
+        """
+        check_is_fitted(self)
+        names = ("components_", "intercept_visible_", "intercept_hidden_")
+        arrays = {name: np.asarray(getattr(self, name)) for name in names}
+        header: dict[str, Any] = {
+            "estimator": type(self).__name__,
+            "module": "compat" if type(self).__module__.endswith("compat") else "estimators",
+            "options": _plain_options(self),
+            "input_scale": self.input_scale_,
+            "n_iter": getattr(self, "n_iter_", 0),
+            "history": getattr(self, "history_", None),
+            "feature_names": [str(x) for x in self.feature_names_in_] if hasattr(self, "feature_names_in_") else None,
+        }
+        state = getattr(self, "_state", None)
+        if state is not None:
+            header["state"] = {"seed": state.key.seed, "step": state.chains.step, "epoch": state.epoch}
+            if state.chains.chains is not None:
+                arrays["chains"] = state.chains.chains.words
+            if state.velocity is not None:
+                arrays |= {f"velocity_{i}": x for i, x in enumerate(state.velocity)}
+        elif hasattr(self, "h_samples_"):
+            arrays["h_samples_"] = self.h_samples_
+        return io.write_model(path, header, arrays)
+
+    def _restore(self, header: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> None:
+        weights = arrays["components_"]
+        self.components_, self.intercept_visible_ = weights, arrays["intercept_visible_"]
+        self.intercept_hidden_, self.input_scale_ = arrays["intercept_hidden_"], float(header["input_scale"])
+        self.n_iter_, self.n_features_in_, self._n_features_out = header["n_iter"], weights.shape[1], weights.shape[0]
+        if header["history"] is not None:
+            self.history_ = header["history"]
+        if header["feature_names"] is not None:
+            self.feature_names_in_ = np.array(header["feature_names"], dtype=object)
+        if "h_samples_" in arrays:
+            self.h_samples_ = arrays["h_samples_"]
+        if "state" not in header:
+            return
+        s = header["state"]
+        chains = PackedBits(np.ascontiguousarray(arrays["chains"]), weights.shape[0]) if "chains" in arrays else None
+        velocity = Parameters(*(arrays[f"velocity_{i}"] for i in range(3))) if "velocity_0" in arrays else None
+        parameters = Parameters(*(np.ascontiguousarray(x) for x in self._parameters()))
+        self._publish(TrainingState(parameters, velocity, ChainState(s["step"], chains), Key(s["seed"]), s["epoch"]))
+        self._publish_chains(self._state)
+
+
+def load(path: str | os.PathLike[str]) -> BernoulliRBM:
+    """Read a model file written by an estimator's ``save``.
+
+    Parameters
+    ----------
+    path : path-like
+
+    Returns
+    -------
+    BernoulliRBM
+        Fitted; with ``warm_start=True`` its `fit` goes on as if it had never stopped.
+
+    Raises
+    ------
+    ValueError
+        If the file is no model file or of a newer version.
+    FileNotFoundError
+        If it is not there.
+    """
+    header, arrays = io.read_model(path)
+    from . import compat
+
+    classes = {("estimators", "BernoulliRBM"): BernoulliRBM, ("compat", "BernoulliRBM"): compat.BernoulliRBM}
+    cls = classes.get((header.get("module", ""), header.get("estimator", "")))
+    if cls is None:
+        raise ValueError(f"path: {path} holds a {header.get('estimator')!r}, which this fastrbm does not know")
+    try:
+        options = dict(header["options"])
+        if isinstance(options["optimizer"], dict):
+            options["optimizer"] = SGD(**options["optimizer"])
+        if options["dtype"] is not None:
+            options["dtype"] = np.dtype(options["dtype"]).type
+        estimator = cls(**options)
+        estimator._restore(header, arrays)
+    except (KeyError, TypeError, IndexError) as error:
+        raise ValueError(f"path: {path} is a damaged model file ({error!r})") from error
+    return estimator
+
+
+def _plain_options(estimator: BaseEstimator) -> dict[str, Any]:
+    options = estimator.get_params(deep=False)
+    options["callbacks"] = []
+    if isinstance(options["optimizer"], SGD):
+        options["optimizer"] = options["optimizer"].get_params()
+    if options["dtype"] is not None:
+        options["dtype"] = np.dtype(options["dtype"]).name
+    options = {k: v.item() if isinstance(v, np.generic) else v for k, v in options.items()}
+    if not isinstance(options["random_state"], int):
+        options["random_state"] = None
+    json.dumps(options)  # fails here rather than half-way through a file
+    return options
+
+
+def _check_count(name: str, value: Any) -> None:
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
+        raise ValueError(f"{name} must be a positive integer, got {value!r}")
+
+
+def _clamp_masks(clamp: ArrayLike | None, n_samples: int, n_features: int) -> tuple[PackedBits, PackedBits] | None:
+    """(units held, their states) as bits."""
+    if clamp is None:
+        return None
+    values = np.asarray(clamp, dtype=np.float64)
+    if values.shape not in ((n_features,), (n_samples, n_features)):
+        raise ValueError(
+            f"clamp must have shape ({n_features},) or ({n_samples}, {n_features}), got {values.shape}"
+        )
+    values = np.broadcast_to(values, (n_samples, n_features))
+    free = np.isnan(values)
+    if not (free | (values == 0) | (values == 1)).all():
+        raise ValueError("clamp must hold 0, 1 or NaN (free), got other values")
+    return pack(~free), pack(np.where(free, 0, values))
+
+
+def _hold(visible: PackedBits, held: tuple[PackedBits, PackedBits] | None) -> PackedBits:
+    if held is None:
+        return visible
+    mask, states = held
+    assert visible.words.shape[1] == n_words(visible.n_units)
+    return PackedBits((visible.words & ~mask.words) | states.words, visible.n_units)

@@ -1,0 +1,56 @@
+"""Block Gibbs sampling: contrastive divergence, persistent chains, and free-running chains."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from .._kernels import Backend, ChainState, PackedBits, Parameters
+from .._kernels.bits import n_words
+from .._random import Draw, Stream
+
+
+@dataclass(frozen=True)
+class Gibbs:
+    """Alternating draws of the two layers.
+
+    Parameters
+    ----------
+    n_steps : int, default=1
+        Sweeps (v given h, then h given v) per `step`, and per minibatch in training: the k of CD-k and PCD-k.
+    persistent : bool, default=True
+        In training, whether chains go on from minibatch to minibatch (PCD; Tieleman, ICML 2008) or start at the
+        data each time (CD; Hinton, Neural Computation 14, 2002).
+    """
+
+    n_steps: int = 1
+    persistent: bool = True
+
+    def init(self, n_chains: int, n_hidden: int, step: int = 0) -> ChainState:
+        """All hidden units off, as scikit-learn starts its chains."""
+        chains = PackedBits(np.zeros((n_chains, n_words(n_hidden)), dtype=np.uint64), n_hidden)
+        return ChainState(step, chains)
+
+    def init_from_visible(
+        self, visible: PackedBits, parameters: Parameters, units: tuple[str, str], seed: int, backend: Backend
+    ) -> ChainState:
+        """Chains whose hidden layer is drawn given the visible states."""
+        draw = Draw(seed, 0, Stream.HIDDEN)
+        hidden = backend.samples(units[1], visible, parameters.weights, parameters.hidden_bias, draw)
+        return ChainState(1, hidden)
+
+    def step(
+        self,
+        state: ChainState,
+        parameters: Parameters,
+        units: tuple[str, str],
+        seed: int,
+        backend: Backend,
+    ) -> PackedBits:
+        """Do `n_steps` sweeps: ``state`` goes on in place, the last visible states are returned."""
+        assert state.chains is not None
+        draw = Draw(seed, state.step, Stream.VISIBLE)
+        visible, state.chains = backend.run_chains(state.chains, parameters, units, draw, self.n_steps)
+        state.step += self.n_steps
+        return visible

@@ -1,0 +1,131 @@
+"""scikit-learn's own tests of its RBM, run with our classes in its place, and its estimator checks."""
+
+import importlib.util
+
+import numpy as np
+import pytest
+import sklearn.neural_network.tests as sklearn_tests
+from sklearn.utils import estimator_checks
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+import fastrbm
+from fastrbm import BernoulliRBM, compat
+
+# pins the fourth decimal of weights trained with NumPy's draws in scikit-learn's order
+PINS_NUMPY_DRAWS = {"test_fit_gibbs"}
+
+
+def sklearn_rbm_tests(cls):
+    """Functions of a fresh copy of scikit-learn's test module that uses `cls`."""
+    path = f"{sklearn_tests.__path__[0]}/test_rbm.py"
+    spec = importlib.util.spec_from_file_location(f"rbm_tests_with_{cls.__module__.replace('.', '_')}", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    module.BernoulliRBM = cls
+    return {name: f for name, f in vars(module).items() if name.startswith("test_")}
+
+
+COMPAT = sklearn_rbm_tests(compat.BernoulliRBM)
+FAST = {k: f for k, f in sklearn_rbm_tests(BernoulliRBM).items() if k not in PINS_NUMPY_DRAWS}
+globals().update({f"test_compat_{name[5:]}": f for name, f in COMPAT.items()})
+globals().update({f"test_fast_{name[5:]}": f for name, f in FAST.items()})
+
+
+def test_the_whole_suite_was_taken():
+    assert len(COMPAT) >= 14 and set(COMPAT) - set(FAST) == PINS_NUMPY_DRAWS
+
+
+@parametrize_with_checks(
+    [
+        BernoulliRBM(out_of_range="allow"),
+        BernoulliRBM(out_of_range="allow", algorithm="cd", optimizer=fastrbm.SGD(momentum=0.5), dtype=np.float64),
+        BernoulliRBM(out_of_range="allow", device="reference", n_components=8, n_iter=2),
+        compat.BernoulliRBM(),
+    ]
+)
+def test_estimator_checks(estimator, check):
+    check(estimator)
+
+
+# The default raises for values outside [0, 1], which most of scikit-learn's check data are: with the same checks on
+# data squeezed into that interval it passes as well. These few build their data without the hook below.
+UNSCALED = {
+    "check_estimators_overwrite_params",
+    "check_readonly_memmap_input",
+    "check_n_features_in_after_fitting",
+    "check_positive_only_tag_during_fit",
+    "check_pipeline_consistency",
+    "check_estimators_pickle",
+    "check_estimators_fit_returns_self",
+    "check_transformer_data_not_an_array",
+    "check_transformer_general",
+    "check_transformer_preserve_dtypes",
+    "check_estimators_dtypes",
+    "check_n_features_in",
+    "check_fit_idempotent",
+    "check_fit_check_is_fitted",
+}
+
+
+@parametrize_with_checks([BernoulliRBM()])
+def test_default_passes_checks_on_data_in_range(estimator, check, monkeypatch):
+    name = getattr(check, "func", check).__name__
+
+    def squeeze(estimator, X, X_test=None, kernel=None):
+        low, high = X.min(), X.max()
+        X = (X - low) / (high - low)
+        return X if X_test is None else (X, np.clip((X_test - low) / (high - low), 0, 1))
+
+    monkeypatch.setattr(estimator_checks, "_enforce_estimator_tags_X", squeeze)
+    try:
+        check(estimator)
+    except (ValueError, AssertionError) as error:
+        assert name in UNSCALED and "values in [0, 1]" in str(error) + str(error.__cause__), error
+
+
+@pytest.mark.parametrize("dtype,tolerance", [(np.float32, 1e-4), (np.float64, 1e-10)])
+@pytest.mark.parametrize("partial", [False, True])
+def test_sklearn_stream_reproduces_a_whole_fit(dtype, tolerance, partial):
+    from sklearn.datasets import load_digits
+    from sklearn.neural_network import BernoulliRBM as Original
+
+    X = (load_digits().data / 16).astype(dtype)
+    options = dict(n_components=48, learning_rate=0.06, batch_size=13, n_iter=5, random_state=3)
+    ours, theirs = (
+        BernoulliRBM(random_stream="sklearn", shuffle=False, **options),
+        Original(**options),
+    )
+    if partial:
+        for rbm in (ours, theirs):
+            for batch in np.array_split(X, 100):
+                rbm.partial_fit(batch)
+    else:
+        ours.fit(X)
+        theirs.fit(X)
+    for name in ("components_", "intercept_hidden_", "intercept_visible_", "h_samples_"):
+        got, wanted = getattr(ours, name), getattr(theirs, name)
+        assert got.dtype == wanted.dtype, name
+        np.testing.assert_allclose(got, wanted, atol=tolerance, rtol=0, err_msg=name)
+    np.testing.assert_allclose(ours.transform(X), theirs.transform(X), atol=tolerance)
+    np.testing.assert_array_equal(ours.gibbs(X), theirs.gibbs(X))
+
+
+def test_patch_and_unpatch():
+    import sklearn.neural_network as nn
+
+    original = nn.BernoulliRBM
+    try:
+        fastrbm.patch_sklearn()
+        assert nn.BernoulliRBM is BernoulliRBM
+        fastrbm.patch_sklearn(compatible=True)
+        assert nn.BernoulliRBM is compat.BernoulliRBM
+        from sklearn.neural_network import BernoulliRBM as imported
+
+        assert imported is compat.BernoulliRBM
+    finally:
+        fastrbm.unpatch_sklearn()
+    assert nn.BernoulliRBM is original
+    fastrbm.unpatch_sklearn()
+    assert nn.BernoulliRBM is original
+    with pytest.raises(TypeError, match="compatible"):
+        fastrbm.patch_sklearn(compatible="yes")
