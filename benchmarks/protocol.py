@@ -6,6 +6,8 @@ The protocol, in short:
 * one untimed warm-up each; then rounds in which the sides alternate, the order swapped every round, so that a
   drift of the machine falls on both;
 * the ratio is the quotient of the two medians; the ratios of the single rounds are kept beside it;
+* a comparison during which other programs took a share of the processors is marked disturbed, not met or
+  missed: spinning thread pools slow down out of proportion then, some tenfold, which would flatter one side;
 * absolute times belong to this machine and this run and are never compared with another's;
 * a training benchmark FAILS, whatever its ratio, when fastrbm's quality is worse than the peer's by more than
   the noise of the peer (see `judge`).
@@ -14,10 +16,12 @@ The protocol, in short:
 from __future__ import annotations
 
 import math
+import os
 import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 #: Seconds of rest before each timed call. The threads of an idle pool keep spinning for a while (GNU OpenMP
@@ -25,7 +29,10 @@ from typing import Any
 #: other side's threads down by large factors.
 PAUSE = 0.2
 
-MET, MISSED, NO_TARGET, RAN = "met", "below target", "no target", "ran (quick)"
+#: Share of the processors that other programs may take before a comparison counts as disturbed.
+QUIET = 0.1
+
+MET, MISSED, NO_TARGET, RAN, DISTURBED = "met", "below target", "no target", "ran (quick)", "disturbed"
 FAILED, SKIPPED, ERROR = "FAILED", "skipped", "ERROR"
 
 
@@ -37,6 +44,7 @@ class Timing:
     ours_seconds: tuple[float, ...]
     peer_results: tuple[Any, ...] = ()
     ours_results: tuple[Any, ...] = ()
+    others: float | None = None  #: share of the processors other programs took; None where unknown
 
     @property
     def peer_median(self) -> float:
@@ -57,6 +65,32 @@ class Timing:
     def round_ratios(self) -> tuple[float, ...]:
         """The ratio of every single round."""
         return tuple(peer / ours for peer, ours in zip(self.peer_seconds, self.ours_seconds, strict=True))
+
+
+class Neighbours:
+    """Measures what share of the processors other programs take from its construction on."""
+
+    def __init__(self) -> None:
+        self._begin = self._read()
+
+    @staticmethod
+    def _read() -> tuple[float, float, float] | None:
+        """Return seconds of all processors in use, the same in use or idle, and used by this program."""
+        try:
+            fields = Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]
+        except OSError:
+            return None
+        user, nice, system, idle, waiting, *rest = (int(field) / os.sysconf("SC_CLK_TCK") for field in fields)
+        busy = user + nice + system + sum(rest)
+        return busy, busy + idle + waiting, time.process_time()
+
+    def share(self) -> float | None:
+        """Return the share from 0 to 1, or None where the system does not tell."""
+        end = self._read()
+        if self._begin is None or end is None:
+            return None
+        busy, total, own = (after - before for after, before in zip(end, self._begin, strict=True))
+        return min(1.0, max(0.0, (busy - own) / total)) if total > 0 else None
 
 
 def alternate(
@@ -90,6 +124,7 @@ def alternate(
     seconds: dict[str, list[float]] = {"peer": [], "ours": []}
     results: dict[str, list[Any]] = {"peer": [], "ours": []}
     sides = [("peer", peer), ("ours", ours)]
+    neighbours = Neighbours()
     for number in range(rounds):
         for side, call in sides if number % 2 == 0 else reversed(sides):
             time.sleep(pause)
@@ -98,7 +133,11 @@ def alternate(
             seconds[side].append(clock() - begin)
             results[side].append(result)
     return Timing(
-        tuple(seconds["peer"]), tuple(seconds["ours"]), tuple(results["peer"]), tuple(results["ours"])
+        tuple(seconds["peer"]),
+        tuple(seconds["ours"]),
+        tuple(results["peer"]),
+        tuple(results["ours"]),
+        neighbours.share(),
     )
 
 
@@ -162,16 +201,24 @@ class Row:
     peer_values: tuple[float, ...] = ()
     ours_values: tuple[float, ...] = ()
     quality: Judgement | None = None
+    others: float | None = None
 
 
 def verdict_of(
-    judgement: Judgement | None, reached: float, target: float | None, *, quick: bool = False
+    judgement: Judgement | None,
+    reached: float,
+    target: float | None,
+    *,
+    others: float | None = None,
+    quick: bool = False,
 ) -> str:
     """Return the verdict for a ratio, or for any figure of which more is better."""
     if judgement is not None and not judgement.ok:
         return FAILED
     if quick:
         return RAN
+    if others is not None and others > QUIET:
+        return DISTURBED
     if target is None:
         return NO_TARGET
     return MET if reached >= target else MISSED
@@ -188,8 +235,10 @@ def timed_row(
     quick: bool = False,
 ) -> Row:
     """Return the line of a comparison of times."""
-    verdict = verdict_of(judgement, timing.ratio, target, quick=quick)
+    verdict = verdict_of(judgement, timing.ratio, target, others=timing.others, quick=quick)
     reason = ""
+    if verdict == DISTURBED:
+        reason = f"other programs took {timing.others:.0%} of the processors"
     if verdict == FAILED and judgement is not None:
         reason = (
             f"{judgement.name}: worse than the peer's by {judgement.deficit:.4g}, "
@@ -209,4 +258,5 @@ def timed_row(
         peer_values=timing.peer_seconds,
         ours_values=timing.ours_seconds,
         quality=judgement,
+        others=timing.others,
     )

@@ -15,7 +15,7 @@ from ._data import VisibleData, decide_input_scale
 from ._kernels import Backend, ChainState, Parameters, TrainingPlan, get_backend
 from ._random import Key
 from ._sklearn_stream import SklearnStreamTrainer
-from .callbacks import Callback, Verbose
+from .callbacks import Callback, Verbose, as_callback
 from .model import Model
 from .optimizers import SGD, get_optimizer
 from .samplers import Gibbs
@@ -54,6 +54,11 @@ class BaseRBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     def _check_options(self) -> None:
         """Everything that can be said about the options before the data are seen."""
         self._validate_params()
+        for name in ("n_components", "batch_size", "n_iter", "n_gibbs_steps", "n_chains", "n_threads"):
+            if isinstance(getattr(self, name), (bool, np.bool_)):  # an Integral to Python, never meant as one
+                raise ValueError(f"{name} must be an integer, got {getattr(self, name)!r}")
+        for callback in self.callbacks:
+            as_callback(callback)
         if not np.isfinite(self.learning_rate):
             raise ValueError(f"learning_rate must be a positive finite number, got {self.learning_rate!r}")
         get_optimizer(self.optimizer)

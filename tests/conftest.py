@@ -1,0 +1,21 @@
+"""Data the tests share."""
+
+import numpy as np
+import pytest
+from sklearn.datasets import load_digits
+
+
+@pytest.fixture(scope="session")
+def digits():
+    """scikit-learn's 8x8 digits in [0, 1], float64."""
+    X = load_digits().data / 16
+    X.setflags(write=False)
+    return X
+
+
+@pytest.fixture(scope="session")
+def binary_digits(digits):
+    """The same as 0 and 1, float32."""
+    X = (digits > 0.4).astype(np.float32)
+    X.setflags(write=False)
+    return X

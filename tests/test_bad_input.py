@@ -1,0 +1,271 @@
+"""Bad input: a clear error that names the argument, what came and what is allowed."""
+
+import warnings
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from sklearn.exceptions import NotFittedError
+
+import fastrbm
+from fastrbm import SGD, BernoulliRBM, DivergenceError, Model, callbacks, compat
+
+GOOD = (np.arange(40).reshape(10, 4) % 3 == 0).astype(np.float64)
+
+
+def spoiled(value, dtype=np.float64):
+    x = GOOD.astype(dtype)
+    x[3, 2] = value
+    return x
+
+
+BAD_DATA = {
+    "NaN": (spoiled(np.nan), "NaN"),
+    "float32 NaN": (spoiled(np.nan, np.float32), "NaN"),
+    "infinity": (spoiled(np.inf), "infinity"),
+    "negative infinity": (spoiled(-np.inf, np.float32), "infinity"),
+    "negative": (spoiled(-0.25), r"values in \[0, 1\].*got values from -0.25 to 1"),
+    "above range": (spoiled(7.5), r"values in \[0, 1\].*to 7.5"),
+    "above range int": (spoiled(3, np.int64), r"values in \[0, 1\].*to 3"),
+    "negative int": (spoiled(-3, np.int32), r"values in \[0, 1\].*from -3"),
+    "float images": (GOOD * 255.0, r"values in \[0, 1\].*to 255"),
+    "sparse above range": (sp.csr_matrix(spoiled(2.0)), r"values in \[0, 1\].*to 2"),
+    "sparse negative": (sp.csc_matrix(spoiled(-2.0)), r"values in \[0, 1\].*from -2"),
+    "sparse NaN": (sp.csr_matrix(spoiled(np.nan)), "NaN"),
+    "sparse infinity": (sp.csr_matrix(spoiled(np.inf)), "infinity"),
+    "zero rows": (np.empty((0, 4)), r"0 sample\(s\)"),
+    "zero columns": (np.empty((4, 0)), r"0 feature\(s\)"),
+    "1-D": (np.ones(4), "2D array, got 1D array"),
+    "3-D": (np.ones((2, 2, 2)), "dim 3"),
+    "0-D": (np.float64(1), "2D array, got scalar"),
+    "complex": (GOOD + 1j, "Complex data not supported"),
+    "strings": (np.array([["a", "b"], ["c", "d"]]), "dtype|convert"),
+    "objects": (np.array([[object(), 1], [2, 3]], dtype=object), "float"),
+    "None": (None, "Expected 2D array"),
+    "dates": (np.zeros((3, 2), "datetime64[s]"), "numeric|datetime"),
+}
+
+
+@pytest.mark.parametrize("method", ["fit", "partial_fit", "fit_transform"])
+@pytest.mark.parametrize("case", BAD_DATA)
+def test_bad_training_data(case, method):
+    data, message = BAD_DATA[case]
+    with pytest.raises((ValueError, TypeError), match=message):
+        getattr(BernoulliRBM(2, n_iter=1), method)(data)
+
+
+@pytest.mark.parametrize("method", ["transform", "gibbs", "reconstruct", "reconstruction_error", "partial_fit"])
+@pytest.mark.parametrize("case", BAD_DATA)
+def test_bad_data_for_a_fitted_model(case, method):
+    rbm = BernoulliRBM(2, n_iter=1, random_state=0).fit(GOOD)
+    before = rbm.components_.copy()
+    data, message = BAD_DATA[case]
+    with pytest.raises((ValueError, TypeError), match=f"{message}|features"):
+        getattr(rbm, method)(data)
+    np.testing.assert_array_equal(rbm.components_, before)
+
+
+@pytest.mark.parametrize("method", ["score_samples", "free_energy"])
+@pytest.mark.parametrize("case", [k for k in BAD_DATA if "range" not in k and "negative" != k.split()[-1]])
+def test_bad_data_for_scores(case, method):
+    rbm = BernoulliRBM(2, n_iter=1, random_state=0).fit(GOOD)
+    data, message = BAD_DATA[case]
+    if case in ("float images", "negative int"):
+        assert np.isfinite(getattr(rbm, method)(data)).all()
+    else:
+        with pytest.raises((ValueError, TypeError), match=f"{message}|features"):
+            getattr(rbm, method)(data)
+
+
+@pytest.mark.parametrize(
+    "method", ["transform", "gibbs", "reconstruct", "score_samples", "free_energy", "partial_fit", "reconstruction_error"]
+)
+def test_wrong_number_of_features(method):
+    rbm = BernoulliRBM(2, n_iter=1).fit(GOOD)
+    with pytest.raises(ValueError, match="X has 3 features, but BernoulliRBM is expecting 4 features"):
+        getattr(rbm, method)(GOOD[:, :3])
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda r: r.transform(GOOD),
+        lambda r: r.score_samples(GOOD),
+        lambda r: r.free_energy(GOOD),
+        lambda r: r.gibbs(GOOD),
+        lambda r: r.sample(),
+        lambda r: r.reconstruct(GOOD),
+        lambda r: r.save("never-written.npz"),
+        lambda r: r.model_,
+    ],
+)
+def test_unfitted(call):
+    with pytest.raises(NotFittedError):
+        call(BernoulliRBM())
+
+
+BAD_OPTIONS = [
+    ("n_components", [0, -3, 2.5, "many", None, True, np.nan]),
+    ("learning_rate", [0, -0.1, "fast", None, np.nan, np.inf]),
+    ("batch_size", [0, -1, 1.5, None, "10"]),
+    ("n_iter", [-1, 2.5, None, "ten"]),
+    ("verbose", [-1, "loud"]),
+    ("random_state", [-1, 1.5, "seed", 2**64]),
+    ("algorithm", ["sml", None, 3]),
+    ("n_gibbs_steps", [0, -2, 1.5, "k"]),
+    ("n_chains", [0, -1, 2.5, "many"]),
+    ("optimizer", ["adam", None, 0.9, SGD(momentum=1.0), SGD(momentum=-0.1), SGD(momentum="much"), SGD(momentum=np.nan)]),
+    ("random_stream", ["mt19937", None]),
+    ("stochastic_input", ["yes", None, 2]),
+    ("shuffle", ["yes", None, 2]),
+    ("warm_start", ["yes", None]),
+    ("callbacks", ["print", 3, None, (3,), (callbacks.ProgressBar,)]),
+    ("device", ["gpu", "cuda", "", None]),
+    ("n_threads", [0, -1, 1.5, "all"]),
+    ("dtype", ["f2", np.float16, int, "double trouble", 3.5]),
+    ("out_of_range", ["clip", None, True]),
+]
+
+
+@pytest.mark.parametrize("method", ["fit", "partial_fit"])
+@pytest.mark.parametrize("name,value", [(n, v) for n, values in BAD_OPTIONS for v in values], ids=str)
+def test_bad_options(name, value, method):
+    pattern = "momentum" if isinstance(value, SGD) else name
+    with pytest.raises((ValueError, TypeError), match=pattern):
+        getattr(BernoulliRBM(**({"n_components": 2} | {name: value})), method)(GOOD)
+
+
+@pytest.mark.parametrize(
+    "options,message",
+    [
+        (dict(algorithm="cd", n_chains=5), "n_chains must be None with algorithm='cd'"),
+        (dict(random_stream="sklearn"), "shuffle must be False with random_stream='sklearn'"),
+        (dict(random_stream="sklearn", shuffle=False, algorithm="cd"), "algorithm must be 'pcd'"),
+        (dict(random_stream="sklearn", shuffle=False, n_gibbs_steps=2), "n_gibbs_steps must be 1"),
+        (dict(random_stream="sklearn", shuffle=False, n_chains=3), "n_chains must be None"),
+        (dict(random_stream="sklearn", shuffle=False, stochastic_input=True), "stochastic_input must be False"),
+        (dict(random_stream="sklearn", shuffle=False, optimizer=SGD(0.5)), "optimizer must be plain 'sgd'"),
+    ],
+)
+def test_options_that_exclude_each_other(options, message):
+    with pytest.raises(ValueError, match=message):
+        BernoulliRBM(2, **options).fit(GOOD)
+
+
+def test_continuing_with_another_shape_or_type():
+    rbm = BernoulliRBM(2, n_iter=1, warm_start=True).fit(GOOD)
+    with pytest.raises(ValueError, match="n_components"):
+        rbm.set_params(n_components=3).fit(GOOD)
+    with pytest.raises(ValueError, match="dtype must stay float32"):
+        rbm.set_params(n_components=2, dtype=np.float64).fit(GOOD)
+    with pytest.raises(ValueError, match="features"):
+        rbm.set_params(dtype=None).fit(GOOD[:, :3])
+
+
+@pytest.mark.parametrize(
+    "options,message",
+    [
+        (dict(n_samples=0), "n_samples must be a positive integer, got 0"),
+        (dict(n_samples=2.0), "n_samples"),
+        (dict(n_steps=-1), "n_steps must be a positive integer, got -1"),
+        (dict(temperature=0), "temperature must be a positive number, got 0"),
+        (dict(temperature=np.nan), "temperature"),
+        (dict(clamp=[1, 0]), r"clamp must have shape \(4,\)"),
+        (dict(clamp=[0.5, 1, 0, 1]), "clamp must hold 0, 1 or NaN"),
+        (dict(init=GOOD), r"init must have n_samples=1 rows, got 10"),
+        (dict(init=GOOD[:1, :2]), "features"),
+        (dict(random_state="x"), "random_state"),
+    ],
+)
+def test_bad_sampling_arguments(options, message):
+    rbm = BernoulliRBM(2, n_iter=1, random_state=0).fit(GOOD)
+    with pytest.raises(ValueError, match=message):
+        rbm.sample(**options)
+
+
+@pytest.mark.parametrize("cls", [BernoulliRBM, compat.BernoulliRBM])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_divergence_keeps_the_last_finite_parameters(cls, dtype):
+    huge = dtype(1e30 if dtype == np.float32 else 1e200)
+    x = np.random.default_rng(0).random((40, 4)).astype(dtype)
+    rbm = cls(3, n_iter=2, random_state=0, dtype=dtype, out_of_range="allow").fit(x)
+    assert rbm.n_iter_ == 2
+    rbm.set_params(learning_rate=float(huge))
+    x *= huge
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        with pytest.raises(DivergenceError, match=r"epoch \d+; .*Lower learning_rate"):
+            rbm.fit(x)
+    assert issubclass(DivergenceError, FloatingPointError)
+    for name in ("components_", "intercept_hidden_", "intercept_visible_"):
+        assert np.isfinite(getattr(rbm, name)).all()
+    assert np.isfinite(rbm.transform(x)).all()
+
+
+def test_divergence_in_partial_fit_names_it():
+    rbm = BernoulliRBM(3, random_state=0, out_of_range="allow")
+    x = np.random.default_rng(0).random((40, 4))
+    before = rbm.partial_fit(x).components_.copy()
+    with pytest.raises(DivergenceError, match="partial_fit"):
+        rbm.set_params(learning_rate=1e30).partial_fit(x * 1e30)
+    np.testing.assert_array_equal(rbm.components_, before)
+    rbm.set_params(learning_rate=0.1).partial_fit(x)
+    assert (rbm.components_ != before).any()
+
+
+def test_interrupt_leaves_a_usable_model():
+    x = np.random.default_rng(0).random((500, 30)) < 0.5
+
+    def interrupt(run):
+        if run.state.epoch == 2:
+            raise KeyboardInterrupt
+
+    rbm = BernoulliRBM(8, n_iter=5, random_state=0, callbacks=(interrupt,))
+    with pytest.raises(KeyboardInterrupt):
+        rbm.fit(x)
+    two = BernoulliRBM(8, n_iter=2, random_state=0).fit(x)
+    np.testing.assert_array_equal(rbm.components_, two.components_)
+    np.testing.assert_array_equal(rbm.h_samples_, two.h_samples_)
+    assert rbm.n_iter_ == 2 and rbm.transform(x).shape == (500, 8)
+
+
+@pytest.mark.parametrize(
+    "arrays,message",
+    [
+        ((np.ones(3), np.ones(3), np.ones(3)), "weights must be a non-empty 2-dimensional"),
+        ((np.ones((2, 3)), np.ones(2), np.ones(2)), r"weights must have shape .* = \(2, 2\)"),
+        ((np.full((2, 3), np.nan), np.ones(3), np.ones(2)), "weights must be finite"),
+        ((np.ones((2, 3)), np.ones(3), np.ones(2), "spin"), "unit must be one of"),
+    ],
+)
+def test_bad_models(arrays, message):
+    with pytest.raises(ValueError, match=message):
+        Model(*arrays)
+
+
+def test_bad_model_files(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        fastrbm.load(tmp_path / "nothing.npz")
+    junk = tmp_path / "junk.npz"
+    junk.write_bytes(b"no zip file")
+    with pytest.raises(ValueError, match="junk.npz is not a fastrbm model file"):
+        fastrbm.load(junk)
+    np.savez(tmp_path / "other.npz", x=np.ones(3))
+    with pytest.raises(ValueError, match="not a fastrbm model file"):
+        fastrbm.load(tmp_path / "other.npz")
+    good = BernoulliRBM(2, n_iter=1).fit(GOOD).save(tmp_path / "good.npz")
+    cut = tmp_path / "cut.npz"
+    cut.write_bytes(good.read_bytes()[:-200])
+    with pytest.raises(ValueError, match="cut.npz is not a fastrbm model file"):
+        fastrbm.load(cut)
+    fastrbm.io.write_model(tmp_path / "new.npz", {"version": 99}, {})
+    with pytest.raises(ValueError, match="format version 99"):
+        fastrbm.load(tmp_path / "new.npz")
+
+
+def test_unknown_public_names():
+    with pytest.raises(AttributeError, match="no attribute 'RBN'"):
+        fastrbm.RBN  # noqa: B018
+    assert set(fastrbm.__all__) <= set(dir(fastrbm))
+    for name in fastrbm.__all__:
+        assert getattr(fastrbm, name) is not None

@@ -1,0 +1,284 @@
+"""fastrbm as a guest in a process: memory, other thread pools, forks, imports, signals. Each test has its own process."""
+
+import os
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+
+def run(code, timeout=240, **env):
+    """Run a script in a fresh interpreter and return what it prints."""
+    result = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)],
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        env={**os.environ, **env},
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+    return result.stdout
+
+
+IMAGES = """
+    import numpy as np
+    rng = np.random.default_rng(0)
+    X = np.empty((60000, 784), np.uint8)
+    for rows in np.array_split(X, 60):
+        rows[...] = rng.integers(0, 256, rows.shape, dtype=np.uint8) * (rng.random(784) < 0.3)
+"""
+PEAK = """
+    import resource, threading
+    def status(name):
+        with open("/proc/self/status") as file:
+            return next(int(line.split()[1]) for line in file if line.startswith(name)) / 1024
+"""
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/clear_refs"), reason="needs Linux's /proc to reset the peak")
+@pytest.mark.parametrize(
+    "what", ["X", "(X > 127).view(np.uint8)", "np.asfortranarray(X)", "X, algorithm='cd', stochastic_input=True"]
+)
+def test_fit_needs_little_memory_above_the_data(what):
+    data, *options = what.split(", ", 1)
+    out = run(
+        IMAGES
+        + PEAK
+        + f"""
+    import fastrbm
+    X = {data}
+    fastrbm.BernoulliRBM(16, n_iter=1).fit(X[:64])  # libraries loaded, pools started
+    before = status("VmRSS")
+    open("/proc/self/clear_refs", "w").write("5")
+    fastrbm.BernoulliRBM(256, n_iter=1, batch_size=256{", " + options[0] if options else ""}).fit(X)
+    print(status("VmHWM") - before)
+    """
+    )
+    assert float(out) < 60
+
+
+def test_transform_of_images_makes_no_float_copy():
+    out = run(
+        IMAGES
+        + PEAK
+        + """
+    import fastrbm
+    m = fastrbm.BernoulliRBM(16, n_iter=1).fit(X[:64])
+    m.transform(X[:64])
+    before = status("VmRSS")
+    open("/proc/self/clear_refs", "w").write("5")
+    m.transform(X)
+    print(status("VmHWM") - before)
+    """
+    )
+    assert float(out) < 60
+
+
+def test_import_is_light():
+    out = run(
+        """
+    import sys
+    import fastrbm
+    heavy = {"matplotlib", "tqdm", "torch", "pandas", "numba", "sklearn", "optuna"} & set(sys.modules)
+    print(sorted(heavy))
+    fastrbm.BernoulliRBM
+    print(sorted({"matplotlib", "tqdm", "torch", "numba", "optuna"} & set(sys.modules)))
+    """
+    )
+    assert out.split("\n")[:2] == ["[]", "[]"]
+
+
+ALTERNATING = """
+    import time
+    import numpy as np
+    import fastrbm
+    X = np.random.default_rng(0).random((4000, 300)) < 0.3
+    Z = X.astype(np.float32)
+
+    def ours():
+        fastrbm.BernoulliRBM(128, n_iter=1, batch_size=100, n_threads=2, random_state=0).fit(X)
+
+    def once(f):
+        t = time.perf_counter()
+        f()
+        return time.perf_counter() - t
+
+    def alone(f):
+        f()
+        return np.median([once(f) for _ in range(7)])
+
+    def slowdowns(a, b):
+        best = np.full(2, np.inf)
+        for _ in range(5):  # the best of a few: other load on the machine must not decide
+            single = alone(a), alone(b)
+            pairs = np.array([(once(a), once(b)) for _ in range(7)])
+            best = np.minimum(best, np.median(pairs, axis=0) / single)
+            if (best < 1.3).all():
+                break
+        print(*best)
+"""
+
+
+@pytest.mark.parametrize("peer", ["sklearn", "torch"])
+def test_alternating_with_other_thread_pools_slows_nobody(peer):
+    if peer == "torch":
+        pytest.importorskip("torch", reason="PyTorch is a benchmark peer, not a test dependency")
+    peers = {
+        "sklearn": """
+    from sklearn.cluster import KMeans
+    theirs = lambda: KMeans(10, n_init=1, max_iter=8, random_state=0, tol=0).fit(Z)
+    """,
+        "torch": """
+    import torch
+    torch.set_num_threads(2)
+    W = torch.rand(300, 300)
+    T = torch.from_numpy(Z)
+    def theirs():
+        for _ in range(30):
+            torch.sigmoid(T @ W)
+    """,
+    }
+    ours, theirs = map(float, run(ALTERNATING + peers[peer] + "\n    slowdowns(ours, theirs)\n").split())
+    assert ours < 1.5 and theirs < 1.5, (ours, theirs)
+
+
+FIT = """
+    import numpy as np
+    import fastrbm
+    X = np.random.default_rng(0).random((3000, 300)) < 0.3
+
+    def fit(seed=0):
+        m = fastrbm.BernoulliRBM(128, n_iter=1, batch_size=100, n_threads=2, random_state=seed).fit(X)
+        return float(m.transform(X).sum())
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this platform")
+def test_os_fork_after_fit_does_not_hang():
+    out = run(
+        FIT
+        + """
+    import os
+    wanted = fit()
+    pid = os.fork()
+    if pid == 0:
+        os._exit(0 if fit() == wanted else 3)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    assert fit() == wanted
+    print("done")
+    """,
+        timeout=60,
+    )
+    assert out.strip().endswith("done")
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+def test_multiprocessing_after_fit_does_not_hang(tmp_path, method):
+    import multiprocessing
+
+    if method not in multiprocessing.get_all_start_methods():
+        pytest.skip(f"start method {method} does not exist on this platform")
+    script = tmp_path / "script.py"
+    main = f"""
+    if __name__ == "__main__":
+        import multiprocessing
+        wanted = fit()
+        with multiprocessing.get_context("{method}").Pool(2) as pool:
+            assert pool.map(fit, [0, 0, 0]) == [wanted] * 3
+        print("done")
+    """
+    script.write_text(textwrap.dedent(FIT) + textwrap.dedent(main))
+    result = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=120)
+    assert result.stdout.strip() == "done", result.stderr
+
+
+@pytest.mark.parametrize("backend", ["loky", "threading", "multiprocessing"])
+def test_joblib_workers_give_the_same_numbers(tmp_path, backend):
+    script = tmp_path / "script.py"
+    main = f"""
+    if __name__ == "__main__":
+        from joblib import Parallel, delayed
+        wanted = fit()
+        got = Parallel(n_jobs=2, backend="{backend}")(delayed(fit)() for _ in range(4))
+        assert got == [wanted] * 4, (got, wanted)
+        print("done")
+    """
+    script.write_text(textwrap.dedent(FIT) + textwrap.dedent(main))
+    result = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=120)
+    assert result.stdout.strip() == "done", result.stderr
+
+
+def test_python_threads_at_once_give_the_same_numbers():
+    out = run(
+        FIT
+        + """
+    from concurrent.futures import ThreadPoolExecutor
+    wanted = fit()
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(lambda _: fit(), range(8))) == [wanted] * 8
+    from threadpoolctl import threadpool_info
+    print("done")
+    """
+    )
+    assert out.strip() == "done"
+
+
+def test_a_signal_interrupts_a_long_native_run_and_leaves_a_usable_model():
+    out = run(
+        """
+    import signal, threading, time, os
+    import numpy as np
+    import fastrbm
+    X = np.random.default_rng(0).random((20000, 784)) < 0.3
+    m = fastrbm.BernoulliRBM(1024, n_iter=1000, n_gibbs_steps=50, batch_size=512, random_state=0)
+    threading.Timer(1.0, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
+    start = time.perf_counter()
+    try:
+        m.fit(X)
+    except KeyboardInterrupt:
+        pass
+    else:
+        raise SystemExit("not interrupted")
+    assert time.perf_counter() - start < 20
+    assert np.isfinite(m.components_).all() and m.transform(X[:5]).shape == (5, 1024)
+    before = m.components_.copy()
+    m.partial_fit(X[:100])
+    assert (before != m.components_).any()
+    print("done")
+    """
+    )
+    assert out.strip() == "done"
+
+
+@pytest.mark.parametrize("target", ["baseline", "avx2", "avx512"])
+def test_the_environment_forces_an_instruction_set(target):
+    from fastrbm._kernels import cpu
+
+    code = "from fastrbm._kernels import cpu; print(cpu.current_target())"
+    if target in cpu.supported_targets():
+        assert run(code, FASTRBM_CPU=target).strip() == target
+    else:
+        result = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, env={**os.environ, "FASTRBM_CPU": target}
+        )
+        assert "FASTRBM_CPU must be one of" in result.stderr
+
+
+def test_an_unknown_instruction_set_is_refused():
+    env = {**os.environ, "FASTRBM_CPU": "quantum"}
+    result = subprocess.run(
+        [sys.executable, "-c", "import fastrbm._kernels.cpu"], capture_output=True, text=True, env=env
+    )
+    assert result.returncode and "FASTRBM_CPU must be one of" in result.stderr and "'quantum'" in result.stderr
+
+
+def test_openmp_environment_is_respected_and_left_alone():
+    code = """
+    import os
+    before = dict(os.environ)
+    from fastrbm._kernels import cpu
+    assert dict(os.environ) == before
+    print(cpu.default_threads())
+    """
+    assert run(code, OMP_NUM_THREADS="1").strip() == "1"
