@@ -12,7 +12,15 @@ from setuptools.command.build_ext import build_ext
 
 CPU = Path("src/fastrbm/_kernels/cpu")
 # Arithmetic must not be contracted or reassociated: all targets return the same bits.
-FLAGS = ["-O3", "-std=c11", "-Wno-sign-compare", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math", "-Wno-psabi"]
+FLAGS = [
+    "-O3",
+    "-std=c11",
+    "-Wno-sign-compare",
+    "-ffp-contract=off",
+    "-fno-math-errno",
+    "-fno-trapping-math",
+    "-Wno-psabi",
+]
 # FASTRBM_SANITIZE=address,undefined instruments the extension (CONTRIBUTING says how to run the tests with it).
 SANITIZE = [f"-fsanitize={os.environ['FASTRBM_SANITIZE']}", "-g"] if os.environ.get("FASTRBM_SANITIZE") else []
 # name -> (extra flags, macros); a further instruction set is one more row

@@ -8,7 +8,7 @@ import scipy.sparse as sp
 from sklearn.exceptions import NotFittedError
 
 import fastrbm
-from fastrbm import SGD, BernoulliRBM, DivergenceError, Model, callbacks, compat
+from fastrbm import SGD, BernoulliRBM, DivergenceError, Model, callbacks, compat, io
 
 GOOD = (np.arange(40).reshape(10, 4) % 3 == 0).astype(np.float64)
 
@@ -78,7 +78,8 @@ def test_bad_data_for_scores(case, method):
 
 
 @pytest.mark.parametrize(
-    "method", ["transform", "gibbs", "reconstruct", "score_samples", "free_energy", "partial_fit", "reconstruction_error"]
+    "method",
+    ["transform", "gibbs", "reconstruct", "score_samples", "free_energy", "partial_fit", "reconstruction_error"],
 )
 def test_wrong_number_of_features(method):
     rbm = BernoulliRBM(2, n_iter=1).fit(GOOD)
@@ -114,7 +115,10 @@ BAD_OPTIONS = [
     ("algorithm", ["sml", None, 3]),
     ("n_gibbs_steps", [0, -2, 1.5, "k"]),
     ("n_chains", [0, -1, 2.5, "many"]),
-    ("optimizer", ["adam", None, 0.9, SGD(momentum=1.0), SGD(momentum=-0.1), SGD(momentum="much"), SGD(momentum=np.nan)]),
+    (
+        "optimizer",
+        ["adam", None, 0.9, SGD(momentum=1.0), SGD(momentum=-0.1), SGD(momentum="much"), SGD(momentum=np.nan)],
+    ),
     ("random_stream", ["mt19937", None]),
     ("stochastic_input", ["yes", None, 2]),
     ("shuffle", ["yes", None, 2]),
@@ -258,7 +262,7 @@ def test_bad_model_files(tmp_path):
     cut.write_bytes(good.read_bytes()[:-200])
     with pytest.raises(ValueError, match="cut.npz is not a fastrbm model file"):
         fastrbm.load(cut)
-    fastrbm.io.write_model(tmp_path / "new.npz", {"version": 99}, {})
+    io.write_model(tmp_path / "new.npz", {"version": 99}, {})
     with pytest.raises(ValueError, match="format version 99"):
         fastrbm.load(tmp_path / "new.npz")
 

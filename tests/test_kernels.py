@@ -230,8 +230,10 @@ def test_layer_functions_do_not_depend_on_threads(n_threads):
     one, many = CpuBackend(1), CpuBackend(n_threads)
     draw = Draw(5, 6, Stream.HIDDEN)
     for x in (v, v.dense(np.float32), v.dense(np.float64)):
-        p = parameters if not (isinstance(x, np.ndarray) and x.dtype == np.float64) else Parameters(
-            *(y.astype(np.float64) for y in parameters)
+        p = (
+            parameters
+            if not (isinstance(x, np.ndarray) and x.dtype == np.float64)
+            else Parameters(*(y.astype(np.float64) for y in parameters))
         )
         for call in (
             lambda k, x=x, p=p: k.means("bernoulli", x, p.weights, p.hidden_bias),

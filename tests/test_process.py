@@ -1,4 +1,4 @@
-"""fastrbm as a guest in a process: memory, other thread pools, forks, imports, signals. Each test has its own process."""
+"""fastrbm as a guest in a process of its own: memory, other thread pools, forks, imports, signals."""
 
 import os
 import subprocess

@@ -25,7 +25,9 @@ def backend(request):
 def small_model(dtype):
     rng = np.random.default_rng(4)
     return Model(
-        rng.normal(0, 0.9, (5, 6)).astype(dtype), rng.normal(0, 0.5, 6).astype(dtype), rng.normal(0, 0.5, 5).astype(dtype)
+        rng.normal(0, 0.9, (5, 6)).astype(dtype),
+        rng.normal(0, 0.5, 6).astype(dtype),
+        rng.normal(0, 0.5, 5).astype(dtype),
     )
 
 

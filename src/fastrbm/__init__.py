@@ -1,7 +1,7 @@
 """fastrbm: restricted Boltzmann machines on native kernels.
 
-`BernoulliRBM` takes the place of scikit-learn's; `datasets`, `callbacks`, `plot` and the command ``fastrbm`` surround it.
-Heavy parts are imported when they are first used.
+`BernoulliRBM` takes the place of scikit-learn's; `datasets`, `callbacks`, `plot` and the command ``fastrbm`` surround
+it. Heavy parts are imported when they are first used.
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from . import callbacks, compat, datasets, plot
+    from ._files import load
     from ._versions import show_versions
     from .compat import patch_sklearn, unpatch_sklearn
-    from .estimators import BernoulliRBM, load
+    from .estimators import BernoulliRBM
     from .model import Model
     from .optimizers import SGD
     from .samplers import Gibbs
@@ -27,7 +28,7 @@ except PackageNotFoundError:  # a checkout that is not installed
 
 _LAZY = {
     "BernoulliRBM": "estimators",
-    "load": "estimators",
+    "load": "_files",
     "Model": "model",
     "SGD": "optimizers",
     "Gibbs": "samplers",

@@ -49,7 +49,7 @@ class BaseRBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         "out_of_range": [StrOptions({"error", "allow"})],
     }
 
-    # -- options --------------------------------------------------------------------------------------------------
+    # -- options --------------------------------------------------------------------------------------------
 
     def _check_options(self) -> None:
         """Everything that can be said about the options before the data are seen."""
@@ -102,13 +102,11 @@ class BaseRBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             return np.dtype(np.float32 if x.dtype == np.float32 else np.float64)
         return np.dtype(np.float32)
 
-    # -- data -----------------------------------------------------------------------------------------------------
+    # -- data -----------------------------------------------------------------------------------------------
 
     def _validated(self, X: Any, *, reset: bool) -> Any:
         """Two-dimensional numeric array or CSR matrix; finiteness is checked when it is packed."""
-        X = validate_data(
-            self, X, accept_sparse=("csr", "csc"), reset=reset, dtype="numeric", ensure_all_finite=False
-        )
+        X = validate_data(self, X, accept_sparse=("csr", "csc"), reset=reset, dtype="numeric", ensure_all_finite=False)
         if hasattr(X, "tocsr"):
             X = X.tocsr()
         if X.dtype.kind not in "buif":
@@ -140,7 +138,7 @@ class BaseRBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             return dtype
         return self.components_.dtype if dtype in (np.uint8, np.bool_) else np.dtype(np.float64)
 
-    # -- parameters -------------------------------------------------------------------------------------------------
+    # -- parameters -----------------------------------------------------------------------------------------
 
     def _parameters(self) -> Parameters:
         """Fitted arrays as kernels take them; attributes set by hand are respected."""
@@ -156,7 +154,8 @@ class BaseRBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     def model_(self) -> Model:
         """The fitted parameters as a `fastrbm.Model` (copies)."""
         check_is_fitted(self)
-        return Model(*(x.copy() for x in self._parameters()), *self.units)
+        weights, visible_bias, hidden_bias = (x.copy() for x in self._parameters())
+        return Model(weights, visible_bias, hidden_bias, *self.units)
 
     def _publish(self, state: TrainingState) -> None:
         """Fitted attributes that live on the arrays being trained, so that they are right at any moment."""
@@ -172,7 +171,7 @@ class BaseRBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         if state.chains.chains is not None:
             self.h_samples_ = state.chains.chains.dense(self.components_.dtype)
 
-    # -- fitting ----------------------------------------------------------------------------------------------------
+    # -- fitting --------------------------------------------------------------------------------------------
 
     def _initial_state(self, n_features: int, dtype: Any) -> TrainingState:
         key = Key.from_random_state(self.random_state)
@@ -273,9 +272,7 @@ class BaseRBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
 
     def _fit_sklearn_stream(self, X: Any, data: VisibleData, dtype: Any, callbacks: list[Callback]) -> Any:
         rng = check_random_state(self.random_state)
-        trainer = SklearnStreamTrainer(
-            self.n_components, X.shape[1], self.batch_size, self.learning_rate, rng, dtype
-        )
+        trainer = SklearnStreamTrainer(self.n_components, X.shape[1], self.batch_size, self.learning_rate, rng, dtype)
         parameters = Parameters(trainer.weights, trainer.visible_bias, trainer.hidden_bias)
         state = TrainingState(parameters, None, ChainState(0, None), Key(0))
         self.history_ = {"epoch": [], "seconds": []}
@@ -370,7 +367,7 @@ class BaseRBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             check_finite(state, backup, "partial_fit")
         return self
 
-    # -- randomness after fitting -------------------------------------------------------------------------------------
+    # -- randomness after fitting ---------------------------------------------------------------------------
 
     def _next_key(self, random_state: Any = None) -> Key:
         """Key of a sampling call: the given one, or the next of the estimator's own."""

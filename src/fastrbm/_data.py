@@ -59,7 +59,14 @@ class VisibleData:
     """
 
     def __init__(
-        self, x: Any, scale: float, dtype: Any, *, check_range: bool = True, name: str = "", n_threads: int | None = None
+        self,
+        x: Any,
+        scale: float,
+        dtype: Any,
+        *,
+        check_range: bool = True,
+        name: str = "",
+        n_threads: int | None = None,
     ):
         if isinstance(x, np.ndarray) and x.dtype == np.bool_:
             x = x.view(np.uint8)

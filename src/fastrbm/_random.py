@@ -131,6 +131,7 @@ class Key:
     """
 
     __slots__ = ("seed",)
+    seed: int
 
     def __init__(self, seed: int):
         if not isinstance(seed, Integral) or isinstance(seed, bool) or not 0 <= seed < 2**64:
@@ -162,7 +163,7 @@ class Key:
         if random_state is None:
             return cls(secrets.randbits(64))
         if random_state is np.random or isinstance(random_state, np.random.RandomState):
-            source = np.random.mtrand._rand if random_state is np.random else random_state  # type: ignore[attr-defined]
+            source = np.random.mtrand._rand if random_state is np.random else random_state
             low, high = source.randint(0, 2**32, size=2, dtype=np.uint64)  # noqa: NPY002
             return cls(int(low) | int(high) << 32)
         if isinstance(random_state, np.random.Generator):

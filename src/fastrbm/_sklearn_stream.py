@@ -1,8 +1,8 @@
 """Training that consumes NumPy's draws in scikit-learn's order: an oracle, and a check for those who migrate.
 
 scikit-learn's ``BernoulliRBM`` trains by PCD-1 with one chain per row of a minibatch, adds the negative statistics
-divided by the size of the *data* batch, and rounds a hidden mean of exactly 1 up to a sample. Repeating its draws (normal
-weights, then for each minibatch uniforms for v and, after the update, for h) and its products gives its parameters to
+divided by the size of the *data* batch, and rounds a hidden mean of exactly 1 up to a sample. Repeating its draws
+(normal weights, then for each minibatch uniforms for v and, after the update, for h) and its products gives its parameters to
 rounding.
 """
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 from typing import Any
@@ -11,18 +10,16 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import expit
-from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from . import io
 from ._base_rbm import BaseRBM
+from ._files import write
 from ._kernels import ChainState, PackedBits, Parameters, pack
 from ._kernels.bits import n_words
 from ._random import Key, Stream
 from .optimizers import SGD
 from .samplers import Gibbs
-from .training import TrainingState
 
 
 class BernoulliRBM(BaseRBM):
@@ -156,7 +153,7 @@ class BernoulliRBM(BaseRBM):
         self.dtype = dtype
         self.out_of_range = out_of_range
 
-    # -- features and scores ------------------------------------------------------------------------------------------
+    # -- features and scores --------------------------------------------------------------------------------
 
     def transform(self, X: Any) -> NDArray[Any]:
         """Hidden means p(h=1 | v=X).
@@ -238,7 +235,7 @@ class BernoulliRBM(BaseRBM):
         means = backend.means(self.units[1], states, parameters.weights, parameters.hidden_bias)
         return backend.means(self.units[0], means, parameters.weights, parameters.visible_bias, transpose=True)
 
-    # -- sampling -----------------------------------------------------------------------------------------------------
+    # -- sampling -------------------------------------------------------------------------------------------
 
     def gibbs(self, v: Any) -> NDArray[np.bool_]:
         """One Gibbs step: h ~ p(h | v), then v ~ p(v | h).
@@ -341,7 +338,7 @@ class BernoulliRBM(BaseRBM):
             parts.append(states.words)
         return PackedBits(np.concatenate(parts), data.shape[1])
 
-    # -- names that scikit-learn's own tests call ------------------------------------------------------------------------
+    # -- names that scikit-learn's own tests call -----------------------------------------------------------
 
     def _mean_hiddens(self, v: Any) -> NDArray[Any]:
         v = np.atleast_2d(v) if not sp.issparse(v) else v
@@ -360,7 +357,7 @@ class BernoulliRBM(BaseRBM):
     def _free_energy(self, v: Any) -> NDArray[np.float64]:
         return self.free_energy(v)
 
-    # -- files --------------------------------------------------------------------------------------------------------
+    # -- files ----------------------------------------------------------------------------------------------
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write a model file: parameters, options, history, and what `warm_start` needs to go on bit for bit.
@@ -374,101 +371,7 @@ class BernoulliRBM(BaseRBM):
         -------
         pathlib.Path
         """
-        check_is_fitted(self)
-        names = ("components_", "intercept_visible_", "intercept_hidden_")
-        arrays = {name: np.asarray(getattr(self, name)) for name in names}
-        header: dict[str, Any] = {
-            "estimator": type(self).__name__,
-            "module": "compat" if type(self).__module__.endswith("compat") else "estimators",
-            "options": _plain_options(self),
-            "input_scale": self.input_scale_,
-            "n_iter": getattr(self, "n_iter_", 0),
-            "history": getattr(self, "history_", None),
-            "feature_names": [str(x) for x in self.feature_names_in_] if hasattr(self, "feature_names_in_") else None,
-        }
-        state = getattr(self, "_state", None)
-        if state is not None:
-            header["state"] = {"seed": state.key.seed, "step": state.chains.step, "epoch": state.epoch}
-            if state.chains.chains is not None:
-                arrays["chains"] = state.chains.chains.words
-            if state.velocity is not None:
-                arrays |= {f"velocity_{i}": x for i, x in enumerate(state.velocity)}
-        elif hasattr(self, "h_samples_"):
-            arrays["h_samples_"] = self.h_samples_
-        return io.write_model(path, header, arrays)
-
-    def _restore(self, header: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> None:
-        weights = arrays["components_"]
-        self.components_, self.intercept_visible_ = weights, arrays["intercept_visible_"]
-        self.intercept_hidden_, self.input_scale_ = arrays["intercept_hidden_"], float(header["input_scale"])
-        self.n_iter_, self.n_features_in_, self._n_features_out = header["n_iter"], weights.shape[1], weights.shape[0]
-        if header["history"] is not None:
-            self.history_ = header["history"]
-        if header["feature_names"] is not None:
-            self.feature_names_in_ = np.array(header["feature_names"], dtype=object)
-        if "h_samples_" in arrays:
-            self.h_samples_ = arrays["h_samples_"]
-        if "state" not in header:
-            return
-        s = header["state"]
-        chains = PackedBits(np.ascontiguousarray(arrays["chains"]), weights.shape[0]) if "chains" in arrays else None
-        velocity = Parameters(*(arrays[f"velocity_{i}"] for i in range(3))) if "velocity_0" in arrays else None
-        parameters = Parameters(*(np.ascontiguousarray(x) for x in self._parameters()))
-        self._publish(TrainingState(parameters, velocity, ChainState(s["step"], chains), Key(s["seed"]), s["epoch"]))
-        self._publish_chains(self._state)
-
-
-def load(path: str | os.PathLike[str]) -> BernoulliRBM:
-    """Read a model file written by an estimator's ``save``.
-
-    Parameters
-    ----------
-    path : path-like
-
-    Returns
-    -------
-    BernoulliRBM
-        Fitted; with ``warm_start=True`` its `fit` goes on as if it had never stopped.
-
-    Raises
-    ------
-    ValueError
-        If the file is no model file or of a newer version.
-    FileNotFoundError
-        If it is not there.
-    """
-    header, arrays = io.read_model(path)
-    from . import compat
-
-    classes = {("estimators", "BernoulliRBM"): BernoulliRBM, ("compat", "BernoulliRBM"): compat.BernoulliRBM}
-    cls = classes.get((header.get("module", ""), header.get("estimator", "")))
-    if cls is None:
-        raise ValueError(f"path: {path} holds a {header.get('estimator')!r}, which this fastrbm does not know")
-    try:
-        options = dict(header["options"])
-        if isinstance(options["optimizer"], dict):
-            options["optimizer"] = SGD(**options["optimizer"])
-        if options["dtype"] is not None:
-            options["dtype"] = np.dtype(options["dtype"]).type
-        estimator = cls(**options)
-        estimator._restore(header, arrays)
-    except (KeyError, TypeError, IndexError) as error:
-        raise ValueError(f"path: {path} is a damaged model file ({error!r})") from error
-    return estimator
-
-
-def _plain_options(estimator: BaseEstimator) -> dict[str, Any]:
-    options = estimator.get_params(deep=False)
-    options["callbacks"] = []
-    if isinstance(options["optimizer"], SGD):
-        options["optimizer"] = options["optimizer"].get_params()
-    if options["dtype"] is not None:
-        options["dtype"] = np.dtype(options["dtype"]).name
-    options = {k: v.item() if isinstance(v, np.generic) else v for k, v in options.items()}
-    if not isinstance(options["random_state"], int):
-        options["random_state"] = None
-    json.dumps(options)  # fails here rather than half-way through a file
-    return options
+        return write(self, path)
 
 
 def _check_count(name: str, value: Any) -> None:
@@ -482,9 +385,7 @@ def _clamp_masks(clamp: ArrayLike | None, n_samples: int, n_features: int) -> tu
         return None
     values = np.asarray(clamp, dtype=np.float64)
     if values.shape not in ((n_features,), (n_samples, n_features)):
-        raise ValueError(
-            f"clamp must have shape ({n_features},) or ({n_samples}, {n_features}), got {values.shape}"
-        )
+        raise ValueError(f"clamp must have shape ({n_features},) or ({n_samples}, {n_features}), got {values.shape}")
     values = np.broadcast_to(values, (n_samples, n_features))
     free = np.isnan(values)
     if not (free | (values == 0) | (values == 1)).all():

@@ -113,4 +113,5 @@ class Model:
         if not temperature > 0 or not np.isfinite(temperature):
             raise ValueError(f"temperature must be a positive number, got {temperature!r}")
         beta = self.weights.dtype.type(1 / temperature)
-        return Model(*(beta * x for x in self.parameters), self.visible, self.hidden)
+        weights, visible_bias, hidden_bias = (beta * x for x in self.parameters)
+        return Model(weights, visible_bias, hidden_bias, self.visible, self.hidden)

@@ -43,7 +43,5 @@ def check_n_threads(n_threads: Any) -> None:
     """Raise unless n_threads is None or a positive integer."""
     from numbers import Integral
 
-    if n_threads is not None and (
-        not isinstance(n_threads, Integral) or isinstance(n_threads, bool) or n_threads < 1
-    ):
+    if n_threads is not None and (not isinstance(n_threads, Integral) or isinstance(n_threads, bool) or n_threads < 1):
         raise ValueError(f"n_threads must be None or a positive integer, got {n_threads!r}")

@@ -111,7 +111,9 @@ class Backend:
 
     name: str = "abstract"
 
-    def inputs(self, states: States, weights: NDArray[Any], bias: NDArray[Any], *, transpose: bool = False) -> NDArray[Any]:
+    def inputs(
+        self, states: States, weights: NDArray[Any], bias: NDArray[Any], *, transpose: bool = False
+    ) -> NDArray[Any]:
         """``bias + states @ weights.T`` (``@ weights`` when transposed), shape (n_samples, n_out)."""
         raise TypeError(f"backend {self.name!r} lacks inputs")
 

@@ -48,11 +48,11 @@ class ReferenceBackend(Backend):
     ) -> PackedBits:
         """See `Backend.samples`."""
         theta = self.inputs(states, weights, bias, transpose=transpose)
-        return pack(get_unit(unit).sample(theta, uniforms(draw, *theta.shape, theta.dtype)))
+        return pack(get_unit(unit).sample(theta, uniforms(draw, theta.shape[0], theta.shape[1], theta.dtype)))
 
     def draw_bits(self, probabilities: NDArray[Any], draw: Draw) -> PackedBits:
         """See `Backend.draw_bits`."""
-        return pack(uniforms(draw, *probabilities.shape, probabilities.dtype) < probabilities)
+        return pack(uniforms(draw, probabilities.shape[0], probabilities.shape[1], probabilities.dtype) < probabilities)
 
     def gradient_step(
         self,

@@ -291,8 +291,11 @@ class CpuBackend(Backend):
         threads = self._threads(float(n_data + n_model) * weights.size)
         gradient = _mean_rows(data.visible) - _mean_rows(model.visible)
         _ascend(visible_bias, None if velocity is None else velocity.visible_bias, gradient, rate, momentum)
-        packed = isinstance(data.visible, PackedBits) and isinstance(model.visible, PackedBits)
-        if packed and weights.dtype == np.float32:
+        if (
+            isinstance(data.visible, PackedBits)
+            and isinstance(model.visible, PackedBits)
+            and weights.dtype == np.float32
+        ):
             _cpu.gradient_step(
                 data.visible.words,
                 np.ascontiguousarray(data.hidden_means.T / np.float32(n_data)),
@@ -337,14 +340,12 @@ class CpuBackend(Backend):
             _check_unit(unit, "train")
         words = _to_words(state.chains) if state.chains is not None and plan.persistent else None
         n_chains = 0 if state.chains is None else len(state.chains)
-        packed = isinstance(rows, PackedBits)
-        run = _cpu.Training(parameters, velocity, plan, len(order), words, n_chains, not packed)
+        packed, grey = (rows.words, None) if isinstance(rows, PackedBits) else (None, rows)
+        run = _cpu.Training(parameters, velocity, plan, len(order), words, n_chains, packed is None)
         threads = self._threads(float(min(plan.batch_size, len(order))) * parameters.weights.size)
         try:
             with single_threaded_blas():
-                run.run(
-                    rows.words if packed else None, None if packed else rows, order, state, on_batch, threads
-                )
+                run.run(packed, grey, order, state, on_batch, threads)
         finally:
             if words is not None:
                 state.chains = _from_words(words, n_chains, parameters.weights.shape[0])
@@ -374,9 +375,7 @@ class CpuBackend(Backend):
         energy = np.empty(states.shape[0])
         if isinstance(states, PackedBits) and weights.dtype == np.float32 and len(states):
             threads = self._threads(float(len(states)) * weights.size)
-            _cpu.run_rows(
-                states.words, weights, hidden_bias, False, threads, visible_bias=visible_bias, energy=energy
-            )
+            _cpu.run_rows(states.words, weights, hidden_bias, False, threads, visible_bias=visible_bias, energy=energy)
             return energy
         for rows in _dense_blocks(states, weights.dtype):
             v = states[rows].dense(weights.dtype) if isinstance(states, PackedBits) else states[rows]
@@ -410,7 +409,7 @@ class CpuBackend(Backend):
                     visible_bias=np.pad(visible_bias, (0, width)), raising=np.exp(padded), lowering=np.exp(-padded),
                     strip=strip,
                 )  # fmt: skip
-            elif moderate and 0 <= part.min() and part.max() <= 1:
+            elif moderate and isinstance(part, np.ndarray) and 0 <= part.min() and part.max() <= 1:
                 width = ((0, 0), (0, _lanes(weights.shape[1]) - weights.shape[1]))
                 _cpu.pseudo_grey(
                     np.pad(part, width), x, np.pad(weights, width), np.pad(visible_bias, width[1]),

@@ -30,7 +30,7 @@ TARGETS = ("avx512", "avx2", "baseline")
 cdef Py_ssize_t BLAS_ROWS = 128  # rows of one BLAS call: fixed, so that results do not depend on the thread count
 
 
-# ---- processor -------------------------------------------------------------------------------------------------
+# ---- processor -------------------------------------------------------------------------------------------
 
 def supported_targets():
     """Instruction sets this build and processor have, best first."""
@@ -56,7 +56,7 @@ def max_threads():
     return frbm_max_threads()
 
 
-# ---- interrupts ------------------------------------------------------------------------------------------------
+# ---- interrupts ------------------------------------------------------------------------------------------
 
 cdef class Poller:
     """Runs Python signal handlers, and `on_batch`, at most every 50 ms of a native run."""
@@ -101,7 +101,7 @@ cdef int _poll(void *context) noexcept nogil:
         return (<Poller>context).check()
 
 
-# ---- memory ----------------------------------------------------------------------------------------------------
+# ---- memory ----------------------------------------------------------------------------------------------
 
 def aligned(size_t n, dtype, bint clear=False):
     """One-dimensional array that starts on a cache line."""
@@ -123,7 +123,7 @@ cdef void _set_draw(frbm_draw *out, draw) except *:
     out.first_chain = <uint32_t>(draw.first_chain & 0xFFFFFFFF)
 
 
-# ---- bits ------------------------------------------------------------------------------------------------------
+# ---- bits ------------------------------------------------------------------------------------------------
 
 def pack_rows(const pixel[:, :] x, int on, uint64_t[:, ::1] out, int n_threads):
     """Pack dense rows; ``on`` is the value of a set bit (1, or 255 for images).
@@ -209,7 +209,7 @@ def philox_block(draw, uint32_t unit_block):
     return np.asarray(out).reshape(4, 16)
 
 
-# ---- dense products by BLAS ------------------------------------------------------------------------------------
+# ---- dense products by BLAS ------------------------------------------------------------------------------
 
 cdef void _gemm(real *a, real *b, real *c, int m, int n, int k, int lda, int ldb, int ldc, bint ta, bint tb, real alpha,
                 real beta) noexcept nogil:
@@ -263,7 +263,7 @@ def dense_gradient(const real[:, ::1] hidden, const real[:, :] visible, real sca
               <real>1.0)
 
 
-# ---- products of bits ------------------------------------------------------------------------------------------
+# ---- products of bits ------------------------------------------------------------------------------------
 
 def run_rows(const uint64_t[:, ::1] rows, const float[:, ::1] weights, const float[::1] bias, bint transpose,
              int n_threads, float[:, ::1] means=None, float[:, ::1] inputs=None, uint64_t[:, ::1] samples=None,
@@ -339,7 +339,7 @@ def run_chains(uint32_t[:, ::1] hidden, uint32_t[:, ::1] visible, int n_chains, 
     poller.reraise()
 
 
-# ---- training --------------------------------------------------------------------------------------------------
+# ---- training --------------------------------------------------------------------------------------------
 
 cdef class Training:
     """Buffers and arguments of frbm_train; see src/workers.h."""
@@ -463,7 +463,7 @@ def gradient_step(const uint64_t[:, ::1] data, float[:, ::1] data_means, const u
                             &scratch[threadid() * stride])
 
 
-# ---- pseudo-likelihood of dense rows -----------------------------------------------------------------------------
+# ---- pseudo-likelihood of dense rows ---------------------------------------------------------------------
 
 def pseudo_grey(const float[:, ::1] v, const float[:, ::1] inputs, const float[:, ::1] weights,
                 const float[::1] visible_bias, int n_visible, double[::1] score, size_t strip, int n_threads):

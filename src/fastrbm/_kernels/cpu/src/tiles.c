@@ -387,9 +387,12 @@ INLINE double pseudo_units(const frbm_pseudo *a, const int grey, size_t sample, 
         choose[v] = grey ? (vec_i)factor : (factor < 0.0f);
     }
     ratio_products(a, grey, unit, p, q, choose, f, e);
-    float term[64];
+    float term[64], mantissa[64];
+    int32_t exponent[64];
+    memcpy(mantissa, f, sizeof mantissa);
+    memcpy(exponent, e, sizeof exponent);
     for (int i = 0; i < 64; i++) {
-        const float ratio = (float)e[i / 16][i % 16] * 0.693147180559945f + log_mantissa(f[i / 16][i % 16]);
+        const float ratio = (float)exponent[i] * 0.693147180559945f + log_mantissa(mantissa[i]);
         term[i] = softplus_lane(flip[i] * a->visible_bias[unit + i] + ratio);
     }
     double sum = 0.0;

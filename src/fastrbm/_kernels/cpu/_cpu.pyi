@@ -1,0 +1,119 @@
+# Signatures of the extension module; contracts in _cpu.pyx and src/*.h.
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from ..._random import Draw
+from ..contract import ChainState, Parameters, TrainingPlan
+
+TARGETS: tuple[str, ...]
+
+class Poller:
+    def __init__(self, on_batch: Callable[[], None] | None = None) -> None: ...
+    def reraise(self) -> None: ...
+
+class Training:
+    def __init__(
+        self,
+        parameters: Parameters,
+        velocity: Parameters | None,
+        plan: TrainingPlan,
+        n_rows: int,
+        chains: NDArray[np.uint32] | None,
+        n_chains: int,
+        grey: bool,
+    ) -> None: ...
+    def run(
+        self,
+        rows: NDArray[np.uint64] | None,
+        grey: NDArray[np.float32] | None,
+        order: NDArray[np.int64],
+        state: ChainState,
+        on_batch: Callable[[], None] | None,
+        n_threads: int,
+    ) -> None: ...
+
+def supported_targets() -> list[str]: ...
+def select_target(name: str) -> None: ...
+def has_openmp() -> bool: ...
+def max_threads() -> int: ...
+def aligned(n: int, dtype: DTypeLike, clear: bool = False) -> NDArray[Any]: ...
+def pack_rows(x: NDArray[Any], on: int, out: NDArray[np.uint64], n_threads: int) -> int: ...
+def pack_sparse(indptr: NDArray[np.int32], indices: NDArray[np.int32], out: NDArray[np.uint64]) -> None: ...
+def transpose_bits(rows: NDArray[np.uint64], n_units: int, out: NDArray[np.uint64], n_threads: int) -> None: ...
+def draw_bits(grey: NDArray[np.float32], draw: Draw, out: NDArray[np.uint64], n_threads: int) -> None: ...
+def draw_inputs(inputs: NDArray[Any], draw: Draw, out: NDArray[np.uint64], n_threads: int) -> None: ...
+def philox_block(draw: Draw, unit_block: int) -> NDArray[np.uint32]: ...
+def dense_inputs(
+    x: NDArray[Any],
+    weights: NDArray[Any],
+    bias: NDArray[Any],
+    transpose: bool,
+    out: NDArray[Any],
+    sigmoid: bool,
+    n_threads: int,
+) -> None: ...
+def dense_gradient(
+    hidden: NDArray[Any], visible: NDArray[Any], scale: float, out: NDArray[Any], n_threads: int
+) -> None: ...
+def run_rows(
+    rows: NDArray[np.uint64],
+    weights: NDArray[np.float32],
+    bias: NDArray[np.float32],
+    transpose: bool,
+    n_threads: int,
+    means: NDArray[np.float32] | None = None,
+    inputs: NDArray[np.float32] | None = None,
+    samples: NDArray[np.uint64] | None = None,
+    draw: Draw | None = None,
+    visible_bias: NDArray[np.float32] | None = None,
+    energy: NDArray[np.float64] | None = None,
+    score: NDArray[np.float64] | None = None,
+    raising: NDArray[np.float32] | None = None,
+    lowering: NDArray[np.float32] | None = None,
+    strip: int = 1,
+) -> None: ...
+def run_chains(
+    hidden: NDArray[np.uint32],
+    visible: NDArray[np.uint32],
+    n_chains: int,
+    weights: NDArray[np.float32],
+    visible_bias: NDArray[np.float32],
+    hidden_bias: NDArray[np.float32],
+    draw: Draw,
+    n_sweeps: int,
+    n_threads: int,
+) -> None: ...
+def gradient_step(
+    data: NDArray[np.uint64],
+    data_means: NDArray[np.float32],
+    model: NDArray[np.uint64],
+    model_means: NDArray[np.float32],
+    weights: NDArray[np.float32],
+    hidden_bias: NDArray[np.float32],
+    velocity: NDArray[np.float32] | None,
+    hidden_velocity: NDArray[np.float32] | None,
+    rate: float,
+    momentum: float,
+    n_threads: int,
+) -> None: ...
+def pseudo_grey(
+    v: NDArray[np.float32],
+    inputs: NDArray[np.float32],
+    weights: NDArray[np.float32],
+    visible_bias: NDArray[np.float32],
+    n_visible: int,
+    score: NDArray[np.float64],
+    strip: int,
+    n_threads: int,
+) -> None: ...
+def pseudo_any(
+    v: NDArray[Any],
+    inputs: NDArray[Any],
+    weights: NDArray[Any],
+    visible_bias: NDArray[Any],
+    score: NDArray[np.float64],
+    n_threads: int,
+) -> None: ...
