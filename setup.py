@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 
 from Cython.Build import cythonize
-from setuptools import Extension, setup
+from setuptools import Extension, find_packages, setup
 from setuptools.command.build_ext import build_ext
 
 CPU = Path("src/fastrbm/_kernels/cpu")
@@ -89,4 +89,10 @@ extension = Extension(
     include_dirs=[str(CPU / "src")],
 )
 
-setup(ext_modules=cythonize([extension], include_path=["src"]), cmdclass={"build_ext": BuildTargets})
+# The benchmark suite stands beside src/ in the checkout and is installed as fastrbm.benchmarks, for `fastrbm bench`.
+setup(
+    packages=[*find_packages("src"), "fastrbm.benchmarks", "fastrbm.benchmarks.peers"],
+    package_dir={"": "src", "fastrbm.benchmarks": "benchmarks"},
+    ext_modules=cythonize([extension], include_path=["src"]),
+    cmdclass={"build_ext": BuildTargets},
+)

@@ -2,8 +2,8 @@
 
 scikit-learn's ``BernoulliRBM`` trains by PCD-1 with one chain per row of a minibatch, adds the negative statistics
 divided by the size of the *data* batch, and rounds a hidden mean of exactly 1 up to a sample. Repeating its draws
-(normal weights, then for each minibatch uniforms for v and, after the update, for h) and its products gives its parameters to
-rounding.
+(normal weights, then for each minibatch uniforms for v and, after the update, for h) and its products gives its
+parameters to rounding.
 """
 
 from __future__ import annotations

@@ -21,11 +21,12 @@
 #define FRBM_PANEL 32       /* outputs of one panel: one word of sampled bits, so panels never share a word */
 #define FRBM_TILE 6         /* outputs whose tables are in use together: 6 x 64 sums fill the register file */
 #define FRBM_LANE_BLOCK 1024 /* lanes of one panel pass; bounds the scratch and keeps the sums in L2 */
+#define FRBM_SUM_LD (FRBM_LANE_BLOCK + 16) /* row stride of the sums: not a power of two, whose rows share cache sets */
 #define FRBM_CHUNK_WORDS 32  /* largest number of 32-input words whose tables are built at once */
 
 /* floats of scratch one thread needs for the tables of a tile plus 64-byte alignment slack */
 #define FRBM_TABLE_FLOATS (FRBM_CHUNK_WORDS * 8 * FRBM_TILE * 16)
-#define FRBM_SCRATCH_FLOATS (FRBM_TABLE_FLOATS + FRBM_PANEL * FRBM_LANE_BLOCK)
+#define FRBM_SCRATCH_FLOATS (FRBM_TABLE_FLOATS + FRBM_PANEL * FRBM_SUM_LD)
 
 enum frbm_pack_flag { FRBM_GREY = 1, FRBM_BAD = 2 };
 enum frbm_stream { FRBM_VISIBLE = 0, FRBM_HIDDEN = 1, FRBM_INPUT = 2 };

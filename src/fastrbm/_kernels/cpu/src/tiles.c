@@ -160,7 +160,7 @@ INLINE void activate_lanes(const frbm_layer *layer, const float *sums, size_t un
         if (sample)
             philox_lanes(random, (uint32_t)((unit0 + u4) / 4), layer->draw.first_chain + (uint32_t)lane, &layer->draw);
         for (size_t u = u4; u < u4 + 4 && u < n_units; u++) {
-            const float *x = sums + u * FRBM_LANE_BLOCK;
+            const float *x = sums + u * FRBM_SUM_LD;
             float scale[16]; /* 1 + e^-x */
             for (int l = 0; l < 16; l++) scale[l] = 1.0f + exp_lane(-x[l]);
             if (means)
@@ -212,10 +212,10 @@ static void sigmoid(float *x, size_t n) {
 /* Sigmoids of the panel to sample-major rows, 16 lanes at a time through a small transposed buffer. */
 static void mean_rows(const frbm_layer *layer, float *sums, size_t unit0, size_t n_units, size_t lane,
                       size_t n_lanes) {
-    for (size_t u = 0; u < n_units; u++) sigmoid(sums + u * FRBM_LANE_BLOCK, n_lanes);
+    for (size_t u = 0; u < n_units; u++) sigmoid(sums + u * FRBM_SUM_LD, n_lanes);
     for (size_t l = 0; l < n_lanes; l++) {
         float *out = layer->means_rows + (lane + l) * layer->means_rows_ld + unit0;
-        for (size_t u = 0; u < n_units; u++) out[u] = sums[u * FRBM_LANE_BLOCK + l];
+        for (size_t u = 0; u < n_units; u++) out[u] = sums[u * FRBM_SUM_LD + l];
     }
 }
 
@@ -228,7 +228,7 @@ static void panel(const frbm_layer *layer, size_t index, float *scratch) {
         const size_t padded = frbm_round_up(n_lanes, 32);
         for (size_t u = 0; u < n_units; u++) {
             const float bias = layer->bias[unit0 + u];
-            float *row = sums + u * FRBM_LANE_BLOCK;
+            float *row = sums + u * FRBM_SUM_LD;
             if (layer->op.bits) {
                 for (size_t l = 0; l < padded; l++) row[l] = bias;
             } else {
@@ -240,10 +240,10 @@ static void panel(const frbm_layer *layer, size_t index, float *scratch) {
         if (layer->op.bits)
             for (size_t u = 0; u < n_units; u += FRBM_TILE)
                 look_up_product(&layer->op, unit0 + u, n_units - u < FRBM_TILE ? n_units - u : FRBM_TILE,
-                                sums + u * FRBM_LANE_BLOCK, FRBM_LANE_BLOCK, lane, n_lanes, tables);
+                                sums + u * FRBM_SUM_LD, FRBM_SUM_LD, lane, n_lanes, tables);
         if (layer->inputs)
             for (size_t u = 0; u < n_units; u++)
-                memcpy(layer->inputs + (unit0 + u) * layer->inputs_ld + lane, sums + u * FRBM_LANE_BLOCK,
+                memcpy(layer->inputs + (unit0 + u) * layer->inputs_ld + lane, sums + u * FRBM_SUM_LD,
                        n_lanes * sizeof(float));
         if (layer->means || layer->words || layer->planes) activate(layer, sums, unit0, n_units, lane, n_lanes);
         if (layer->means_rows) mean_rows(layer, sums, unit0, n_units, lane, n_lanes);
@@ -280,17 +280,17 @@ static void gradient_tile(const frbm_gradient *g, size_t first, size_t count, fl
     for (size_t lane = 0; lane < g->n_visible; lane += FRBM_LANE_BLOCK) {
         const size_t n_lanes = g->n_visible - lane < FRBM_LANE_BLOCK ? g->n_visible - lane : FRBM_LANE_BLOCK;
         for (size_t j = 0; j < FRBM_TILE; j++)
-            memset(sums + j * FRBM_LANE_BLOCK, 0, frbm_round_up(n_lanes, 16) * sizeof(float));
+            memset(sums + j * FRBM_SUM_LD, 0, frbm_round_up(n_lanes, 16) * sizeof(float));
         if (g->dense_positive)
             for (size_t j = 0; j < count; j++)
-                memcpy(sums + j * FRBM_LANE_BLOCK, g->dense_positive + j * g->dense_ld + lane,
+                memcpy(sums + j * FRBM_SUM_LD, g->dense_positive + j * g->dense_ld + lane,
                        n_lanes * sizeof(float));
         else
-            look_up_product(&g->positive, first, count, sums, FRBM_LANE_BLOCK, lane, n_lanes, tables);
-        look_up_product(&g->negative, first, count, sums, FRBM_LANE_BLOCK, lane, n_lanes, tables);
+            look_up_product(&g->positive, first, count, sums, FRBM_SUM_LD, lane, n_lanes, tables);
+        look_up_product(&g->negative, first, count, sums, FRBM_SUM_LD, lane, n_lanes, tables);
         for (size_t j = 0; j < count; j++) {
             const size_t at = (first + j) * g->n_visible + lane;
-            update(g->weights + at, g->velocity ? g->velocity + at : NULL, sums + j * FRBM_LANE_BLOCK, n_lanes,
+            update(g->weights + at, g->velocity ? g->velocity + at : NULL, sums + j * FRBM_SUM_LD, n_lanes,
                    g->rate, g->momentum);
         }
     }

@@ -1,0 +1,15 @@
+"""Sphinx configuration."""
+
+from importlib.metadata import version as _version
+
+project = "fastrbm"
+author = "The fastrbm developers"
+copyright = "2026, the fastrbm developers"
+release = _version("fastrbm")
+extensions = ["sphinx.ext.autodoc", "sphinx.ext.autosummary", "numpydoc"]
+autosummary_generate = True
+numpydoc_show_class_members = False
+autodoc_default_options = {"members": True, "inherited-members": "BaseEstimator"}
+autodoc_typehints = "none"
+html_theme = "alabaster"
+exclude_patterns = ["_build"]
