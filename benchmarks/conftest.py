@@ -4,9 +4,7 @@ import pytest
 
 
 def pytest_addoption(parser):
-    parser.addoption(
-        "--kernel-threads", type=int, default=1, help="threads of kernels and of BLAS (default 1)"
-    )
+    parser.addoption("--kernel-threads", type=int, default=1, help="threads of kernels and of BLAS (default 1)")
 
 
 @pytest.fixture(scope="session")

@@ -6,6 +6,7 @@ Run as a module this file is the child: ``python -m benchmarks.isolated import``
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import statistics
@@ -14,6 +15,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -65,13 +67,11 @@ def _measure_memory(side: str, path: str, threads: str) -> dict:
     """Return the bytes by which the peak rises while fitting; loading and warming up come before."""
     from threadpoolctl import threadpool_limits
 
-    options = {"n_components": 256, "batch_size": 256, "n_iter": 1, "random_state": 0}
+    options: dict[str, Any] = {"n_components": 256, "batch_size": 256, "n_iter": 1, "random_state": 0}
     if side == "fastrbm":
-        from fastrbm import BernoulliRBM
-
         options["n_threads"] = int(threads)
-    else:
-        from sklearn.neural_network import BernoulliRBM
+    module = importlib.import_module("fastrbm" if side == "fastrbm" else "sklearn.neural_network")
+    BernoulliRBM = module.BernoulliRBM
     X = np.load(path)
     with threadpool_limits(int(threads)):
         BernoulliRBM(**options).fit(X[:512])
@@ -114,9 +114,7 @@ def import_row(name: str, rounds: int, limit: float, *, quick: bool = False) -> 
     )
 
 
-def memory_row(
-    name: str, X: np.ndarray, rounds: int, target: float, threads: int, *, quick: bool = False
-) -> Row:
+def memory_row(name: str, X: np.ndarray, rounds: int, target: float, threads: int, *, quick: bool = False) -> Row:
     """Compare the peak of `fit` above the data, one fresh interpreter per side and round.
 
     Parameters

@@ -64,9 +64,7 @@ class FastRBM:
         """Return p(h = 1 | v) of every row."""
         return self._fitted(parameters, 0, threads).transform(X)
 
-    def gibbs(
-        self, parameters: Parameters, V: np.ndarray, n_steps: int, *, seed: int, threads: int
-    ) -> np.ndarray:
+    def gibbs(self, parameters: Parameters, V: np.ndarray, n_steps: int, *, seed: int, threads: int) -> np.ndarray:
         """Return the visible states after n_steps sweeps from the rows of V."""
         model = self._fitted(parameters, seed, threads)
         return model.sample(len(V), n_steps, init=V, random_state=seed)

@@ -119,8 +119,8 @@ def alternate(
     """
     if rounds < 1:
         raise ValueError(f"rounds must be at least 1, got {rounds}")
-    for call in warm_up:
-        call()
+    for prepare in warm_up:
+        prepare()
     seconds: dict[str, list[float]] = {"peer": [], "ours": []}
     results: dict[str, list[Any]] = {"peer": [], "ours": []}
     sides = [("peer", peer), ("ours", ours)]
@@ -241,8 +241,7 @@ def timed_row(
         reason = f"other programs took {timing.others:.0%} of the processors"
     if verdict == FAILED and judgement is not None:
         reason = (
-            f"{judgement.name}: worse than the peer's by {judgement.deficit:.4g}, "
-            f"allowed {judgement.tolerance:.4g}"
+            f"{judgement.name}: worse than the peer's by {judgement.deficit:.4g}, allowed {judgement.tolerance:.4g}"
         )
     return Row(
         case=case,

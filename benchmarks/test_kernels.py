@@ -20,7 +20,7 @@ from scipy.special import expit  # noqa: E402
 from threadpoolctl import threadpool_limits  # noqa: E402
 
 from fastrbm._kernels import ChainState, Parameters, Phase, TrainingPlan, get_backend, pack  # noqa: E402
-from fastrbm._kernels.cpu import current_target, supported_targets, use_target  # noqa: E402
+from fastrbm._kernels.cpu import CpuBackend, current_target, supported_targets, use_target  # noqa: E402
 from fastrbm._random import Draw, Stream  # noqa: E402
 
 N_SAMPLES, N_VISIBLE, N_HIDDEN = 1024, 784, 256
@@ -321,7 +321,7 @@ def test_pack(benchmark, work):
 def test_pack_checked(benchmark, work, target, threads):
     before = current_target()
     use_target(target)
-    flags, bits = benchmark(get_backend("cpu", threads).pack_checked, work.v)
+    flags, bits = benchmark(CpuBackend(threads).pack_checked, work.v)
     use_target(before)
     assert flags == 0
     np.testing.assert_array_equal(bits.words, work.v_bits.words)

@@ -270,6 +270,23 @@ def test_patterns_select_by_substring_or_glob():
         run.main(["--only", "no such case"])
 
 
+def test_command_runs_without_data_and_says_so(monkeypatch, tmp_path, capsys):
+    datasets = pytest.importorskip("fastrbm.datasets")
+
+    def nothing(**_):
+        raise datasets.DatasetNotFoundError("none")
+
+    monkeypatch.setattr(datasets, "load_fashion_mnist", nothing)
+    options = ["--quick", "--threads", "1", "--out", str(tmp_path)]
+    assert run.main([*options, "--only", "train-cd1-h256-b256-torch", "--only", "transform-*"]) == 0
+    text = capsys.readouterr().out
+    assert text.rstrip() == (tmp_path / "results.md").read_text().rstrip()
+    assert "synthetic stand-in" in text
+    assert "quick run" in text
+    rows = json.loads((tmp_path / "results.json").read_text())["rows"]
+    assert {row["verdict"] for row in rows} <= {protocol.RAN, protocol.SKIPPED}
+
+
 def test_stand_in_images_are_deterministic_and_structured():
     rows = data.synthetic(50)
     assert rows.dtype == np.uint8

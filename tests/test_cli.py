@@ -200,9 +200,7 @@ def test_binarize_turns_the_data_into_bits(recorder, tmp_path, method):
     assert_array_equal(recorder.made.rows, expected)
 
 
-@pytest.mark.parametrize(
-    ("name", "function"), [("mnist", "load_mnist"), ("fashion-mnist", "load_fashion_mnist")]
-)
+@pytest.mark.parametrize(("name", "function"), [("mnist", "load_mnist"), ("fashion-mnist", "load_fashion_mnist")])
 def test_data_dir_reaches_the_loader(recorder, tmp_path, monkeypatch, name, function):
     asked = []
 
@@ -360,9 +358,7 @@ def test_closed_pipe_is_no_traceback():
     reader, writer = os.pipe()
     os.close(reader)
     with os.fdopen(writer, "wb") as closed:
-        done = subprocess.run(
-            [sys.executable, "-c", code], stdout=closed, stderr=subprocess.PIPE, check=False
-        )
+        done = subprocess.run([sys.executable, "-c", code], stdout=closed, stderr=subprocess.PIPE, check=False)
     assert done.returncode == 1 and done.stderr == b""
 
 

@@ -147,9 +147,7 @@ def test_otsu_against_brute_force():
 
 
 def test_otsu_separates_two_levels_and_leaves_flat_images_empty():
-    X = np.array(
-        [[3, 3, 9, 9], [0, 0, 0, 255], [254, 255, 255, 255], [7, 7, 7, 7], [255] * 4], dtype=np.uint8
-    )
+    X = np.array([[3, 3, 9, 9], [0, 0, 0, 255], [254, 255, 255, 255], [7, 7, 7, 7], [255] * 4], dtype=np.uint8)
     expected = [[0, 0, 1, 1], [0, 0, 0, 1], [0, 1, 1, 1], [0, 0, 0, 0], [0, 0, 0, 0]]
     assert_array_equal(datasets.binarize(X, "otsu"), expected)
 

@@ -65,9 +65,7 @@ def test_filters_have_one_symmetric_scale():
 
 def test_filters_of_an_estimator():
     fitted = SimpleNamespace(components_=RNG.standard_normal((4, 6)).astype(np.float32))
-    assert_array_equal(
-        pixels(plot.plot_filters(fitted, (2, 3))), pixels(plot.plot_filters(fitted.components_, (2, 3)))
-    )
+    assert_array_equal(pixels(plot.plot_filters(fitted, (2, 3))), pixels(plot.plot_filters(fitted.components_, (2, 3))))
 
 
 @pytest.mark.parametrize("value", [0.0, np.nan, np.inf])

@@ -64,9 +64,7 @@ class Peer(Protocol):
     def transform(self, parameters: Parameters, X: np.ndarray, *, threads: int) -> np.ndarray:
         """Return p(h = 1 | v) for every row, (n_samples, n_hidden)."""
 
-    def gibbs(
-        self, parameters: Parameters, V: np.ndarray, n_steps: int, *, seed: int, threads: int
-    ) -> np.ndarray:
+    def gibbs(self, parameters: Parameters, V: np.ndarray, n_steps: int, *, seed: int, threads: int) -> np.ndarray:
         """Return the visible states of chains that start at the rows of V, after n_steps full sweeps."""
 
 

@@ -76,9 +76,7 @@ class ScikitLearn:
         with self._pools.limit(limits=threads):
             return self._fitted(parameters, 0).transform(X)
 
-    def gibbs(
-        self, parameters: Parameters, V: np.ndarray, n_steps: int, *, seed: int, threads: int
-    ) -> np.ndarray:
+    def gibbs(self, parameters: Parameters, V: np.ndarray, n_steps: int, *, seed: int, threads: int) -> np.ndarray:
         """Return the visible states after n_steps sweeps from the rows of V."""
         model = self._fitted(parameters, seed)
         with self._pools.limit(limits=threads):

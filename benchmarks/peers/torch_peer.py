@@ -157,9 +157,7 @@ class Torch:
             model = self._products(*map(torch.from_numpy, parameters))
             return model.hidden(torch.from_numpy(X), torch.empty(len(X), len(parameters.b))).numpy()
 
-    def gibbs(
-        self, parameters: Parameters, V: np.ndarray, n_steps: int, *, seed: int, threads: int
-    ) -> np.ndarray:
+    def gibbs(self, parameters: Parameters, V: np.ndarray, n_steps: int, *, seed: int, threads: int) -> np.ndarray:
         """Return the visible states after n_steps sweeps from the rows of V."""
         import torch
 

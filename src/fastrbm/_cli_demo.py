@@ -117,9 +117,7 @@ def run(out: Path, *, quick: bool = False, n_threads: int | None = None, validat
     results = []
     with threadpool_limits(threads):
         for task, settings in _tasks(quick, validation):
-            print(
-                f"\n{task.name}: {len(task.images)} images to learn from, {len(task.test_images)} to test on"
-            )
+            print(f"\n{task.name}: {len(task.images)} images to learn from, {len(task.test_images)} to test on")
             results.append(_work(task, settings, out / task.name, threads))
     print("\n" + _table(results, "validation" if validation else "test"))
     print(_PROTOCOL.format(threads=threads))
@@ -162,9 +160,7 @@ def _digits(validation: bool) -> Task:
         learn, test = learn[rest], learn[held_back]
     shifted, shifted_labels = datasets.nudge(images[learn], shape, labels[learn])
     # Shifted copies help the RBM's features but hurt a linear classifier on pixels, so that one does without.
-    return Task(
-        name, shape, shifted, shifted_labels, images[learn], labels[learn], images[test], labels[test]
-    )
+    return Task(name, shape, shifted, shifted_labels, images[learn], labels[learn], images[test], labels[test])
 
 
 def _fashion(quick: bool, validation: bool) -> Task:

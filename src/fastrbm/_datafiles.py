@@ -86,9 +86,7 @@ def cache_dir() -> Path:
     return Path(platformdirs.user_cache_dir("fastrbm", appauthor=False))
 
 
-def read_idx(
-    path: str | os.PathLike[str], *, out: np.ndarray | None = None, sha256: str | None = None
-) -> np.ndarray:
+def read_idx(path: str | os.PathLike[str], *, out: np.ndarray | None = None, sha256: str | None = None) -> np.ndarray:
     """Read a file of unsigned bytes in the IDX format, gzipped or not, without a second copy in memory.
 
     Parameters
@@ -168,9 +166,7 @@ def _check_digest(where: str, expected: str, found: str) -> None:
     if found != expected:
         known = {digest: (name, f) for name, s in SOURCES.items() for f, digest in s.sha256.items()}
         hint = " (this is {1} of {0})".format(*known[found]) if found in known else ""
-        raise ChecksumError(
-            f"{where} differs from the original: SHA-256 expected {expected}, found {found}{hint}"
-        )
+        raise ChecksumError(f"{where} differs from the original: SHA-256 expected {expected}, found {found}{hint}")
 
 
 def file_names(part: str) -> tuple[str, str]:

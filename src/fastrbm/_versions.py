@@ -13,8 +13,8 @@ def collect() -> dict[str, Any]:
     """Facts about this installation, as a flat dictionary."""
     from ._kernels import cpu
 
-    facts: dict[str, Any] = {"fastrbm": importlib.metadata.version("fastrbm")}
-    for name in ("numpy", "scipy", "scikit-learn", "threadpoolctl", "matplotlib", "tqdm", "torch"):
+    facts: dict[str, Any] = {}
+    for name in ("fastrbm", "numpy", "scipy", "scikit-learn", "threadpoolctl", "matplotlib", "tqdm", "torch"):
         try:
             facts[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:

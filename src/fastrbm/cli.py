@@ -1,4 +1,4 @@
-"""The command ``fastrbm``: train, sample, demo and info.
+"""The command ``fastrbm``: train, sample, demo, bench and info.
 
 Heavy imports wait until a command needs them, so that ``--help`` answers at once.
 """
@@ -6,6 +6,7 @@ Heavy imports wait until a command needs them, so that ``--help`` answers at onc
 from __future__ import annotations
 
 import argparse
+import importlib
 import importlib.util
 import math
 import os
@@ -38,9 +39,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         0 when all went well, 1 after an error that is reported on stderr, 130 when interrupted. Wrong usage
         raises ``SystemExit(2)``.
     """
-    options = _parser().parse_args(argv)
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    # argparse keeps options before the first positional for itself, so the suite's own are cut off here
+    own = arguments[: arguments.index("bench") + 1] if "bench" in arguments[:2] else arguments
+    options = _parser().parse_args(own)
+    options.arguments = arguments[len(own) :]
     try:
-        options.command(options)
+        status = options.command(options)
         sys.stdout.flush()  # so that a closed pipe is noticed here
     except KeyboardInterrupt:
         print("fastrbm: interrupted", file=sys.stderr)
@@ -53,7 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         print(f"fastrbm: error: {error or type(error).__name__}", file=sys.stderr)
         return 1
-    return 0
+    return status or 0
 
 
 class _Help(argparse.ArgumentDefaultsHelpFormatter):
@@ -109,6 +114,8 @@ def _parser() -> argparse.ArgumentParser:
     _add_demo(commands)
     info = commands.add_parser("info", help="print versions, instruction set and threads")
     info.set_defaults(command=_info)
+    bench = commands.add_parser("bench", help="measure against scikit-learn and PyTorch")
+    bench.set_defaults(command=_bench)
     return parser
 
 
@@ -333,6 +340,19 @@ def _info(options: argparse.Namespace) -> None:
     import fastrbm
 
     fastrbm.show_versions()
+
+
+def _bench(options: argparse.Namespace) -> int:
+    # Beside src/ in a checkout, fastrbm.benchmarks where the package is installed.
+    for name in ("fastrbm.benchmarks.run", "benchmarks.run"):
+        try:
+            suite = importlib.import_module(name)
+        except ModuleNotFoundError as error:
+            if not name.startswith(str(error.name)):
+                raise
+        else:
+            return int(suite.main(options.arguments))
+    raise ImportError("the benchmark suite is not installed; run this from a checkout, or install the package")
 
 
 if __name__ == "__main__":

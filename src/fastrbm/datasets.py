@@ -65,9 +65,7 @@ def load_digits() -> Dataset:
     return Dataset(images, bunch.target.astype(np.int64), (8, 8), "digits")
 
 
-def load_mnist(
-    subset: str = "train", path: str | os.PathLike[str] | None = None, download: bool = True
-) -> Dataset:
+def load_mnist(subset: str = "train", path: str | os.PathLike[str] | None = None, download: bool = True) -> Dataset:
     """Load MNIST: 60000 training and 10000 test images of handwritten digits, 28x28 pixels.
 
     Parameters

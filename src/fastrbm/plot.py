@@ -238,8 +238,7 @@ def _as_images(name: str, array: np.ndarray, shape: tuple[int, int], n: int | No
     height, width = (int(length) for length in shape)
     if array.ndim != 2 or array.shape[1] != height * width or len(array) == 0:
         raise ValueError(
-            f"{name} must have shape (n >= 1, {height * width}) for images of {height} x {width}; "
-            f"got {array.shape}"
+            f"{name} must have shape (n >= 1, {height * width}) for images of {height} x {width}; got {array.shape}"
         )
     if n is None:
         n = min(len(array), _DEFAULT_COUNT)
