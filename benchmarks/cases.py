@@ -229,6 +229,7 @@ class Bench:
             lambda seed: theirs(X, seed),
             lambda seed: ours(X, seed),
             self.rounds,
+            threads=threads,
             warm_up=(lambda: theirs(few, 0), lambda: ours(few, 0)),
             pause=self.pause,
         )
@@ -248,6 +249,7 @@ class Bench:
             lambda _: checked(peer.transform(parameters, X, threads=threads)),
             lambda _: checked(self.ours.transform(parameters, X, threads=threads)),
             self.rounds,
+            threads=threads,
             warm_up=(
                 lambda: peer.transform(parameters, X, threads=threads),
                 lambda: self.ours.transform(parameters, X, threads=threads),
@@ -269,6 +271,7 @@ class Bench:
             lambda seed: peer.gibbs(parameters, V, n_steps, seed=seed, threads=threads),
             lambda seed: self.ours.gibbs(parameters, V, n_steps, seed=seed, threads=threads),
             self.rounds,
+            threads=threads,
             warm_up=(
                 lambda: peer.gibbs(parameters, V, 1, seed=0, threads=threads),
                 lambda: self.ours.gibbs(parameters, V, 1, seed=0, threads=threads),

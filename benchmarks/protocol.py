@@ -6,7 +6,7 @@ The protocol, in short:
 * one untimed warm-up each; then rounds in which the sides alternate, the order swapped every round, so that a
   drift of the machine falls on both;
 * the ratio is the quotient of the two medians; the ratios of the single rounds are kept beside it;
-* a comparison during which other programs took a share of the processors is marked disturbed, not met or
+* a comparison during which other programs took much of the processors is marked disturbed, neither met nor
   missed: spinning thread pools slow down out of proportion then, some tenfold, which would flatter one side;
 * absolute times belong to this machine and this run and are never compared with another's;
 * a training benchmark FAILS, whatever its ratio, when fastrbm's quality is worse than the peer's by more than
@@ -29,7 +29,7 @@ from typing import Any
 #: other side's threads down by large factors.
 PAUSE = 0.2
 
-#: Share of the processors that other programs may take before a comparison counts as disturbed.
+#: Share of the threads' time that other programs may take before a comparison counts as disturbed.
 QUIET = 0.1
 
 MET, MISSED, NO_TARGET, RAN, DISTURBED = "met", "below target", "no target", "ran (quick)", "disturbed"
@@ -44,7 +44,7 @@ class Timing:
     ours_seconds: tuple[float, ...]
     peer_results: tuple[Any, ...] = ()
     ours_results: tuple[Any, ...] = ()
-    others: float | None = None  #: share of the processors other programs took; None where unknown
+    others: float | None = None  #: share of the threads' time other programs took; None where unknown
 
     @property
     def peer_median(self) -> float:
@@ -68,29 +68,37 @@ class Timing:
 
 
 class Neighbours:
-    """Measures what share of the processors other programs take from its construction on."""
+    """Measures how far other programs get in the way of this one's threads from construction on."""
 
-    def __init__(self) -> None:
+    def __init__(self, threads: int) -> None:
+        self._threads = threads
         self._begin = self._read()
 
     @staticmethod
-    def _read() -> tuple[float, float, float] | None:
-        """Return seconds of all processors in use, the same in use or idle, and used by this program."""
+    def _read() -> tuple[float, float, float, int] | None:
+        """Return seconds that all processors worked, worked or idled, this program worked; number of processors."""
         try:
-            fields = Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]
+            lines = Path("/proc/stat").read_text().splitlines()
         except OSError:
             return None
-        user, nice, system, idle, waiting, *rest = (int(field) / os.sysconf("SC_CLK_TCK") for field in fields)
+        tick = os.sysconf("SC_CLK_TCK")
+        user, nice, system, idle, waiting, *rest = (int(field) / tick for field in lines[0].split()[1:9])
         busy = user + nice + system + sum(rest)
-        return busy, busy + idle + waiting, time.process_time()
+        n_processors = sum(line.startswith("cpu") for line in lines) - 1
+        return busy, busy + idle + waiting, time.process_time(), n_processors
 
     def share(self) -> float | None:
-        """Return the share from 0 to 1, or None where the system does not tell."""
+        """Return the share of the threads' time that others took, or None where the system does not tell.
+
+        Work of others that fits on the processors the threads leave free counts as none.
+        """
         end = self._read()
         if self._begin is None or end is None:
             return None
-        busy, total, own = (after - before for after, before in zip(end, self._begin, strict=True))
-        return min(1.0, max(0.0, (busy - own) / total)) if total > 0 else None
+        busy, total, own = (after - before for after, before in zip(end[:3], self._begin[:3], strict=True))
+        n_processors = end[3]
+        occupied = (busy - own) * n_processors / total if total > 0 else 0.0  # processors, on average
+        return min(1.0, max(0.0, occupied - max(0, n_processors - self._threads)) / self._threads)
 
 
 def alternate(
@@ -98,6 +106,7 @@ def alternate(
     ours: Callable[[int], Any],
     rounds: int,
     *,
+    threads: int = 1,
     warm_up: Sequence[Callable[[], Any]] = (),
     pause: float = PAUSE,
     clock: Callable[[], float] = time.perf_counter,
@@ -110,6 +119,8 @@ def alternate(
         Called with the number of the round, which serves as seed. What they return is kept.
     rounds : int
         Number of timed calls of each.
+    threads : int
+        Threads that either side uses, to tell how much room other programs leave them.
     warm_up : sequence of callable
         Called once each before the first round, untimed.
     pause : float
@@ -124,7 +135,7 @@ def alternate(
     seconds: dict[str, list[float]] = {"peer": [], "ours": []}
     results: dict[str, list[Any]] = {"peer": [], "ours": []}
     sides = [("peer", peer), ("ours", ours)]
-    neighbours = Neighbours()
+    neighbours = Neighbours(threads)
     for number in range(rounds):
         for side, call in sides if number % 2 == 0 else reversed(sides):
             time.sleep(pause)
@@ -238,7 +249,7 @@ def timed_row(
     verdict = verdict_of(judgement, timing.ratio, target, others=timing.others, quick=quick)
     reason = ""
     if verdict == DISTURBED:
-        reason = f"other programs took {timing.others:.0%} of the processors"
+        reason = f"other programs took {timing.others:.0%} of the threads' time"
     if verdict == FAILED and judgement is not None:
         reason = (
             f"{judgement.name}: worse than the peer's by {judgement.deficit:.4g}, allowed {judgement.tolerance:.4g}"

@@ -111,15 +111,16 @@ def test_results_are_kept_in_order_of_the_rounds():
 
 
 def test_own_work_is_not_counted_as_that_of_others(monkeypatch):
-    # seconds of processors in use, in use or idle, used by this program
-    readings = iter([(10.0, 100.0, 1.0), (13.0, 108.0, 3.0)])
-    monkeypatch.setattr(protocol.Neighbours, "_read", staticmethod(lambda: next(readings)))
-    assert protocol.Neighbours().share() == pytest.approx(1 / 8)
+    # In 10 seconds two processors work for 18, this program for 12: the others keep 0.6 of a processor busy.
+    for threads, share in ((2, 0.3), (1, 0.0)):
+        readings = iter([(10.0, 100.0, 1.0, 2), (28.0, 120.0, 13.0, 2)])
+        monkeypatch.setattr(protocol.Neighbours, "_read", staticmethod(lambda readings=readings: next(readings)))
+        assert protocol.Neighbours(threads).share() == pytest.approx(share)
 
 
 def test_share_of_others_is_unknown_where_the_system_does_not_tell(monkeypatch):
     monkeypatch.setattr(protocol.Neighbours, "_read", staticmethod(lambda: None))
-    assert protocol.Neighbours().share() is None
+    assert protocol.Neighbours(1).share() is None
 
 
 def test_at_least_one_round_is_asked_for():

@@ -67,25 +67,30 @@ class Result(NamedTuple):
     race: Race
 
 
-_ITERATIONS = 200
+# Chosen by cross-validation within the training images (digits: 5 folds by image; 98.3 % against 96.7 % for
+# pixels) or on 10000 of them held back (fashion-mnist: 88.0 % against 85.8 %; quick 85.6 % against 84.3 %),
+# over hidden units, rate, momentum, batch size, epochs, and C of both classifiers.
+_ITERATIONS = 150
 _DIGITS = Settings(
-    {"n_components": 500, "algorithm": "cd", "learning_rate": 0.1, "batch_size": 10, "n_iter": 30},
-    0.0,
-    100.0,
-    1.0,
-    {"n_components": 256, "learning_rate": 0.05, "batch_size": 10},
-    10**9,
+    {"n_components": 500, "algorithm": "cd", "learning_rate": 0.02, "batch_size": 10, "n_iter": 50},
+    momentum=0.9,
+    c=0.3,
+    raw_c=1.0,
+    race={"n_components": 256, "learning_rate": 0.05, "batch_size": 10},
+    race_rows=10000,
 )
-_DIGITS_QUICK = _DIGITS
+_DIGITS_QUICK = _DIGITS._replace(rbm=_DIGITS.rbm | {"n_components": 400, "n_iter": 25})
 _FASHION = Settings(
-    {"n_components": 1024, "algorithm": "cd", "learning_rate": 0.05, "batch_size": 100, "n_iter": 8},
-    0.5,
-    1.0,
-    1.0,
-    {"n_components": 256, "learning_rate": 0.05, "batch_size": 256},
-    20000,
+    {"n_components": 1024, "algorithm": "cd", "learning_rate": 0.05, "batch_size": 100, "n_iter": 12},
+    momentum=0.0,
+    c=0.05,
+    raw_c=0.01,
+    race={"n_components": 256, "learning_rate": 0.05, "batch_size": 256},
+    race_rows=20000,
 )
-_FASHION_QUICK = _FASHION
+_FASHION_QUICK = _FASHION._replace(
+    rbm=_FASHION.rbm | {"n_components": 512, "batch_size": 50}, momentum=0.5, c=0.1, race_rows=10000
+)
 
 
 def run(out: Path, *, quick: bool = False, n_threads: int | None = None, validation: bool = False) -> None:
@@ -125,7 +130,7 @@ def run(out: Path, *, quick: bool = False, n_threads: int | None = None, validat
 
 
 _PROTOCOL = """
-Accuracy: scikit-learn's LogisticRegression on p(hidden = 1 | pixels), and on the pixels themselves.
+Accuracy: scikit-learn's LogisticRegression on p(hidden = 1 | pixels) or on pixels, both standardised.
 Pseudo-likelihood: nats per held-out image, its grey values drawn as bits. Time: fits of one epoch from
 scratch by PCD, same bits, batch size and rate, float32, {threads} threads each, in turn, median of 3."""
 
@@ -181,13 +186,18 @@ def _work(task: Task, settings: Settings, out: Path, threads: int) -> Result:
 
     # As floats: a machine trained on grey bytes takes bytes for grey values, not for bits.
     bits = datasets.binarize(task.test_images, random_state=0).astype(np.float32)
+    some = datasets.binarize(task.raw_images[:1000], random_state=2).astype(np.float32)  # for the curve
     rbm = BernoulliRBM(
         **settings.rbm,
         optimizer=SGD(momentum=settings.momentum),
         stochastic_input=True,  # learns from bits drawn anew from the grey values at every use
         n_threads=threads,
         random_state=0,
-        callbacks=(callbacks.ProgressBar(), callbacks.PseudoLikelihood(bits[:1000])),
+        callbacks=(
+            callbacks.PseudoLikelihood(some),
+            callbacks.ReconstructionError(some),
+            callbacks.ProgressBar(leave=True),
+        ),
     )
     start = time.perf_counter()
     rbm.fit(task.images)
@@ -198,9 +208,7 @@ def _work(task: Task, settings: Settings, out: Path, threads: int) -> Result:
     test = task.test_images, task.test_labels
     raw_accuracy = _accuracy(settings.raw_c, _grey, task.raw_images, task.raw_labels, *test)
     accuracy = _accuracy(settings.c, rbm.transform, task.images, task.labels, *test)
-    # In mixed order: scikit-learn does not shuffle, and the digits come in blocks of one shift each.
-    mixed = np.random.default_rng(0).permutation(len(task.images))[: settings.race_rows]
-    race = _race(datasets.binarize(task.images[mixed], random_state=1), bits, settings.race, threads)
+    race = _race(_race_images(task, settings), bits, settings.race, threads)
     score = float(np.mean(rbm.score_samples(bits)))
     return Result(task.name, rbm.components_.shape[0], seconds, score, raw_accuracy, accuracy, race)
 
@@ -226,13 +234,27 @@ def _accuracy(
 ) -> float:
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
 
-    classifier = LogisticRegression(C=c, max_iter=_ITERATIONS)
+    classifier = make_pipeline(StandardScaler(copy=False), LogisticRegression(C=c, max_iter=_ITERATIONS))
     with warnings.catch_warnings():
         # The limit is there to keep the time short; it was in force when C was chosen.
         warnings.simplefilter("ignore", ConvergenceWarning)
         classifier.fit(encode(images), labels)
     return float(classifier.score(encode(test_images), test_labels))
+
+
+def _race_images(task: Task, settings: Settings) -> np.ndarray:
+    """Choose images that suit both machines; the order is mixed and the batches are whole.
+
+    scikit-learn does not shuffle, and the digits come in blocks of one shift each; and in a short last batch
+    it weighs all its chains against the few images there, which spoils its model.
+    """
+    batch = settings.race["batch_size"]
+    count = min(len(task.images), settings.race_rows) // batch * batch
+    mixed = np.random.default_rng(0).permutation(len(task.images))[:count]
+    return datasets.binarize(task.images[mixed], random_state=1)
 
 
 def _race(bits: np.ndarray, test_bits: np.ndarray, options: dict[str, Any], threads: int) -> Race:

@@ -25,14 +25,29 @@
 
 /* ---- building -------------------------------------------------------------------------------------------- */
 
-INLINE void build_table(float *table, const float *coef, size_t stride) {
 #ifdef FRBM_AVX512
-    __m512 t = _mm512_maskz_mov_ps(0xAAAA, _mm512_set1_ps(coef[0]));
-    t = _mm512_mask_add_ps(t, 0xCCCC, t, _mm512_set1_ps(coef[stride]));
-    t = _mm512_mask_add_ps(t, 0xF0F0, t, _mm512_set1_ps(coef[2 * stride]));
-    t = _mm512_mask_add_ps(t, 0xFF00, t, _mm512_set1_ps(coef[3 * stride]));
-    _mm512_store_ps(table, t);
+/* Entries that contain coefficient 0, 1, 2, 3.  The empty asm keeps the masks in their registers: left alone, gcc
+ * loads the constants again for every table. */
+typedef struct {
+    __mmask16 m0, m1, m2, m3;
+} entry_masks;
+
+INLINE entry_masks table_masks(void) {
+    entry_masks m = {0xAAAA, 0xCCCC, 0xF0F0, 0xFF00};
+    __asm__("" : "+Yk"(m.m0), "+Yk"(m.m1), "+Yk"(m.m2), "+Yk"(m.m3));
+    return m;
+}
+
+/* ((c0 where m0, else 0) + c1 where m1) + ...: a whole table, or with masks of 16 lanes their looked-up entries */
+INLINE __m512 masked_sum(entry_masks m, const float *coef, size_t stride) {
+    __m512 t = _mm512_maskz_mov_ps(m.m0, _mm512_set1_ps(coef[0]));
+    t = _mm512_mask_add_ps(t, m.m1, t, _mm512_set1_ps(coef[stride]));
+    t = _mm512_mask_add_ps(t, m.m2, t, _mm512_set1_ps(coef[2 * stride]));
+    return _mm512_mask_add_ps(t, m.m3, t, _mm512_set1_ps(coef[3 * stride]));
+}
+#define BUILD_TABLE(table, coef, stride) _mm512_store_ps(table, masked_sum(masks, coef, stride))
 #else
+INLINE void build_table(float *table, const float *coef, size_t stride) {
     const float c1 = coef[stride], c2 = coef[2 * stride], c3 = coef[3 * stride];
     table[0] = 0.0f;
     table[1] = coef[0];
@@ -41,30 +56,50 @@ INLINE void build_table(float *table, const float *coef, size_t stride) {
     table[3] = table[1] + c1;
     for (int e = 0; e < 4; e++) table[4 + e] = table[e] + c2;
     for (int e = 0; e < 8; e++) table[8 + e] = table[e] + c3;
+}
+#define BUILD_TABLE(table, coef, stride) build_table(table, coef, stride)
 #endif
+
+/* n_groups whole groups of `tile` outputs */
+INLINE void build_whole(const size_t tile, float *tables, const float *coef, size_t out_stride, size_t in_stride,
+                        size_t n_groups) {
+#ifdef FRBM_AVX512
+    const entry_masks masks = table_masks();
+#endif
+    for (size_t g = 0; g < n_groups; g++, coef += 4 * in_stride)
+        for (size_t o = 0; o < tile; o++, tables += 16) BUILD_TABLE(tables, coef + o * out_stride, in_stride);
 }
 
-/* Tables of `tile` outputs for inputs [first, first + 32 * n_words), group by group: tables[group][output][16].
- * Outputs from n_out on and inputs past the end get zeros. */
+/* Coefficients of one group that reaches past the last input, zeros there */
+INLINE void pad_group(const frbm_operand *op, size_t output, size_t input, float padded[4]) {
+    const float *coef = op->coef + output * op->out_stride + input * op->in_stride;
+    for (size_t q = 0; q < 4; q++) padded[q] = input + q < op->n_inputs ? coef[q * op->in_stride] : 0.0f;
+}
+
+/* Tables of `tile` outputs for n_groups groups from input `first`: tables[group][output][16].  Outputs from n_out on
+ * and inputs past the end get zeros. */
 INLINE void build_tables(float *tables, const frbm_operand *op, size_t output, size_t n_out, size_t tile,
                          size_t first, size_t n_groups) {
-    for (size_t g = 0; g < n_groups; g++) {
-        const size_t k = first + 4 * g;
+    const float *coef = op->coef + output * op->out_stride + first * op->in_stride;
+    size_t whole = (op->n_inputs - first) / 4;
+    if (whole > n_groups) whole = n_groups;
+    if (n_out != tile) whole = 0;
+    if (tile == 6 && op->in_stride == 1)
+        build_whole(6, tables, coef, op->out_stride, 1, whole);
+    else if (tile == 6)
+        build_whole(6, tables, coef, op->out_stride, op->in_stride, whole);
+    else
+        build_whole(tile, tables, coef, op->out_stride, op->in_stride, whole);
+#ifdef FRBM_AVX512
+    const entry_masks masks = table_masks();
+#endif
+    tables += 16 * tile * whole;
+    for (size_t g = whole; g < n_groups; g++)
         for (size_t o = 0; o < tile; o++, tables += 16) {
-            if (o >= n_out) {
-                memset(tables, 0, 16 * sizeof(float));
-                continue;
-            }
-            const float *coef = op->coef + (output + o) * op->out_stride + k * op->in_stride;
-            if (k + 4 <= op->n_inputs) {
-                build_table(tables, coef, op->in_stride);
-            } else {
-                float padded[4] = {0};
-                for (size_t q = 0; k + q < op->n_inputs; q++) padded[q] = coef[q * op->in_stride];
-                build_table(tables, padded, 1);
-            }
+            float padded[4] = {0};
+            if (o < n_out) pad_group(op, output + o, first + 4 * g, padded);
+            BUILD_TABLE(tables, padded, 1);
         }
-    }
 }
 
 /* ---- looking up ------------------------------------------------------------------------------------------ */
@@ -110,6 +145,35 @@ static void look_up(size_t tile, float *sums, size_t ld, size_t n_lanes, const f
         }
     }
 #undef FRBM_SHAPE
+}
+
+/* At most 16 lanes: the entries are summed for the lanes at hand, which costs as much as building their table.  The
+ * additions are those of a table, so a lane's result does not depend on how many others there are. */
+INLINE void direct_block(const size_t tile, const frbm_operand *op, size_t output, float *sums, size_t ld,
+                         size_t first_lane) {
+    const float *coef = op->coef + output * op->out_stride;
+    const __m512i one = _mm512_set1_epi32(1), two = _mm512_set1_epi32(2), four = _mm512_set1_epi32(4),
+                  eight = _mm512_set1_epi32(8);
+    __m512 acc[FRBM_TILE];
+    for (size_t o = 0; o < tile; o++) acc[o] = _mm512_loadu_ps(sums + o * ld);
+    __m512i index = one;
+    for (size_t k = 0; k < op->n_inputs; k += 4, coef += 4 * op->in_stride) {
+        index = k % 32 ? _mm512_srli_epi32(index, 4)
+                       : _mm512_loadu_si512(op->bits + k / 32 * op->stride + first_lane);
+        const entry_masks m = {_mm512_test_epi32_mask(index, one), _mm512_test_epi32_mask(index, two),
+                               _mm512_test_epi32_mask(index, four), _mm512_test_epi32_mask(index, eight)};
+        if (k + 4 <= op->n_inputs) {
+            for (size_t o = 0; o < tile; o++)
+                acc[o] = _mm512_add_ps(acc[o], masked_sum(m, coef + o * op->out_stride, op->in_stride));
+        } else {
+            for (size_t o = 0; o < tile; o++) {
+                float padded[4];
+                pad_group(op, output + o, k, padded);
+                acc[o] = _mm512_add_ps(acc[o], masked_sum(m, padded, 1));
+            }
+        }
+    }
+    for (size_t o = 0; o < tile; o++) _mm512_storeu_ps(sums + o * ld, acc[o]);
 }
 
 #elif defined(FRBM_AVX2)
@@ -185,6 +249,15 @@ static void look_up(size_t tile, float *sums, size_t ld, size_t n_lanes, const f
 static void look_up_product(const frbm_operand *op, size_t output, size_t n_out, float *sums, size_t ld,
                             size_t first_lane, size_t n_lanes, float *tables) {
     const size_t tile = n_out > 4 ? 6 : n_out > 2 ? 4 : 2;
+#ifdef FRBM_AVX512
+    if (n_lanes <= 16) {
+        if (n_out == 6)
+            direct_block(6, op, output, sums, ld, first_lane);
+        else
+            direct_block(n_out, op, output, sums, ld, first_lane);
+        return;
+    }
+#endif
     for (size_t first = 0; first < op->n_inputs; first += 32 * CHUNK_WORDS) {
         const size_t left = op->n_inputs - first;
         const size_t n_groups = ((left < 32 * CHUNK_WORDS ? left : 32 * CHUNK_WORDS) + 3) / 4;
