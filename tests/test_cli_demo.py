@@ -33,8 +33,8 @@ def test_validation_images_come_from_the_training_set_only():
 TINY = _cli_demo.Settings(
     {"n_components": 16, "algorithm": "cd", "learning_rate": 0.1, "batch_size": 50, "n_iter": 2},
     momentum=0.5,
-    c=1.0,
-    raw_c=1.0,
+    classifier={"C": 1.0, "max_iter": 50},
+    raw_classifier={"C": 1.0, "max_iter": 50},
     race={"n_components": 8, "learning_rate": 0.1, "batch_size": 100},
     race_rows=300,
 )

@@ -6,7 +6,7 @@ import pytest
 from fastrbm._kernels import ChainState, Parameters, Phase, TrainingPlan, pack
 from fastrbm._kernels import cpu as cpu_package
 from fastrbm._kernels.bits import PackedBits, transpose
-from fastrbm._kernels.cpu import CpuBackend
+from fastrbm._kernels.cpu import CpuBackend, _runtime
 from fastrbm._kernels.reference import ReferenceBackend
 from fastrbm._random import Draw, Stream, uniforms, words
 
@@ -30,7 +30,7 @@ def target(request):
 @pytest.fixture(autouse=True)
 def use_all_threads(monkeypatch):
     # tiny problems would run on one thread otherwise
-    monkeypatch.setattr(cpu_package, "_WORK_PER_THREAD", 1)
+    monkeypatch.setattr(_runtime, "WORK_PER_THREAD", 1)
 
 
 def model(n_visible, n_hidden, dtype=np.float32, scale=1.0, seed=0):

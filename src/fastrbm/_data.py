@@ -18,7 +18,6 @@ from sklearn.utils.validation import assert_all_finite
 from ._kernels import PackedBits
 from ._kernels.bits import n_words
 from ._kernels.cpu import CpuBackend
-from ._kernels.cpu import _cpu as _native
 
 #: bytes of converted rows held at a time
 BLOCK_BYTES = 4 << 20
@@ -131,14 +130,8 @@ class VisibleData:
         if x.nnz:
             flags, _ = self._flags_of(np.ascontiguousarray(x.data)[None, :])
         if not flags and 8 * self.shape[0] * n_words(self.shape[1]) <= x.data.nbytes + x.indices.nbytes:
-            self.bits = self._pack_sparse(x)
+            self.bits = self._kernels.pack_csr(x.indptr, x.indices, x.shape)
         return flags
-
-    def _pack_sparse(self, x: Any) -> PackedBits:
-        out = np.empty((x.shape[0], n_words(x.shape[1])), dtype=np.uint64)
-        if out.size:
-            _native.pack_sparse(x.indptr.astype(np.int32, copy=False), x.indices.astype(np.int32, copy=False), out)
-        return PackedBits(out, x.shape[1])
 
     def _row_contiguous(self) -> bool:
         return not sp.issparse(self._x) and self._x.strides[1] == self._x.itemsize
@@ -157,7 +150,7 @@ class VisibleData:
         part = self._x[rows]
         if sp.issparse(part):
             if self.binary:
-                return self._pack_sparse(part)
+                return self._kernels.pack_csr(part.indptr, part.indices, part.shape)
             part = part.toarray()
         if self.binary:
             bits = self._flags_of(_rows_contiguous(part))[1]

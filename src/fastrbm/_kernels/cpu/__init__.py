@@ -5,10 +5,7 @@
 
 from __future__ import annotations
 
-import os
-import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -17,121 +14,18 @@ from numpy.typing import NDArray
 from ..._random import Draw
 from ..bits import PackedBits, n_words
 from ..contract import Backend, ChainState, Parameters, Phase, States, TrainingPlan
+from ._runtime import (
+    current_target,
+    default_threads,
+    has_openmp,
+    single_threaded_blas,
+    supported_targets,
+    threads_for,
+    use_target,
+)
+from ._runtime import extension as _cpu
 
-
-def _import_extension() -> Any:
-    """Import the extension with a short idle spin for the OpenMP runtime it brings.
-
-    libgomp's idle workers spin for milliseconds by default and starve every other pool (BLAS, PyTorch) when there
-    are as many threads as processors. It reads its settings once, when it is loaded, so they are set for just that
-    moment, unless the user has set them. Our own stages inside a region wait in workers.c and are not affected.
-    """
-    names = {"GOMP_SPINCOUNT": "2000"}
-    if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & os.environ.keys():
-        os.environ.update(names)
-    else:
-        names = {}
-    try:
-        from . import _cpu
-    finally:
-        for name in names:
-            del os.environ[name]
-    return _cpu
-
-
-_cpu = _import_extension()
-
-supported_targets = _cpu.supported_targets
-has_openmp = _cpu.has_openmp
-
-_forked = False
-#: multiply-adds that are worth a further thread
-_WORK_PER_THREAD = 400_000
-
-
-def _after_fork() -> None:
-    # The worker threads of the parent do not exist in the child; a region of more than one thread would wait for
-    # them for ever. One thread never enters the pool.
-    global _forked
-    _forked = True
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
-
-
-def current_target() -> str:
-    """Instruction set in use."""
-    return _target
-
-
-def use_target(name: str) -> None:
-    """Use the kernels of one instruction set in this process from now on (see `supported_targets`)."""
-    global _target
-    _cpu.select_target(name)
-    _target = name
-
-
-def _initial_target() -> str:
-    forced = os.environ.get("FASTRBM_CPU")
-    if forced is None:
-        return supported_targets()[0]
-    if forced not in supported_targets():
-        raise ImportError(
-            f"FASTRBM_CPU must be one of {supported_targets()} on this machine (avx512, avx2 and baseline exist), "
-            f"got {forced!r}"
-        )
-    return forced
-
-
-_target = ""
-use_target(_initial_target())
-
-
-def default_threads() -> int:
-    """Threads used when n_threads is None: OpenMP's own answer, at most the processors this process may run on."""
-    try:
-        available = len(os.sched_getaffinity(0))
-    except AttributeError:  # not on every platform
-        available = os.cpu_count() or 1
-    return max(1, min(_cpu.max_threads(), available))
-
-
-class _SingleThreadedBlas:
-    """Limits BLAS to one thread while any caller is inside; the first one in and the last one out switch.
-
-    The limit belongs to the process, so overlapping calls from several Python threads must not restore it for each
-    other.
-    """
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._inside = 0
-        self._limiter: Any = None
-        self._controller: Any = None
-
-    @contextmanager
-    def __call__(self) -> Iterator[None]:
-        with self._lock:
-            if self._inside == 0:
-                if self._controller is None:
-                    from threadpoolctl import ThreadpoolController
-
-                    self._controller = ThreadpoolController()
-                self._limiter = self._controller.limit(limits=1, user_api="blas")
-                self._limiter.__enter__()
-            self._inside += 1
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._inside -= 1
-                if self._inside == 0:
-                    self._limiter.__exit__(None, None, None)
-                    self._limiter = None
-
-
-single_threaded_blas = _SingleThreadedBlas()
+__all__ = ["CpuBackend", "current_target", "default_threads", "has_openmp", "supported_targets", "use_target"]
 
 
 def _lanes(n: int) -> int:
@@ -167,11 +61,7 @@ class CpuBackend(Backend):
         self.n_threads = n_threads
 
     def _threads(self, work: float) -> int:
-        """Threads for `work` multiply-adds."""
-        if _forked or not has_openmp():
-            return 1
-        wanted = default_threads() if self.n_threads is None else self.n_threads
-        return max(1, min(wanted, int(work // _WORK_PER_THREAD)))
+        return threads_for(work, self.n_threads)
 
     # -- one layer given the other ------------------------------------------------------------------------------
 
@@ -192,6 +82,13 @@ class CpuBackend(Backend):
         out = np.empty((x.shape[0], n_words(x.shape[1])), dtype=np.uint64)
         flags = _cpu.pack_rows(x, on, out, self._threads(4.0 * x.size)) if x.size else 0
         return flags, PackedBits(out, x.shape[1])
+
+    def pack_csr(self, indptr: NDArray[Any], indices: NDArray[Any], shape: tuple[int, int]) -> PackedBits:
+        """Set the listed bits of each row of a CSR matrix without duplicates or stored zeros."""
+        out = np.zeros((shape[0], n_words(shape[1])), dtype=np.uint64)
+        if len(indices):
+            _cpu.pack_sparse(indptr.astype(np.int32, copy=False), indices.astype(np.int32, copy=False), out)
+        return PackedBits(out, shape[1])
 
     def transpose(self, bits: PackedBits) -> PackedBits:
         """Unit-major copy of packed bits."""

@@ -146,9 +146,8 @@ def pack_rows(const pixel[:, :] x, int on, uint64_t[:, ::1] out, int n_threads):
 
 
 def pack_sparse(const int32_t[::1] indptr, const int32_t[::1] indices, uint64_t[:, ::1] out):
-    """Set the listed bits of each CSR row (canonical: no explicit zeros)."""
+    """Set the listed bits of each CSR row in `out`, which holds zeros."""
     cdef Py_ssize_t row, k
-    memset(&out[0, 0], 0, out.shape[0] * out.shape[1] * 8)
     with nogil:
         for row in range(out.shape[0]):
             for k in range(indptr[row], indptr[row + 1]):

@@ -10,7 +10,16 @@
 
 #include "kernels.h"
 
+#if defined(FRBM_AVX512) || defined(FRBM_AVX2)
+#include <immintrin.h>
+#endif
+
 #define INLINE static inline __attribute__((always_inline))
+
+/* 16 elements whatever the registers are: the compiler takes as many as it needs */
+typedef float vec_f __attribute__((vector_size(64)));
+typedef int32_t vec_i __attribute__((vector_size(64)));
+typedef uint32_t vec_u __attribute__((vector_size(64)));
 
 INLINE float float_of(uint32_t bits) {
     float f;
@@ -46,12 +55,9 @@ INLINE float exp_lane(float x) {
     return float_of(bits_of(p) + (bits_of(shifted) << 23));
 }
 
-/* log(1 + e^x) = max(x, 0) + 2 atanh(s), s = t / (2 + t), t = e^-|x|: relative accuracy also where t is tiny.
- * s <= 1/3, so the odd series to s^15 leaves a remainder below 1e-8. */
-INLINE float softplus_lane(float x) {
-    float t = exp_lane(-__builtin_fabsf(x));
-    float s = t / (2.0f + t);
-    float q = s * s;
+/* atanh(s), |s| <= 1/3: the odd series to s^15, remainder below 1e-8 relative */
+INLINE float atanh_lane(float s) {
+    const float q = s * s;
     float p = 1.0f / 15.0f;
     p = p * q + 1.0f / 13.0f;
     p = p * q + 1.0f / 11.0f;
@@ -60,7 +66,13 @@ INLINE float softplus_lane(float x) {
     p = p * q + 1.0f / 5.0f;
     p = p * q + 1.0f / 3.0f;
     p = p * q + 1.0f;
-    return (x > 0.0f ? x : 0.0f) + 2.0f * s * p;
+    return s * p;
+}
+
+/* log(1 + e^x) = max(x, 0) + 2 atanh(t / (2 + t)), t = e^-|x|: accurate relative to its value where t is tiny, too */
+INLINE float softplus_lane(float x) {
+    const float t = exp_lane(-__builtin_fabsf(x));
+    return (x > 0.0f ? x : 0.0f) + 2.0f * atanh_lane(t / (2.0f + t));
 }
 
 /* The middle of one of 2^23 equal cells of (0, 1): exact in float32, never 0 or 1. */

@@ -11,10 +11,6 @@
 
 #include "lane_math.h"
 
-#if defined(FRBM_AVX512) || defined(FRBM_AVX2)
-#include <immintrin.h>
-#endif
-
 /* Inputs whose tables are in use at once.  AVX-512 re-reads tables for four registers of lanes and streams them
  * from L2; the others re-read them per 8 or 16 lanes, so theirs must stay in L1 (6 * 64 tables = 24 KB). */
 #ifdef FRBM_AVX512

@@ -1,0 +1,132 @@
+"""What the process provides: the extension, its instruction set, threads, and BLAS beside them."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+
+def _import_extension() -> Any:
+    """Import the extension with a short idle spin for the OpenMP runtime it brings.
+
+    libgomp's idle workers spin for milliseconds by default and starve every other pool (BLAS, PyTorch) when there
+    are as many threads as processors. It reads its settings once, when it is loaded, so they are set for just that
+    moment, unless the user has set them. Our own stages inside a region wait in workers.c and are not affected.
+    """
+    names = {"GOMP_SPINCOUNT": "2000"}
+    if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & os.environ.keys():
+        os.environ.update(names)
+    else:
+        names = {}
+    try:
+        from . import _cpu
+    finally:
+        for name in names:
+            del os.environ[name]
+    return _cpu
+
+
+extension = _import_extension()
+
+supported_targets = extension.supported_targets
+has_openmp = extension.has_openmp
+
+_forked = False
+#: multiply-adds that are worth a further thread
+WORK_PER_THREAD = 400_000
+
+
+def _after_fork() -> None:
+    # The worker threads of the parent do not exist in the child; a region of more than one thread would wait for
+    # them for ever. One thread never enters the pool.
+    global _forked
+    _forked = True
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+
+def current_target() -> str:
+    """Instruction set in use."""
+    return _target
+
+
+def use_target(name: str) -> None:
+    """Use the kernels of one instruction set in this process from now on (see `supported_targets`)."""
+    global _target
+    extension.select_target(name)
+    _target = name
+
+
+def _initial_target() -> str:
+    forced = os.environ.get("FASTRBM_CPU")
+    if forced is None:
+        return supported_targets()[0]
+    if forced not in supported_targets():
+        raise ImportError(
+            f"FASTRBM_CPU must be one of {supported_targets()} on this machine (avx512, avx2 and baseline exist), "
+            f"got {forced!r}"
+        )
+    return forced
+
+
+_target = ""
+use_target(_initial_target())
+
+
+def default_threads() -> int:
+    """Threads used when n_threads is None: OpenMP's own answer, at most the processors this process may run on."""
+    try:
+        available = len(os.sched_getaffinity(0))
+    except AttributeError:  # not on every platform
+        available = os.cpu_count() or 1
+    return max(1, min(extension.max_threads(), available))
+
+
+class _SingleThreadedBlas:
+    """Limits BLAS to one thread while any caller is inside; the first one in and the last one out switch.
+
+    The limit belongs to the process, so overlapping calls from several Python threads must not restore it for each
+    other.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._inside = 0
+        self._limiter: Any = None
+        self._controller: Any = None
+
+    @contextmanager
+    def __call__(self) -> Iterator[None]:
+        with self._lock:
+            if self._inside == 0:
+                if self._controller is None:
+                    from threadpoolctl import ThreadpoolController
+
+                    self._controller = ThreadpoolController()
+                self._limiter = self._controller.limit(limits=1, user_api="blas")
+                self._limiter.__enter__()
+            self._inside += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._inside -= 1
+                if self._inside == 0:
+                    self._limiter.__exit__(None, None, None)
+                    self._limiter = None
+
+
+single_threaded_blas = _SingleThreadedBlas()
+
+
+def threads_for(work: float, n_threads: int | None) -> int:
+    """Threads for `work` multiply-adds, at most n_threads (None: `default_threads`)."""
+    if _forked or not has_openmp():
+        return 1
+    wanted = default_threads() if n_threads is None else n_threads
+    return max(1, min(wanted, int(work // WORK_PER_THREAD)))

@@ -1,0 +1,144 @@
+/* Dense rows to bits, rows of bits to the words and planes of kernels.h, random bits, counts.
+ * Included once per target by tiles.c. */
+#ifndef FASTRBM_BITS_H
+#define FASTRBM_BITS_H
+
+#include "lane_math.h"
+
+/* bit l of the result = sign bit of x[l] */
+INLINE uint32_t sign_mask(const int32_t *x) {
+#if defined(FRBM_AVX512)
+    return _mm512_movepi32_mask(_mm512_loadu_si512(x));
+#elif defined(FRBM_AVX2)
+    const uint32_t low = (uint32_t)_mm256_movemask_ps(_mm256_loadu_ps((const float *)x));
+    return low | (uint32_t)_mm256_movemask_ps(_mm256_loadu_ps((const float *)(x + 8))) << 8;
+#else
+    uint32_t mask = 0;
+    for (int l = 0; l < 16; l++) mask |= (uint32_t)(x[l] < 0) << l;
+    return mask;
+#endif
+}
+
+/* ---- dense rows to bits -------------------------------------------------------------------------------------- */
+
+#define FRBM_PACK(NAME, TYPE, EXTRA, ON, BAD)                                        \
+    static int NAME(const TYPE *row, size_t n, EXTRA uint64_t *bits) {               \
+        int grey = 0, bad = 0;                                                       \
+        size_t i = 0;                                                                \
+        for (; i + 64 <= n; i += 64) {                                               \
+            uint64_t word = 0;                                                       \
+            for (int part = 0; part < 64; part += 16) {                              \
+                int32_t on[16], grey16[16], bad16[16];                               \
+                for (int l = 0; l < 16; l++) {                                       \
+                    const TYPE x = row[i + part + l];                                \
+                    on[l] = -(int32_t)(x == (ON));                                   \
+                    grey16[l] = (x != (ON)) & (x != 0);                              \
+                    bad16[l] = BAD;                                                  \
+                }                                                                    \
+                for (int l = 0; l < 16; l++) grey |= grey16[l], bad |= bad16[l];     \
+                word |= (uint64_t)sign_mask(on) << part;                             \
+            }                                                                        \
+            bits[i / 64] = word;                                                     \
+        }                                                                            \
+        if (i < n) {                                                                 \
+            uint64_t word = 0;                                                       \
+            for (size_t l = 0; i + l < n; l++) {                                     \
+                const TYPE x = row[i + l];                                           \
+                word |= (uint64_t)(x == (ON)) << l;                                  \
+                grey |= (x != (ON)) & (x != 0);                                      \
+                bad |= BAD;                                                          \
+            }                                                                        \
+            bits[i / 64] = word;                                                     \
+        }                                                                            \
+        return (grey ? FRBM_GREY : 0) | (bad ? FRBM_BAD : 0);                        \
+    }
+
+FRBM_PACK(pack_f32, float, , 1.0f, !((x >= 0.0f) & (x <= 1.0f)))
+FRBM_PACK(pack_f64, double, , 1.0, !((x >= 0.0) & (x <= 1.0)))
+#define FRBM_ON_VALUE uint8_t on_value,
+FRBM_PACK(pack_u8, uint8_t, FRBM_ON_VALUE, on_value, 0)
+
+/* ---- rows of bits to words and planes ---------------------------------------------------------------------- */
+
+/* 16 transposes of 32x32 bits side by side: a[r][l] bit b -> a[b][l] bit r */
+static void transpose_32(vec_u a[32]) {
+    uint32_t mask = 0x0000FFFFu;
+    for (int j = 16; j; j >>= 1, mask ^= mask << j) {
+        for (int k = 0; k < 32; k = (k + j + 1) & ~j) {
+            const vec_u t = ((a[k] >> j) ^ a[k + j]) & mask;
+            a[k] ^= t << j;
+            a[k + j] ^= t;
+        }
+    }
+}
+
+static void gather(const uint64_t *rows, size_t row_words, const int64_t *order, size_t n_lanes, size_t n_units,
+                   uint32_t *words, size_t words_ld, uint32_t *planes, size_t planes_ld) {
+    const size_t n_words = 2 * row_words;
+    (void)n_units;
+    for (size_t block = 0; block < n_lanes; block += 32) {
+        const size_t here = n_lanes - block < 32 ? n_lanes - block : 32;
+        const uint32_t *source[32];
+        for (size_t r = 0; r < here; r++)
+            source[r] = (const uint32_t *)(rows + (size_t)(order ? order[block + r] : (int64_t)(block + r)) * row_words);
+        if (words)
+            for (size_t w = 0; w < n_words; w++)
+                for (size_t r = 0; r < here; r++) words[w * words_ld + block + r] = source[r][w];
+        if (!planes) continue;
+        for (size_t first = 0; first < n_words; first += 16) {
+            const size_t count = n_words - first < 16 ? n_words - first : 16;
+            vec_u a[32];
+            memset(a, 0, sizeof a);
+            for (size_t r = 0; r < here; r++) memcpy(&a[r], source[r] + first, count * sizeof(uint32_t));
+            transpose_32(a);
+            uint32_t *out = planes + block / 32 * planes_ld + 32 * first;
+            for (size_t w = 0; w < count; w++)
+                for (int b = 0; b < 32; b++) out[32 * w + b] = a[b][w];
+        }
+    }
+}
+
+static void draw_rows(const float *rows, size_t row_ld, const int64_t *order, size_t n_lanes, size_t n_units,
+                      size_t block, const frbm_draw *draw, uint32_t *words, size_t words_ld, uint32_t *planes,
+                      size_t planes_ld) {
+    const size_t lane0 = 32 * block, here = n_lanes - lane0 < 32 ? n_lanes - lane0 : 32;
+    const float *source[32];
+    for (size_t r = 0; r < here; r++)
+        source[r] = rows + (size_t)(order ? order[lane0 + r] : (int64_t)(lane0 + r)) * row_ld;
+    for (size_t w = 0; w < planes_ld / 32; w++) {
+        uint32_t word[32] = {0};
+        for (uint32_t b = 0; b < 32; b += 4) {
+            for (size_t half = 0; half < here; half += 16) {
+                uint32_t random[4][16];
+                philox_lanes(random, (uint32_t)(8 * w + b / 4), draw->first_chain + (uint32_t)(lane0 + half), draw);
+                const size_t lanes = here - half < 16 ? here - half : 16;
+                for (uint32_t q = 0; q < 4 && 32 * w + b + q < n_units; q++)
+                    for (size_t l = 0; l < lanes; l++)
+                        word[half + l] |= (uint32_t)(uniform_lane(random[q][l]) < source[half + l][32 * w + b + q])
+                                          << (b + q);
+            }
+        }
+        for (uint32_t b = 0; b < 32; b++) {
+            uint32_t plane = 0;
+            for (int r = 0; r < 32; r++) plane |= (word[r] >> b & 1) << r;
+            planes[block * planes_ld + 32 * w + b] = plane;
+        }
+        if (words) memcpy(words + w * words_ld + lane0, word, here * sizeof(uint32_t));
+    }
+}
+
+static void count_planes(const uint32_t *planes, size_t ld, size_t n_words, size_t first, size_t count,
+                         int32_t *counts) {
+    for (size_t w = 0; w < n_words; w++) {
+        const uint32_t *plane = planes + w * ld + first;
+        for (size_t i = 0; i < count; i++) {
+            uint32_t x = plane[i];
+            x = x - (x >> 1 & 0x55555555u);
+            x = (x & 0x33333333u) + (x >> 2 & 0x33333333u);
+            x = (x + (x >> 4)) & 0x0F0F0F0Fu;
+            counts[i] += (int32_t)(x * 0x01010101u >> 24);
+        }
+    }
+}
+
+#endif
