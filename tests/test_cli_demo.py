@@ -1,5 +1,6 @@
 """The demo: honest splits, what it prints and writes, and that it never touches the network."""
 
+import importlib.util
 from pathlib import Path
 
 import numpy as np
@@ -96,6 +97,24 @@ def test_demo_refuses_a_file_in_place_of_the_folder(tiny, tmp_path, capsys):
     (tmp_path / "taken").write_text("")
     assert cli.main(["demo", "--out", str(tmp_path / "taken")]) == 1
     assert "fastrbm: error:" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("missing", ["matplotlib", "tqdm"])
+def test_demo_names_the_remedy_before_it_starts(monkeypatch, tmp_path, capsys, missing):
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == missing else find(name))
+    assert cli.main(["demo", "--out", str(tmp_path / "out")]) == 1
+    assert 'pip install "fastrbm[plot]"' in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_race_uses_whole_batches_of_mixed_rows():
+    task = _cli_demo._digits(False)
+    bits = _cli_demo._race_images(task, TINY._replace(race=TINY.race | {"batch_size": 7}))
+    assert len(bits) == 294 and set(np.unique(bits)) == {0, 1}
+    ink = np.flatnonzero(task.shape[0] * [1] + 48 * [0] + task.shape[0] * [1])
+    # a block of one shift would have an empty top or bottom row throughout; mixed rows have neither
+    assert bits[:, ink].any(axis=0).sum() > 8
 
 
 def test_demo_can_score_the_validation_images(tiny, monkeypatch, tmp_path, capsys):

@@ -170,7 +170,7 @@ def _add_sample(commands: Any) -> None:
     )
     add = sample.add_argument
     add("model", metavar="MODEL", help="a file written by fastrbm train")
-    add("--out", metavar="FILE", required=True, help=".npy (bits as uint8) or .png (a picture)")
+    add("--out", metavar="FILE", required=True, help=".npy (bits as uint8) or .png (their probabilities as grey)")
     add("--n", type=_whole(1), default=100, metavar="N", help="how many")
     add("--steps", type=_whole(1), default=1000, metavar="N", help="Gibbs steps for each")
     add("--seed", type=_whole(0), default=0, metavar="N", help="the same seed gives the same samples")
@@ -326,7 +326,8 @@ def _sample(options: argparse.Namespace) -> None:
     else:
         from fastrbm import plot
 
-        plot.save_png(plot.plot_samples(samples, (shape[0], shape[1]), options.n), target)
+        grey = machine.reconstruct(samples.astype(np.float32))  # probabilities show more than bits
+        plot.save_png(plot.plot_samples(grey, (shape[0], shape[1]), options.n), target)
     print(f"wrote {options.n} samples of {size} to {target}")
 
 
