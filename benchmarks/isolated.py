@@ -29,8 +29,10 @@ _CUDA_MODULES = ("cupy", "numba.cuda", "torch")
 
 def _child(*arguments: str) -> dict:
     """Run this module in a fresh interpreter and return what it printed."""
-    command = [sys.executable, "-m", "benchmarks.isolated", *arguments]
-    done = subprocess.run(command, cwd=_ROOT, capture_output=True, text=True, check=False)
+    # The package is `benchmarks` in a checkout, `fastrbm.benchmarks` where it is installed.
+    command = [sys.executable, "-m", f"{__package__}.isolated", *arguments]
+    where = _ROOT if __package__ == "benchmarks" else None
+    done = subprocess.run(command, cwd=where, capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(f"{' '.join(arguments[:2])} child failed:\n{done.stderr[-2000:]}")
     return json.loads(done.stdout.splitlines()[-1])

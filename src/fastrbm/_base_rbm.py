@@ -14,12 +14,13 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from ._data import VisibleData, decide_input_scale
 from ._kernels import Backend, ChainState, Parameters, TrainingPlan, get_backend
 from ._random import Key
+from ._run import FitRun, TrainingState
 from ._sklearn_stream import SklearnStreamTrainer
 from .callbacks import Callback, Verbose, as_callback
 from .model import Model
 from .optimizers import SGD, get_optimizer
 from .samplers import Gibbs
-from .training import FitRun, TrainingState, check_finite, fit_loop, minibatch_epoch
+from .training import check_finite, fit_loop, minibatch_epoch
 
 _DTYPES = {np.dtype(np.float32), np.dtype(np.float64)}
 

@@ -15,8 +15,8 @@ from sklearn.utils.validation import check_is_fitted
 from . import io
 from ._kernels import ChainState, PackedBits, Parameters
 from ._random import Key
+from ._run import TrainingState
 from .optimizers import SGD
-from .training import TrainingState
 
 # module and class names that a file may ask for
 _KNOWN = {("estimators", "BernoulliRBM"), ("compat", "BernoulliRBM")}
