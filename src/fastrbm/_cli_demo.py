@@ -228,7 +228,9 @@ def _draw(rbm: Any, task: Task, out: Path) -> None:
     grey = rbm.reconstruct(states.astype(np.float32))  # probabilities show more than bits
     title = f"{task.name}: chains from training images, {_CHAIN_STEPS} Gibbs steps"
     plot.save_png(plot.plot_samples(grey, task.shape, title=title), out / "samples.png")
-    plot.save_png(plot.plot_filters(rbm, task.shape, title=f"{task.name}: weights"), out / "filters.png")
+    largest = np.argsort(-np.linalg.norm(rbm.components_, axis=1))[:100]
+    title = f"{task.name}: weights of the {len(largest)} hidden units with the largest, of {len(rbm.components_)}"
+    plot.save_png(plot.plot_filters(rbm.components_[largest], task.shape, title=title), out / "filters.png")
     plot.save_png(plot.plot_learning_curve(rbm, title=task.name), out / "learning_curve.png")
 
 
@@ -286,6 +288,7 @@ def _race(bits: np.ndarray, test_bits: np.ndarray, options: dict[str, Any], thre
         rbm.fit(rows[:warm_up])
     for _ in range(5):
         for rbm, rows, record in ((theirs, floats, seconds[0]), (ours, bits, seconds[1])):
+            time.sleep(0.2)  # the other side's threads keep spinning for a while after their last product
             start = time.perf_counter()
             rbm.fit(rows)
             record.append((time.perf_counter() - start) / 2)
