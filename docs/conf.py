@@ -9,7 +9,6 @@ release = _version("fastrbm")
 extensions = ["sphinx.ext.autodoc", "sphinx.ext.autosummary", "numpydoc"]
 autosummary_generate = True
 numpydoc_show_class_members = False
-autodoc_default_options = {"members": True, "inherited-members": "BaseEstimator"}
 autodoc_typehints = "none"
 html_theme = "alabaster"
 exclude_patterns = ["_build"]

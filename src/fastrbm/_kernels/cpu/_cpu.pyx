@@ -27,7 +27,7 @@ ctypedef fused pixel:
 cdef const frbm_table *TABLE = NULL
 
 TARGETS = ("avx512", "avx2", "baseline")
-cdef Py_ssize_t BLAS_ROWS = 128  # rows of one BLAS call: fixed, so that results do not depend on the thread count
+cdef Py_ssize_t BLAS_ROWS = 512  # rows of one BLAS call: fixed, so that results do not depend on the thread count
 
 
 # ---- processor -------------------------------------------------------------------------------------------
