@@ -55,6 +55,35 @@ INLINE float exp_lane(float x) {
     return float_of(bits_of(p) + (bits_of(shifted) << 23));
 }
 
+INLINE vec_f load_f(const float *p) {
+    vec_f v;
+    memcpy(&v, p, sizeof v);
+    return v;
+}
+
+INLINE vec_f select_f(vec_i mask, vec_f yes, vec_f no) { return (vec_f)((mask & (vec_i)yes) | (~mask & (vec_i)no)); }
+
+/* exp_lane of 16 lanes without its clamps, for |x| <= 87 */
+INLINE vec_f exp_vec(vec_f x) {
+    const vec_f shifted = x * 1.44269504088896341f + 12582912.0f;
+    const vec_f n = shifted - 12582912.0f;
+    const vec_f r = x - n * 0.693359375f - n * -2.12194440e-4f;
+    vec_f p = r * (1.0f / 5040.0f) + 1.0f / 720.0f;
+    p = p * r + 1.0f / 120.0f;
+    p = p * r + 1.0f / 24.0f;
+    p = p * r + 1.0f / 6.0f;
+    p = p * r + 0.5f;
+    p = p * r + 1.0f;
+    p = p * r + 1.0f;
+    return (vec_f)((vec_u)p + ((vec_u)shifted << 23));
+}
+
+INLINE vec_f clamp_87(vec_f x) {
+    const vec_f zero = {0};
+    x = select_f(x < -87.0f, zero - 87.0f, x);
+    return select_f(x > 87.0f, zero + 87.0f, x);
+}
+
 /* atanh(s), |s| <= 1/3: the odd series to s^15, remainder below 1e-8 relative */
 INLINE float atanh_lane(float s) {
     const float q = s * s;

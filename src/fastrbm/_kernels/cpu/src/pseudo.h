@@ -4,29 +4,8 @@
 
 #include "lane_math.h"
 
-INLINE vec_f load_f(const float *p) {
-    vec_f v;
-    memcpy(&v, p, sizeof v);
-    return v;
-}
-
 /* log of f in [1, 2) */
 INLINE float log_mantissa(float f) { return 2.0f * atanh_lane((f - 1.0f) / (f + 1.0f)); }
-
-/* exp_lane without its clamps, for |x| <= 40 */
-INLINE vec_f exp_vec(vec_f x) {
-    const vec_f shifted = x * 1.44269504088896341f + 12582912.0f;
-    const vec_f n = shifted - 12582912.0f;
-    const vec_f r = x - n * 0.693359375f - n * -2.12194440e-4f;
-    vec_f p = r * (1.0f / 5040.0f) + 1.0f / 720.0f;
-    p = p * r + 1.0f / 120.0f;
-    p = p * r + 1.0f / 24.0f;
-    p = p * r + 1.0f / 6.0f;
-    p = p * r + 0.5f;
-    p = p * r + 1.0f;
-    p = p * r + 1.0f;
-    return (vec_f)((vec_u)p + ((vec_u)shifted << 23));
-}
 
 /* prod_j (q_j + p_j r_j) for 64 visible units: mantissas in f, binary exponents in e.  `choose` holds, for bits,
  * masks of the units that are on, for grey rows the exponent factors 1 - 2 v. */

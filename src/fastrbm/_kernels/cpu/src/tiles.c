@@ -8,29 +8,32 @@
 
 /* ---- one layer given the other ----------------------------------------------------------------------------- */
 
-/* Sigmoid, draw and pack for 16 lanes and the panel's units; word[l] collects the sampled bits of lane l. */
-INLINE void activate_lanes(const frbm_layer *layer, const float *sums, size_t unit0, size_t n_units, size_t lane,
-                           float *means, const int sample, uint32_t word[16], uint16_t mask[FRBM_PANEL]) {
+/* Sigmoid, draw and pack for 16 lanes and the panel's units: scaled means to `means` (or NULL), and with `sample` the
+ * bits, unit u of lane l as bit u of word[l] and bit l of mask[u]. */
+INLINE void activate_lanes(const float *sums, size_t n_units, float *means, size_t means_ld, float mean_scale,
+                           const frbm_draw *draw, uint32_t unit_block, uint32_t chain, const int sample,
+                           uint32_t word[16], uint16_t mask[FRBM_PANEL]) {
+    vec_u words = {0};
     for (size_t u4 = 0; u4 < n_units; u4 += 4) {
         uint32_t random[4][16];
-        if (sample)
-            philox_lanes(random, (uint32_t)((unit0 + u4) / 4), layer->draw.first_chain + (uint32_t)lane, &layer->draw);
+        if (sample) philox_lanes(random, unit_block + (uint32_t)(u4 / 4), chain, draw);
         for (size_t u = u4; u < u4 + 4 && u < n_units; u++) {
-            const float *x = sums + u * FRBM_SUM_LD;
-            float scale[16]; /* 1 + e^-x */
-            for (int l = 0; l < 16; l++) scale[l] = 1.0f + exp_lane(-x[l]);
-            if (means)
-                for (int l = 0; l < 16; l++) means[u * layer->means_ld + l] = layer->mean_scale / scale[l];
-            if (!sample) continue;
-            int32_t on[16];
-            const uint32_t bit = 1u << u;
-            for (int l = 0; l < 16; l++) {
-                on[l] = -(int32_t)(uniform_lane(random[u - u4][l]) * scale[l] < 1.0f);
-                word[l] |= (uint32_t)on[l] & bit;
+            const vec_f scale = exp_vec(clamp_87(-load_f(sums + u * FRBM_SUM_LD))) + 1.0f;
+            if (means) {
+                const vec_f mean = mean_scale / scale;
+                memcpy(means + u * means_ld, &mean, sizeof mean);
             }
-            mask[u] = (uint16_t)sign_mask(on);
+            if (!sample) continue;
+            vec_u r;
+            memcpy(&r, random[u - u4], sizeof r);
+            /* uniform_lane(r) * scale < 1 */
+            const vec_f uniform = (__builtin_convertvector((vec_i)(r >> 9), vec_f) + 0.5f) * 1.1920928955078125e-7f;
+            const vec_i on = uniform * scale < 1.0f;
+            words |= (vec_u)on & (1u << u);
+            mask[u] = (uint16_t)sign_mask((const int32_t *)&on);
         }
     }
+    memcpy(word, &words, sizeof words);
 }
 
 static void activate(const frbm_layer *layer, const float *sums, size_t unit0, size_t n_units, size_t lane,
@@ -43,10 +46,12 @@ static void activate(const frbm_layer *layer, const float *sums, size_t unit0, s
         for (size_t half = 0; half < 2; half++) {
             float *out = means ? means + 16 * half : NULL;
             const float *x = sums + at + 16 * half;
+            const uint32_t chain = layer->draw.first_chain + (uint32_t)(lane + 16 * half);
             if (sample)
-                activate_lanes(layer, x, unit0, n_units, lane + 16 * half, out, 1, word + 16 * half, mask[half]);
+                activate_lanes(x, n_units, out, layer->means_ld, layer->mean_scale, &layer->draw,
+                               (uint32_t)(unit0 / 4), chain, 1, word + 16 * half, mask[half]);
             else if (out)
-                activate_lanes(layer, x, unit0, n_units, lane + 16 * half, out, 0, word, mask[half]);
+                activate_lanes(x, n_units, out, layer->means_ld, layer->mean_scale, NULL, 0, 0, 0, word, mask[half]);
         }
         const size_t valid = n_lanes - at < 32 ? n_lanes - at : 32;
         if (means && valid < 32)
