@@ -108,7 +108,11 @@ def test_uint8_images_are_scaled_once_and_remembered(digits):
     # an all-dark batch later on is still read as 0..255
     dark = np.ones((1, 64), np.uint8)
     np.testing.assert_allclose(a.transform(dark), a.transform(dark / 255), atol=1e-6)
-    assert fitted((images > 100).astype(np.uint8)).input_scale_ == 1
+    # bools are 0 and 1 whatever uint8 values mean
+    on = images > 100
+    np.testing.assert_allclose(a.score_samples(on), a.score_samples(on.astype(float)))
+    np.testing.assert_allclose(a.score_samples(sp.csr_matrix(on)), a.score_samples(on.astype(float)))
+    assert fitted(on.astype(np.uint8)).input_scale_ == 1
     sparse = fitted(sp.csr_matrix(images))
     assert sparse.input_scale_ == 1 / 255
     assert_same_fit(a, sparse)

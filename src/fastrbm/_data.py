@@ -67,8 +67,8 @@ class VisibleData:
         name: str = "",
         n_threads: int | None = None,
     ):
-        if isinstance(x, np.ndarray) and x.dtype == np.bool_:
-            x = x.view(np.uint8)
+        if x.dtype == np.bool_:  # 0 and 1, whatever uint8 values mean
+            x, scale = (x.astype(np.uint8) if sp.issparse(x) else x.view(np.uint8)), 1.0
         self.shape: tuple[int, int] = x.shape
         self.dtype = np.dtype(dtype)
         self._scale = scale
@@ -202,8 +202,6 @@ def _canonical(x: Any) -> Any:
         x = x.copy()
         x.sum_duplicates()
         x.eliminate_zeros()
-    if x.dtype == np.bool_:
-        x = x.astype(np.uint8)
     return x
 
 

@@ -19,44 +19,119 @@ INLINE uint32_t sign_mask(const int32_t *x) {
 #endif
 }
 
-/* ---- dense rows to bits -------------------------------------------------------------------------------------- */
+/* ---- dense rows to bits ----------------------------------------------------------------------------------- */
 
-#define FRBM_PACK(NAME, TYPE, EXTRA, ON, BAD)                                        \
-    static int NAME(const TYPE *row, size_t n, EXTRA uint64_t *bits) {               \
-        int grey = 0, bad = 0;                                                       \
-        size_t i = 0;                                                                \
-        for (; i + 64 <= n; i += 64) {                                               \
-            uint64_t word = 0;                                                       \
-            for (int part = 0; part < 64; part += 16) {                              \
-                int32_t on[16], grey16[16], bad16[16];                               \
-                for (int l = 0; l < 16; l++) {                                       \
-                    const TYPE x = row[i + part + l];                                \
-                    on[l] = -(int32_t)(x == (ON));                                   \
-                    grey16[l] = (x != (ON)) & (x != 0);                              \
-                    bad16[l] = BAD;                                                  \
-                }                                                                    \
-                for (int l = 0; l < 16; l++) grey |= grey16[l], bad |= bad16[l];     \
-                word |= (uint64_t)sign_mask(on) << part;                             \
-            }                                                                        \
-            bits[i / 64] = word;                                                     \
-        }                                                                            \
-        if (i < n) {                                                                 \
-            uint64_t word = 0;                                                       \
-            for (size_t l = 0; i + l < n; l++) {                                     \
-                const TYPE x = row[i + l];                                           \
-                word |= (uint64_t)(x == (ON)) << l;                                  \
-                grey |= (x != (ON)) & (x != 0);                                      \
-                bad |= BAD;                                                          \
-            }                                                                        \
-            bits[i / 64] = word;                                                     \
-        }                                                                            \
-        return (grey ? FRBM_GREY : 0) | (bad ? FRBM_BAD : 0);                        \
+/* One register each: wider vectors compile badly in comparisons */
+#if defined(FRBM_AVX512)
+#define REGISTER 64
+#define MASK_32(x) _mm512_movepi32_mask((__m512i)(x))
+#define MASK_64(x) _mm512_movepi64_mask((__m512i)(x))
+#define MASK_8(x) _mm512_movepi8_mask((__m512i)(x))
+#elif defined(FRBM_AVX2)
+#define REGISTER 32
+#define MASK_32(x) _mm256_movemask_ps((__m256)(x))
+#define MASK_64(x) _mm256_movemask_pd((__m256d)(x))
+#define MASK_8(x) (uint32_t)_mm256_movemask_epi8((__m256i)(x))
+#elif defined(__SSE2__)
+#include <emmintrin.h>
+#define REGISTER 16
+#define MASK_32(x) _mm_movemask_ps((__m128)(x))
+#define MASK_64(x) _mm_movemask_pd((__m128d)(x))
+#define MASK_8(x) _mm_movemask_epi8((__m128i)(x))
+#else
+#define REGISTER 16
+INLINE uint64_t top_bits(const uint8_t *x, int step) {
+    uint64_t mask = 0;
+    for (int l = 0; l * step < 16; l++) mask |= (uint64_t)(x[(l + 1) * step - 1] >> 7) << l;
+    return mask;
+}
+#define MASK_32(x) top_bits((const uint8_t *)&(x), 4)
+#define MASK_64(x) top_bits((const uint8_t *)&(x), 8)
+#define MASK_8(x) top_bits((const uint8_t *)&(x), 1)
+#endif
+typedef float reg_f __attribute__((vector_size(REGISTER)));
+typedef int32_t reg_i __attribute__((vector_size(REGISTER)));
+typedef double reg_d __attribute__((vector_size(REGISTER)));
+typedef int64_t reg_l __attribute__((vector_size(REGISTER)));
+typedef uint8_t reg_b __attribute__((vector_size(REGISTER)));
+
+INLINE int any_bit(const void *x) {
+    uint64_t part[REGISTER / 8], all = 0;
+    memcpy(part, x, sizeof part);
+    for (int l = 0; l < REGISTER / 8; l++) all |= part[l];
+    return all != 0;
+}
+
+/* The last, partial word of a row, and its flags */
+#define FRBM_PACK_TAIL(ON, BAD)                                   \
+    if (i < n) {                                                  \
+        uint64_t word = 0;                                        \
+        for (size_t l = 0; i + l < n; l++) {                      \
+            word |= (uint64_t)(row[i + l] == (ON)) << l;          \
+            flags |= (row[i + l] != (ON)) & (row[i + l] != 0);    \
+            flags |= (BAD) ? FRBM_BAD : 0;                        \
+        }                                                         \
+        bits[i / 64] = word;                                      \
+    }                                                             \
+    return flags
+
+static int pack_f32(const float *row, size_t n, uint64_t *bits) {
+    reg_i grey = {0}, good = ~(reg_i){0};
+    size_t i = 0;
+    for (; i + 64 <= n; i += 64) {
+        uint64_t word = 0;
+        for (int part = 0; part < 64; part += REGISTER / 4) {
+            reg_f x;
+            memcpy(&x, row + i + part, sizeof x);
+            const reg_i on = x == 1.0f;
+            grey |= ~(on | (x == 0.0f));
+            good &= (x >= 0.0f) & (x <= 1.0f);
+            word |= (uint64_t)MASK_32(on) << part;
+        }
+        bits[i / 64] = word;
     }
+    good = ~good;
+    int flags = (any_bit(&grey) ? FRBM_GREY : 0) | (any_bit(&good) ? FRBM_BAD : 0);
+    FRBM_PACK_TAIL(1.0f, !((row[i + l] >= 0.0f) & (row[i + l] <= 1.0f)));
+}
 
-FRBM_PACK(pack_f32, float, , 1.0f, !((x >= 0.0f) & (x <= 1.0f)))
-FRBM_PACK(pack_f64, double, , 1.0, !((x >= 0.0) & (x <= 1.0)))
-#define FRBM_ON_VALUE uint8_t on_value,
-FRBM_PACK(pack_u8, uint8_t, FRBM_ON_VALUE, on_value, 0)
+static int pack_f64(const double *row, size_t n, uint64_t *bits) {
+    reg_l grey = {0}, good = ~(reg_l){0};
+    size_t i = 0;
+    for (; i + 64 <= n; i += 64) {
+        uint64_t word = 0;
+        for (int part = 0; part < 64; part += REGISTER / 8) {
+            reg_d x;
+            memcpy(&x, row + i + part, sizeof x);
+            const reg_l on = x == 1.0;
+            grey |= ~(on | (x == 0.0));
+            good &= (x >= 0.0) & (x <= 1.0);
+            word |= (uint64_t)MASK_64(on) << part;
+        }
+        bits[i / 64] = word;
+    }
+    good = ~good;
+    int flags = (any_bit(&grey) ? FRBM_GREY : 0) | (any_bit(&good) ? FRBM_BAD : 0);
+    FRBM_PACK_TAIL(1.0, !((row[i + l] >= 0.0) & (row[i + l] <= 1.0)));
+}
+
+static int pack_u8(const uint8_t *row, size_t n, uint8_t on_value, uint64_t *bits) {
+    reg_b grey = {0};
+    size_t i = 0;
+    for (; i + 64 <= n; i += 64) {
+        uint64_t word = 0;
+        for (int part = 0; part < 64; part += REGISTER) {
+            reg_b x;
+            memcpy(&x, row + i + part, sizeof x);
+            const reg_b on = (reg_b)(x == on_value);
+            grey |= ~(on | (reg_b)(x == 0));
+            word |= (uint64_t)MASK_8(on) << part;
+        }
+        bits[i / 64] = word;
+    }
+    int flags = any_bit(&grey) ? FRBM_GREY : 0;
+    FRBM_PACK_TAIL(on_value, 0);
+}
 
 /* ---- rows of bits to words and planes ---------------------------------------------------------------------- */
 
