@@ -301,8 +301,8 @@ def run_rows(const uint64_t[:, ::1] rows, const float[:, ::1] weights, const flo
         assert visible_bias.shape[0] % FRBM_LANES == 0
         r.score, r.raise_, r.lower = &score[0], &raising[0, 0], &lowering[0, 0]
         r.ratio_ld, r.strip = raising.shape[1], strip
-    # pieces small enough to share out, large enough (512 rows) to spread the cost of the tables
-    r.chunk = min(512, max(64, _up((n + n_threads - 1) // n_threads, 64)))
+    # pieces small enough to share out, large enough (1024 rows) to spread the cost of the tables
+    r.chunk = min(1024, max(64, _up((n + n_threads - 1) // n_threads, 64)))
     cdef size_t stride = _up(frbm_rows_scratch(&r), 16)
     cdef float[::1] scratch = aligned(stride * n_threads, np.float32)
     cdef int thread
