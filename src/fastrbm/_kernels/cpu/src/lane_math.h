@@ -110,6 +110,40 @@ INLINE float uniform_lane(uint32_t word) { return ((float)(int32_t)(word >> 9) +
 /* Philox4x32-10 (Salmon, Moraes, Dror, Shaw: SC'11) for 16 consecutive chains and the four units of unit_block.
  * Counter: (unit / 4, chain, step low, stream << 24 | step high); out[q][lane] is the word of unit 4*unit_block+q. */
 INLINE void philox_lanes(uint32_t out[4][16], uint32_t unit_block, uint32_t first_chain, const frbm_draw *draw) {
+#if defined(FRBM_AVX512)
+    /* a 32 x 32 -> 64 bit product is one instruction on 64-bit elements: a word lives in the low half of one, and what
+     * gathers in the high half is never read */
+    const __m512i m0 = _mm512_set1_epi64(0xD2511F53), m1 = _mm512_set1_epi64(0xCD9E8D57);
+    const __m512i lanes = _mm512_set_epi64(7, 6, 5, 4, 3, 2, 1, 0);
+    const uint32_t high = draw->stream << 24 | ((uint32_t)(draw->step >> 32) & 0xFFFFFFu);
+    __m512i a[2], b[2], c[2], d[2];
+    for (int v = 0; v < 2; v++) {
+        a[v] = _mm512_set1_epi64(unit_block);
+        b[v] = _mm512_add_epi64(_mm512_set1_epi64((int64_t)first_chain + 8 * v), lanes);
+        c[v] = _mm512_set1_epi64((int64_t)(draw->step & 0xFFFFFFFFu));
+        d[v] = _mm512_set1_epi64(high);
+    }
+    uint32_t k0 = draw->key[0], k1 = draw->key[1];
+#pragma GCC unroll 10
+    for (int round = 0; round < 10; round++) {
+        const __m512i key0 = _mm512_set1_epi64(k0), key1 = _mm512_set1_epi64(k1);
+        for (int v = 0; v < 2; v++) {
+            const __m512i p0 = _mm512_mul_epu32(a[v], m0), p1 = _mm512_mul_epu32(c[v], m1);
+            a[v] = _mm512_ternarylogic_epi64(_mm512_srli_epi64(p1, 32), b[v], key0, 0x96);
+            c[v] = _mm512_ternarylogic_epi64(_mm512_srli_epi64(p0, 32), d[v], key1, 0x96);
+            b[v] = p1;
+            d[v] = p0;
+        }
+        k0 += 0x9E3779B9u;
+        k1 += 0xBB67AE85u;
+    }
+    for (int v = 0; v < 2; v++) {
+        _mm256_storeu_si256((__m256i *)(out[0] + 8 * v), _mm512_cvtepi64_epi32(a[v]));
+        _mm256_storeu_si256((__m256i *)(out[1] + 8 * v), _mm512_cvtepi64_epi32(b[v]));
+        _mm256_storeu_si256((__m256i *)(out[2] + 8 * v), _mm512_cvtepi64_epi32(c[v]));
+        _mm256_storeu_si256((__m256i *)(out[3] + 8 * v), _mm512_cvtepi64_epi32(d[v]));
+    }
+#else
     uint32_t c0[16], c1[16], c2[16], c3[16];
     for (int l = 0; l < 16; l++) {
         c0[l] = unit_block;
@@ -134,6 +168,7 @@ INLINE void philox_lanes(uint32_t out[4][16], uint32_t unit_block, uint32_t firs
     memcpy(out[1], c1, sizeof c1);
     memcpy(out[2], c2, sizeof c2);
     memcpy(out[3], c3, sizeof c3);
+#endif
 }
 
 #endif
