@@ -65,6 +65,16 @@ def test_bad_data_for_a_fitted_model(case, method):
     np.testing.assert_array_equal(rbm.components_, before)
 
 
+@pytest.mark.parametrize("case", BAD_DATA)
+def test_a_fit_that_fails_on_its_data_keeps_the_earlier_one(case):
+    rbm = BernoulliRBM(2, n_iter=2, random_state=0, warm_start=False).fit(GOOD)
+    before = rbm.transform(GOOD)
+    with pytest.raises((ValueError, TypeError)):
+        rbm.fit(BAD_DATA[case][0])
+    np.testing.assert_array_equal(rbm.transform(GOOD), before)
+    rbm.partial_fit(GOOD)
+
+
 @pytest.mark.parametrize("method", ["score_samples", "free_energy"])
 @pytest.mark.parametrize("case", [k for k in BAD_DATA if "range" not in k and "negative" != k.split()[-1]])
 def test_bad_data_for_scores(case, method):

@@ -118,6 +118,14 @@ def test_uint8_images_are_scaled_once_and_remembered(digits):
     assert_same_fit(a, sparse)
 
 
+def test_verbose_takes_data_frames_without_a_warning(binary_digits, capsys, recwarn):
+    frame = pd.DataFrame(binary_digits[:50]).add_prefix("pixel")
+    fitted(frame, verbose=1, n_iter=2)
+    out = capsys.readouterr().out.splitlines()
+    assert len(out) == 2 and out[1].startswith("[BernoulliRBM] Iteration 2, pseudo-likelihood = -")
+    assert not [w for w in recwarn if "feature names" in str(w.message)]
+
+
 def test_the_input_is_not_modified(digits):
     X = digits.copy()
     fitted(X)

@@ -22,6 +22,8 @@ from .optimizers import SGD, get_optimizer
 from .samplers import Gibbs
 from .training import check_finite, fit_loop, minibatch_epoch
 
+# what scikit-learn's validation notes down before the data are known to be good
+_SEEN_BY_VALIDATION = ("n_features_in_", "feature_names_in_")
 _DTYPES = {np.dtype(np.float32), np.dtype(np.float64)}
 
 
@@ -63,6 +65,7 @@ class BaseRBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         if not np.isfinite(self.learning_rate):
             raise ValueError(f"learning_rate must be a positive finite number, got {self.learning_rate!r}")
         get_optimizer(self.optimizer)
+        self._backend()
         if self.dtype is not None and not (_is_dtype(self.dtype) and np.dtype(self.dtype) in _DTYPES):
             raise ValueError(f"dtype must be None, numpy.float32 or numpy.float64, got {self.dtype!r}")
         if self.algorithm == "cd" and self.n_chains is not None:
@@ -117,13 +120,14 @@ class BaseRBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     def _data(self, X: Any, *, check_range: bool = True) -> VisibleData:
         """Rows for a fitted estimator."""
         check_is_fitted(self)
-        return self._wrap(self._validated(X, reset=False), self.components_.dtype, check_range=check_range)
+        X = self._validated(X, reset=False)
+        return self._wrap(X, self.components_.dtype, self.input_scale_, check_range=check_range)
 
-    def _wrap(self, X: Any, dtype: Any, *, check_range: bool = True) -> VisibleData:
+    def _wrap(self, X: Any, dtype: Any, scale: float, *, check_range: bool = True) -> VisibleData:
         dtype = dtype if dtype in _DTYPES else np.dtype(np.float64)
         return VisibleData(
             X,
-            self.input_scale_,
+            scale,
             dtype,
             check_range=check_range and self.out_of_range == "error",
             name=type(self).__name__,
@@ -239,13 +243,21 @@ class BaseRBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         """
         self._check_options()
         go_on = self.warm_start and hasattr(self, "_state")
-        X = self._validated(X, reset=not go_on)
-        if not go_on:
-            self._forget()
-            self.input_scale_ = decide_input_scale(X)
-        dtype = self._compute_dtype(X)
-        data = self._wrap(X, dtype)
         callbacks = [*self.callbacks, *([Verbose(X)] if self.verbose else [])]
+        seen = {name: value for name, value in vars(self).items() if name in _SEEN_BY_VALIDATION}
+        try:
+            X = self._validated(X, reset=not go_on)
+            dtype = self._compute_dtype(X)
+            scale = self.input_scale_ if go_on else decide_input_scale(X)
+            data = self._wrap(X, dtype, scale)
+        except Exception:
+            for name in _SEEN_BY_VALIDATION:
+                self.__dict__.pop(name, None)
+            self.__dict__.update(seen)
+            raise
+        if not go_on:  # from here on the data are good, and an earlier fit is given up
+            self._forget()
+            self.input_scale_ = scale
         if self.random_stream == "sklearn":
             return self._fit_sklearn_stream(X, data, dtype, callbacks)
         if not go_on:
@@ -326,7 +338,7 @@ class BaseRBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         if self.random_stream == "sklearn":
             return self._partial_fit_sklearn_stream(X, first)
         dtype = self._compute_dtype(X) if first else self.components_.dtype
-        data = self._wrap(X, dtype)
+        data = self._wrap(X, dtype, self.input_scale_)
         if not hasattr(self, "_state"):
             self._state = self._initial_state(X.shape[1], dtype)
         state = self._state
@@ -346,7 +358,7 @@ class BaseRBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     def _partial_fit_sklearn_stream(self, X: Any, first: bool) -> Any:
         # scikit-learn's partial_fit computes in float64 whatever it is given
         dtype = np.dtype(np.float64) if self.dtype is None else np.dtype(self.dtype)
-        self._wrap(X, dtype)
+        self._wrap(X, dtype, self.input_scale_)
         if not hasattr(self, "random_state_"):
             self.random_state_ = check_random_state(self.random_state)
         if first:
