@@ -31,6 +31,7 @@ class BaseRBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     """Machinery of the estimators; a subclass declares its units, its signature and its documentation."""
 
     units: ClassVar[tuple[str, str]]
+    input_scale_: float
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         "n_components": [Interval(Integral, 1, None, closed="left")],
