@@ -89,8 +89,9 @@ def test_import_is_light():
     assert out.split("\n")[:2] == ["[]", "[]"]
 
 
-# A small but whole fit (about 0.3 s): OpenBLAS keeps its idle threads spinning for 26 ms after a product of its own, a
-# constant cost to whatever runs next, which nobody but OpenBLAS can avoid.
+# A small but whole fit (about 0.3 s): after a product OpenBLAS keeps its idle threads spinning for some 25 ms, a
+# constant cost to whatever runs next. Fits of a few ms are slowed 1.4 to 5 times by that, and not at all with
+# OPENBLAS_THREAD_TIMEOUT=4.
 ALTERNATING = """
     import time
     import numpy as np

@@ -38,8 +38,8 @@ Epoch = Callable[[Callable[[], None] | None], None]
 def fit_loop(run: FitRun, epoch: Epoch, callbacks: Sequence[Callback | Callable[[FitRun], None]]) -> None:
     """Do ``run.n_epochs`` epochs.
 
-    `epoch` passes over the data once, in place, and may call the function it is given between minibatches. Whatever
-    interrupts it, parameters, chains and counters are those after the last whole minibatch.
+    `epoch` passes over the data once, in place, and may call the function it is given between minibatches. What
+    it has done when it is interrupted is kept.
     """
     listeners = [as_callback(c) for c in callbacks]
     started: list[Callback] = []

@@ -208,7 +208,8 @@ class Backend:
     ) -> None:
         """Minibatches of ``rows[order]`` one after another; parameters, velocity and state change in place.
 
-        An exception (KeyboardInterrupt) leaves all of them as they were after the last whole minibatch.
+        An exception of `on_batch` leaves all of them as they were after the last whole minibatch. So does a signal
+        in a fused version, which handles signals between minibatches; here one may fall inside a minibatch.
         `on_batch` may be called at any minibatch boundary, not necessarily at each.
         """
         for first in range(0, len(order), plan.batch_size):
