@@ -47,8 +47,8 @@ def test_estimator_checks(estimator, check):
     check(estimator)
 
 
-# The default raises for values outside [0, 1], which most of scikit-learn's check data are: it passes the same checks on
-# data squeezed into that interval. One fits negative values of its own making and demands that they be accepted.
+# The default raises for values outside [0, 1], which most of scikit-learn's check data are. It passes the same checks
+# on data squeezed into that interval, but for one that fits negative values of its own making and wants them accepted.
 FITS_NEGATIVE_VALUES = "check_positive_only_tag_during_fit"
 
 
