@@ -63,6 +63,13 @@ class CpuBackend(Backend):
     def _threads(self, work: float) -> int:
         return threads_for(work, self.n_threads)
 
+    def _fixed(self, states: States, weights: NDArray[Any]) -> Any:
+        """Fixed-point copy of the weights for products with `states`; None where those are dense or float64, or the
+        weights too large, and BLAS does them."""
+        if not isinstance(states, PackedBits) or weights.dtype != np.float32:
+            return None
+        return _cpu.fix_weights(weights, False, self._threads(8.0 * weights.size))
+
     # -- one layer given the other ------------------------------------------------------------------------------
 
     def pack_checked(self, x: NDArray[Any], on: int = 1) -> tuple[int, PackedBits]:
@@ -118,8 +125,9 @@ class CpuBackend(Backend):
         if n == 0:
             return out
         threads = self._threads(float(n) * weights.size)
-        if isinstance(states, PackedBits) and weights.dtype == np.float32:
-            _cpu.run_rows(states.words, weights, bias, transpose, threads, **{what: out})
+        fixed = self._fixed(states, weights)
+        if fixed is not None:
+            _cpu.run_rows(states.words, fixed, bias, transpose, threads, **{what: out})
             return out
         native_sigmoid = what == "means" and weights.dtype == np.float32
         with single_threaded_blas():
@@ -151,9 +159,10 @@ class CpuBackend(Backend):
         out = np.empty((n, n_words(n_out)), dtype=np.uint64)
         if n == 0:
             return PackedBits(out, n_out)
-        if isinstance(states, PackedBits) and weights.dtype == np.float32:
+        fixed = self._fixed(states, weights)
+        if fixed is not None:
             threads = self._threads(float(n) * weights.size)
-            _cpu.run_rows(states.words, weights, bias, transpose, threads, samples=out, draw=draw)
+            _cpu.run_rows(states.words, fixed, bias, transpose, threads, samples=out, draw=draw)
         else:
             inputs = self._layer(states, weights, bias, transpose, "inputs")
             _cpu.draw_inputs(inputs, draw, out, self._threads(40.0 * inputs.size))
@@ -195,15 +204,16 @@ class CpuBackend(Backend):
         ):
             _cpu.gradient_step(
                 data.visible.words,
-                np.ascontiguousarray(data.hidden_means.T / np.float32(n_data)),
+                _cpu.round_means(data.hidden_means, np.float32(_MEAN_SCALE) / np.float32(n_data)),
                 model.visible.words,
-                np.ascontiguousarray(model.hidden_means.T / np.float32(-n_model)),
+                _cpu.round_means(model.hidden_means, np.float32(-_MEAN_SCALE) / np.float32(n_model)),
                 weights,
                 hidden_bias,
                 None if velocity is None else velocity.weights,
                 None if velocity is None else velocity.hidden_bias,
                 rate,
                 momentum,
+                1 / _MEAN_SCALE,
                 threads,
             )
             return
@@ -235,14 +245,37 @@ class CpuBackend(Backend):
             return
         for unit in units:
             _check_unit(unit, "train")
+        while len(order):
+            done = self._train_native(parameters, velocity, rows, order, plan, state, on_batch)
+            order = order[done:]
+            # the weights have outgrown fixed point: one minibatch through BLAS, then try again
+            super().train(parameters, velocity, rows, order[: plan.batch_size], plan, units, state, on_batch)
+            order = order[plan.batch_size :]
+
+    def _train_native(
+        self,
+        parameters: Parameters,
+        velocity: Parameters | None,
+        rows: States,
+        order: NDArray[np.int64],
+        plan: TrainingPlan,
+        state: ChainState,
+        on_batch: Callable[[], None] | None,
+    ) -> int:
+        """Minibatches in one native call; the number of rows done, all unless the weights outgrow fixed point."""
         words = _to_words(state.chains) if state.chains is not None and plan.persistent else None
         n_chains = 0 if state.chains is None else len(state.chains)
         packed, grey = (rows.words, None) if isinstance(rows, PackedBits) else (None, rows)
-        run = _cpu.Training(parameters, velocity, plan, len(order), words, n_chains, packed is None)
-        threads = self._threads(float(min(plan.batch_size, len(order))) * parameters.weights.size)
+        batch = min(plan.batch_size, len(order))
+        active = _cpu.density(packed, rows.shape[1]) if packed is not None else _GUESSED_DENSITY
+        by_rows = _cpu.prefers_rows(min(batch, n_chains or batch), active)
+        threads = self._threads(float(batch) * parameters.weights.size)
+        run = _cpu.Training(
+            parameters, velocity, plan, len(order), words, n_chains, packed is None, by_rows, threads
+        )  # fmt: skip
         try:
             with single_threaded_blas():
-                run.run(packed, grey, order, state, on_batch, threads)
+                return int(run.run(packed, grey, order, state, on_batch))
         finally:
             if words is not None:
                 state.chains = _from_words(words, n_chains, parameters.weights.shape[0])
@@ -252,7 +285,8 @@ class CpuBackend(Backend):
     ) -> tuple[PackedBits, PackedBits]:
         """See `Backend.run_chains`."""
         weights, visible_bias, hidden_bias = parameters
-        if weights.dtype != np.float32 or len(hidden) == 0:
+        fixed = self._fixed(hidden, weights) if len(hidden) else None
+        if fixed is None:
             return super().run_chains(hidden, parameters, units, draw, n_sweeps)
         for unit in units:
             _check_unit(unit, "run_chains")
@@ -260,7 +294,7 @@ class CpuBackend(Backend):
         h = _to_words(hidden)
         v = np.zeros((2 * n_words(weights.shape[1]), h.shape[1]), dtype=np.uint32)
         threads = self._threads(float(n) * weights.size * n_sweeps)
-        _cpu.run_chains(h, v, n, weights, visible_bias, hidden_bias, draw, n_sweeps, threads)
+        _cpu.run_chains(h, v, n, fixed, visible_bias, hidden_bias, draw, n_sweeps, threads)
         return _from_words(v, n, weights.shape[1]), _from_words(h, n, weights.shape[0])
 
     # -- likelihood ----------------------------------------------------------------------------------------------
@@ -270,9 +304,10 @@ class CpuBackend(Backend):
         _check_unit(unit, "free_energy")
         weights, visible_bias, hidden_bias = parameters
         energy = np.empty(states.shape[0])
-        if isinstance(states, PackedBits) and weights.dtype == np.float32 and len(states):
-            threads = self._threads(float(len(states)) * weights.size)
-            _cpu.run_rows(states.words, weights, hidden_bias, False, threads, visible_bias=visible_bias, energy=energy)
+        fixed = self._fixed(states, weights) if states.shape[0] else None
+        if fixed is not None:
+            threads = self._threads(float(states.shape[0]) * weights.size)
+            _cpu.run_rows(states.words, fixed, hidden_bias, False, threads, visible_bias=visible_bias, energy=energy)
             return energy
         for rows in _dense_blocks(states, weights.dtype):
             v = states[rows].dense(weights.dtype) if isinstance(states, PackedBits) else states[rows]
@@ -294,15 +329,16 @@ class CpuBackend(Backend):
         largest = float(np.abs(weights).max())
         strip = int(max(1, min(64, 80 // max(largest, 1.0))))
         threads = self._threads(4.0 * score.size * weights.size)
+        fixed = self._fixed(states, weights)
         for rows in _dense_blocks(states, weights.dtype):
             part = states[rows]
             x = self._layer(part, weights, hidden_bias, False, "inputs")
             moderate = weights.dtype == np.float32 and largest <= 40 and float(np.abs(x).max()) <= 80
-            if moderate and isinstance(part, PackedBits):
+            if moderate and fixed is not None:
                 width = _lanes(weights.shape[1]) - weights.shape[1]
                 padded = np.pad(weights, ((0, 0), (0, width)))
                 _cpu.run_rows(
-                    part.words, weights, hidden_bias, False, threads, score=score[rows],
+                    part.words, fixed, hidden_bias, False, threads, score=score[rows],
                     visible_bias=np.pad(visible_bias, (0, width)), raising=np.exp(padded), lowering=np.exp(-padded),
                     strip=strip,
                 )  # fmt: skip
@@ -319,6 +355,8 @@ class CpuBackend(Backend):
 
 
 _FAST_UNITS = {"bernoulli"}
+_MEAN_SCALE = 2.0**30  # of fixed-point hidden means: MEAN_SCALE of src/train.c
+_GUESSED_DENSITY = 0.3  # share of active units where it is not known before the run
 
 
 def _check_unit(unit: str, operation: str) -> None:

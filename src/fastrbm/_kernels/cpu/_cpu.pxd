@@ -4,6 +4,7 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 cdef extern from "workers.h" nogil:
     enum:
         FRBM_LANES
+        FRBM_LANE_PAD
         FRBM_PANEL
         FRBM_SCRATCH_FLOATS
         FRBM_PSEUDO_BLOCK
@@ -34,7 +35,10 @@ cdef extern from "workers.h" nogil:
                        size_t) noexcept nogil
         void (*draw_rows)(const float *, size_t, const int64_t *, size_t, size_t, size_t, const frbm_draw *,
                           uint32_t *, size_t, uint32_t *, size_t) noexcept nogil
-        void (*gradient_rows)(const frbm_gradient *, size_t, size_t, float *) noexcept nogil
+        float look_cost, build_cost, row_cost
+        void (*gradient_rows)(const frbm_gradient *, size_t, size_t, frbm_bounds *, float *) noexcept nogil
+        void (*fix_rows)(const frbm_fixed *, const float *, size_t, size_t, size_t, frbm_bounds *) noexcept nogil
+        void (*fix)(const float *, size_t, float, int32_t *) noexcept nogil
         void (*sigmoid)(float *, size_t) noexcept nogil
         void (*pseudo_block)(const frbm_pseudo *, size_t, size_t, float *) noexcept nogil
         void (*count_planes)(const uint32_t *, size_t, size_t, size_t, size_t, int32_t *) noexcept nogil
@@ -44,19 +48,33 @@ cdef extern from "workers.h" nogil:
     ctypedef struct frbm_operand:
         const uint32_t *bits
         size_t stride, n_inputs
-        const float *coef
+        const int32_t *coef
         size_t out_stride, in_stride
+        const int32_t *rows
+        size_t rows_ld
+
+    ctypedef struct frbm_bounds:
+        uint32_t *columns
+        uint64_t row
+        uint32_t seen
+
+    ctypedef struct frbm_fixed:
+        int32_t *weights
+        size_t ld
+        int32_t *transposed
+        size_t transposed_ld
+        float scale, bound_scale
 
     ctypedef struct frbm_gradient:
         frbm_operand positive, negative
-        const float *dense_positive
-        size_t dense_ld
+        float unit
         float *weights
         float *velocity
         float *bias
         float *bias_velocity
         size_t n_visible
         float rate, momentum
+        frbm_fixed fixed
 
     ctypedef struct frbm_team:
         int n_threads
@@ -74,6 +92,8 @@ cdef extern from "workers.h" nogil:
         float *velocity
         float *velocity_hidden
         float *velocity_visible
+        frbm_fixed fixed
+        frbm_bounds *bounds
         size_t n_visible, n_hidden
         const uint64_t *rows
         size_t row_words
@@ -93,22 +113,25 @@ cdef extern from "workers.h" nogil:
         uint32_t *hidden_words
         uint32_t *visible_words
         uint32_t *visible_planes
+        int32_t *data_fixed
+        int32_t *model_fixed
         float *data_means
-        float *model_means
         float *inputs
         float *grey_batch
         size_t data_ld, chain_ld, visible_ld
         int (*poll)(void *) noexcept nogil
         void *poll_context
         size_t batches_done
+        int unfixable
         frbm_team team
 
     ctypedef struct frbm_rows:
         const frbm_table *table
         const uint64_t *rows
         size_t row_words, n_rows
-        const float *coef
+        const int32_t *coef
         size_t out_stride, in_stride, n_in, n_out
+        float unit
         const float *bias
         float *means
         float *inputs
@@ -125,7 +148,7 @@ cdef extern from "workers.h" nogil:
 
     ctypedef struct frbm_chains:
         const frbm_table *table
-        const float *weights
+        const frbm_fixed *fixed
         const float *bias_hidden
         const float *bias_visible
         size_t n_visible, n_hidden
@@ -144,6 +167,9 @@ cdef extern from "workers.h" nogil:
     void frbm_run_rows(frbm_rows *, int, float *)
     void frbm_run_chains(frbm_chains *, int, float *)
     const frbm_table *frbm_select(const char *)
+    int frbm_bound_shift(size_t, size_t)
+    int frbm_exponent(const frbm_bounds *, int, size_t, size_t)
+    int frbm_prefers_rows(const frbm_table *, double, double)
     int frbm_team_size()
     int frbm_max_threads()
     int frbm_has_openmp()

@@ -1,14 +1,16 @@
 /* What every instruction-set build of the tile kernels provides.
  *
  * The kernels are single-threaded and allocate nothing: threads, work lists and memory belong to the
- * callers (workers.c, _cpu.pyx).  Arithmetic is written so that each output is the same sequence of
- * IEEE float32 operations whatever the vector width, so all targets return identical bits.
+ * callers (workers.h, _cpu.pyx).  Products of bits are sums of fixed-point integers (fixed.h), exact in any order;
+ * elementwise float32 arithmetic is the same sequence of IEEE operations whatever the vector width.  So all targets
+ * and all ways to do a product return identical bits.
  *
  * Layouts
  *   rows     sample-major bits, uint64 [sample][ceil(units/64)], unit u = bit u%64 of word u/64
  *   words    for products over units:   uint32 [ceil(units/32)][lane], lane = sample
  *   planes   for products over samples: uint32 [ceil(samples/32)][lane], lane = unit
- *   sums     unit-major floats [unit][lane], lane = sample
+ *   sums     unit-major [unit][lane], lane = sample
+ *   fixed    int32 weights W * 2^k, [hidden][visible], rows padded to FRBM_LANE_PAD
  * The lane stride of `words` and `sums` is a multiple of FRBM_LANES samples; padding lanes are ignored.
  */
 #ifndef FASTRBM_KERNELS_H
@@ -18,7 +20,8 @@
 #include <stdint.h>
 
 #define FRBM_LANES 64       /* lanes are padded to this many samples (or units, for planes) */
-#define FRBM_PANEL 32       /* outputs of one panel: one word of sampled bits, so panels never share a word */
+#define FRBM_LANE_PAD 16    /* rows of fixed-point weights are padded to this many */
+#define FRBM_PANEL 64       /* most outputs of one panel; whole words of sampled bits, so panels never share a word */
 #define FRBM_TILE 6         /* outputs whose tables are in use together: 6 x 64 sums fill the register file */
 #define FRBM_LANE_BLOCK 1024 /* lanes of one panel pass; bounds the scratch and keeps the sums in L2 */
 #define FRBM_SUM_LD (FRBM_LANE_BLOCK + 16) /* row stride of the sums: not a power of two, whose rows share cache sets */
@@ -31,13 +34,16 @@
 enum frbm_pack_flag { FRBM_GREY = 1, FRBM_BAD = 2 };
 enum frbm_stream { FRBM_VISIBLE = 0, FRBM_HIDDEN = 1, FRBM_INPUT = 2 };
 
-/* sum_k bit[k][lane] * coef[output * out_stride + k * in_stride] */
+/* sum_k bit[k][lane] * coef[output * out_stride + k * in_stride], exact modulo 2^32 */
 typedef struct {
     const uint32_t *bits;
     size_t stride; /* uint32 from one 32-input word to the next */
     size_t n_inputs;
-    const float *coef;
+    const int32_t *coef;
     size_t out_stride, in_stride;
+    /* the same coefficients as [input][output], each row padded to FRBM_LANE_PAD; NULL: look-ups only */
+    const int32_t *rows;
+    size_t rows_ld;
 } frbm_operand;
 
 typedef struct {
@@ -50,13 +56,16 @@ typedef struct {
 /* One layer given the other: bias + product, then what the non-NULL outputs ask for. */
 typedef struct {
     frbm_operand op;     /* op.bits NULL: the product is read from `preset` */
+    int sparse;          /* product by op.rows instead of look-ups */
+    float unit;          /* value of 1 in the product: 2^-k */
     const float *preset; /* sums without bias, [unit][lane] */
     size_t preset_ld;
     const float *bias;
     size_t n_out, n_lanes;
     float *inputs; /* bias + product, [unit][lane] */
     size_t inputs_ld;
-    float *means; /* mean_scale * sigmoid(input), [unit][lane]; 0 in padding lanes up to a multiple of 32 */
+    float *means; /* sigmoid(input) * mean_scale, [unit][lane]; 0 in padding lanes up to a multiple of 32 */
+    int32_t *fixed_means; /* the same rounded to integers, the coefficients of a gradient */
     size_t means_ld;
     float mean_scale;
     float *means_rows; /* the same by sample, [lane][unit] */
@@ -68,16 +77,36 @@ typedef struct {
     frbm_draw draw;
 } frbm_layer;
 
+/* What is known of the size of the weights after an update; see fixed.h.  One per thread. */
+typedef struct {
+    uint32_t *columns; /* [n_visible] sums of magnitudes over the rows that this thread did */
+    uint64_t row;      /* largest sum of a row */
+    uint32_t seen;     /* or of all magnitudes */
+} frbm_bounds;
+
+/* A fixed-point copy of the weights that follows the updates */
+typedef struct {
+    int32_t *weights; /* [n_hidden][ld] */
+    size_t ld;
+    int32_t *transposed; /* [n_visible][transposed_ld], or NULL */
+    size_t transposed_ld;
+    float scale;       /* 2^k */
+    float bound_scale; /* 2^s */
+} frbm_fixed;
+
 /* Gradient of one block of hidden units and its update:
  * velocity = momentum * velocity + rate * gradient; W += velocity (velocity NULL: plain SGD). */
 typedef struct {
-    frbm_operand positive, negative; /* bits: planes of v; coef: means_h [unit][sample], scale and sign included */
+    frbm_operand positive, negative; /* bits: planes of v; coef: fixed_means [unit][sample], scale and sign included */
+    float unit;                      /* value of 1 in them */
     const float *dense_positive;     /* grey data: the positive gradient of these rows, else NULL */
+    const float *dense_means;        /* and its hidden means [unit][sample] */
     size_t dense_ld;
     float *weights, *velocity; /* [n_hidden][n_visible] */
     float *bias, *bias_velocity;
     size_t n_visible;
     float rate, momentum;
+    frbm_fixed fixed; /* fixed.weights NULL: no copy wanted */
 } frbm_gradient;
 
 /* Pseudo-likelihood of binary rows through products of ratios, without exp or log in the inner loop: flipping v_i
@@ -101,6 +130,8 @@ typedef struct {
 
 typedef struct {
     const char *name;
+    /* cycles per multiply-add of look-ups, per coefficient of their tables, per active multiply-add of row sums */
+    float look_cost, build_cost, row_cost;
     /* one dense row to bits: x == on sets the bit.  Returns FRBM_GREY when some x is neither 0 nor `on`, FRBM_BAD
      * when some x is outside [0, 1] (floats; NaN included), or-ed. */
     int (*pack_u8)(const uint8_t *row, size_t n, uint8_t on, uint64_t *bits);
@@ -113,8 +144,14 @@ typedef struct {
     void (*draw_rows)(const float *rows, size_t row_ld, const int64_t *order, size_t n_lanes, size_t n_units,
                       size_t block, const frbm_draw *draw, uint32_t *words, size_t words_ld, uint32_t *planes,
                       size_t planes_ld);
-    void (*panel)(const frbm_layer *layer, size_t panel, float *scratch);
-    void (*gradient_rows)(const frbm_gradient *g, size_t first, size_t count, float *scratch);
+    /* units [first, first + count), first a multiple of 32, count at most FRBM_PANEL */
+    void (*panel)(const frbm_layer *layer, size_t first, size_t count, float *scratch);
+    void (*gradient_rows)(const frbm_gradient *g, size_t first, size_t count, frbm_bounds *bounds, float *scratch);
+    /* fixed-point copy of hidden units [first, first + count) */
+    void (*fix_rows)(const frbm_fixed *f, const float *weights, size_t n_visible, size_t first, size_t count,
+                     frbm_bounds *bounds);
+    /* nearest integers of x * scale */
+    void (*fix)(const float *x, size_t n, float scale, int32_t *out);
     /* energy[lane] += sum over units of softplus(inputs[unit][lane]) */
     void (*add_softplus)(const float *inputs, size_t ld, size_t n_units, size_t n_lanes, double *energy);
     void (*sigmoid)(float *x, size_t n);

@@ -3,25 +3,42 @@
 #include <math.h>
 
 #include "bits.h"
+#include "fixed.h"
 #include "lookup.h"
 #include "pseudo.h"
+#include "sparse.h"
 
 /* ---- one layer given the other ----------------------------------------------------------------------------- */
 
-/* Sigmoid, draw and pack for 16 lanes and the panel's units: scaled means to `means` (or NULL), and with `sample` the
- * bits, unit u of lane l as bit u of word[l] and bit l of mask[u]. */
-INLINE void activate_lanes(const float *sums, size_t n_units, float *means, size_t means_ld, float mean_scale,
-                           const frbm_draw *draw, uint32_t unit_block, uint32_t chain, const int sample,
-                           uint32_t word[16], uint16_t mask[FRBM_PANEL]) {
+INLINE vec_i nearest_vec(vec_f x) {
+    return __builtin_convertvector(x + (vec_f)(((vec_u)x & 0x80000000u) | 0x3F000000u), vec_i);
+}
+
+/* Where the means of 16 lanes go: [unit][lane], at most one of the two */
+typedef struct {
+    float *means;
+    int32_t *fixed;
+    size_t ld;
+    float scale;
+} mean_output;
+
+/* Sigmoid, draw and pack for 16 lanes and n_units <= 32: scaled means to `out`, and with `sample` the bits, unit u of
+ * lane l as bit u of word[l] and bit l of mask[u]. */
+INLINE void activate_lanes(const float *inputs, size_t n_units, mean_output out, const frbm_draw *draw,
+                           uint32_t unit_block, uint32_t chain, const int sample, uint32_t word[16],
+                           uint16_t mask[32]) {
     vec_u words = {0};
     for (size_t u4 = 0; u4 < n_units; u4 += 4) {
         uint32_t random[4][16];
         if (sample) philox_lanes(random, unit_block + (uint32_t)(u4 / 4), chain, draw);
         for (size_t u = u4; u < u4 + 4 && u < n_units; u++) {
-            const vec_f scale = exp_vec(clamp_87(-load_f(sums + u * FRBM_SUM_LD))) + 1.0f;
-            if (means) {
-                const vec_f mean = mean_scale / scale;
-                memcpy(means + u * means_ld, &mean, sizeof mean);
+            const vec_f scale = exp_vec(clamp_87(-load_f(inputs + u * FRBM_SUM_LD))) + 1.0f;
+            if (out.means) {
+                const vec_f mean = 1.0f / scale * out.scale;
+                memcpy(out.means + u * out.ld, &mean, sizeof mean);
+            } else if (out.fixed) {
+                const vec_i mean = nearest_vec(1.0f / scale * out.scale);
+                memcpy(out.fixed + u * out.ld, &mean, sizeof mean);
             }
             if (!sample) continue;
             vec_u r;
@@ -36,32 +53,40 @@ INLINE void activate_lanes(const float *sums, size_t n_units, float *means, size
     memcpy(word, &words, sizeof words);
 }
 
-static void activate(const frbm_layer *layer, const float *sums, size_t unit0, size_t n_units, size_t lane,
+/* The same for n_units <= 32 of all lanes; `inputs` holds the units' inputs. */
+static void activate(const frbm_layer *layer, const float *inputs, size_t unit0, size_t n_units, size_t lane,
                      size_t n_lanes) {
     const int sample = layer->words || layer->planes;
     for (size_t at = 0; at < n_lanes; at += 32, lane += 32) {
         uint32_t word[32] = {0};
-        uint16_t mask[2][FRBM_PANEL] = {{0}};
-        float *means = layer->means ? layer->means + unit0 * layer->means_ld + lane : NULL;
-        for (size_t half = 0; half < 2; half++) {
-            float *out = means ? means + 16 * half : NULL;
-            const float *x = sums + at + 16 * half;
+        uint16_t mask[2][32] = {{0}};
+        const size_t valid = n_lanes - at < 32 ? n_lanes - at : 32, corner = unit0 * layer->means_ld + lane;
+        mean_output out = {layer->means ? layer->means + corner : NULL,
+                           layer->fixed_means ? layer->fixed_means + corner : NULL, layer->means_ld,
+                           layer->mean_scale};
+        for (size_t half = 0; 16 * half < valid; half++) {
+            const float *x = inputs + at + 16 * half;
             const uint32_t chain = layer->draw.first_chain + (uint32_t)(lane + 16 * half);
             if (sample)
-                activate_lanes(x, n_units, out, layer->means_ld, layer->mean_scale, &layer->draw,
-                               (uint32_t)(unit0 / 4), chain, 1, word + 16 * half, mask[half]);
-            else if (out)
-                activate_lanes(x, n_units, out, layer->means_ld, layer->mean_scale, NULL, 0, 0, 0, word, mask[half]);
+                activate_lanes(x, n_units, out, &layer->draw, (uint32_t)(unit0 / 4), chain, 1, word + 16 * half,
+                               mask[half]);
+            else
+                activate_lanes(x, n_units, out, NULL, 0, 0, 0, word, mask[half]);
+            if (out.means) out.means += 16;
+            if (out.fixed) out.fixed += 16;
         }
-        const size_t valid = n_lanes - at < 32 ? n_lanes - at : 32;
-        if (means && valid < 32)
-            for (size_t u = 0; u < n_units; u++)
-                memset(means + u * layer->means_ld + valid, 0, (32 - valid) * sizeof(float));
+        if (valid < 32)
+            for (size_t u = 0; u < n_units; u++) {
+                const size_t row = corner + u * layer->means_ld + valid, bytes = (32 - valid) * 4;
+                if (layer->means) memset(layer->means + row, 0, bytes);
+                if (layer->fixed_means) memset(layer->fixed_means + row, 0, bytes);
+            }
         if (layer->words) memcpy(layer->words + unit0 / 32 * layer->words_ld + lane, word, sizeof word);
         if (layer->planes) {
             const uint32_t keep = valid < 32 ? (1u << valid) - 1 : 0xFFFFFFFFu;
-            uint32_t *out = layer->planes + lane / 32 * layer->planes_ld + unit0;
-            for (size_t u = 0; u < n_units; u++) out[u] = ((uint32_t)mask[0][u] | (uint32_t)mask[1][u] << 16) & keep;
+            uint32_t *out_planes = layer->planes + lane / 32 * layer->planes_ld + unit0;
+            for (size_t u = 0; u < n_units; u++)
+                out_planes[u] = ((uint32_t)mask[0][u] | (uint32_t)mask[1][u] << 16) & keep;
         }
     }
 }
@@ -70,44 +95,69 @@ static void sigmoid(float *x, size_t n) {
     for (size_t i = 0; i < n; i++) x[i] = 1.0f / (1.0f + exp_lane(-x[i]));
 }
 
-/* Sigmoids of the panel to sample-major rows, 16 lanes at a time through a small transposed buffer. */
-static void mean_rows(const frbm_layer *layer, float *sums, size_t unit0, size_t n_units, size_t lane,
+/* Sigmoids of the panel to sample-major rows. */
+static void mean_rows(const frbm_layer *layer, float *inputs, size_t unit0, size_t n_units, size_t lane,
                       size_t n_lanes) {
-    for (size_t u = 0; u < n_units; u++) sigmoid(sums + u * FRBM_SUM_LD, n_lanes);
+    for (size_t u = 0; u < n_units; u++) sigmoid(inputs + u * FRBM_SUM_LD, n_lanes);
     for (size_t l = 0; l < n_lanes; l++) {
         float *out = layer->means_rows + (lane + l) * layer->means_rows_ld + unit0;
-        for (size_t u = 0; u < n_units; u++) out[u] = sums[u * FRBM_SUM_LD + l];
+        for (size_t u = 0; u < n_units; u++) out[u] = inputs[u * FRBM_SUM_LD + l];
     }
 }
 
-static void panel(const frbm_layer *layer, size_t index, float *scratch) {
-    float *tables = scratch, *sums = scratch + FRBM_TABLE_FLOATS;
-    const size_t unit0 = FRBM_PANEL * index;
-    const size_t n_units = layer->n_out - unit0 < FRBM_PANEL ? layer->n_out - unit0 : FRBM_PANEL;
+/* sums[unit][lane] of a panel; lanes from n_lanes to `padded` hold anything */
+static void panel_product(const frbm_layer *layer, size_t unit0, size_t n_units, int32_t *sums, size_t lane,
+                          size_t n_lanes, size_t padded, int32_t *tables) {
+    if (layer->sparse) {
+        sparse_product(&layer->op, layer->op.rows + unit0, layer->op.rows_ld, n_units, sums, FRBM_SUM_LD, lane,
+                       n_lanes);
+        return;
+    }
+    for (size_t u = 0; u < n_units; u++) memset(sums + u * FRBM_SUM_LD, 0, padded * sizeof(int32_t));
+    for (size_t u = 0; u < n_units; u += FRBM_TILE) {
+        const size_t here = n_units - u < FRBM_TILE ? n_units - u : FRBM_TILE;
+        look_up_product(&layer->op, unit0 + u, here, sums + u * FRBM_SUM_LD, FRBM_SUM_LD, lane, n_lanes, tables);
+    }
+}
+
+/* Inputs in place of the product, 0 in padding lanes */
+static void add_bias(const frbm_layer *layer, size_t unit0, size_t n_units, void *sums, size_t lane, size_t n_lanes,
+                     size_t padded) {
+    for (size_t u = 0; u < n_units; u++) {
+        const float bias = layer->bias[unit0 + u];
+        float *row = (float *)sums + u * FRBM_SUM_LD;
+        if (layer->op.bits) {
+            for (size_t l = 0; l < padded; l += 16) {
+                vec_i product;
+                memcpy(&product, row + l, sizeof product);
+                const vec_f x = bias + layer->unit * __builtin_convertvector(product, vec_f);
+                memcpy(row + l, &x, sizeof x);
+            }
+        } else {
+            const float *preset = layer->preset + (unit0 + u) * layer->preset_ld + lane;
+            for (size_t l = 0; l < n_lanes; l++) row[l] = bias + preset[l];
+        }
+        for (size_t l = n_lanes; l < padded; l++) row[l] = 0.0f;
+    }
+}
+
+static void panel(const frbm_layer *layer, size_t unit0, size_t n_units, float *scratch) {
+    float *inputs = scratch + FRBM_TABLE_FLOATS;
     for (size_t lane = 0; lane < layer->n_lanes; lane += FRBM_LANE_BLOCK) {
         const size_t n_lanes = layer->n_lanes - lane < FRBM_LANE_BLOCK ? layer->n_lanes - lane : FRBM_LANE_BLOCK;
-        const size_t padded = frbm_round_up(n_lanes, 32);
-        for (size_t u = 0; u < n_units; u++) {
-            const float bias = layer->bias[unit0 + u];
-            float *row = sums + u * FRBM_SUM_LD;
-            if (layer->op.bits) {
-                for (size_t l = 0; l < padded; l++) row[l] = bias;
-            } else {
-                const float *preset = layer->preset + (unit0 + u) * layer->preset_ld + lane;
-                for (size_t l = 0; l < n_lanes; l++) row[l] = bias + preset[l];
-                for (size_t l = n_lanes; l < padded; l++) row[l] = 0.0f;
-            }
-        }
+        const size_t padded = frbm_round_up(n_lanes, 16);
         if (layer->op.bits)
-            for (size_t u = 0; u < n_units; u += FRBM_TILE)
-                look_up_product(&layer->op, unit0 + u, n_units - u < FRBM_TILE ? n_units - u : FRBM_TILE,
-                                sums + u * FRBM_SUM_LD, FRBM_SUM_LD, lane, n_lanes, tables);
+            panel_product(layer, unit0, n_units, (int32_t *)inputs, lane, n_lanes, padded, (int32_t *)scratch);
+        add_bias(layer, unit0, n_units, inputs, lane, n_lanes, padded);
         if (layer->inputs)
             for (size_t u = 0; u < n_units; u++)
-                memcpy(layer->inputs + (unit0 + u) * layer->inputs_ld + lane, sums + u * FRBM_SUM_LD,
+                memcpy(layer->inputs + (unit0 + u) * layer->inputs_ld + lane, inputs + u * FRBM_SUM_LD,
                        n_lanes * sizeof(float));
-        if (layer->means || layer->words || layer->planes) activate(layer, sums, unit0, n_units, lane, n_lanes);
-        if (layer->means_rows) mean_rows(layer, sums, unit0, n_units, lane, n_lanes);
+        if (layer->means || layer->fixed_means || layer->words || layer->planes)
+            for (size_t u = 0; u < n_units; u += 32)
+                activate(layer, inputs + u * FRBM_SUM_LD, unit0 + u, n_units - u < 32 ? n_units - u : 32, lane,
+                         n_lanes);
+        if (layer->means_rows) mean_rows(layer, inputs, unit0, n_units, lane, n_lanes);
     }
 }
 
@@ -125,6 +175,12 @@ INLINE float row_sum(const float *x, size_t n) {
     return part[0];
 }
 
+INLINE int32_t fixed_sum(const int32_t *x, size_t n) {
+    uint32_t total = 0;
+    for (size_t i = 0; i < n; i++) total += (uint32_t)x[i];
+    return (int32_t)total;
+}
+
 INLINE void update(float *value, float *velocity, const float *gradient, size_t n, float rate, float momentum) {
     if (velocity) {
         for (size_t i = 0; i < n; i++) {
@@ -136,28 +192,50 @@ INLINE void update(float *value, float *velocity, const float *gradient, size_t 
     }
 }
 
+/* gradient[i] = unit * sums[i] + dense[i] in place of the sums */
+INLINE void finish_gradient(void *sums, const float *dense, size_t n, float unit) {
+    float *row = sums;
+    for (size_t i = 0; i < n; i += 16) {
+        vec_i sum;
+        memcpy(&sum, row + i, sizeof sum);
+        const vec_f g = unit * __builtin_convertvector(sum, vec_f);
+        memcpy(row + i, &g, sizeof g);
+    }
+    if (dense)
+        for (size_t i = 0; i < n; i++) row[i] += dense[i];
+}
+
 static void gradient_tile(const frbm_gradient *g, size_t first, size_t count, float *scratch) {
-    float *tables = scratch, *sums = scratch + FRBM_TABLE_FLOATS;
+    int32_t *tables = (int32_t *)scratch, *sums = (int32_t *)(scratch + FRBM_TABLE_FLOATS);
     for (size_t lane = 0; lane < g->n_visible; lane += FRBM_LANE_BLOCK) {
         const size_t n_lanes = g->n_visible - lane < FRBM_LANE_BLOCK ? g->n_visible - lane : FRBM_LANE_BLOCK;
         for (size_t j = 0; j < FRBM_TILE; j++)
-            memset(sums + j * FRBM_SUM_LD, 0, frbm_round_up(n_lanes, 16) * sizeof(float));
-        if (g->dense_positive)
-            for (size_t j = 0; j < count; j++)
-                memcpy(sums + j * FRBM_SUM_LD, g->dense_positive + j * g->dense_ld + lane,
-                       n_lanes * sizeof(float));
-        else
+            memset(sums + j * FRBM_SUM_LD, 0, frbm_round_up(n_lanes, 16) * sizeof(int32_t));
+        if (!g->dense_positive)
             look_up_product(&g->positive, first, count, sums, FRBM_SUM_LD, lane, n_lanes, tables);
         look_up_product(&g->negative, first, count, sums, FRBM_SUM_LD, lane, n_lanes, tables);
         for (size_t j = 0; j < count; j++) {
             const size_t at = (first + j) * g->n_visible + lane;
-            update(g->weights + at, g->velocity ? g->velocity + at : NULL, sums + j * FRBM_SUM_LD, n_lanes,
-                   g->rate, g->momentum);
+            float *row = (float *)(sums + j * FRBM_SUM_LD);
+            finish_gradient(row, g->dense_positive ? g->dense_positive + j * g->dense_ld + lane : NULL, n_lanes,
+                            g->unit);
+            update(g->weights + at, g->velocity ? g->velocity + at : NULL, row, n_lanes, g->rate, g->momentum);
         }
     }
 }
 
-static void gradient_rows(const frbm_gradient *g, size_t first, size_t count, float *scratch) {
+static void fix_rows(const frbm_fixed *f, const float *weights, size_t n_visible, size_t first, size_t count,
+                     frbm_bounds *bounds) {
+    for (size_t j = first; j < first + count; j++) {
+        const float *row = weights + j * n_visible;
+        const uint64_t sum = add_bounds(row, n_visible, f->bound_scale, bounds->columns, &bounds->seen);
+        if (sum > bounds->row) bounds->row = sum;
+        fix(row, n_visible, f->scale, f->weights + j * f->ld);
+    }
+    if (f->transposed) transpose_rows(f->weights, f->ld, first, count, n_visible, f->transposed, f->transposed_ld);
+}
+
+static void gradient_rows(const frbm_gradient *g, size_t first, size_t count, frbm_bounds *bounds, float *scratch) {
     frbm_gradient tile = *g;
     for (size_t j = first; j < first + count; j += FRBM_TILE) {
         const size_t here = first + count - j < FRBM_TILE ? first + count - j : FRBM_TILE;
@@ -165,10 +243,16 @@ static void gradient_rows(const frbm_gradient *g, size_t first, size_t count, fl
         if (tile.dense_positive) tile.dense_positive += FRBM_TILE * g->dense_ld;
     }
     for (size_t j = first; j < first + count; j++) {
-        const float sum = row_sum(g->positive.coef + j * g->positive.out_stride, g->positive.n_inputs) +
-                          row_sum(g->negative.coef + j * g->negative.out_stride, g->negative.n_inputs);
-        update(g->bias + j, g->bias_velocity ? g->bias_velocity + j : NULL, &sum, 1, g->rate, g->momentum);
+        int32_t total = fixed_sum(g->negative.coef + j * g->negative.out_stride, g->negative.n_inputs);
+        float dense = 0.0f;
+        if (g->dense_means)
+            dense = row_sum(g->dense_means + j * g->positive.out_stride, g->positive.n_inputs);
+        else
+            total += fixed_sum(g->positive.coef + j * g->positive.out_stride, g->positive.n_inputs);
+        const float gradient = g->unit * (float)total + dense;
+        update(g->bias + j, g->bias_velocity ? g->bias_velocity + j : NULL, &gradient, 1, g->rate, g->momentum);
     }
+    if (g->fixed.weights) fix_rows(&g->fixed, g->weights, g->n_visible, first, count, bounds);
 }
 
 /* ---- likelihood pieces --------------------------------------------------------------------------------------- */
@@ -214,6 +298,19 @@ static void philox(uint32_t *out, uint32_t unit_block, uint32_t first_chain, con
 
 const frbm_table FRBM_TABLE = {
     .name = NAME_OF(FRBM_TABLE),
+#if defined(FRBM_AVX512)
+    .look_cost = 0.0097f,
+    .build_cost = 0.6f,
+    .row_cost = 0.067f,
+#elif defined(FRBM_AVX2)
+    .look_cost = 0.060f,
+    .build_cost = 1.0f,
+    .row_cost = 0.14f,
+#else
+    .look_cost = 0.14f,
+    .build_cost = 1.0f,
+    .row_cost = 0.24f,
+#endif
     .pack_u8 = pack_u8,
     .pack_f32 = pack_f32,
     .pack_f64 = pack_f64,
@@ -221,6 +318,8 @@ const frbm_table FRBM_TABLE = {
     .draw_rows = draw_rows,
     .panel = panel,
     .gradient_rows = gradient_rows,
+    .fix_rows = fix_rows,
+    .fix = fix,
     .add_softplus = add_softplus,
     .sigmoid = sigmoid,
     .pseudo_block = pseudo_block,

@@ -34,6 +34,9 @@ typedef struct {
     const frbm_table *table;
     float *weights, *bias_hidden, *bias_visible;                         /* updated in place */
     float *velocity, *velocity_hidden, *velocity_visible;                /* NULL: no momentum */
+    frbm_fixed fixed;    /* its copy of the weights; memory from the caller */
+    frbm_bounds *bounds; /* one per thread */
+    int exponent, refix; /* k of `fixed`; it changed */
     size_t n_visible, n_hidden;
     const uint64_t *rows; /* binary data; NULL when grey */
     size_t row_words;
@@ -50,11 +53,13 @@ typedef struct {
     frbm_sgemm sgemm;
     /* scratch of the team; sizes in frbm_training_layout */
     uint32_t *data_words, *data_planes, *hidden_words, *visible_words, *visible_planes;
-    float *data_means, *model_means, *inputs, *grey_batch;
+    int32_t *data_fixed, *model_fixed; /* scaled hidden means, coefficients of the gradient */
+    float *data_means, *inputs, *grey_batch; /* grey data */
     size_t data_ld, chain_ld, visible_ld;
     int (*poll)(void *); /* called by thread 0 between batches; non-zero stops */
     void *poll_context;
     size_t batches_done;
+    int unfixable; /* the weights have outgrown fixed point */
     frbm_team team;
 } frbm_training;
 
@@ -63,8 +68,9 @@ typedef struct {
     const frbm_table *table;
     const uint64_t *rows;
     size_t row_words, n_rows;
-    const float *coef;
+    const int32_t *coef; /* fixed-point weights */
     size_t out_stride, in_stride, n_in, n_out;
+    float unit; /* value of 1 in them */
     const float *bias;
     float *means;  /* [row][n_out] */
     float *inputs; /* [row][n_out] */
@@ -83,7 +89,8 @@ typedef struct {
 /* Chains run on their own: sweeps of v ~ p(v|h), h ~ p(h|v) at steps draw.step, draw.step + 1, ... */
 typedef struct {
     const frbm_table *table;
-    const float *weights, *bias_hidden, *bias_visible;
+    const frbm_fixed *fixed;
+    const float *bias_hidden, *bias_visible;
     size_t n_visible, n_hidden;
     uint32_t *hidden, *visible; /* words, lane stride ld */
     size_t n_chains, ld, n_sweeps;
@@ -101,5 +108,16 @@ void frbm_run_rows(frbm_rows *r, int thread, float *scratch);
 void frbm_run_chains(frbm_chains *c, int thread, float *scratch);
 
 const frbm_table *frbm_select(const char *name); /* NULL: not built or not supported by this processor */
+
+#define FRBM_LARGEST_EXPONENT 26
+#define FRBM_SMALLEST_EXPONENT 14
+/* s of the bounds in fixed.h; negative: layers too large for fixed point */
+int frbm_bound_shift(size_t n_visible, size_t n_hidden);
+/* The largest k for which no product can overflow; -1: none in range, use floating point */
+int frbm_exponent(const frbm_bounds *bounds, int n_bounds, size_t n_visible, size_t n_hidden);
+/* Whether adding rows beats look-ups for n_lanes lanes with this share of active inputs */
+int frbm_prefers_rows(const frbm_table *table, double n_lanes, double active);
+/* Sets layer->sparse by what is in op.bits */
+void frbm_choose(const frbm_table *table, frbm_layer *layer);
 
 #endif

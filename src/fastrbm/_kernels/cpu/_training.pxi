@@ -1,0 +1,168 @@
+# ---- chains ----------------------------------------------------------------------------------------------
+
+def run_chains(uint32_t[:, ::1] hidden, uint32_t[:, ::1] visible, int n_chains, FixedWeights weights not None,
+               const float[::1] visible_bias, const float[::1] hidden_bias, draw, int n_sweeps, int n_threads):
+    """Gibbs sweeps of chains held as words (lane stride = second dimension, a multiple of 64), in place."""
+    cdef frbm_chains c
+    memset(&c, 0, sizeof(c))
+    assert hidden.shape[1] == visible.shape[1] and hidden.shape[1] % FRBM_LANES == 0 and n_chains <= hidden.shape[1]
+    assert hidden.shape[0] * 32 >= <Py_ssize_t>weights.n_hidden
+    assert visible.shape[0] * 32 >= <Py_ssize_t>weights.n_visible
+    poller = Poller()
+    c.table = TABLE
+    c.fixed, c.bias_hidden, c.bias_visible = &weights.f, &hidden_bias[0], &visible_bias[0]
+    c.n_hidden, c.n_visible = weights.n_hidden, weights.n_visible
+    c.hidden, c.visible = &hidden[0, 0], &visible[0, 0]
+    c.n_chains, c.ld, c.n_sweeps = n_chains, hidden.shape[1], n_sweeps
+    _set_draw(&c.draw, draw)
+    c.poll, c.poll_context = &_poll, <void *>poller
+    c.chunk = min(512, max(64, _up((n_chains + n_threads - 1) // n_threads, 64)))
+    cdef size_t stride = FRBM_SCRATCH_FLOATS
+    cdef float[::1] scratch = aligned(stride * n_threads, np.float32)
+    cdef int thread
+    with nogil, parallel(num_threads=n_threads):
+        thread = threadid()
+        c.team.n_threads = frbm_team_size()
+        frbm_run_chains(&c, thread, &scratch[thread * stride])
+    poller.reraise()
+
+
+# ---- training --------------------------------------------------------------------------------------------
+
+cdef class Training:
+    """Buffers and arguments of frbm_train; see src/workers.h."""
+
+    cdef frbm_training t
+    cdef list keep
+    cdef FixedWeights fixed
+
+    cdef uint32_t *words(self, size_t n):
+        cdef uint32_t[::1] view = aligned(n + 1, np.uint32, True)
+        self.keep.append(view)
+        return &view[0]
+
+    cdef int32_t *integers(self, size_t n):
+        cdef int32_t[::1] view = aligned(n + 1, np.int32)
+        self.keep.append(view)
+        return &view[0]
+
+    cdef float *floats(self, size_t n):
+        cdef float[::1] view = aligned(n + 1, np.float32)
+        self.keep.append(view)
+        return &view[0]
+
+    def __init__(self, parameters, velocity, plan, size_t n_rows, uint32_t[:, ::1] chains, size_t n_chains, bint grey,
+                 bint transposed, int n_threads):
+        self.keep = []
+        memset(&self.t, 0, sizeof(self.t))
+        self._set_parameters(*parameters)
+        if velocity is not None:
+            self._set_velocity(*velocity)
+        cdef frbm_training *t = &self.t
+        self.fixed = FixedWeights(t.n_hidden, t.n_visible, transposed, n_threads)
+        t.fixed, t.bounds = self.fixed.f, self.fixed.bounds
+        cdef bint dense = grey and not plan.stochastic_input
+        cdef size_t batch = min(<size_t>plan.batch_size, n_rows)
+        t.batch_size, t.n_sweeps, t.persistent = plan.batch_size, plan.n_sweeps, plan.persistent
+        t.stochastic_input = grey and plan.stochastic_input
+        t.key[0], t.key[1] = plan.seed & 0xFFFFFFFF, plan.seed >> 32
+        t.rate, t.momentum = plan.rate, plan.momentum
+        t.sgemm = <frbm_sgemm>sgemm
+        t.row_words = (t.n_visible + 63) // 64
+        t.visible_ld = 64 * t.row_words
+        t.data_ld = _up(batch, FRBM_LANES)
+        t.n_chains = n_chains if plan.persistent else batch
+        t.chain_ld = _up(t.n_chains, FRBM_LANES)
+        if plan.persistent:
+            assert chains.shape[1] == <Py_ssize_t>t.chain_ld and chains.shape[0] * 32 >= <Py_ssize_t>t.n_hidden
+            self.keep.append(chains)
+            t.chains = &chains[0, 0]
+        else:
+            t.hidden_words = self.words((t.n_hidden + 31) // 32 * t.chain_ld)
+        if dense:
+            t.inputs = self.floats(t.n_hidden * t.data_ld)
+            t.grey_batch = self.floats(batch * t.n_visible)
+            t.data_means = self.floats(t.n_hidden * t.data_ld)
+        else:
+            t.data_words = self.words(2 * t.row_words * t.data_ld)
+            t.data_planes = self.words(t.data_ld // 32 * t.visible_ld)
+            t.data_fixed = self.integers(t.n_hidden * t.data_ld)
+        t.visible_words = self.words(2 * t.row_words * t.chain_ld)
+        t.visible_planes = self.words(t.chain_ld // 32 * t.visible_ld)
+        t.model_fixed = self.integers(t.n_hidden * t.chain_ld)
+
+    def _set_parameters(self, float[:, ::1] weights, float[::1] visible_bias, float[::1] hidden_bias):
+        self.keep += [weights, visible_bias, hidden_bias]
+        self.t.n_hidden, self.t.n_visible = weights.shape[0], weights.shape[1]
+        assert visible_bias.shape[0] == weights.shape[1] and hidden_bias.shape[0] == weights.shape[0]
+        self.t.weights, self.t.bias_visible = &weights[0, 0], &visible_bias[0]
+        self.t.bias_hidden = &hidden_bias[0]
+
+    def _set_velocity(self, float[:, ::1] weights, float[::1] visible_bias, float[::1] hidden_bias):
+        self.keep += [weights, visible_bias, hidden_bias]
+        assert weights.shape[0] == <Py_ssize_t>self.t.n_hidden and weights.shape[1] == <Py_ssize_t>self.t.n_visible
+        self.t.velocity, self.t.velocity_visible = &weights[0, 0], &visible_bias[0]
+        self.t.velocity_hidden = &hidden_bias[0]
+
+    def run(self, const uint64_t[:, ::1] rows, const float[:, ::1] grey, const int64_t[::1] order, state, on_batch):
+        """Do the minibatches of `order`; ``state.step`` is advanced by what was done, also on an interrupt.
+
+        Returns the number of rows done: fewer than asked for when the weights have outgrown fixed point.
+        """
+        cdef frbm_training *t = &self.t
+        cdef Py_ssize_t limit = rows.shape[0] if rows is not None else grey.shape[0]
+        assert order.shape[0] == 0 or (np.min(order) >= 0 and np.max(order) < limit)
+        if rows is not None:
+            assert rows.shape[1] == <Py_ssize_t>t.row_words
+            t.rows = &rows[0, 0]
+        else:
+            assert grey.shape[1] == <Py_ssize_t>t.n_visible
+            t.grey = &grey[0, 0]
+        poller = Poller(on_batch)
+        t.table = TABLE
+        t.order, t.n_rows, t.step, t.batches_done = &order[0], order.shape[0], state.step, 0
+        t.unfixable = 0
+        cdef int n_threads = self.fixed.n_bounds
+        t.poll, t.poll_context = &_poll, <void *>poller
+        memset(&t.team, 0, sizeof(t.team))
+        cdef size_t stride = _up(frbm_training_scratch(t), 16)
+        cdef float[::1] scratch = aligned(stride * n_threads, np.float32)
+        cdef int thread
+        with nogil, parallel(num_threads=n_threads):
+            thread = threadid()
+            t.team.n_threads = frbm_team_size()
+            frbm_train(t, thread, &scratch[thread * stride])
+        state.step = t.step
+        poller.reraise()
+        return min(<size_t>order.shape[0], t.batches_done * t.batch_size)
+
+
+def gradient_step(const uint64_t[:, ::1] data, const int32_t[:, ::1] data_means, const uint64_t[:, ::1] model,
+                  const int32_t[:, ::1] model_means, float[:, ::1] weights, float[::1] hidden_bias,
+                  float[:, ::1] velocity, float[::1] hidden_velocity, float rate, float momentum, float unit,
+                  int n_threads):
+    """Weights and hidden biases from packed states and unit-major means from `round_means` (model_means negative)."""
+    cdef frbm_gradient g
+    memset(&g, 0, sizeof(g))
+    cdef size_t words = data.shape[1], ld = 64 * words, n = data.shape[0], m = model.shape[0]
+    assert model.shape[1] == data.shape[1] and <Py_ssize_t>ld >= weights.shape[1]
+    assert data_means.shape[0] == model_means.shape[0] == weights.shape[0] == hidden_bias.shape[0]
+    assert data_means.shape[1] == <Py_ssize_t>n and model_means.shape[1] == <Py_ssize_t>m
+    cdef uint32_t[::1] planes = aligned((_up(n, 32) + _up(m, 32)) // 32 * ld, np.uint32)
+    cdef uint32_t *second = &planes[0] + _up(n, 32) // 32 * ld
+    TABLE.gather(&data[0, 0], words, NULL, n, weights.shape[1], NULL, 0, &planes[0], ld)
+    TABLE.gather(&model[0, 0], words, NULL, m, weights.shape[1], NULL, 0, second, ld)
+    g.positive.bits, g.positive.stride, g.positive.n_inputs = &planes[0], ld, n
+    g.positive.coef, g.positive.out_stride, g.positive.in_stride = &data_means[0, 0], n, 1
+    g.negative.bits, g.negative.stride, g.negative.n_inputs = second, ld, m
+    g.negative.coef, g.negative.out_stride, g.negative.in_stride = &model_means[0, 0], m, 1
+    g.weights, g.bias, g.n_visible, g.unit = &weights[0, 0], &hidden_bias[0], weights.shape[1], unit
+    g.rate, g.momentum = rate, momentum
+    if velocity is not None:
+        g.velocity, g.bias_velocity = &velocity[0, 0], &hidden_velocity[0]
+    cdef Py_ssize_t n_hidden = weights.shape[0], tiles = (n_hidden + 11) // 12, tile
+    cdef size_t stride = FRBM_SCRATCH_FLOATS
+    cdef float[::1] scratch = aligned(stride * n_threads, np.float32)
+    for tile in prange(tiles, nogil=True, num_threads=n_threads, schedule="dynamic"):
+        TABLE.gradient_rows(&g, 12 * tile, n_hidden - 12 * tile if n_hidden - 12 * tile < 12 else 12, NULL,
+                            &scratch[threadid() * stride])

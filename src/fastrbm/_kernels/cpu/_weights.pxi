@@ -1,0 +1,85 @@
+# ---- fixed-point weights ---------------------------------------------------------------------------------
+
+
+cdef class FixedWeights:
+    """Weights as round(W * 2^exponent) in int32, for any number of products; see src/fixed.h."""
+
+    cdef frbm_fixed f
+    cdef readonly int exponent
+    cdef readonly size_t n_hidden, n_visible
+    cdef int32_t[::1] _weights
+    cdef int32_t[::1] _transposed
+    cdef uint32_t[:, ::1] _columns
+    cdef frbm_bounds bounds[64]
+    cdef int n_bounds
+
+    def __init__(self, size_t n_hidden, size_t n_visible, bint transposed, int n_threads):
+        self.n_hidden, self.n_visible = n_hidden, n_visible
+        self.n_bounds = min(n_threads, 64)
+        self.f.ld, self.f.transposed_ld = _up(n_visible, FRBM_LANE_PAD), _up(n_hidden, FRBM_LANE_PAD)
+        self._weights = aligned(n_hidden * self.f.ld + 1, np.int32)
+        self.f.weights = &self._weights[0]
+        self.f.transposed = NULL
+        if transposed:
+            self._transposed = aligned(n_visible * self.f.transposed_ld + 1, np.int32)
+            self.f.transposed = &self._transposed[0]
+        self._columns = np.zeros((self.n_bounds, max(n_visible, 1)), dtype=np.uint32)
+        for thread in range(self.n_bounds):
+            self._bind(thread)
+        self.f.bound_scale = ldexp(1.0, frbm_bound_shift(n_visible, n_hidden))
+        self.f.scale = 1
+
+    cdef void _bind(self, int thread) noexcept:
+        self.bounds[thread].columns = &self._columns[thread, 0]
+        self.bounds[thread].row = self.bounds[thread].seen = 0
+
+    cdef void _fix(self, const float *weights) noexcept nogil:
+        cdef Py_ssize_t pieces = (self.n_hidden + 15) // 16, p
+        for p in prange(pieces, num_threads=self.n_bounds, schedule="static"):
+            TABLE.fix_rows(&self.f, weights, self.n_visible, 16 * p,
+                           self.n_hidden - 16 * p if self.n_hidden - 16 * p < 16 else 16, &self.bounds[threadid()])
+
+    def fill(self, const float[:, ::1] weights):
+        """Take over `weights`; False when they are too large for fixed point."""
+        assert weights.shape[0] == <Py_ssize_t>self.n_hidden and weights.shape[1] == <Py_ssize_t>self.n_visible
+        self._fix(&weights[0, 0])
+        self.exponent = frbm_exponent(self.bounds, self.n_bounds, self.n_visible, self.n_hidden)
+        if self.exponent < 0:
+            return False
+        self.f.scale = ldexp(1.0, self.exponent)
+        self._fix(&weights[0, 0])
+        return True
+
+
+def fix_weights(const float[:, ::1] weights, bint transposed, int n_threads):
+    """Fixed-point copy of float32 weights, with its transpose if asked for; None when they are too large for it."""
+    fixed = FixedWeights(weights.shape[0], weights.shape[1], transposed, n_threads)
+    return fixed if fixed.fill(weights) else None
+
+
+def prefers_rows(double n_lanes, double active):
+    """Whether products of n_lanes states with this share of active inputs go by rows instead of look-ups."""
+    return bool(frbm_prefers_rows(TABLE, n_lanes, active))
+
+
+def round_means(const float[:, ::1] means, double scale):
+    """Unit-major int32 copy of hidden means times `scale`: coefficients of a gradient."""
+    cdef float[:, ::1] source = np.ascontiguousarray(np.asarray(means).T)
+    out = np.empty((means.shape[1], means.shape[0]), dtype=np.int32)
+    cdef int32_t[:, ::1] view = out
+    if means.shape[0] and means.shape[1]:
+        TABLE.fix(&source[0, 0], source.shape[0] * source.shape[1], <float>scale, &view[0, 0])
+    return out
+
+
+def density(const uint64_t[:, ::1] rows, Py_ssize_t n_units):
+    """Share of set bits in the first 512 rows."""
+    cdef Py_ssize_t n = min(rows.shape[0], 512), i, w
+    cdef uint64_t word, count = 0
+    for i in range(n):
+        for w in range(rows.shape[1]):
+            word = rows[i, w]
+            while word:
+                word &= word - 1
+                count += 1
+    return count / max(1.0, <double>n * n_units)

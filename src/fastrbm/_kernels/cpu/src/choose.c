@@ -1,0 +1,71 @@
+/* What runs where: the instruction set, the exponent of fixed-point weights, look-ups or row sums.  None of it changes
+ * a result. */
+#include <string.h>
+
+#include "workers.h"
+
+#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
+#error "fastrbm's packed layouts assume a little-endian machine"
+#endif
+
+const frbm_table *frbm_select(const char *name) {
+#ifdef FRBM_X86
+    __builtin_cpu_init();
+    if (!strcmp(name, "avx512"))
+        return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+                       __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl")
+                   ? &frbm_table_avx512
+                   : NULL;
+    if (!strcmp(name, "avx2")) return __builtin_cpu_supports("avx2") ? &frbm_table_avx2 : NULL;
+#endif
+    return strcmp(name, "baseline") ? NULL : &frbm_table_baseline;
+}
+
+static size_t larger_layer(size_t a, size_t b) { return a > b ? a : b; }
+
+int frbm_bound_shift(size_t n_visible, size_t n_hidden) {
+    int shift = 22;
+    for (size_t n = larger_layer(n_visible, n_hidden); n > 1; n = (n + 1) / 2) shift--;
+    return shift > 10 ? 10 : shift;
+}
+
+int frbm_exponent(const frbm_bounds *bounds, int n_bounds, size_t n_visible, size_t n_hidden) {
+    const size_t most = larger_layer(n_visible, n_hidden);
+    const int shift = frbm_bound_shift(n_visible, n_hidden);
+    uint64_t largest = 0;
+    uint32_t seen = 0;
+    if (shift < 0) return -1;
+    for (int b = 0; b < n_bounds; b++) {
+        if (bounds[b].row > largest) largest = bounds[b].row;
+        seen |= bounds[b].seen;
+    }
+    /* a single weight of 512 or more, or nan; below, the 32-bit sums of columns cannot have wrapped */
+    if (seen >> (9 + shift)) return -1;
+    for (size_t i = 0; i < n_visible; i++) {
+        uint64_t column = 0;
+        for (int b = 0; b < n_bounds; b++) column += bounds[b].columns[i];
+        if (column > largest) largest = column;
+    }
+    largest += most; /* magnitudes were rounded down */
+    for (int k = FRBM_LARGEST_EXPONENT; k >= FRBM_SMALLEST_EXPONENT; k--)
+        if ((largest << (k - shift)) + most < (uint64_t)1 << 31) return k;
+    return -1;
+}
+
+/* Share of bits that are on in the first lanes */
+static double density(const frbm_operand *op, size_t n_lanes) {
+    const size_t n_words = (op->n_inputs + 31) / 32, lanes = n_lanes < 32 ? n_lanes : 32;
+    size_t count = 0;
+    for (size_t w = 0; w < n_words; w++)
+        for (size_t l = 0; l < lanes; l++) count += (size_t)__builtin_popcount(op->bits[w * op->stride + l]);
+    return (double)count / ((double)lanes * (double)op->n_inputs);
+}
+
+int frbm_prefers_rows(const frbm_table *table, double n_lanes, double active) {
+    return table->row_cost * active < table->look_cost + table->build_cost / n_lanes;
+}
+
+void frbm_choose(const frbm_table *table, frbm_layer *layer) {
+    layer->sparse = layer->op.bits && layer->op.rows && layer->n_lanes &&
+                    frbm_prefers_rows(table, (double)layer->n_lanes, density(&layer->op, layer->n_lanes));
+}

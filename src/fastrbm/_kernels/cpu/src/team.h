@@ -1,0 +1,57 @@
+/* A team of threads: shared tickets hand out work, barriers end stages. */
+#ifndef FASTRBM_TEAM_H
+#define FASTRBM_TEAM_H
+
+#include <sched.h>
+
+#include "workers.h"
+
+#if defined(__x86_64__) || defined(__i386__)
+#define FRBM_PAUSE() __builtin_ia32_pause()
+#elif defined(__aarch64__)
+#define FRBM_PAUSE() __asm__ __volatile__("yield")
+#else
+#define FRBM_PAUSE() ((void)0)
+#endif
+
+static inline size_t next_piece(frbm_team *team) {
+    return (size_t)__atomic_fetch_add(&team->ticket, 1, __ATOMIC_RELAXED);
+}
+
+/* Spins briefly, then gives the processor away: with more threads than processors, or beside another library's
+ * pool, waiting must not take the time of whoever is waited for. */
+static inline void barrier(frbm_team *team) {
+    if (team->n_threads == 1) {
+        team->ticket = 0;
+        return;
+    }
+    const int phase = __atomic_load_n(&team->phase, __ATOMIC_RELAXED);
+    if (__atomic_fetch_add(&team->arrived, 1, __ATOMIC_ACQ_REL) == team->n_threads - 1) {
+        team->arrived = 0;
+        team->ticket = 0;
+        __atomic_store_n(&team->phase, phase + 1, __ATOMIC_RELEASE);
+        return;
+    }
+    for (unsigned spin = 0; __atomic_load_n(&team->phase, __ATOMIC_ACQUIRE) == phase; spin++) {
+        if (spin < 4000)
+            FRBM_PAUSE();
+        else
+            sched_yield();
+    }
+}
+
+static inline size_t pieces(size_t n, size_t size) { return (n + size - 1) / size; }
+
+/* Panel `index` of a layer cut into panels of `size` units */
+static inline void run_panel(const frbm_table *table, const frbm_layer *layer, size_t index, size_t size,
+                             float *scratch) {
+    const size_t first = index * size;
+    table->panel(layer, first, layer->n_out - first < size ? layer->n_out - first : size, scratch);
+}
+
+static inline frbm_operand product(const uint32_t *bits, size_t stride, size_t n_inputs, const int32_t *coef,
+                                   size_t out_stride, size_t in_stride) {
+    return (frbm_operand){bits, stride, n_inputs, coef, out_stride, in_stride, NULL, 0};
+}
+
+#endif

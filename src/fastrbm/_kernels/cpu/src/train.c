@@ -1,0 +1,289 @@
+/* Minibatch training by a team: whole runs of batches in one parallel region. */
+#include <math.h>
+#include <string.h>
+
+#include "team.h"
+
+#define GREY_ROWS 32   /* hidden units of one sgemm of the grey gradient */
+#define UPDATE_ROWS 16 /* hidden units of one piece of the gradient: whole cache lines of the transposed copy */
+#define BIAS_UNITS 1024
+#define MEAN_SCALE 1073741824.0f /* 2^30: coefficients of a gradient add up to at most 1 in magnitude */
+
+size_t frbm_training_scratch(const frbm_training *t) {
+    return FRBM_SCRATCH_FLOATS + (t->grey ? GREY_ROWS * t->n_visible : 0) + 16;
+}
+
+static frbm_layer hidden_layer(const frbm_training *t, const uint32_t *words, size_t ld, size_t n_lanes) {
+    frbm_layer layer;
+    memset(&layer, 0, sizeof layer);
+    layer.op = product(words, ld, t->n_visible, t->fixed.weights, t->fixed.ld, 1);
+    layer.op.rows = t->fixed.transposed;
+    layer.op.rows_ld = t->fixed.transposed_ld;
+    layer.unit = 1.0f / t->fixed.scale;
+    layer.bias = t->bias_hidden;
+    layer.n_out = t->n_hidden;
+    layer.n_lanes = n_lanes;
+    layer.draw = (frbm_draw){{t->key[0], t->key[1]}, t->step, FRBM_HIDDEN, 0};
+    return layer;
+}
+
+static frbm_layer visible_layer(const frbm_training *t, const uint32_t *words, size_t n_lanes) {
+    frbm_layer layer;
+    memset(&layer, 0, sizeof layer);
+    layer.op = product(words, t->chain_ld, t->n_hidden, t->fixed.weights, 1, t->fixed.ld);
+    layer.op.rows = t->fixed.weights;
+    layer.op.rows_ld = t->fixed.ld;
+    layer.unit = 1.0f / t->fixed.scale;
+    layer.bias = t->bias_visible;
+    layer.n_out = t->n_visible;
+    layer.n_lanes = n_lanes;
+    layer.words = t->visible_words;
+    layer.words_ld = t->chain_ld;
+    layer.planes = t->visible_planes;
+    layer.planes_ld = t->visible_ld;
+    layer.draw = (frbm_draw){{t->key[0], t->key[1]}, t->step, FRBM_VISIBLE, 0};
+    return layer;
+}
+
+/* Units of a panel: wide ones share the walk over active bits, narrow ones spread better */
+static size_t panel_units(const frbm_training *t, const frbm_layer *layer) {
+    return layer->sparse || layer->n_out >= 8 * FRBM_PANEL * (size_t)t->team.n_threads ? FRBM_PANEL : 32;
+}
+
+/* Rows of the batch to words and planes (bits) or to a contiguous block (grey). */
+static void load_batch(frbm_training *t, const int64_t *order, size_t n) {
+    const frbm_table *k = t->table;
+    size_t block;
+    while ((block = next_piece(&t->team)) < (n + 31) / 32) {
+        const size_t at = 32 * block, here = n - at < 32 ? n - at : 32;
+        if (t->rows) {
+            k->gather(t->rows, t->row_words, order + at, here, t->n_visible, t->data_words + at, t->data_ld,
+                      t->data_planes + block * t->visible_ld, t->visible_ld);
+        } else if (t->stochastic_input) {
+            const frbm_draw draw = {{t->key[0], t->key[1]}, t->step, FRBM_INPUT, 0};
+            k->draw_rows(t->grey, t->n_visible, order, n, t->n_visible, block, &draw, t->data_words, t->data_ld,
+                         t->data_planes, t->visible_ld);
+        } else {
+            for (size_t r = at; r < at + here; r++)
+                memcpy(t->grey_batch + r * t->n_visible, t->grey + (size_t)order[r] * t->n_visible,
+                       t->n_visible * sizeof(float));
+        }
+    }
+}
+
+/* grey inputs of units [first, first + count): inputs[unit][sample] = W[unit] . x[sample] */
+static void grey_inputs(const frbm_training *t, size_t first, size_t count, size_t n) {
+    int m = (int)n, units = (int)count, depth = (int)t->n_visible, ld = (int)t->data_ld;
+    float one = 1.0f, zero = 0.0f;
+    t->sgemm("T", "N", &m, &units, &depth, &one, t->grey_batch, &depth, t->weights + first * t->n_visible, &depth,
+             &zero, t->inputs + first * t->data_ld, &ld);
+}
+
+/* Positive phase, and for persistent chains the first visible draw, which does not depend on it. */
+static void positive_phase(frbm_training *t, size_t n, float *scratch) {
+    const int dense = !t->rows && !t->stochastic_input;
+    frbm_layer hidden = hidden_layer(t, t->data_words, t->data_ld, n);
+    hidden.means_ld = t->data_ld;
+    if (dense) {
+        hidden.op.bits = NULL;
+        hidden.preset = t->inputs;
+        hidden.preset_ld = t->data_ld;
+        hidden.means = t->data_means;
+        hidden.mean_scale = 1.0f / (float)n;
+    } else {
+        hidden.fixed_means = t->data_fixed;
+        hidden.mean_scale = MEAN_SCALE / (float)n;
+    }
+    if (!t->persistent) {
+        hidden.words = t->hidden_words;
+        hidden.words_ld = t->chain_ld;
+    }
+    frbm_layer visible = visible_layer(t, t->chains, t->n_chains);
+    visible.draw.step = t->step + 1;
+    frbm_choose(t->table, &hidden);
+    if (t->persistent) frbm_choose(t->table, &visible);
+    const size_t hidden_size = panel_units(t, &hidden), visible_size = panel_units(t, &visible);
+    const size_t n_hidden = pieces(t->n_hidden, hidden_size);
+    const size_t n_visible = t->persistent ? pieces(t->n_visible, visible_size) : 0;
+    size_t piece;
+    while ((piece = next_piece(&t->team)) < n_hidden + n_visible) {
+        if (piece < n_hidden) {
+            const size_t first = piece * hidden_size, left = t->n_hidden - first;
+            if (dense) grey_inputs(t, first, left < hidden_size ? left : hidden_size, n);
+            run_panel(t->table, &hidden, piece, hidden_size, scratch);
+        } else {
+            run_panel(t->table, &visible, piece - n_hidden, visible_size, scratch);
+        }
+    }
+    barrier(&t->team);
+}
+
+static void run_layer(frbm_training *t, frbm_layer *layer, float *scratch) {
+    frbm_choose(t->table, layer);
+    const size_t size = panel_units(t, layer), n = pieces(layer->n_out, size);
+    size_t piece;
+    while ((piece = next_piece(&t->team)) < n) run_panel(t->table, layer, piece, size, scratch);
+    barrier(&t->team);
+}
+
+/* n_sweeps of v ~ p(v|h), h ~ p(h|v); the last hidden layer leaves its means, and its states if they persist. */
+static void negative_phase(frbm_training *t, size_t n_chains, float *scratch) {
+    uint32_t *states = t->persistent ? t->chains : t->hidden_words;
+    for (size_t sweep = 1; sweep <= t->n_sweeps; sweep++) {
+        if (sweep > 1 || !t->persistent) {
+            frbm_layer visible = visible_layer(t, states, n_chains);
+            visible.draw.step = t->step + sweep;
+            run_layer(t, &visible, scratch);
+        }
+        const int last = sweep == t->n_sweeps;
+        frbm_layer hidden = hidden_layer(t, t->visible_words, t->chain_ld, n_chains);
+        hidden.draw.step = t->step + sweep;
+        if (last) {
+            hidden.fixed_means = t->model_fixed;
+            hidden.means_ld = t->chain_ld;
+            hidden.mean_scale = -MEAN_SCALE / (float)n_chains;
+        }
+        if (!last || t->persistent) {
+            hidden.words = states;
+            hidden.words_ld = t->chain_ld;
+        }
+        run_layer(t, &hidden, scratch);
+    }
+}
+
+/* a += rate * (mean of the data - mean of the chains) for one block of visible units */
+static void visible_bias(frbm_training *t, size_t first, size_t n, size_t n_chains) {
+    const size_t count = t->n_visible - first < BIAS_UNITS ? t->n_visible - first : BIAS_UNITS;
+    int32_t data[BIAS_UNITS] = {0}, model[BIAS_UNITS] = {0};
+    double grey[BIAS_UNITS] = {0};
+    if (t->rows || t->stochastic_input)
+        t->table->count_planes(t->data_planes, t->visible_ld, (n + 31) / 32, first, count, data);
+    else
+        for (size_t s = 0; s < n; s++)
+            for (size_t i = 0; i < count; i++) grey[i] += (double)t->grey_batch[s * t->n_visible + first + i];
+    t->table->count_planes(t->visible_planes, t->visible_ld, (n_chains + 31) / 32, first, count, model);
+    for (size_t i = 0; i < count; i++) {
+        const float gradient =
+            (float)(((double)data[i] + grey[i]) / (double)n - (double)model[i] / (double)n_chains);
+        float change = t->rate * gradient;
+        if (t->velocity_visible) {
+            change += t->momentum * t->velocity_visible[first + i];
+            t->velocity_visible[first + i] = change;
+        }
+        t->bias_visible[first + i] += change;
+    }
+}
+
+static void apply_gradient(frbm_training *t, size_t n, size_t n_chains, int thread, float *scratch) {
+    const int dense = !t->rows && !t->stochastic_input;
+    const size_t rows = dense ? GREY_ROWS : UPDATE_ROWS;
+    const size_t n_tiles = pieces(t->n_hidden, rows), n_bias = pieces(t->n_visible, BIAS_UNITS);
+    frbm_gradient g;
+    memset(&g, 0, sizeof g);
+    g.positive = product(t->data_planes, t->visible_ld, n, t->data_fixed, t->data_ld, 1);
+    g.negative = product(t->visible_planes, t->visible_ld, n_chains, t->model_fixed, t->chain_ld, 1);
+    g.unit = 1.0f / MEAN_SCALE;
+    g.dense_means = dense ? t->data_means : NULL;
+    g.weights = t->weights;
+    g.velocity = t->velocity;
+    g.bias = t->bias_hidden;
+    g.bias_velocity = t->velocity_hidden;
+    g.n_visible = t->n_visible;
+    g.rate = t->rate;
+    g.momentum = t->momentum;
+    g.fixed = t->fixed;
+    size_t piece;
+    while ((piece = next_piece(&t->team)) < n_tiles + n_bias) {
+        if (piece >= n_tiles) {
+            visible_bias(t, (piece - n_tiles) * BIAS_UNITS, n, n_chains);
+            continue;
+        }
+        const size_t first = piece * rows, count = t->n_hidden - first < rows ? t->n_hidden - first : rows;
+        if (dense) {
+            float *gradient = scratch + FRBM_SCRATCH_FLOATS, one = 1.0f, zero = 0.0f;
+            int m = (int)t->n_visible, columns = (int)count, depth = (int)n, ld = (int)t->data_ld;
+            t->sgemm("N", "N", &m, &columns, &depth, &one, t->grey_batch, &m, t->data_means + first * t->data_ld,
+                     &ld, &zero, gradient, &m);
+            g.dense_positive = gradient;
+            g.dense_ld = t->n_visible;
+        }
+        t->table->gradient_rows(&g, first, count, &t->bounds[thread], scratch);
+    }
+}
+
+/* ---- fixed-point copy of the weights ------------------------------------------------------------------------- */
+
+static void clear_bounds(frbm_training *t) {
+    for (int thread = 0; thread < t->team.n_threads; thread++) {
+        memset(t->bounds[thread].columns, 0, t->n_visible * sizeof(uint32_t));
+        t->bounds[thread].row = 0;
+        t->bounds[thread].seen = 0;
+    }
+}
+
+/* After all rows are done, one thread: k is a function of the weights alone, so a resumed run has the same */
+static void settle(frbm_training *t) {
+    const int exponent = frbm_exponent(t->bounds, t->team.n_threads, t->n_visible, t->n_hidden);
+    clear_bounds(t);
+    t->refix = exponent != t->exponent && exponent >= 0;
+    t->exponent = exponent;
+    if (exponent < 0)
+        t->unfixable = t->team.stop = 1;
+    else
+        t->fixed.scale = ldexpf(1.0f, exponent);
+}
+
+static void fix_weights(frbm_training *t, int thread) {
+    size_t piece;
+    while ((piece = next_piece(&t->team)) < pieces(t->n_hidden, UPDATE_ROWS)) {
+        const size_t first = piece * UPDATE_ROWS, left = t->n_hidden - first;
+        t->table->fix_rows(&t->fixed, t->weights, t->n_visible, first, left < UPDATE_ROWS ? left : UPDATE_ROWS,
+                           &t->bounds[thread]);
+    }
+    barrier(&t->team);
+}
+
+static void refix(frbm_training *t, int thread) {
+    if (!t->refix) return;
+    fix_weights(t, thread);
+    if (thread == 0) clear_bounds(t);
+    barrier(&t->team);
+}
+
+static void start(frbm_training *t, int thread) {
+    if (thread == 0) {
+        t->exponent = 0;
+        t->fixed.scale = 1.0f;
+        t->fixed.bound_scale = ldexpf(1.0f, frbm_bound_shift(t->n_visible, t->n_hidden));
+        clear_bounds(t);
+    }
+    barrier(&t->team);
+    fix_weights(t, thread);
+    if (thread == 0) settle(t);
+    barrier(&t->team);
+    refix(t, thread);
+}
+
+void frbm_train(frbm_training *t, int thread, float *scratch) {
+    const size_t n_batches = pieces(t->n_rows, t->batch_size);
+    start(t, thread);
+    for (size_t batch = 0; batch < n_batches && !t->team.stop; batch++) {
+        const size_t first = batch * t->batch_size;
+        const size_t n = t->n_rows - first < t->batch_size ? t->n_rows - first : t->batch_size;
+        const size_t n_chains = t->persistent ? t->n_chains : n;
+        load_batch(t, t->order + first, n);
+        barrier(&t->team);
+        positive_phase(t, n, scratch);
+        negative_phase(t, n_chains, scratch);
+        apply_gradient(t, n, n_chains, thread, scratch);
+        barrier(&t->team);
+        if (thread == 0) {
+            t->step += t->n_sweeps + 1;
+            t->batches_done = batch + 1;
+            settle(t);
+            if (t->poll && t->poll(t->poll_context)) t->team.stop = 1;
+        }
+        barrier(&t->team);
+        refix(t, thread);
+    }
+}
