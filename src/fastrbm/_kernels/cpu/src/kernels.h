@@ -25,7 +25,7 @@
 #define FRBM_TILE 6         /* outputs whose tables are in use together: 6 x 64 sums fill the register file */
 #define FRBM_LANE_BLOCK 1024 /* lanes of one panel pass; bounds the scratch and keeps the sums in L2 */
 #define FRBM_SUM_LD (FRBM_LANE_BLOCK + 16) /* row stride of the sums: not a power of two, whose rows share cache sets */
-#define FRBM_CHUNK_WORDS 32  /* largest number of 32-input words whose tables are built at once */
+#define FRBM_CHUNK_WORDS 8  /* 32-input words whose tables are built at once: 24 KB, so that they stay in L1 */
 
 /* floats of scratch one thread needs for the tables of a tile plus 64-byte alignment slack */
 #define FRBM_TABLE_FLOATS (FRBM_CHUNK_WORDS * 8 * FRBM_TILE * 16)

@@ -84,6 +84,43 @@ INLINE vec_f clamp_87(vec_f x) {
     return select_f(x > 87.0f, zero + 87.0f, x);
 }
 
+/* 1 + e^-x, the reciprocal of a sigmoid.  e^-x = 2^t, t = -x / ln 2 within +-125, split into an integer and a fraction
+ * in [-1/2, 1/2]; polynomial of least largest error, 9e-8 relative (2e-7 with rounding).  The rounding of t costs
+ * another |x| * 6e-8, no more than half a unit in the last place of x itself does. */
+#define FRBM_EXP2(p, f)                      \
+    p = f * 0.001326472731307149f;           \
+    p = (p + 0.009671512991189957f) * f;     \
+    p = (p + 0.05550733581185341f) * f;      \
+    p = (p + 0.24022242426872253f) * f;      \
+    p = (p + 0.6931470036506653f) * f + 1.0f
+
+INLINE float sigmoid_scale_lane(float x) {
+    float t = x * -1.44269504088896341f, p;
+    t = t < -125.0f ? -125.0f : t;
+    t = t > 125.0f ? 125.0f : t;
+    const float shifted = t + 12582912.0f, f = t - (shifted - 12582912.0f);
+    FRBM_EXP2(p, f);
+    return float_of(bits_of(p) + (bits_of(shifted) << 23)) + 1.0f;
+}
+
+INLINE vec_f sigmoid_scale(vec_f x) {
+    vec_f t = x * -1.44269504088896341f, p;
+#ifdef FRBM_AVX512
+    /* scalef underflows by itself, and 1 + 0 is what 1 + 2^-125 is; min returns its second operand for nan */
+    const __m512 limited = _mm512_min_ps(_mm512_set1_ps(125.0f), (__m512)t);
+    const vec_f f = (vec_f)_mm512_reduce_ps(limited, 0);
+    FRBM_EXP2(p, f);
+    return (vec_f)_mm512_scalef_ps((__m512)p, _mm512_roundscale_ps(limited, 0)) + 1.0f;
+#else
+    const vec_f zero = {0};
+    t = select_f(t < -125.0f, zero - 125.0f, t);
+    t = select_f(t > 125.0f, zero + 125.0f, t);
+    const vec_f shifted = t + 12582912.0f, f = t - (shifted - 12582912.0f);
+    FRBM_EXP2(p, f);
+    return (vec_f)((vec_u)p + ((vec_u)shifted << 23)) + 1.0f;
+#endif
+}
+
 /* atanh(s), |s| <= 1/3: the odd series to s^15, remainder below 1e-8 relative */
 INLINE float atanh_lane(float s) {
     const float q = s * s;

@@ -13,14 +13,6 @@
 
 #include "lane_math.h"
 
-/* Inputs whose tables are in use at once.  AVX-512 re-reads tables for four registers of lanes and streams them
- * from L2; the others re-read them per 8 or 16 lanes, so theirs must stay in L1 (6 * 64 tables = 24 KB). */
-#ifdef FRBM_AVX512
-#define CHUNK_WORDS FRBM_CHUNK_WORDS
-#else
-#define CHUNK_WORDS 8
-#endif
-
 /* ---- building -------------------------------------------------------------------------------------------- */
 
 #ifdef FRBM_AVX512
@@ -59,12 +51,83 @@ INLINE void build_table(entry_masks unused, int32_t *table, const int32_t *coef,
 }
 #endif
 
-/* n_groups whole groups of `tile` outputs */
-INLINE void build_whole(const size_t tile, int32_t *tables, const int32_t *coef, size_t out_stride, size_t in_stride,
-                        size_t n_groups) {
+#ifdef FRBM_AVX512
+/* Tables in bulk: the 4 partial sums of two coefficients for 4 tables at once, `low` of coefficients 0 and 1, `high` of 2
+ * and 3; entry e of table q is low[4 q + e % 4] + high[4 q + e / 4].  Three permutes a table instead of four loads. */
+typedef struct {
+    __m512i pair, low[4], high[4];
+} table_index;
+
+INLINE table_index bulk_index(void) {
+    const __m512i lane = _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
+    table_index t;
+    t.pair = _mm512_srli_epi32(lane, 2);
+    for (int q = 0; q < 4; q++) {
+        t.low[q] = _mm512_add_epi32(_mm512_and_si512(lane, _mm512_set1_epi32(3)), _mm512_set1_epi32(4 * q));
+        t.high[q] = _mm512_add_epi32(t.pair, _mm512_set1_epi32(4 * q));
+    }
+    return t;
+}
+
+INLINE __m512i pair_sums(__m512i first_index, __m512i first, __m512i second_index, __m512i second) {
+    return _mm512_add_epi32(_mm512_maskz_permutexvar_epi32(0xAAAA, first_index, first),
+                            _mm512_maskz_permutexvar_epi32(0xCCCC, second_index, second));
+}
+
+INLINE void store_bulk(const table_index *t, int q, __m512i low, __m512i high, int32_t *table) {
+    _mm512_store_si512(table, _mm512_add_epi32(_mm512_permutexvar_epi32(t->low[q], low),
+                                               _mm512_permutexvar_epi32(t->high[q], high)));
+}
+
+/* 4 * n groups of 6 outputs whose coefficients are contiguous over inputs */
+static __attribute__((noinline)) void build_contiguous(int32_t *tables, const int32_t *coef, size_t out_stride, size_t n) {
+    const table_index t = bulk_index();
+    const __m512i first = _mm512_slli_epi32(t.pair, 2), one = _mm512_set1_epi32(1);
+    const __m512i second = _mm512_add_epi32(first, one), third = _mm512_add_epi32(second, one);
+    const __m512i fourth = _mm512_add_epi32(third, one);
+    for (size_t g = 0; g < n; g++, coef += 16, tables += 4 * FRBM_TILE * 16)
+        for (size_t o = 0; o < FRBM_TILE; o++) {
+            const __m512i c = _mm512_loadu_si512(coef + o * out_stride);
+            const __m512i low = pair_sums(first, c, second, c), high = pair_sums(third, c, fourth, c);
+#pragma GCC unroll 4
+            for (int q = 0; q < 4; q++) store_bulk(&t, q, low, high, tables + (q * FRBM_TILE + o) * 16);
+        }
+}
+
+/* n groups of 6 outputs whose coefficients are contiguous over outputs */
+static __attribute__((noinline)) void build_across(int32_t *tables, const int32_t *coef, size_t in_stride, size_t n) {
+    const table_index t = bulk_index();
+    const __m512i next = _mm512_add_epi32(t.pair, _mm512_set1_epi32(4));
+    for (size_t g = 0; g < n; g++, coef += 4 * in_stride, tables += FRBM_TILE * 16) {
+        __m512i c[4];
+        for (int q = 0; q < 4; q++) c[q] = _mm512_maskz_loadu_epi32(0x3F, coef + q * in_stride);
+        const __m512i low = pair_sums(t.pair, c[0], t.pair, c[1]), high = pair_sums(t.pair, c[2], t.pair, c[3]);
+        const __m512i low2 = pair_sums(next, c[0], next, c[1]), high2 = pair_sums(next, c[2], next, c[3]);
+#pragma GCC unroll 4
+        for (int q = 0; q < 4; q++) store_bulk(&t, q, low, high, tables + q * 16);
+        store_bulk(&t, 0, low2, high2, tables + 64);
+        store_bulk(&t, 1, low2, high2, tables + 80);
+    }
+}
+#endif
+
+/* Tables of n_groups whole groups of `tile` outputs; returns how many groups it did */
+INLINE size_t build_bulk(size_t tile, int32_t *tables, const int32_t *coef, size_t out_stride, size_t in_stride,
+                         size_t n_groups) {
+#ifdef FRBM_AVX512
+    if (tile == FRBM_TILE && in_stride == 1) {
+        build_contiguous(tables, coef, out_stride, n_groups / 4);
+        return n_groups / 4 * 4;
+    }
+    if (tile == FRBM_TILE && out_stride == 1) {
+        build_across(tables, coef, in_stride, n_groups);
+        return n_groups;
+    }
+#endif
     const entry_masks masks = table_masks();
     for (size_t g = 0; g < n_groups; g++, coef += 4 * in_stride)
         for (size_t o = 0; o < tile; o++, tables += 16) build_table(masks, tables, coef + o * out_stride, in_stride);
+    return n_groups;
 }
 
 /* Tables of `tile` outputs for n_groups groups from input `first`: tables[group][output][16].  Outputs from n_out on
@@ -75,12 +138,7 @@ INLINE void build_tables(int32_t *tables, const frbm_operand *op, size_t output,
     size_t whole = (op->n_inputs - first) / 4;
     if (whole > n_groups) whole = n_groups;
     if (n_out != tile) whole = 0;
-    if (tile == 6 && op->in_stride == 1)
-        build_whole(6, tables, coef, op->out_stride, 1, whole);
-    else if (tile == 6)
-        build_whole(6, tables, coef, op->out_stride, op->in_stride, whole);
-    else
-        build_whole(tile, tables, coef, op->out_stride, op->in_stride, whole);
+    whole = build_bulk(tile, tables, coef, op->out_stride, op->in_stride, whole);
     const entry_masks masks = table_masks();
     tables += 16 * tile * whole;
     for (size_t g = whole; g < n_groups; g++)
@@ -131,7 +189,7 @@ INLINE void look_up_block(const int tile, const int vectors, int32_t *sums, size
         for (int v = 0; v < vectors; v++) _mm512_storeu_si512(sums + o * ld + 16 * v, acc[o][v]);
 }
 
-static void look_up(size_t tile, int32_t *sums, size_t ld, size_t n_lanes, const int32_t *tables,
+static __attribute__((noinline)) void look_up(size_t tile, int32_t *sums, size_t ld, size_t n_lanes, const int32_t *tables,
                     const uint32_t *bits, size_t stride, size_t n_groups) {
 #define FRBM_SHAPE(T, V)                                                                  \
     case 4 * T + V - 1:                                                                   \
@@ -196,7 +254,7 @@ INLINE void look_up_block(const int tile, int32_t *sums, size_t ld, const int32_
 }
 #endif
 
-static void look_up(size_t tile, int32_t *sums, size_t ld, size_t n_lanes, const int32_t *tables,
+static __attribute__((noinline)) void look_up(size_t tile, int32_t *sums, size_t ld, size_t n_lanes, const int32_t *tables,
                     const uint32_t *bits, size_t stride, size_t n_groups) {
     for (size_t lane = 0; lane < n_lanes; lane += STEP) {
         switch (tile) {
@@ -213,9 +271,9 @@ static void look_up(size_t tile, int32_t *sums, size_t ld, size_t n_lanes, const
 static void look_up_product(const frbm_operand *op, size_t output, size_t n_out, int32_t *sums, size_t ld,
                             size_t first_lane, size_t n_lanes, int32_t *tables) {
     const size_t tile = n_out > 4 ? 6 : n_out > 2 ? 4 : 2;
-    for (size_t first = 0; first < op->n_inputs; first += 32 * CHUNK_WORDS) {
+    for (size_t first = 0; first < op->n_inputs; first += 32 * FRBM_CHUNK_WORDS) {
         const size_t left = op->n_inputs - first;
-        const size_t n_groups = ((left < 32 * CHUNK_WORDS ? left : 32 * CHUNK_WORDS) + 3) / 4;
+        const size_t n_groups = ((left < 32 * FRBM_CHUNK_WORDS ? left : 32 * FRBM_CHUNK_WORDS) + 3) / 4;
         build_tables(tables, op, output, n_out, tile, first, n_groups);
         look_up(tile, sums, ld, n_lanes, tables, op->bits + first / 32 * op->stride + first_lane, op->stride,
                 n_groups);

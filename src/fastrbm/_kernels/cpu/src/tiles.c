@@ -32,7 +32,7 @@ INLINE void activate_lanes(const float *inputs, size_t n_units, mean_output out,
         uint32_t random[4][16];
         if (sample) philox_lanes(random, unit_block + (uint32_t)(u4 / 4), chain, draw);
         for (size_t u = u4; u < u4 + 4 && u < n_units; u++) {
-            const vec_f scale = exp_vec(clamp_87(-load_f(inputs + u * FRBM_SUM_LD))) + 1.0f;
+            const vec_f scale = sigmoid_scale(load_f(inputs + u * FRBM_SUM_LD));
             if (out.means) {
                 const vec_f mean = 1.0f / scale * out.scale;
                 memcpy(out.means + u * out.ld, &mean, sizeof mean);
@@ -43,11 +43,16 @@ INLINE void activate_lanes(const float *inputs, size_t n_units, mean_output out,
             if (!sample) continue;
             vec_u r;
             memcpy(&r, random[u - u4], sizeof r);
-            /* uniform_lane(r) * scale < 1 */
-            const vec_f uniform = (__builtin_convertvector((vec_i)(r >> 9), vec_f) + 0.5f) * 1.1920928955078125e-7f;
-            const vec_i on = uniform * scale < 1.0f;
+            /* uniform_lane(r) * scale < 1, both sides times 2^23 */
+            const vec_f cell = __builtin_convertvector((vec_i)(r >> 9), vec_f) + 0.5f;
+#ifdef FRBM_AVX512
+            mask[u] = _mm512_cmp_ps_mask((__m512)(cell * scale), _mm512_set1_ps(8388608.0f), _CMP_LT_OQ);
+            words = (vec_u)_mm512_mask_or_epi32((__m512i)words, mask[u], (__m512i)words, _mm512_set1_epi32(1 << u));
+#else
+            const vec_i on = cell * scale < 8388608.0f;
             words |= (vec_u)on & (1u << u);
             mask[u] = (uint16_t)sign_mask((const int32_t *)&on);
+#endif
         }
     }
     memcpy(word, &words, sizeof words);
@@ -92,7 +97,7 @@ static void activate(const frbm_layer *layer, const float *inputs, size_t unit0,
 }
 
 static void sigmoid(float *x, size_t n) {
-    for (size_t i = 0; i < n; i++) x[i] = 1.0f / (1.0f + exp_lane(-x[i]));
+    for (size_t i = 0; i < n; i++) x[i] = 1.0f / sigmoid_scale_lane(x[i]);
 }
 
 /* Sigmoids of the panel to sample-major rows. */
@@ -280,7 +285,7 @@ static void draw_inputs(const void *inputs, int is_double, size_t ld, size_t n_r
                     const uint32_t word = random[u - u4][r];
                     const size_t at = (row0 + r) * ld + u;
                     const int on = is_double ? on_double(word, ((const double *)inputs)[at])
-                                             : uniform_lane(word) * (1.0f + exp_lane(-((const float *)inputs)[at])) < 1.0f;
+                                             : uniform_lane(word) * sigmoid_scale_lane(((const float *)inputs)[at]) < 1.0f;
                     rows[(row0 + r) * row_words + u / 64] |= (uint64_t)on << (u % 64);
                 }
         }

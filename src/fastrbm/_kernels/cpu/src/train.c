@@ -5,7 +5,8 @@
 #include "team.h"
 
 #define GREY_ROWS 32   /* hidden units of one sgemm of the grey gradient */
-#define UPDATE_ROWS 16 /* hidden units of one piece of the gradient: whole cache lines of the transposed copy */
+/* Hidden units of one piece of the gradient: whole tiles, or whole cache lines of a transposed copy */
+#define UPDATE_ROWS(t) (size_t)((t)->fixed.transposed ? 16 : 2 * FRBM_TILE)
 #define BIAS_UNITS 1024
 #define MEAN_SCALE 1073741824.0f /* 2^30: coefficients of a gradient add up to at most 1 in magnitude */
 
@@ -47,7 +48,7 @@ static frbm_layer visible_layer(const frbm_training *t, const uint32_t *words, s
 
 /* Units of a panel: wide ones share the walk over active bits, narrow ones spread better */
 static size_t panel_units(const frbm_training *t, const frbm_layer *layer) {
-    return layer->sparse || layer->n_out >= 8 * FRBM_PANEL * (size_t)t->team.n_threads ? FRBM_PANEL : 32;
+    return pieces(layer->n_out, FRBM_PANEL) >= 2 * (size_t)t->team.n_threads ? FRBM_PANEL : 32;
 }
 
 /* Rows of the batch to words and planes (bits) or to a contiguous block (grey). */
@@ -176,7 +177,7 @@ static void visible_bias(frbm_training *t, size_t first, size_t n, size_t n_chai
 
 static void apply_gradient(frbm_training *t, size_t n, size_t n_chains, int thread, float *scratch) {
     const int dense = !t->rows && !t->stochastic_input;
-    const size_t rows = dense ? GREY_ROWS : UPDATE_ROWS;
+    const size_t rows = dense ? GREY_ROWS : UPDATE_ROWS(t);
     const size_t n_tiles = pieces(t->n_hidden, rows), n_bias = pieces(t->n_visible, BIAS_UNITS);
     frbm_gradient g;
     memset(&g, 0, sizeof g);
@@ -235,10 +236,9 @@ static void settle(frbm_training *t) {
 
 static void fix_weights(frbm_training *t, int thread) {
     size_t piece;
-    while ((piece = next_piece(&t->team)) < pieces(t->n_hidden, UPDATE_ROWS)) {
-        const size_t first = piece * UPDATE_ROWS, left = t->n_hidden - first;
-        t->table->fix_rows(&t->fixed, t->weights, t->n_visible, first, left < UPDATE_ROWS ? left : UPDATE_ROWS,
-                           &t->bounds[thread]);
+    while ((piece = next_piece(&t->team)) < pieces(t->n_hidden, 16)) {
+        const size_t first = 16 * piece, left = t->n_hidden - first;
+        t->table->fix_rows(&t->fixed, t->weights, t->n_visible, first, left < 16 ? left : 16, &t->bounds[thread]);
     }
     barrier(&t->team);
 }
