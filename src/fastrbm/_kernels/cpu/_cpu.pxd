@@ -84,6 +84,11 @@ cdef extern from "workers.h" nogil:
     ctypedef void (*frbm_sgemm)(char *, char *, int *, int *, int *, float *, float *, int *, float *, int *, float *,
                                 float *, int *) noexcept nogil
 
+    ctypedef struct frbm_batch:
+        uint32_t *words
+        uint32_t *planes
+        float *grey
+
     ctypedef struct frbm_training:
         const frbm_table *table
         float *weights
@@ -108,8 +113,7 @@ cdef extern from "workers.h" nogil:
         uint64_t step
         float rate, momentum
         frbm_sgemm sgemm
-        uint32_t *data_words
-        uint32_t *data_planes
+        frbm_batch batches[2]
         uint32_t *hidden_words
         uint32_t *visible_words
         uint32_t *visible_planes
@@ -117,7 +121,6 @@ cdef extern from "workers.h" nogil:
         int32_t *model_fixed
         float *data_means
         float *inputs
-        float *grey_batch
         size_t data_ld, chain_ld, visible_ld
         int (*poll)(void *) noexcept nogil
         void *poll_context

@@ -79,13 +79,17 @@ cdef class Training:
             t.chains = &chains[0, 0]
         else:
             t.hidden_words = self.words((t.n_hidden + 31) // 32 * t.chain_ld)
+        cdef int b
+        for b in range(2):
+            if dense:
+                t.batches[b].grey = self.floats(batch * t.n_visible)
+            else:
+                t.batches[b].words = self.words(2 * t.row_words * t.data_ld)
+                t.batches[b].planes = self.words(t.data_ld // 32 * t.visible_ld)
         if dense:
             t.inputs = self.floats(t.n_hidden * t.data_ld)
-            t.grey_batch = self.floats(batch * t.n_visible)
             t.data_means = self.floats(t.n_hidden * t.data_ld)
         else:
-            t.data_words = self.words(2 * t.row_words * t.data_ld)
-            t.data_planes = self.words(t.data_ld // 32 * t.visible_ld)
             t.data_fixed = self.integers(t.n_hidden * t.data_ld)
         t.visible_words = self.words(2 * t.row_words * t.chain_ld)
         t.visible_planes = self.words(t.chain_ld // 32 * t.visible_ld)

@@ -153,15 +153,15 @@ INLINE void build_tables(int32_t *tables, const frbm_operand *op, size_t output,
 /* ---- looking up ------------------------------------------------------------------------------------------ */
 
 #ifdef FRBM_AVX512
-/* sums[o][16 * v ...] += entries, o < tile, v < vectors; tile * vectors accumulators stay in registers.  The empty asm
+/* sums[o][16 * v ...] = or += entries, o < tile, v < vectors; tile * vectors accumulators stay in registers.  The empty asm
  * keeps the additions beside their permutes: gcc would do all permutes first and spill. */
-INLINE void look_up_block(const int tile, const int vectors, int32_t *sums, size_t ld, const int32_t *tables,
+INLINE void look_up_block(const int tile, const int vectors, const int add, int32_t *sums, size_t ld, const int32_t *tables,
                           const uint32_t *bits, size_t stride, size_t n_groups) {
     __m512i acc[FRBM_TILE][4], index[4];
 #pragma GCC unroll 6
     for (int o = 0; o < tile; o++)
 #pragma GCC unroll 4
-        for (int v = 0; v < vectors; v++) acc[o][v] = _mm512_loadu_si512(sums + o * ld + 16 * v);
+        for (int v = 0; v < vectors; v++) acc[o][v] = add ? _mm512_loadu_si512(sums + o * ld + 16 * v) : _mm512_setzero_si512();
     while (n_groups) {
         const size_t here = n_groups < 8 ? n_groups : 8;
 #pragma GCC unroll 4
@@ -189,11 +189,12 @@ INLINE void look_up_block(const int tile, const int vectors, int32_t *sums, size
         for (int v = 0; v < vectors; v++) _mm512_storeu_si512(sums + o * ld + 16 * v, acc[o][v]);
 }
 
-static __attribute__((noinline)) void look_up(size_t tile, int32_t *sums, size_t ld, size_t n_lanes, const int32_t *tables,
-                    const uint32_t *bits, size_t stride, size_t n_groups) {
+static __attribute__((noinline)) void look_up(size_t tile, const int add, int32_t *sums, size_t ld, size_t n_lanes,
+                                              const int32_t *tables, const uint32_t *bits, size_t stride,
+                                              size_t n_groups) {
 #define FRBM_SHAPE(T, V)                                                                  \
     case 4 * T + V - 1:                                                                   \
-        look_up_block(T, V, sums + lane, ld, tables, bits + lane, stride, n_groups); \
+        look_up_block(T, V, add, sums + lane, ld, tables, bits + lane, stride, n_groups); \
         break;
     for (size_t lane = 0; lane < n_lanes; lane += 64) {
         const size_t vectors = n_lanes - lane >= 64 ? 4 : (n_lanes - lane + 15) / 16;
@@ -209,10 +210,11 @@ static __attribute__((noinline)) void look_up(size_t tile, int32_t *sums, size_t
 #else
 #ifdef FRBM_AVX2
 #define STEP 8
-INLINE void look_up_block(const int tile, int32_t *sums, size_t ld, const int32_t *tables, const uint32_t *bits,
+INLINE void look_up_block(const int tile, const int add, int32_t *sums, size_t ld, const int32_t *tables, const uint32_t *bits,
                           size_t stride, size_t n_groups) {
     __m256i acc[FRBM_TILE];
-    for (int o = 0; o < tile; o++) acc[o] = _mm256_loadu_si256((const __m256i *)(sums + o * ld));
+    for (int o = 0; o < tile; o++) 
+        acc[o] = add ? _mm256_loadu_si256((const __m256i *)(sums + o * ld)) : _mm256_setzero_si256();
     while (n_groups) {
         const size_t here = n_groups < 8 ? n_groups : 8;
         __m256i index = _mm256_loadu_si256((const __m256i *)bits);
@@ -233,11 +235,11 @@ INLINE void look_up_block(const int tile, int32_t *sums, size_t ld, const int32_
 }
 #else
 #define STEP 4
-INLINE void look_up_block(const int tile, int32_t *sums, size_t ld, const int32_t *tables, const uint32_t *bits,
+INLINE void look_up_block(const int tile, const int add, int32_t *sums, size_t ld, const int32_t *tables, const uint32_t *bits,
                           size_t stride, size_t n_groups) {
     int32_t acc[FRBM_TILE][4];
     for (int o = 0; o < tile; o++)
-        for (int l = 0; l < 4; l++) acc[o][l] = sums[o * ld + l];
+        for (int l = 0; l < 4; l++) acc[o][l] = add ? sums[o * ld + l] : 0;
     while (n_groups) {
         const size_t here = n_groups < 8 ? n_groups : 8;
         for (size_t g = 0; g < here; g++, tables += 16 * tile) {
@@ -254,28 +256,29 @@ INLINE void look_up_block(const int tile, int32_t *sums, size_t ld, const int32_
 }
 #endif
 
-static __attribute__((noinline)) void look_up(size_t tile, int32_t *sums, size_t ld, size_t n_lanes, const int32_t *tables,
-                    const uint32_t *bits, size_t stride, size_t n_groups) {
+static __attribute__((noinline)) void look_up(size_t tile, const int add, int32_t *sums, size_t ld, size_t n_lanes,
+                                              const int32_t *tables, const uint32_t *bits, size_t stride,
+                                              size_t n_groups) {
     for (size_t lane = 0; lane < n_lanes; lane += STEP) {
         switch (tile) {
-            case 6: look_up_block(6, sums + lane, ld, tables, bits + lane, stride, n_groups); break;
-            case 4: look_up_block(4, sums + lane, ld, tables, bits + lane, stride, n_groups); break;
-            default: look_up_block(2, sums + lane, ld, tables, bits + lane, stride, n_groups); break;
+            case 6: look_up_block(6, add, sums + lane, ld, tables, bits + lane, stride, n_groups); break;
+            case 4: look_up_block(4, add, sums + lane, ld, tables, bits + lane, stride, n_groups); break;
+            default: look_up_block(2, add, sums + lane, ld, tables, bits + lane, stride, n_groups); break;
         }
     }
 }
 #endif
 
-/* sums[o][lane] += product for outputs [output, output + n_out), n_out <= FRBM_TILE.  Rows of `sums` up to the
+/* sums[o][lane] = product, or += with `add`, for outputs [output, output + n_out), n_out <= FRBM_TILE.  Rows of `sums` up to the
  * next of 2, 4, 6 are written too, and lanes up to a multiple of 16. */
-static void look_up_product(const frbm_operand *op, size_t output, size_t n_out, int32_t *sums, size_t ld,
-                            size_t first_lane, size_t n_lanes, int32_t *tables) {
+static void look_up_product(const frbm_operand *op, size_t output, size_t n_out, const int add, int32_t *sums,
+                            size_t ld, size_t first_lane, size_t n_lanes, int32_t *tables) {
     const size_t tile = n_out > 4 ? 6 : n_out > 2 ? 4 : 2;
     for (size_t first = 0; first < op->n_inputs; first += 32 * FRBM_CHUNK_WORDS) {
         const size_t left = op->n_inputs - first;
         const size_t n_groups = ((left < 32 * FRBM_CHUNK_WORDS ? left : 32 * FRBM_CHUNK_WORDS) + 3) / 4;
         build_tables(tables, op, output, n_out, tile, first, n_groups);
-        look_up(tile, sums, ld, n_lanes, tables, op->bits + first / 32 * op->stride + first_lane, op->stride,
+        look_up(tile, add || first, sums, ld, n_lanes, tables, op->bits + first / 32 * op->stride + first_lane, op->stride,
                 n_groups);
     }
 }

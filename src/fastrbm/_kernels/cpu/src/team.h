@@ -19,14 +19,12 @@ static inline size_t next_piece(frbm_team *team) {
 }
 
 /* Spins briefly, then gives the processor away: with more threads than processors, or beside another library's
- * pool, waiting must not take the time of whoever is waited for. */
-static inline void barrier(frbm_team *team) {
-    if (team->n_threads == 1) {
-        team->ticket = 0;
-        return;
-    }
+ * pool, waiting must not take the time of whoever is waited for.  Whoever comes last does `last`, if any, for all. */
+static inline void barrier_then(frbm_team *team, void (*last)(void *), void *context) {
     const int phase = __atomic_load_n(&team->phase, __ATOMIC_RELAXED);
-    if (__atomic_fetch_add(&team->arrived, 1, __ATOMIC_ACQ_REL) == team->n_threads - 1) {
+    if (team->n_threads == 1 ||
+        __atomic_fetch_add(&team->arrived, 1, __ATOMIC_ACQ_REL) == team->n_threads - 1) {
+        if (last) last(context);
         team->arrived = 0;
         team->ticket = 0;
         __atomic_store_n(&team->phase, phase + 1, __ATOMIC_RELEASE);
@@ -39,6 +37,8 @@ static inline void barrier(frbm_team *team) {
             sched_yield();
     }
 }
+
+static inline void barrier(frbm_team *team) { barrier_then(team, NULL, NULL); }
 
 static inline size_t pieces(size_t n, size_t size) { return (n + size - 1) / size; }
 

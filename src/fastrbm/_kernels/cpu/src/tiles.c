@@ -112,16 +112,15 @@ static void mean_rows(const frbm_layer *layer, float *inputs, size_t unit0, size
 
 /* sums[unit][lane] of a panel; lanes from n_lanes to `padded` hold anything */
 static void panel_product(const frbm_layer *layer, size_t unit0, size_t n_units, int32_t *sums, size_t lane,
-                          size_t n_lanes, size_t padded, int32_t *tables) {
+                          size_t n_lanes, int32_t *tables) {
     if (layer->sparse) {
         sparse_product(&layer->op, layer->op.rows + unit0, layer->op.rows_ld, n_units, sums, FRBM_SUM_LD, lane,
                        n_lanes);
         return;
     }
-    for (size_t u = 0; u < n_units; u++) memset(sums + u * FRBM_SUM_LD, 0, padded * sizeof(int32_t));
     for (size_t u = 0; u < n_units; u += FRBM_TILE) {
         const size_t here = n_units - u < FRBM_TILE ? n_units - u : FRBM_TILE;
-        look_up_product(&layer->op, unit0 + u, here, sums + u * FRBM_SUM_LD, FRBM_SUM_LD, lane, n_lanes, tables);
+        look_up_product(&layer->op, unit0 + u, here, 0, sums + u * FRBM_SUM_LD, FRBM_SUM_LD, lane, n_lanes, tables);
     }
 }
 
@@ -152,7 +151,7 @@ static void panel(const frbm_layer *layer, size_t unit0, size_t n_units, float *
         const size_t n_lanes = layer->n_lanes - lane < FRBM_LANE_BLOCK ? layer->n_lanes - lane : FRBM_LANE_BLOCK;
         const size_t padded = frbm_round_up(n_lanes, 16);
         if (layer->op.bits)
-            panel_product(layer, unit0, n_units, (int32_t *)inputs, lane, n_lanes, padded, (int32_t *)scratch);
+            panel_product(layer, unit0, n_units, (int32_t *)inputs, lane, n_lanes, (int32_t *)scratch);
         add_bias(layer, unit0, n_units, inputs, lane, n_lanes, padded);
         if (layer->inputs)
             for (size_t u = 0; u < n_units; u++)
@@ -214,11 +213,9 @@ static void gradient_tile(const frbm_gradient *g, size_t first, size_t count, fl
     int32_t *tables = (int32_t *)scratch, *sums = (int32_t *)(scratch + FRBM_TABLE_FLOATS);
     for (size_t lane = 0; lane < g->n_visible; lane += FRBM_LANE_BLOCK) {
         const size_t n_lanes = g->n_visible - lane < FRBM_LANE_BLOCK ? g->n_visible - lane : FRBM_LANE_BLOCK;
-        for (size_t j = 0; j < FRBM_TILE; j++)
-            memset(sums + j * FRBM_SUM_LD, 0, frbm_round_up(n_lanes, 16) * sizeof(int32_t));
-        if (!g->dense_positive)
-            look_up_product(&g->positive, first, count, sums, FRBM_SUM_LD, lane, n_lanes, tables);
-        look_up_product(&g->negative, first, count, sums, FRBM_SUM_LD, lane, n_lanes, tables);
+        const int both = !g->dense_positive;
+        if (both) look_up_product(&g->positive, first, count, 0, sums, FRBM_SUM_LD, lane, n_lanes, tables);
+        look_up_product(&g->negative, first, count, both, sums, FRBM_SUM_LD, lane, n_lanes, tables);
         for (size_t j = 0; j < count; j++) {
             const size_t at = (first + j) * g->n_visible + lane;
             float *row = (float *)(sums + j * FRBM_SUM_LD);

@@ -4,7 +4,7 @@
 
 #include "team.h"
 
-#define GREY_ROWS 32   /* hidden units of one sgemm of the grey gradient */
+#define GREY_ROWS 32 /* hidden units of one sgemm of grey data */
 /* Hidden units of one piece of the gradient: whole tiles, or whole cache lines of a transposed copy */
 #define UPDATE_ROWS(t) (size_t)((t)->fixed.transposed ? 16 : 2 * FRBM_TILE)
 #define BIAS_UNITS 1024
@@ -12,6 +12,11 @@
 
 size_t frbm_training_scratch(const frbm_training *t) {
     return FRBM_SCRATCH_FLOATS + (t->grey ? GREY_ROWS * t->n_visible : 0) + 16;
+}
+
+static size_t batch_rows(const frbm_training *t, size_t batch) {
+    const size_t left = t->n_rows - batch * t->batch_size;
+    return left < t->batch_size ? left : t->batch_size;
 }
 
 static frbm_layer hidden_layer(const frbm_training *t, const uint32_t *words, size_t ld, size_t n_lanes) {
@@ -46,44 +51,44 @@ static frbm_layer visible_layer(const frbm_training *t, const uint32_t *words, s
     return layer;
 }
 
-/* Units of a panel: wide ones share the walk over active bits, narrow ones spread better */
+/* Units of a panel: wide ones leave fewer odd tiles and share the walk over active bits, narrow ones spread better */
 static size_t panel_units(const frbm_training *t, const frbm_layer *layer) {
     return pieces(layer->n_out, FRBM_PANEL) >= 2 * (size_t)t->team.n_threads ? FRBM_PANEL : 32;
 }
 
-/* Rows of the batch to words and planes (bits) or to a contiguous block (grey). */
-static void load_batch(frbm_training *t, const int64_t *order, size_t n) {
+/* Rows of a batch to words and planes (bits) or to a contiguous block (grey): 32 rows.  Two batches are held, so that
+ * the next is loaded while the gradient of this one is summed. */
+static void load_block(const frbm_training *t, size_t batch, uint64_t step, size_t block) {
     const frbm_table *k = t->table;
-    size_t block;
-    while ((block = next_piece(&t->team)) < (n + 31) / 32) {
-        const size_t at = 32 * block, here = n - at < 32 ? n - at : 32;
-        if (t->rows) {
-            k->gather(t->rows, t->row_words, order + at, here, t->n_visible, t->data_words + at, t->data_ld,
-                      t->data_planes + block * t->visible_ld, t->visible_ld);
-        } else if (t->stochastic_input) {
-            const frbm_draw draw = {{t->key[0], t->key[1]}, t->step, FRBM_INPUT, 0};
-            k->draw_rows(t->grey, t->n_visible, order, n, t->n_visible, block, &draw, t->data_words, t->data_ld,
-                         t->data_planes, t->visible_ld);
-        } else {
-            for (size_t r = at; r < at + here; r++)
-                memcpy(t->grey_batch + r * t->n_visible, t->grey + (size_t)order[r] * t->n_visible,
-                       t->n_visible * sizeof(float));
-        }
+    const frbm_batch *into = &t->batches[batch % 2];
+    const int64_t *order = t->order + batch * t->batch_size;
+    const size_t n = batch_rows(t, batch), at = 32 * block, here = n - at < 32 ? n - at : 32;
+    if (t->rows) {
+        k->gather(t->rows, t->row_words, order + at, here, t->n_visible, into->words + at, t->data_ld,
+                  into->planes + block * t->visible_ld, t->visible_ld);
+    } else if (t->stochastic_input) {
+        const frbm_draw draw = {{t->key[0], t->key[1]}, step, FRBM_INPUT, 0};
+        k->draw_rows(t->grey, t->n_visible, order, n, t->n_visible, block, &draw, into->words, t->data_ld,
+                     into->planes, t->visible_ld);
+    } else {
+        for (size_t r = at; r < at + here; r++)
+            memcpy(into->grey + r * t->n_visible, t->grey + (size_t)order[r] * t->n_visible,
+                   t->n_visible * sizeof(float));
     }
 }
 
 /* grey inputs of units [first, first + count): inputs[unit][sample] = W[unit] . x[sample] */
-static void grey_inputs(const frbm_training *t, size_t first, size_t count, size_t n) {
+static void grey_inputs(const frbm_training *t, float *grey, size_t first, size_t count, size_t n) {
     int m = (int)n, units = (int)count, depth = (int)t->n_visible, ld = (int)t->data_ld;
     float one = 1.0f, zero = 0.0f;
-    t->sgemm("T", "N", &m, &units, &depth, &one, t->grey_batch, &depth, t->weights + first * t->n_visible, &depth,
+    t->sgemm("T", "N", &m, &units, &depth, &one, grey, &depth, t->weights + first * t->n_visible, &depth,
              &zero, t->inputs + first * t->data_ld, &ld);
 }
 
 /* Positive phase, and for persistent chains the first visible draw, which does not depend on it. */
-static void positive_phase(frbm_training *t, size_t n, float *scratch) {
+static void positive_phase(frbm_training *t, const frbm_batch *data, size_t n, float *scratch) {
     const int dense = !t->rows && !t->stochastic_input;
-    frbm_layer hidden = hidden_layer(t, t->data_words, t->data_ld, n);
+    frbm_layer hidden = hidden_layer(t, data->words, t->data_ld, n);
     hidden.means_ld = t->data_ld;
     if (dense) {
         hidden.op.bits = NULL;
@@ -103,14 +108,15 @@ static void positive_phase(frbm_training *t, size_t n, float *scratch) {
     visible.draw.step = t->step + 1;
     frbm_choose(t->table, &hidden);
     if (t->persistent) frbm_choose(t->table, &visible);
-    const size_t hidden_size = panel_units(t, &hidden), visible_size = panel_units(t, &visible);
+    /* BLAS rounds by the shape of a product, which must not depend on the number of threads */
+    const size_t hidden_size = dense ? GREY_ROWS : panel_units(t, &hidden), visible_size = panel_units(t, &visible);
     const size_t n_hidden = pieces(t->n_hidden, hidden_size);
     const size_t n_visible = t->persistent ? pieces(t->n_visible, visible_size) : 0;
     size_t piece;
     while ((piece = next_piece(&t->team)) < n_hidden + n_visible) {
         if (piece < n_hidden) {
             const size_t first = piece * hidden_size, left = t->n_hidden - first;
-            if (dense) grey_inputs(t, first, left < hidden_size ? left : hidden_size, n);
+            if (dense) grey_inputs(t, data->grey, first, left < hidden_size ? left : hidden_size, n);
             run_panel(t->table, &hidden, piece, hidden_size, scratch);
         } else {
             run_panel(t->table, &visible, piece - n_hidden, visible_size, scratch);
@@ -153,15 +159,15 @@ static void negative_phase(frbm_training *t, size_t n_chains, float *scratch) {
 }
 
 /* a += rate * (mean of the data - mean of the chains) for one block of visible units */
-static void visible_bias(frbm_training *t, size_t first, size_t n, size_t n_chains) {
+static void visible_bias(frbm_training *t, const frbm_batch *batch, size_t first, size_t n, size_t n_chains) {
     const size_t count = t->n_visible - first < BIAS_UNITS ? t->n_visible - first : BIAS_UNITS;
     int32_t data[BIAS_UNITS] = {0}, model[BIAS_UNITS] = {0};
     double grey[BIAS_UNITS] = {0};
     if (t->rows || t->stochastic_input)
-        t->table->count_planes(t->data_planes, t->visible_ld, (n + 31) / 32, first, count, data);
+        t->table->count_planes(batch->planes, t->visible_ld, (n + 31) / 32, first, count, data);
     else
         for (size_t s = 0; s < n; s++)
-            for (size_t i = 0; i < count; i++) grey[i] += (double)t->grey_batch[s * t->n_visible + first + i];
+            for (size_t i = 0; i < count; i++) grey[i] += (double)batch->grey[s * t->n_visible + first + i];
     t->table->count_planes(t->visible_planes, t->visible_ld, (n_chains + 31) / 32, first, count, model);
     for (size_t i = 0; i < count; i++) {
         const float gradient =
@@ -175,13 +181,16 @@ static void visible_bias(frbm_training *t, size_t first, size_t n, size_t n_chai
     }
 }
 
-static void apply_gradient(frbm_training *t, size_t n, size_t n_chains, int thread, float *scratch) {
+/* Gradient and update, and the rows of the next batch */
+static void apply_gradient(frbm_training *t, size_t batch, size_t n, size_t n_chains, int thread, float *scratch) {
+    const frbm_batch *data = &t->batches[batch % 2];
     const int dense = !t->rows && !t->stochastic_input;
     const size_t rows = dense ? GREY_ROWS : UPDATE_ROWS(t);
     const size_t n_tiles = pieces(t->n_hidden, rows), n_bias = pieces(t->n_visible, BIAS_UNITS);
+    const size_t n_next = (batch + 1) * t->batch_size < t->n_rows ? pieces(batch_rows(t, batch + 1), 32) : 0;
     frbm_gradient g;
     memset(&g, 0, sizeof g);
-    g.positive = product(t->data_planes, t->visible_ld, n, t->data_fixed, t->data_ld, 1);
+    g.positive = product(data->planes, t->visible_ld, n, t->data_fixed, t->data_ld, 1);
     g.negative = product(t->visible_planes, t->visible_ld, n_chains, t->model_fixed, t->chain_ld, 1);
     g.unit = 1.0f / MEAN_SCALE;
     g.dense_means = dense ? t->data_means : NULL;
@@ -194,17 +203,22 @@ static void apply_gradient(frbm_training *t, size_t n, size_t n_chains, int thre
     g.momentum = t->momentum;
     g.fixed = t->fixed;
     size_t piece;
-    while ((piece = next_piece(&t->team)) < n_tiles + n_bias) {
+    while ((piece = next_piece(&t->team)) < n_next + n_tiles + n_bias) {
+        if (piece < n_next) {
+            load_block(t, batch + 1, t->step + t->n_sweeps + 1, piece);
+            continue;
+        }
+        piece -= n_next;
         if (piece >= n_tiles) {
-            visible_bias(t, (piece - n_tiles) * BIAS_UNITS, n, n_chains);
+            visible_bias(t, data, (piece - n_tiles) * BIAS_UNITS, n, n_chains);
             continue;
         }
         const size_t first = piece * rows, count = t->n_hidden - first < rows ? t->n_hidden - first : rows;
         if (dense) {
             float *gradient = scratch + FRBM_SCRATCH_FLOATS, one = 1.0f, zero = 0.0f;
             int m = (int)t->n_visible, columns = (int)count, depth = (int)n, ld = (int)t->data_ld;
-            t->sgemm("N", "N", &m, &columns, &depth, &one, t->grey_batch, &m, t->data_means + first * t->data_ld,
-                     &ld, &zero, gradient, &m);
+            t->sgemm("N", "N", &m, &columns, &depth, &one, data->grey, &m, t->data_means + first * t->data_ld, &ld,
+                     &zero, gradient, &m);
             g.dense_positive = gradient;
             g.dense_ld = t->n_visible;
         }
@@ -223,7 +237,8 @@ static void clear_bounds(frbm_training *t) {
 }
 
 /* After all rows are done, one thread: k is a function of the weights alone, so a resumed run has the same */
-static void settle(frbm_training *t) {
+static void settle(void *context) {
+    frbm_training *t = context;
     const int exponent = frbm_exponent(t->bounds, t->team.n_threads, t->n_visible, t->n_hidden);
     clear_bounds(t);
     t->refix = exponent != t->exponent && exponent >= 0;
@@ -234,56 +249,52 @@ static void settle(frbm_training *t) {
         t->fixed.scale = ldexpf(1.0f, exponent);
 }
 
-static void fix_weights(frbm_training *t, int thread) {
+static void fix_weights(frbm_training *t, int thread, void (*after)(void *)) {
     size_t piece;
     while ((piece = next_piece(&t->team)) < pieces(t->n_hidden, 16)) {
         const size_t first = 16 * piece, left = t->n_hidden - first;
         t->table->fix_rows(&t->fixed, t->weights, t->n_visible, first, left < 16 ? left : 16, &t->bounds[thread]);
     }
-    barrier(&t->team);
+    barrier_then(&t->team, after, t);
 }
+
+static void end_refix(void *context) { clear_bounds(context); }
 
 static void refix(frbm_training *t, int thread) {
     if (!t->refix) return;
-    fix_weights(t, thread);
-    if (thread == 0) clear_bounds(t);
-    barrier(&t->team);
+    fix_weights(t, thread, end_refix);
 }
 
-static void start(frbm_training *t, int thread) {
-    if (thread == 0) {
-        t->exponent = 0;
-        t->fixed.scale = 1.0f;
-        t->fixed.bound_scale = ldexpf(1.0f, frbm_bound_shift(t->n_visible, t->n_hidden));
-        clear_bounds(t);
-    }
-    barrier(&t->team);
-    fix_weights(t, thread);
-    if (thread == 0) settle(t);
-    barrier(&t->team);
-    refix(t, thread);
+static void begin(void *context) {
+    frbm_training *t = context;
+    t->exponent = 0;
+    t->fixed.scale = 1.0f;
+    t->fixed.bound_scale = ldexpf(1.0f, frbm_bound_shift(t->n_visible, t->n_hidden));
+    clear_bounds(t);
+}
+
+static void end_batch(void *context) {
+    frbm_training *t = context;
+    t->step += t->n_sweeps + 1;
+    t->batches_done++;
+    settle(t);
 }
 
 void frbm_train(frbm_training *t, int thread, float *scratch) {
-    const size_t n_batches = pieces(t->n_rows, t->batch_size);
-    start(t, thread);
-    for (size_t batch = 0; batch < n_batches && !t->team.stop; batch++) {
-        const size_t first = batch * t->batch_size;
-        const size_t n = t->n_rows - first < t->batch_size ? t->n_rows - first : t->batch_size;
-        const size_t n_chains = t->persistent ? t->n_chains : n;
-        load_batch(t, t->order + first, n);
-        barrier(&t->team);
-        positive_phase(t, n, scratch);
+    size_t piece;
+    barrier_then(&t->team, begin, t);
+    while ((piece = next_piece(&t->team)) < pieces(batch_rows(t, 0), 32)) load_block(t, 0, t->step, piece);
+    barrier(&t->team);
+    fix_weights(t, thread, settle);
+    refix(t, thread);
+    for (size_t batch = 0; batch * t->batch_size < t->n_rows && !t->team.stop; batch++) {
+        const size_t n = batch_rows(t, batch), n_chains = t->persistent ? t->n_chains : n;
+        positive_phase(t, &t->batches[batch % 2], n, scratch);
         negative_phase(t, n_chains, scratch);
-        apply_gradient(t, n, n_chains, thread, scratch);
-        barrier(&t->team);
-        if (thread == 0) {
-            t->step += t->n_sweeps + 1;
-            t->batches_done = batch + 1;
-            settle(t);
-            if (t->poll && t->poll(t->poll_context)) t->team.stop = 1;
-        }
-        barrier(&t->team);
+        apply_gradient(t, batch, n, n_chains, thread, scratch);
+        /* only the calling thread may run signal handlers; all have its answer after the barrier */
+        if (thread == 0 && t->poll && t->poll(t->poll_context)) t->team.stop = 1;
+        barrier_then(&t->team, end_batch, t);
         refix(t, thread);
     }
 }

@@ -29,6 +29,12 @@ typedef struct {
 typedef void (*frbm_sgemm)(char *ta, char *tb, int *m, int *n, int *k, float *alpha, float *a, int *lda, float *b,
                            int *ldb, float *beta, float *c, int *ldc);
 
+/* The rows of one batch */
+typedef struct {
+    uint32_t *words, *planes; /* bits */
+    float *grey;              /* grey data, [row][n_visible] */
+} frbm_batch;
+
 /* Minibatch training, CD-k or PCD-k: the batches of order[0..n_rows) one after another. */
 typedef struct {
     const frbm_table *table;
@@ -52,9 +58,10 @@ typedef struct {
     float rate, momentum;
     frbm_sgemm sgemm;
     /* scratch of the team; sizes in frbm_training_layout */
-    uint32_t *data_words, *data_planes, *hidden_words, *visible_words, *visible_planes;
+    frbm_batch batches[2]; /* this one and the next */
+    uint32_t *hidden_words, *visible_words, *visible_planes;
     int32_t *data_fixed, *model_fixed; /* scaled hidden means, coefficients of the gradient */
-    float *data_means, *inputs, *grey_batch; /* grey data */
+    float *data_means, *inputs; /* grey data */
     size_t data_ld, chain_ld, visible_ld;
     int (*poll)(void *); /* called by thread 0 between batches; non-zero stops */
     void *poll_context;
