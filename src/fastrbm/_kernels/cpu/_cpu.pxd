@@ -121,12 +121,13 @@ cdef extern from "workers.h" nogil:
         int32_t *model_fixed
         float *data_means
         float *inputs
+        float *grey_gradient
         size_t data_ld, chain_ld, visible_ld
         int (*poll)(void *) noexcept nogil
         void *poll_context
         size_t batches_done
         int unfixable
-        frbm_team team
+        frbm_team team, grey_team
 
     ctypedef struct frbm_rows:
         const frbm_table *table
@@ -164,7 +165,6 @@ cdef extern from "workers.h" nogil:
         void *poll_context
         frbm_team team
 
-    size_t frbm_training_scratch(const frbm_training *)
     void frbm_train(frbm_training *, int, float *)
     size_t frbm_rows_scratch(const frbm_rows *)
     void frbm_run_rows(frbm_rows *, int, float *)

@@ -88,6 +88,7 @@ cdef class Training:
                 t.batches[b].planes = self.words(t.data_ld // 32 * t.visible_ld)
         if dense:
             t.inputs = self.floats(t.n_hidden * t.data_ld)
+            t.grey_gradient = self.floats(t.n_hidden * t.n_visible)
             t.data_means = self.floats(t.n_hidden * t.data_ld)
         else:
             t.data_fixed = self.integers(t.n_hidden * t.data_ld)
@@ -129,7 +130,8 @@ cdef class Training:
         cdef int n_threads = self.fixed.n_bounds
         t.poll, t.poll_context = &_poll, <void *>poller
         memset(&t.team, 0, sizeof(t.team))
-        cdef size_t stride = _up(frbm_training_scratch(t), 16)
+        memset(&t.grey_team, 0, sizeof(t.grey_team))
+        cdef size_t stride = _up(FRBM_SCRATCH_FLOATS, 16)
         cdef float[::1] scratch = aligned(stride * n_threads, np.float32)
         cdef int thread
         with nogil, parallel(num_threads=n_threads):

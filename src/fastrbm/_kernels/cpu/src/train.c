@@ -4,15 +4,17 @@
 
 #include "team.h"
 
-#define GREY_ROWS 32 /* hidden units of one sgemm of grey data */
+/* Sides of one sgemm of grey data.  BLAS rounds by the shape of a product, so they depend on the batch alone; slices
+ * of 32 would run at two thirds of the speed. */
+#define GREY_SAMPLES 64
+#define GREY_HIDDEN 128
+#define GREY_VISIBLE 256
 /* Hidden units of one piece of the gradient: whole tiles, or whole cache lines of a transposed copy */
 #define UPDATE_ROWS(t) (size_t)((t)->fixed.transposed ? 16 : 2 * FRBM_TILE)
 #define BIAS_UNITS 1024
 #define MEAN_SCALE 1073741824.0f /* 2^30: coefficients of a gradient add up to at most 1 in magnitude */
 
-size_t frbm_training_scratch(const frbm_training *t) {
-    return FRBM_SCRATCH_FLOATS + (t->grey ? GREY_ROWS * t->n_visible : 0) + 16;
-}
+static int is_grey(const frbm_training *t) { return !t->rows && !t->stochastic_input; }
 
 static size_t batch_rows(const frbm_training *t, size_t batch) {
     const size_t left = t->n_rows - batch * t->batch_size;
@@ -77,20 +79,59 @@ static void load_block(const frbm_training *t, size_t batch, uint64_t step, size
     }
 }
 
-/* grey inputs of units [first, first + count): inputs[unit][sample] = W[unit] . x[sample] */
-static void grey_inputs(const frbm_training *t, float *grey, size_t first, size_t count, size_t n) {
-    int m = (int)n, units = (int)count, depth = (int)t->n_visible, ld = (int)t->data_ld;
-    float one = 1.0f, zero = 0.0f;
-    t->sgemm("T", "N", &m, &units, &depth, &one, grey, &depth, t->weights + first * t->n_visible, &depth,
-             &zero, t->inputs + first * t->data_ld, &ld);
+/* ---- grey data ----------------------------------------------------------------------------------------------- */
+
+/* Large batches are cut by samples, small ones by hidden units */
+static size_t grey_input_pieces(const frbm_training *t, size_t n) {
+    return n >= 2 * GREY_SAMPLES ? pieces(n, GREY_SAMPLES) : pieces(t->n_hidden, GREY_HIDDEN);
 }
+
+/* One piece of the positive phase of grey data: product and what `hidden` asks for */
+static void grey_positive(const frbm_training *t, const frbm_layer *hidden, const float *grey, size_t n, size_t piece,
+                          float *scratch) {
+    const int by_samples = n >= 2 * GREY_SAMPLES;
+    const size_t sample = by_samples ? piece * GREY_SAMPLES : 0, unit = by_samples ? 0 : piece * GREY_HIDDEN;
+    const size_t n_samples = by_samples && n - sample > GREY_SAMPLES ? GREY_SAMPLES : n - sample;
+    const size_t n_units = !by_samples && t->n_hidden - unit > GREY_HIDDEN ? GREY_HIDDEN : t->n_hidden - unit;
+    int m = (int)n_samples, units = (int)n_units, depth = (int)t->n_visible, ld = (int)t->data_ld;
+    float one = 1.0f, zero = 0.0f;
+    t->sgemm("T", "N", &m, &units, &depth, &one, (float *)grey + sample * t->n_visible, &depth,
+             t->weights + unit * t->n_visible, &depth, &zero, t->inputs + unit * t->data_ld + sample, &ld);
+    frbm_layer part = *hidden;
+    part.n_lanes = n_samples;
+    part.draw.first_chain += (uint32_t)sample;
+    part.preset += sample;
+    part.means += sample;
+    if (part.words) part.words += sample;
+    for (size_t first = unit; first < unit + n_units; first += FRBM_PANEL) {
+        const size_t left = unit + n_units - first;
+        t->table->panel(&part, first, left < FRBM_PANEL ? left : FRBM_PANEL, scratch);
+    }
+}
+
+static size_t grey_gradient_pieces(const frbm_training *t) {
+    return is_grey(t) ? pieces(t->n_hidden, GREY_HIDDEN) * pieces(t->n_visible, GREY_VISIBLE) : 0;
+}
+
+/* One block of the positive gradient of grey data */
+static void grey_gradient(const frbm_training *t, const float *grey, size_t n, size_t piece) {
+    const size_t across = pieces(t->n_visible, GREY_VISIBLE);
+    const size_t hidden = piece / across * GREY_HIDDEN, visible = piece % across * GREY_VISIBLE;
+    const size_t rows = t->n_hidden - hidden, columns = t->n_visible - visible;
+    int m = (int)(columns < GREY_VISIBLE ? columns : GREY_VISIBLE), k = (int)n, width = (int)t->n_visible;
+    int count = (int)(rows < GREY_HIDDEN ? rows : GREY_HIDDEN), ld = (int)t->data_ld;
+    float one = 1.0f, zero = 0.0f;
+    t->sgemm("N", "N", &m, &count, &k, &one, (float *)grey + visible, &width, t->data_means + hidden * t->data_ld, &ld,
+             &zero, t->grey_gradient + hidden * t->n_visible + visible, &width);
+}
+
+/* ---- phases -------------------------------------------------------------------------------------------------- */
 
 /* Positive phase, and for persistent chains the first visible draw, which does not depend on it. */
 static void positive_phase(frbm_training *t, const frbm_batch *data, size_t n, float *scratch) {
-    const int dense = !t->rows && !t->stochastic_input;
     frbm_layer hidden = hidden_layer(t, data->words, t->data_ld, n);
     hidden.means_ld = t->data_ld;
-    if (dense) {
+    if (is_grey(t)) {
         hidden.op.bits = NULL;
         hidden.preset = t->inputs;
         hidden.preset_ld = t->data_ld;
@@ -108,19 +149,17 @@ static void positive_phase(frbm_training *t, const frbm_batch *data, size_t n, f
     visible.draw.step = t->step + 1;
     frbm_choose(t->table, &hidden);
     if (t->persistent) frbm_choose(t->table, &visible);
-    /* BLAS rounds by the shape of a product, which must not depend on the number of threads */
-    const size_t hidden_size = dense ? GREY_ROWS : panel_units(t, &hidden), visible_size = panel_units(t, &visible);
-    const size_t n_hidden = pieces(t->n_hidden, hidden_size);
+    const size_t hidden_size = panel_units(t, &hidden), visible_size = panel_units(t, &visible);
+    const size_t n_hidden = is_grey(t) ? grey_input_pieces(t, n) : pieces(t->n_hidden, hidden_size);
     const size_t n_visible = t->persistent ? pieces(t->n_visible, visible_size) : 0;
     size_t piece;
     while ((piece = next_piece(&t->team)) < n_hidden + n_visible) {
-        if (piece < n_hidden) {
-            const size_t first = piece * hidden_size, left = t->n_hidden - first;
-            if (dense) grey_inputs(t, data->grey, first, left < hidden_size ? left : hidden_size, n);
-            run_panel(t->table, &hidden, piece, hidden_size, scratch);
-        } else {
+        if (piece >= n_hidden)
             run_panel(t->table, &visible, piece - n_hidden, visible_size, scratch);
-        }
+        else if (is_grey(t))
+            grey_positive(t, &hidden, data->grey, n, piece, scratch);
+        else
+            run_panel(t->table, &hidden, piece, hidden_size, scratch);
     }
     barrier(&t->team);
 }
@@ -134,7 +173,7 @@ static void run_layer(frbm_training *t, frbm_layer *layer, float *scratch) {
 }
 
 /* n_sweeps of v ~ p(v|h), h ~ p(h|v); the last hidden layer leaves its means, and its states if they persist. */
-static void negative_phase(frbm_training *t, size_t n_chains, float *scratch) {
+static void negative_phase(frbm_training *t, const frbm_batch *data, size_t n, size_t n_chains, float *scratch) {
     uint32_t *states = t->persistent ? t->chains : t->hidden_words;
     for (size_t sweep = 1; sweep <= t->n_sweeps; sweep++) {
         if (sweep > 1 || !t->persistent) {
@@ -153,6 +192,10 @@ static void negative_phase(frbm_training *t, size_t n_chains, float *scratch) {
         if (!last || t->persistent) {
             hidden.words = states;
             hidden.words_ld = t->chain_ld;
+        }
+        if (last && is_grey(t)) {
+            size_t piece;
+            while ((piece = next_piece(&t->grey_team)) < grey_gradient_pieces(t)) grey_gradient(t, data->grey, n, piece);
         }
         run_layer(t, &hidden, scratch);
     }
@@ -184,8 +227,7 @@ static void visible_bias(frbm_training *t, const frbm_batch *batch, size_t first
 /* Gradient and update, and the rows of the next batch */
 static void apply_gradient(frbm_training *t, size_t batch, size_t n, size_t n_chains, int thread, float *scratch) {
     const frbm_batch *data = &t->batches[batch % 2];
-    const int dense = !t->rows && !t->stochastic_input;
-    const size_t rows = dense ? GREY_ROWS : UPDATE_ROWS(t);
+    const size_t rows = UPDATE_ROWS(t);
     const size_t n_tiles = pieces(t->n_hidden, rows), n_bias = pieces(t->n_visible, BIAS_UNITS);
     const size_t n_next = (batch + 1) * t->batch_size < t->n_rows ? pieces(batch_rows(t, batch + 1), 32) : 0;
     frbm_gradient g;
@@ -193,7 +235,7 @@ static void apply_gradient(frbm_training *t, size_t batch, size_t n, size_t n_ch
     g.positive = product(data->planes, t->visible_ld, n, t->data_fixed, t->data_ld, 1);
     g.negative = product(t->visible_planes, t->visible_ld, n_chains, t->model_fixed, t->chain_ld, 1);
     g.unit = 1.0f / MEAN_SCALE;
-    g.dense_means = dense ? t->data_means : NULL;
+    g.dense_means = is_grey(t) ? t->data_means : NULL;
     g.weights = t->weights;
     g.velocity = t->velocity;
     g.bias = t->bias_hidden;
@@ -214,12 +256,8 @@ static void apply_gradient(frbm_training *t, size_t batch, size_t n, size_t n_ch
             continue;
         }
         const size_t first = piece * rows, count = t->n_hidden - first < rows ? t->n_hidden - first : rows;
-        if (dense) {
-            float *gradient = scratch + FRBM_SCRATCH_FLOATS, one = 1.0f, zero = 0.0f;
-            int m = (int)t->n_visible, columns = (int)count, depth = (int)n, ld = (int)t->data_ld;
-            t->sgemm("N", "N", &m, &columns, &depth, &one, data->grey, &m, t->data_means + first * t->data_ld, &ld,
-                     &zero, gradient, &m);
-            g.dense_positive = gradient;
+        if (is_grey(t)) {
+            g.dense_positive = t->grey_gradient + first * t->n_visible;
             g.dense_ld = t->n_visible;
         }
         t->table->gradient_rows(&g, first, count, &t->bounds[thread], scratch);
@@ -277,6 +315,7 @@ static void end_batch(void *context) {
     frbm_training *t = context;
     t->step += t->n_sweeps + 1;
     t->batches_done++;
+    t->grey_team.ticket = 0;
     settle(t);
 }
 
@@ -290,7 +329,7 @@ void frbm_train(frbm_training *t, int thread, float *scratch) {
     for (size_t batch = 0; batch * t->batch_size < t->n_rows && !t->team.stop; batch++) {
         const size_t n = batch_rows(t, batch), n_chains = t->persistent ? t->n_chains : n;
         positive_phase(t, &t->batches[batch % 2], n, scratch);
-        negative_phase(t, n_chains, scratch);
+        negative_phase(t, &t->batches[batch % 2], n, n_chains, scratch);
         apply_gradient(t, batch, n, n_chains, thread, scratch);
         /* only the calling thread may run signal handlers; all have its answer after the barrier */
         if (thread == 0 && t->poll && t->poll(t->poll_context)) t->team.stop = 1;

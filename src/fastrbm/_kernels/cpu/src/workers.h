@@ -61,13 +61,14 @@ typedef struct {
     frbm_batch batches[2]; /* this one and the next */
     uint32_t *hidden_words, *visible_words, *visible_planes;
     int32_t *data_fixed, *model_fixed; /* scaled hidden means, coefficients of the gradient */
-    float *data_means, *inputs; /* grey data */
+    float *data_means, *inputs, *grey_gradient; /* grey data; the last is [n_hidden][n_visible] */
     size_t data_ld, chain_ld, visible_ld;
     int (*poll)(void *); /* called by thread 0 between batches; non-zero stops */
     void *poll_context;
     size_t batches_done;
-    int unfixable; /* the weights have outgrown fixed point */
+    int unfixable;       /* the weights have outgrown fixed point */
     frbm_team team;
+    frbm_team grey_team; /* its ticket hands out blocks of the grey gradient */
 } frbm_training;
 
 /* One layer given rows of bits of the other. Outputs that are NULL are not computed. */
@@ -108,7 +109,6 @@ typedef struct {
     frbm_team team;
 } frbm_chains;
 
-size_t frbm_training_scratch(const frbm_training *t);
 void frbm_train(frbm_training *t, int thread, float *scratch);
 size_t frbm_rows_scratch(const frbm_rows *r);
 void frbm_run_rows(frbm_rows *r, int thread, float *scratch);
