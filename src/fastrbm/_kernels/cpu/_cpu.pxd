@@ -65,6 +65,31 @@ cdef extern from "workers.h" nogil:
         size_t transposed_ld
         float scale, bound_scale
 
+    ctypedef struct frbm_work:
+        uint64_t decisions, filtered, recomputed, products, dense_products, refreshes
+
+    ctypedef enum frbm_strategy:
+        FRBM_DENSE, FRBM_DELTA, FRBM_BOUNDS, FRBM_LCD, FRBM_LOWBIT
+
+    ctypedef struct frbm_side:
+        const int32_t *by_output
+        const int32_t *by_input
+        size_t by_output_ld, by_input_ld, n_in, n_out
+        uint32_t *packed
+        float *packed_unit
+        float *grow
+        float *shrink
+        float *radius
+        const float *basis
+        float *project
+
+    ctypedef struct frbm_lean:
+        const frbm_table *table
+        frbm_strategy strategy
+        frbm_side hidden, visible
+        float unit
+        size_t rank, chunk
+
     ctypedef struct frbm_gradient:
         frbm_operand positive, negative
         float unit
@@ -161,6 +186,8 @@ cdef extern from "workers.h" nogil:
         size_t n_chains, ld, n_sweeps
         frbm_draw draw
         size_t chunk
+        const frbm_lean *lean
+        frbm_work *work
         int (*poll)(void *) noexcept nogil
         void *poll_context
         frbm_team team
@@ -170,6 +197,8 @@ cdef extern from "workers.h" nogil:
     void frbm_run_rows(frbm_rows *, int, float *)
     void frbm_run_chains(frbm_chains *, int, float *)
     const frbm_table *frbm_select(const char *)
+    void frbm_lean_prepare(const frbm_lean *, const frbm_side *, size_t, size_t)
+    size_t frbm_lean_scratch(const frbm_lean *)
     int frbm_bound_shift(size_t, size_t)
     int frbm_exponent(const frbm_bounds *, int, size_t, size_t)
     int frbm_prefers_rows(const frbm_table *, double, double)

@@ -209,5 +209,6 @@ def philox_block(draw, uint32_t unit_block):
 
 
 include "_weights.pxi"
+include "_lean.pxi"
 include "_layers.pxi"
 include "_training.pxi"

@@ -1,7 +1,7 @@
 # ---- chains ----------------------------------------------------------------------------------------------
 
 def run_chains(uint32_t[:, ::1] hidden, uint32_t[:, ::1] visible, int n_chains, FixedWeights weights not None,
-               const float[::1] visible_bias, const float[::1] hidden_bias, draw, int n_sweeps, int n_threads):
+               const float[::1] visible_bias, const float[::1] hidden_bias, draw, int n_sweeps, int n_threads, Lean lean=None):
     """Gibbs sweeps of chains held as words (lane stride = second dimension, a multiple of 64), in place."""
     cdef frbm_chains c
     memset(&c, 0, sizeof(c))
@@ -18,6 +18,9 @@ def run_chains(uint32_t[:, ::1] hidden, uint32_t[:, ::1] visible, int n_chains, 
     c.poll, c.poll_context = &_poll, <void *>poller
     c.chunk = min(512, max(64, _up((n_chains + n_threads - 1) // n_threads, 64)))
     cdef size_t stride = FRBM_SCRATCH_FLOATS
+    if lean is not None:
+        c.lean, c.work, c.chunk = &lean.lean, lean.work, lean.lean.chunk
+        stride += _up(frbm_lean_scratch(&lean.lean), 16)
     cdef float[::1] scratch = aligned(stride * n_threads, np.float32)
     cdef int thread
     with nogil, parallel(num_threads=n_threads):

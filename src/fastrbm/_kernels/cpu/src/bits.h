@@ -202,6 +202,29 @@ static void draw_rows(const float *rows, size_t row_ld, const int64_t *order, si
     }
 }
 
+INLINE vec_u count_bits(vec_u x) {
+    x = x - (x >> 1 & 0x55555555u);
+    x = (x & 0x33333333u) + (x >> 2 & 0x33333333u);
+    x = (x + (x >> 4)) & 0x0F0F0F0Fu;
+    return x * 0x01010101u >> 24;
+}
+
+/* counts[lane] = bits that differ between two sets of words; old NULL: bits that are on */
+static void count_flips(const uint32_t *now, size_t now_ld, const uint32_t *old, size_t old_ld, size_t n_words,
+                        size_t n_lanes, uint32_t *counts) {
+    for (size_t lane = 0; lane < n_lanes; lane += 16) {
+        const size_t bytes = (n_lanes - lane < 16 ? n_lanes - lane : 16) * sizeof(uint32_t);
+        vec_u total = {0};
+        for (size_t w = 0; w < n_words; w++) {
+            vec_u x = {0}, y = {0};
+            memcpy(&x, now + w * now_ld + lane, bytes);
+            if (old) memcpy(&y, old + w * old_ld + lane, bytes);
+            total += count_bits(x ^ y);
+        }
+        memcpy(counts + lane, &total, bytes);
+    }
+}
+
 static void count_planes(const uint32_t *planes, size_t ld, size_t n_words, size_t first, size_t count,
                          int32_t *counts) {
     for (size_t w = 0; w < n_words; w++) {

@@ -77,6 +77,36 @@ typedef struct {
     frbm_draw draw;
 } frbm_layer;
 
+enum frbm_method {
+    FRBM_LOW,    /* center by 16-bit look-ups */
+    FRBM_CENTER, /* center by a projection of weights and states on a few directions */
+    FRBM_NEAR,   /* center from exact sums of an earlier state */
+    FRBM_SUMS    /* exact sums of this state: no filter */
+};
+
+/* A layer drawn with less than the whole product; see lean.h.  Only `words` of the layer are written. */
+typedef struct {
+    frbm_layer layer;
+    enum frbm_method method;
+    const int32_t *by_output; /* fixed-point weights [output][input], for what a filter leaves open */
+    size_t by_output_ld;
+    const float *radius;        /* [output]; times spread[lane] unless that is NULL */
+    const float *spread;        /* [lane] */
+    const float *grow, *shrink; /* e^radius and its inverse, rounded outwards, where radius <= 1 and no spread */
+    const uint32_t *packed;     /* FRBM_LOW: pack_low of every output, and room for 5 outputs more */
+    const float *packed_unit;   /* value of 1 in its sums */
+    const float *project, *coordinates; /* FRBM_CENTER: [output][rank] and [rank][lane] */
+    size_t rank, coordinates_ld;
+    const int32_t *sums; /* FRBM_NEAR, FRBM_SUMS: [lane][output] */
+    size_t sums_ld;
+} frbm_filter;
+
+/* What was done and what was spared.  A decision is one unit of one chain in one step; products are counted in
+ * multiply-adds of single inputs. */
+typedef struct {
+    uint64_t decisions, filtered, recomputed, products, dense_products, refreshes;
+} frbm_work;
+
 /* What is known of the size of the weights after an update; see fixed.h.  One per thread. */
 typedef struct {
     uint32_t *columns; /* [n_visible] sums of magnitudes over the rows that this thread did */
@@ -160,10 +190,17 @@ typedef struct {
     /* counts[unit] += set bits of its plane over n_words words of samples */
     void (*count_planes)(const uint32_t *planes, size_t ld, size_t n_words, size_t first, size_t count,
                          int32_t *counts);
+    /* counts[lane] = bits that differ between two sets of words; old NULL: bits that are on */
+    void (*count_flips)(const uint32_t *now, size_t now_ld, const uint32_t *old, size_t old_ld, size_t n_words,
+                        size_t n_lanes, uint32_t *counts);
     /* states drawn from at most 32 sample-major rows of inputs (float32, or float64 when is_double) as bit rows;
      * row r is chain draw->first_chain + r.  float64 compares with a 32-bit uniform, float32 with a 23-bit one. */
     void (*draw_inputs)(const void *inputs, int is_double, size_t ld, size_t n_rows, size_t n_units,
                         const frbm_draw *draw, uint64_t *rows, size_t row_words);
+    int (*pack_low)(const int32_t *row, size_t n, uint32_t *packed, int64_t *error);
+    void (*lean_panel)(const frbm_filter *f, size_t first, size_t count, float *scratch, frbm_work *work);
+    void (*delta_product)(const frbm_operand *op, const uint32_t *before, size_t before_ld, size_t n_units,
+                          int32_t *sums, size_t sum_ld, size_t n_lanes);
     /* 64 words: unit 4 * unit_block + q, chain first_chain + lane at out[16 * q + lane] */
     void (*philox)(uint32_t *out, uint32_t unit_block, uint32_t first_chain, const frbm_draw *draw);
 } frbm_table;

@@ -86,10 +86,12 @@ void frbm_run_rows(frbm_rows *r, int thread, float *scratch) {
 
 void frbm_run_chains(frbm_chains *c, int thread, float *scratch) {
     const frbm_table *k = c->table;
+    const frbm_lean *lean = c->lean;
     size_t piece;
     while ((piece = next_piece(&c->team)) * c->chunk < c->n_chains) {
         const size_t first = piece * c->chunk, n = c->n_chains - first < c->chunk ? c->n_chains - first : c->chunk;
         frbm_layer hidden, visible;
+        frbm_memory of_hidden, of_visible;
         memset(&hidden, 0, sizeof hidden);
         hidden.op = product(c->visible + first, c->ld, c->n_visible, c->fixed->weights, c->fixed->ld, 1);
         hidden.unit = 1.0f / c->fixed->scale;
@@ -107,11 +109,20 @@ void frbm_run_chains(frbm_chains *c, int thread, float *scratch) {
         visible.n_out = c->n_visible;
         visible.words = c->visible + first;
         visible.draw.stream = FRBM_VISIBLE;
+        if (lean) frbm_lean_start(lean, (uint32_t *)(scratch + FRBM_SCRATCH_FLOATS), &of_hidden, &of_visible);
         for (size_t sweep = 0; sweep < c->n_sweeps; sweep++) {
             hidden.draw.step = visible.draw.step = c->draw.step + sweep;
-            for (size_t p = 0; p < pieces(c->n_visible, FRBM_PANEL); p++) run_panel(k, &visible, p, FRBM_PANEL, scratch);
-            for (size_t p = 0; p < pieces(c->n_hidden, FRBM_PANEL); p++) run_panel(k, &hidden, p, FRBM_PANEL, scratch);
-            if (thread == 0 && c->poll && c->poll(c->poll_context)) __atomic_store_n(&c->team.stop, 1, __ATOMIC_RELAXED);
+            if (lean) {
+                frbm_lean_layer(lean, &lean->visible, &of_visible, &visible, scratch, &c->work[thread]);
+                frbm_lean_layer(lean, &lean->hidden, &of_hidden, &hidden, scratch, &c->work[thread]);
+            } else {
+                for (size_t p = 0; p < pieces(c->n_visible, FRBM_PANEL); p++)
+                    run_panel(k, &visible, p, FRBM_PANEL, scratch);
+                for (size_t p = 0; p < pieces(c->n_hidden, FRBM_PANEL); p++)
+                    run_panel(k, &hidden, p, FRBM_PANEL, scratch);
+            }
+            if (thread == 0 && c->poll && c->poll(c->poll_context))
+                __atomic_store_n(&c->team.stop, 1, __ATOMIC_RELAXED);
             if (__atomic_load_n(&c->team.stop, __ATOMIC_RELAXED)) return;
         }
     }

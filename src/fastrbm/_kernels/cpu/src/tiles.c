@@ -96,6 +96,8 @@ static void activate(const frbm_layer *layer, const float *inputs, size_t unit0,
     }
 }
 
+#include "lean.h" /* draws like `activate` */
+
 static void sigmoid(float *x, size_t n) {
     for (size_t i = 0; i < n; i++) x[i] = 1.0f / sigmoid_scale_lane(x[i]);
 }
@@ -326,6 +328,10 @@ const frbm_table FRBM_TABLE = {
     .sigmoid = sigmoid,
     .pseudo_block = pseudo_block,
     .count_planes = count_planes,
+    .count_flips = count_flips,
     .draw_inputs = draw_inputs,
+    .pack_low = pack_low,
+    .lean_panel = lean_panel,
+    .delta_product = delta_product,
     .philox = philox,
 };

@@ -71,6 +71,41 @@ typedef struct {
     frbm_team grey_team; /* its ticket hands out blocks of the grey gradient */
 } frbm_training;
 
+typedef enum { FRBM_DENSE, FRBM_DELTA, FRBM_BOUNDS, FRBM_LCD, FRBM_LOWBIT } frbm_strategy;
+
+/* What the lean strategies know of one direction; memory from the caller, filled by frbm_lean_prepare */
+typedef struct {
+    const int32_t *by_output, *by_input; /* fixed-point weights [output][input] and [input][output] */
+    size_t by_output_ld, by_input_ld;
+    size_t n_in, n_out;
+    /* lowbit */
+    uint32_t *packed; /* [output + 5][word][16] */
+    float *packed_unit, *grow, *shrink;
+    float *radius; /* [output]: lowbit, or length of the weights (off the basis, with bounds) */
+    /* bounds */
+    const float *basis; /* [input][rank], orthonormal columns */
+    float *project;     /* [output][rank] */
+} frbm_side;
+
+typedef struct {
+    const frbm_table *table;
+    frbm_strategy strategy;
+    frbm_side hidden, visible;
+    float unit;
+    size_t rank;
+    size_t chunk; /* lanes handled together */
+} frbm_lean;
+
+/* What is kept of one direction from step to step of one chunk of chains */
+typedef struct {
+    int32_t *sums; /* [lane][ld]: exact sums of the state in `seen`; delta, lcd */
+    size_t ld;
+    uint32_t *seen, *last; /* [word][chunk]: input states of `sums` and of the step before */
+    uint32_t *counts;    /* [lane] */
+    float *spread, *coordinates;
+    int valid, started;
+} frbm_memory;
+
 /* One layer given rows of bits of the other. Outputs that are NULL are not computed. */
 typedef struct {
     const frbm_table *table;
@@ -104,6 +139,8 @@ typedef struct {
     size_t n_chains, ld, n_sweeps;
     frbm_draw draw;
     size_t chunk;
+    const frbm_lean *lean; /* NULL: whole products */
+    frbm_work *work;       /* one per thread */
     int (*poll)(void *);
     void *poll_context;
     frbm_team team;
@@ -115,6 +152,15 @@ void frbm_run_rows(frbm_rows *r, int thread, float *scratch);
 void frbm_run_chains(frbm_chains *c, int thread, float *scratch);
 
 const frbm_table *frbm_select(const char *name); /* NULL: not built or not supported by this processor */
+
+/* Outputs [first, first + count) of one direction, after the fixed-point weights have changed */
+void frbm_lean_prepare(const frbm_lean *lean, const frbm_side *side, size_t first, size_t count);
+/* uint32 of memory a chunk needs for both directions */
+size_t frbm_lean_scratch(const frbm_lean *lean);
+void frbm_lean_start(const frbm_lean *lean, uint32_t *memory, frbm_memory *hidden, frbm_memory *visible);
+/* Draws layer->words from layer->op.bits for at most `chunk` lanes */
+void frbm_lean_layer(const frbm_lean *lean, const frbm_side *side, frbm_memory *memory, frbm_layer *layer,
+                     float *scratch, frbm_work *work);
 
 #define FRBM_LARGEST_EXPONENT 26
 #define FRBM_SMALLEST_EXPONENT 14
