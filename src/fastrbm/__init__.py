@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from . import callbacks, compat, datasets, plot
     from ._files import load
+    from ._kernels.cpu.strategy import count_work
     from ._versions import show_versions
     from .compat import patch_sklearn, unpatch_sklearn
     from .estimators import BernoulliRBM
@@ -30,6 +31,7 @@ _LAZY = {
     "BernoulliRBM": "estimators",
     "load": "_files",
     "Model": "model",
+    "count_work": "_kernels.cpu.strategy",
     "SGD": "optimizers",
     "Gibbs": "samplers",
     "DivergenceError": "training",
@@ -48,6 +50,7 @@ __all__ = [
     "__version__",
     "callbacks",
     "compat",
+    "count_work",
     "datasets",
     "load",
     "patch_sklearn",

@@ -48,6 +48,7 @@ class BaseRBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         "shuffle": ["boolean"],
         "warm_start": ["boolean"],
         "callbacks": [tuple, list],
+        "strategy": [StrOptions({"auto", "dense", "delta", "bounds", "lcd", "lowbit"})],
         "device": [str],
         "n_threads": [None, Interval(Integral, 1, None, closed="left")],
         "out_of_range": [StrOptions({"error", "allow"})],
@@ -69,6 +70,13 @@ class BaseRBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         self._backend()
         if self.dtype is not None and not (_is_dtype(self.dtype) and np.dtype(self.dtype) in _DTYPES):
             raise ValueError(f"dtype must be None, numpy.float32 or numpy.float64, got {self.dtype!r}")
+        if self.strategy not in ("auto", "dense"):
+            if self.dtype is not None and np.dtype(self.dtype) != np.float32:
+                raise ValueError(f"strategy must be 'auto' or 'dense' with dtype=float64, got {self.strategy!r}")
+            if self.random_stream == "sklearn":
+                raise ValueError(
+                    f"strategy must be 'auto' or 'dense' with random_stream='sklearn', got {self.strategy!r}"
+                )
         if self.algorithm == "cd" and self.n_chains is not None:
             raise ValueError(
                 f"n_chains must be None with algorithm='cd', whose chains start at the data, got {self.n_chains!r}"
@@ -98,7 +106,7 @@ class BaseRBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             raise ValueError("optimizer must be plain 'sgd' with random_stream='sklearn', got momentum > 0")
 
     def _backend(self) -> Backend:
-        return get_backend(self.device, self.n_threads)
+        return get_backend(self.device, self.n_threads, self.strategy)
 
     def _compute_dtype(self, x: Any) -> Any:
         if self.dtype is not None:

@@ -12,7 +12,7 @@ __all__ = ["Backend", "ChainState", "PackedBits", "Parameters", "Phase", "Traini
 DEVICES = ("auto", "cpu", "reference")
 
 
-def get_backend(device: str = "auto", n_threads: int | None = None) -> Backend:
+def get_backend(device: str = "auto", n_threads: int | None = None, strategy: str = "auto") -> Backend:
     """Resolve a device name to a backend.
 
     Parameters
@@ -21,22 +21,29 @@ def get_backend(device: str = "auto", n_threads: int | None = None) -> Backend:
         "auto" is the fastest that is there: the native CPU kernels.
     n_threads : int or None
         Threads of the CPU kernels. None: as many as OpenMP would use, at most the processors this process may run on.
+    strategy : {"auto", "dense", "delta", "bounds", "lcd", "lowbit"}, default="auto"
+        How the CPU kernels draw layers whose states alone are wanted; never what they return.
 
     Raises
     ------
     ValueError
-        For an unknown device or thread count.
+        For an unknown device, thread count or strategy, or a strategy that the device does not have.
     """
     if device not in DEVICES:
         raise ValueError(f"device must be one of {list(DEVICES)}, got {device!r} (no other backend is available)")
     check_n_threads(n_threads)
+    from .cpu.strategy import check_strategy
+
+    check_strategy(strategy)
     if device == "reference":
+        if strategy not in ("auto", "dense"):
+            raise ValueError(f"strategy must be 'auto' or 'dense' with device='reference', got {strategy!r}")
         from .reference import ReferenceBackend
 
         return ReferenceBackend()
     from .cpu import CpuBackend
 
-    return CpuBackend(n_threads)
+    return CpuBackend(n_threads, strategy)
 
 
 def check_n_threads(n_threads: Any) -> None:

@@ -24,6 +24,15 @@ from ._runtime import (
     use_target,
 )
 from ._runtime import extension as _cpu
+from .strategy import (
+    choose_for_chains,
+    choose_for_rows,
+    choose_for_training,
+    landmark_bases,
+    make_lean,
+    note,
+    note_counters,
+)
 
 __all__ = ["CpuBackend", "current_target", "default_threads", "has_openmp", "supported_targets", "use_target"]
 
@@ -53,22 +62,25 @@ class CpuBackend(Backend):
     ----------
     n_threads : int or None
         Threads; None for `default_threads`. A forked child of a process always works with one thread.
+    strategy : str
+        How layers are drawn where only their states are wanted; see `fastrbm._kernels.cpu.strategy`.
     """
 
     name = "cpu"
 
-    def __init__(self, n_threads: int | None = None):
+    def __init__(self, n_threads: int | None = None, strategy: str = "auto"):
         self.n_threads = n_threads
+        self.strategy = strategy
 
     def _threads(self, work: float) -> int:
         return threads_for(work, self.n_threads)
 
-    def _fixed(self, states: States, weights: NDArray[Any]) -> Any:
+    def _fixed(self, states: States, weights: NDArray[Any], transposed: bool = False) -> Any:
         """Fixed-point copy of the weights for products with `states`; None where those are dense or float64, or the
         weights too large, and BLAS does them."""
         if not isinstance(states, PackedBits) or weights.dtype != np.float32:
             return None
-        return _cpu.fix_weights(weights, False, self._threads(8.0 * weights.size))
+        return _cpu.fix_weights(weights, transposed, self._threads(8.0 * weights.size))
 
     # -- one layer given the other ------------------------------------------------------------------------------
 
@@ -162,7 +174,12 @@ class CpuBackend(Backend):
         fixed = self._fixed(states, weights)
         if fixed is not None:
             threads = self._threads(float(n) * weights.size)
-            _cpu.run_rows(states.words, fixed, bias, transpose, threads, samples=out, draw=draw)
+            lean = make_lean(choose_for_rows(self.strategy), weights, threads, 1024)
+            _cpu.run_rows(
+                states.words, lean.fixed if lean else fixed, bias, transpose, threads,
+                samples=out, draw=draw, lean=lean and lean.native,
+            )  # fmt: skip
+            note(lean)
         else:
             inputs = self._layer(states, weights, bias, transpose, "inputs")
             _cpu.draw_inputs(inputs, draw, out, self._threads(40.0 * inputs.size))
@@ -270,13 +287,16 @@ class CpuBackend(Backend):
         active = _cpu.density(packed, rows.shape[1]) if packed is not None else _GUESSED_DENSITY
         by_rows = _cpu.prefers_rows(min(batch, n_chains or batch), active)
         threads = self._threads(float(batch) * parameters.weights.size)
+        strategy = choose_for_training(self.strategy, plan.n_sweeps)
         run = _cpu.Training(
-            parameters, velocity, plan, len(order), words, n_chains, packed is None, by_rows, threads
+            parameters, velocity, plan, len(order), words, n_chains, packed is None, by_rows, threads, strategy,
+            landmark_bases(parameters.weights) if strategy == "bounds" else None,
         )  # fmt: skip
         try:
             with single_threaded_blas():
                 return int(run.run(packed, grey, order, state, on_batch))
         finally:
+            note_counters(run.counters())
             if words is not None:
                 state.chains = _from_words(words, n_chains, parameters.weights.shape[0])
 
@@ -285,7 +305,8 @@ class CpuBackend(Backend):
     ) -> tuple[PackedBits, PackedBits]:
         """See `Backend.run_chains`."""
         weights, visible_bias, hidden_bias = parameters
-        fixed = self._fixed(hidden, weights) if len(hidden) else None
+        by_rows = _cpu.prefers_rows(max(1, len(hidden)), _GUESSED_DENSITY)
+        fixed = self._fixed(hidden, weights, by_rows) if len(hidden) else None
         if fixed is None:
             return super().run_chains(hidden, parameters, units, draw, n_sweeps)
         for unit in units:
@@ -294,7 +315,12 @@ class CpuBackend(Backend):
         h = _to_words(hidden)
         v = np.zeros((2 * n_words(weights.shape[1]), h.shape[1]), dtype=np.uint32)
         threads = self._threads(float(n) * weights.size * n_sweeps)
-        _cpu.run_chains(h, v, n, fixed, visible_bias, hidden_bias, draw, n_sweeps, threads)
+        lean = make_lean(choose_for_chains(self.strategy, n, n_sweeps), weights, threads, n)
+        _cpu.run_chains(
+            h, v, n, lean.fixed if lean else fixed, visible_bias, hidden_bias, draw, n_sweeps, threads,
+            lean and lean.native,
+        )  # fmt: skip
+        note(lean)
         return _from_words(v, n, weights.shape[1]), _from_words(h, n, weights.shape[0])
 
     # -- likelihood ----------------------------------------------------------------------------------------------

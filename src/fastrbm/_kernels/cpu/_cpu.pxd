@@ -148,6 +148,8 @@ cdef extern from "workers.h" nogil:
         float *inputs
         float *grey_gradient
         size_t data_ld, chain_ld, visible_ld
+        frbm_lean *lean
+        frbm_work *work
         int (*poll)(void *) noexcept nogil
         void *poll_context
         size_t batches_done
@@ -167,6 +169,9 @@ cdef extern from "workers.h" nogil:
         uint64_t *samples
         size_t sample_words
         frbm_draw draw
+        const frbm_lean *lean
+        const frbm_side *side
+        frbm_work *work
         const float *visible_bias
         double *energy
         double *score

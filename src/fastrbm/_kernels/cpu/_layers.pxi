@@ -57,7 +57,7 @@ def dense_gradient(const real[:, ::1] hidden, const real[:, :] visible, real sca
 def run_rows(const uint64_t[:, ::1] rows, FixedWeights weights not None, const float[::1] bias, bint transpose,
              int n_threads, float[:, ::1] means=None, float[:, ::1] inputs=None, uint64_t[:, ::1] samples=None,
              draw=None, const float[::1] visible_bias=None, double[::1] energy=None, double[::1] score=None,
-             const float[:, ::1] raising=None, const float[:, ::1] lowering=None, size_t strip=1):
+             const float[:, ::1] raising=None, const float[:, ::1] lowering=None, size_t strip=1, Lean lean=None):
     """One layer given packed rows of the other; see frbm_rows in src/workers.h for the outputs."""
     cdef frbm_rows r
     memset(&r, 0, sizeof(r))
@@ -94,6 +94,10 @@ def run_rows(const uint64_t[:, ::1] rows, FixedWeights weights not None, const f
         r.ratio_ld, r.strip = raising.shape[1], strip
     # pieces small enough to share out, large enough (1024 rows) to spread the cost of the tables
     r.chunk = min(1024, max(64, _up((n + n_threads - 1) // n_threads, 64)))
+    if lean is not None:
+        assert samples is not None and means is None and inputs is None and energy is None and score is None
+        r.lean, r.work, r.side = &lean.lean, lean.work, &lean.lean.visible if transpose else &lean.lean.hidden
+        r.chunk = lean.lean.chunk
     cdef size_t stride = _up(frbm_rows_scratch(&r), 16)
     cdef float[::1] scratch = aligned(stride * n_threads, np.float32)
     cdef int thread

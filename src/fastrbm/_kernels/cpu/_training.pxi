@@ -38,6 +38,7 @@ cdef class Training:
     cdef frbm_training t
     cdef list keep
     cdef FixedWeights fixed
+    cdef Lean lean
 
     cdef uint32_t *words(self, size_t n):
         cdef uint32_t[::1] view = aligned(n + 1, np.uint32, True)
@@ -55,14 +56,15 @@ cdef class Training:
         return &view[0]
 
     def __init__(self, parameters, velocity, plan, size_t n_rows, uint32_t[:, ::1] chains, size_t n_chains, bint grey,
-                 bint transposed, int n_threads):
+                 bint transposed, int n_threads, str strategy="dense", bases=None):
         self.keep = []
         memset(&self.t, 0, sizeof(self.t))
         self._set_parameters(*parameters)
         if velocity is not None:
             self._set_velocity(*velocity)
         cdef frbm_training *t = &self.t
-        self.fixed = FixedWeights(t.n_hidden, t.n_visible, transposed, n_threads)
+        cdef bint use_lean = strategy != "dense" and plan.n_sweeps > 1
+        self.fixed = FixedWeights(t.n_hidden, t.n_visible, transposed or use_lean, n_threads)
         t.fixed, t.bounds = self.fixed.f, self.fixed.bounds
         cdef bint dense = grey and not plan.stochastic_input
         cdef size_t batch = min(<size_t>plan.batch_size, n_rows)
@@ -98,6 +100,14 @@ cdef class Training:
         t.visible_words = self.words(2 * t.row_words * t.chain_ld)
         t.visible_planes = self.words(t.chain_ld // 32 * t.visible_ld)
         t.model_fixed = self.integers(t.n_hidden * t.chain_ld)
+        if use_lean:
+            # chains go to the threads in chunks of whole words of 32
+            self.lean = Lean(strategy, self.fixed, min(512, _up((t.n_chains + n_threads - 1) // n_threads, 32)), bases)
+            t.lean, t.work = &self.lean.lean, self.lean.work
+
+    def counters(self):
+        """What the lean strategy did so far (COUNTERS); None without one."""
+        return None if self.lean is None else self.lean.counters()
 
     def _set_parameters(self, float[:, ::1] weights, float[::1] visible_bias, float[::1] hidden_bias):
         self.keep += [weights, visible_bias, hidden_bias]
@@ -135,6 +145,8 @@ cdef class Training:
         memset(&t.team, 0, sizeof(t.team))
         memset(&t.grey_team, 0, sizeof(t.grey_team))
         cdef size_t stride = _up(FRBM_SCRATCH_FLOATS, 16)
+        if t.lean != NULL:
+            stride += _up(frbm_lean_scratch(t.lean), 16)
         cdef float[::1] scratch = aligned(stride * n_threads, np.float32)
         cdef int thread
         with nogil, parallel(num_threads=n_threads):

@@ -173,6 +173,20 @@ static void gather(const uint64_t *rows, size_t row_words, const int64_t *order,
     }
 }
 
+/* planes of up to 32 lanes from their words */
+static void turn_words(const uint32_t *words, size_t words_ld, size_t n_lanes, size_t n_words, uint32_t *planes) {
+    for (size_t first = 0; first < n_words; first += 16) {
+        const size_t count = n_words - first < 16 ? n_words - first : 16;
+        vec_u a[32];
+        memset(a, 0, sizeof a);
+        for (size_t w = 0; w < count; w++)
+            for (size_t l = 0; l < n_lanes; l++) a[l][w] = words[(first + w) * words_ld + l];
+        transpose_32(a);
+        for (size_t w = 0; w < count; w++)
+            for (int b = 0; b < 32; b++) planes[32 * (first + w) + b] = a[b][w];
+    }
+}
+
 static void draw_rows(const float *rows, size_t row_ld, const int64_t *order, size_t n_lanes, size_t n_units,
                       size_t block, const frbm_draw *draw, uint32_t *words, size_t words_ld, uint32_t *planes,
                       size_t planes_ld) {

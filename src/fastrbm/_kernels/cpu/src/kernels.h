@@ -170,6 +170,8 @@ typedef struct {
     /* rows picked by order[0..n_lanes) -> words and planes (either may be NULL) */
     void (*gather)(const uint64_t *rows, size_t row_words, const int64_t *order, size_t n_lanes, size_t n_units,
                    uint32_t *words, size_t words_ld, uint32_t *planes, size_t planes_ld);
+    /* planes of up to 32 lanes from their words */
+    void (*turn_words)(const uint32_t *words, size_t words_ld, size_t n_lanes, size_t n_words, uint32_t *planes);
     /* bits drawn with P(on) = x, x grey rows, for the 32-lane block `block` */
     void (*draw_rows)(const float *rows, size_t row_ld, const int64_t *order, size_t n_lanes, size_t n_units,
                       size_t block, const frbm_draw *draw, uint32_t *words, size_t words_ld, uint32_t *planes,

@@ -3,12 +3,19 @@
 
 #include "team.h"
 
+/* All panels of a layer, by look-ups or rows as its states ask for */
+static void run_whole(const frbm_table *table, frbm_layer *layer, float *scratch) {
+    frbm_choose(table, layer);
+    for (size_t p = 0; p < pieces(layer->n_out, FRBM_PANEL); p++) run_panel(table, layer, p, FRBM_PANEL, scratch);
+}
+
 static size_t chunk_words(const frbm_rows *r) { return r->row_words * 2 * r->chunk; }
 
 size_t frbm_rows_scratch(const frbm_rows *r) {
     const size_t ratios = 2 * FRBM_PSEUDO_BLOCK * r->n_out;
     const size_t sums = r->energy || r->score || r->inputs ? (r->n_out + 1) * r->chunk : 0;
-    return FRBM_SCRATCH_FLOATS + chunk_words(r) + sums + pieces(r->n_out, 32) * r->chunk + (r->score ? ratios : 0) + 64;
+    return FRBM_SCRATCH_FLOATS + chunk_words(r) + sums + pieces(r->n_out, 32) * r->chunk + (r->score ? ratios : 0) +
+           (r->lean ? frbm_lean_scratch(r->lean) : 0) + 64;
 }
 
 static void score_chunk(frbm_rows *r, size_t first, size_t n, float *inputs, float *ratios) {
@@ -42,7 +49,6 @@ void frbm_run_rows(frbm_rows *r, int thread, float *scratch) {
     float *inputs = (float *)(states + pieces(r->n_out, 32) * r->chunk);
     float *ratios = inputs + (r->energy || r->score || r->inputs ? (r->n_out + 1) * r->chunk : 0);
     size_t piece;
-    (void)thread;
     while ((piece = next_piece(&r->team)) * r->chunk < r->n_rows) {
         const size_t first = piece * r->chunk, n = r->n_rows - first < r->chunk ? r->n_rows - first : r->chunk;
         k->gather(r->rows + first * r->row_words, r->row_words, NULL, n, r->n_in, words, r->chunk, NULL, 0);
@@ -67,7 +73,14 @@ void frbm_run_rows(frbm_rows *r, int thread, float *scratch) {
             layer.draw = r->draw;
             layer.draw.first_chain += (uint32_t)first;
         }
-        for (size_t p = 0; p < pieces(r->n_out, FRBM_PANEL); p++) run_panel(k, &layer, p, FRBM_PANEL, scratch);
+        if (r->lean) {
+            frbm_memory memory, unused;
+            frbm_lean_start(r->lean, (uint32_t *)ratios, r->side == &r->lean->hidden ? &memory : &unused,
+                            r->side == &r->lean->hidden ? &unused : &memory);
+            frbm_lean_layer(r->lean, r->side, &memory, &layer, scratch, &r->work[thread]);
+        } else {
+            run_whole(k, &layer, scratch);
+        }
         if (r->inputs)
             for (size_t l = 0; l < n; l++)
                 for (size_t u = 0; u < r->n_out; u++)
@@ -94,6 +107,8 @@ void frbm_run_chains(frbm_chains *c, int thread, float *scratch) {
         frbm_memory of_hidden, of_visible;
         memset(&hidden, 0, sizeof hidden);
         hidden.op = product(c->visible + first, c->ld, c->n_visible, c->fixed->weights, c->fixed->ld, 1);
+        hidden.op.rows = c->fixed->transposed;
+        hidden.op.rows_ld = c->fixed->transposed_ld;
         hidden.unit = 1.0f / c->fixed->scale;
         hidden.bias = c->bias_hidden;
         hidden.n_out = c->n_hidden;
@@ -105,6 +120,8 @@ void frbm_run_chains(frbm_chains *c, int thread, float *scratch) {
         hidden.draw.first_chain += (uint32_t)first;
         visible = hidden;
         visible.op = product(c->hidden + first, c->ld, c->n_hidden, c->fixed->weights, 1, c->fixed->ld);
+        visible.op.rows = c->fixed->weights;
+        visible.op.rows_ld = c->fixed->ld;
         visible.bias = c->bias_visible;
         visible.n_out = c->n_visible;
         visible.words = c->visible + first;
@@ -116,10 +133,8 @@ void frbm_run_chains(frbm_chains *c, int thread, float *scratch) {
                 frbm_lean_layer(lean, &lean->visible, &of_visible, &visible, scratch, &c->work[thread]);
                 frbm_lean_layer(lean, &lean->hidden, &of_hidden, &hidden, scratch, &c->work[thread]);
             } else {
-                for (size_t p = 0; p < pieces(c->n_visible, FRBM_PANEL); p++)
-                    run_panel(k, &visible, p, FRBM_PANEL, scratch);
-                for (size_t p = 0; p < pieces(c->n_hidden, FRBM_PANEL); p++)
-                    run_panel(k, &hidden, p, FRBM_PANEL, scratch);
+                run_whole(k, &visible, scratch);
+                run_whole(k, &hidden, scratch);
             }
             if (thread == 0 && c->poll && c->poll(c->poll_context))
                 __atomic_store_n(&c->team.stop, 1, __ATOMIC_RELAXED);

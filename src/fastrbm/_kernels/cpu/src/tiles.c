@@ -319,6 +319,7 @@ const frbm_table FRBM_TABLE = {
     .pack_f32 = pack_f32,
     .pack_f64 = pack_f64,
     .gather = gather,
+    .turn_words = turn_words,
     .draw_rows = draw_rows,
     .panel = panel,
     .gradient_rows = gradient_rows,

@@ -12,6 +12,7 @@
 /* Hidden units of one piece of the gradient: whole tiles, or whole cache lines of a transposed copy */
 #define UPDATE_ROWS(t) (size_t)((t)->fixed.transposed ? 16 : 2 * FRBM_TILE)
 #define BIAS_UNITS 1024
+#define LEAN_OUTPUTS 32 /* outputs of one piece of preparation */
 #define MEAN_SCALE 1073741824.0f /* 2^30: coefficients of a gradient add up to at most 1 in magnitude */
 
 static int is_grey(const frbm_training *t) { return !t->rows && !t->stochastic_input; }
@@ -125,6 +126,40 @@ static void grey_gradient(const frbm_training *t, const float *grey, size_t n, s
              &zero, t->grey_gradient + hidden * t->n_visible + visible, &width);
 }
 
+/* ---- lean chains --------------------------------------------------------------------------------------------- */
+
+/* What the strategies need to know of the new weights, one piece of outputs */
+static void prepare_lean(const frbm_training *t, size_t piece) {
+    const size_t of_hidden = pieces(t->n_hidden, LEAN_OUTPUTS);
+    const frbm_side *side = piece < of_hidden ? &t->lean->hidden : &t->lean->visible;
+    const size_t first = (piece < of_hidden ? piece : piece - of_hidden) * LEAN_OUTPUTS, left = side->n_out - first;
+    frbm_lean_prepare(t->lean, side, first, left < LEAN_OUTPUTS ? left : LEAN_OUTPUTS);
+}
+
+/* All sweeps of one chunk of chains but the last hidden layer, by one thread */
+static void lean_chains(frbm_training *t, uint32_t *states, size_t n_chains, size_t chunk, frbm_work *work,
+                        float *scratch) {
+    const size_t first = chunk * t->lean->chunk;
+    const size_t n = n_chains - first < t->lean->chunk ? n_chains - first : t->lean->chunk;
+    frbm_memory of_hidden, of_visible;
+    frbm_layer visible = visible_layer(t, states + first, n);
+    frbm_layer hidden = hidden_layer(t, t->visible_words + first, t->chain_ld, n);
+    visible.words += first;
+    visible.planes = NULL;
+    hidden.words = states + first;
+    hidden.words_ld = t->chain_ld;
+    visible.draw.first_chain = hidden.draw.first_chain = (uint32_t)first;
+    frbm_lean_start(t->lean, (uint32_t *)(scratch + FRBM_SCRATCH_FLOATS), &of_hidden, &of_visible);
+    for (size_t sweep = 1; sweep <= t->n_sweeps; sweep++) {
+        visible.draw.step = hidden.draw.step = t->step + sweep;
+        frbm_lean_layer(t->lean, &t->lean->visible, &of_visible, &visible, scratch, work);
+        if (sweep < t->n_sweeps) frbm_lean_layer(t->lean, &t->lean->hidden, &of_hidden, &hidden, scratch, work);
+    }
+    for (size_t at = 0; at < n; at += 32)
+        t->table->turn_words(visible.words + at, visible.words_ld, n - at < 32 ? n - at : 32, pieces(t->n_visible, 32),
+                             t->visible_planes + (first + at) / 32 * t->visible_ld);
+}
+
 /* ---- phases -------------------------------------------------------------------------------------------------- */
 
 /* Positive phase, and for persistent chains the first visible draw, which does not depend on it. */
@@ -151,10 +186,13 @@ static void positive_phase(frbm_training *t, const frbm_batch *data, size_t n, f
     if (t->persistent) frbm_choose(t->table, &visible);
     const size_t hidden_size = panel_units(t, &hidden), visible_size = panel_units(t, &visible);
     const size_t n_hidden = is_grey(t) ? grey_input_pieces(t, n) : pieces(t->n_hidden, hidden_size);
-    const size_t n_visible = t->persistent ? pieces(t->n_visible, visible_size) : 0;
+    const size_t n_visible = t->persistent && !t->lean ? pieces(t->n_visible, visible_size) : 0;
+    const size_t n_lean = t->lean ? pieces(t->n_hidden, LEAN_OUTPUTS) + pieces(t->n_visible, LEAN_OUTPUTS) : 0;
     size_t piece;
-    while ((piece = next_piece(&t->team)) < n_hidden + n_visible) {
-        if (piece >= n_hidden)
+    while ((piece = next_piece(&t->team)) < n_hidden + n_visible + n_lean) {
+        if (piece >= n_hidden + n_visible)
+            prepare_lean(t, piece - n_hidden - n_visible);
+        else if (piece >= n_hidden)
             run_panel(t->table, &visible, piece - n_hidden, visible_size, scratch);
         else if (is_grey(t))
             grey_positive(t, &hidden, data->grey, n, piece, scratch);
@@ -173,10 +211,17 @@ static void run_layer(frbm_training *t, frbm_layer *layer, float *scratch) {
 }
 
 /* n_sweeps of v ~ p(v|h), h ~ p(h|v); the last hidden layer leaves its means, and its states if they persist. */
-static void negative_phase(frbm_training *t, const frbm_batch *data, size_t n, size_t n_chains, float *scratch) {
+static void negative_phase(frbm_training *t, const frbm_batch *data, size_t n, size_t n_chains, int thread,
+                           float *scratch) {
     uint32_t *states = t->persistent ? t->chains : t->hidden_words;
-    for (size_t sweep = 1; sweep <= t->n_sweeps; sweep++) {
-        if (sweep > 1 || !t->persistent) {
+    if (t->lean) {
+        size_t chunk;
+        while ((chunk = next_piece(&t->team)) * t->lean->chunk < n_chains)
+            lean_chains(t, states, n_chains, chunk, &t->work[thread], scratch);
+        barrier(&t->team);
+    }
+    for (size_t sweep = t->lean ? t->n_sweeps : 1; sweep <= t->n_sweeps; sweep++) {
+        if (!t->lean && (sweep > 1 || !t->persistent)) {
             frbm_layer visible = visible_layer(t, states, n_chains);
             visible.draw.step = t->step + sweep;
             run_layer(t, &visible, scratch);
@@ -285,6 +330,7 @@ static void settle(void *context) {
         t->unfixable = t->team.stop = 1;
     else
         t->fixed.scale = ldexpf(1.0f, exponent);
+    if (t->lean) t->lean->unit = 1.0f / t->fixed.scale;
 }
 
 static void fix_weights(frbm_training *t, int thread, void (*after)(void *)) {
@@ -329,7 +375,7 @@ void frbm_train(frbm_training *t, int thread, float *scratch) {
     for (size_t batch = 0; batch * t->batch_size < t->n_rows && !t->team.stop; batch++) {
         const size_t n = batch_rows(t, batch), n_chains = t->persistent ? t->n_chains : n;
         positive_phase(t, &t->batches[batch % 2], n, scratch);
-        negative_phase(t, &t->batches[batch % 2], n, n_chains, scratch);
+        negative_phase(t, &t->batches[batch % 2], n, n_chains, thread, scratch);
         apply_gradient(t, batch, n, n_chains, thread, scratch);
         /* only the calling thread may run signal handlers; all have its answer after the barrier */
         if (thread == 0 && t->poll && t->poll(t->poll_context)) t->team.stop = 1;

@@ -29,48 +29,6 @@ typedef struct {
 typedef void (*frbm_sgemm)(char *ta, char *tb, int *m, int *n, int *k, float *alpha, float *a, int *lda, float *b,
                            int *ldb, float *beta, float *c, int *ldc);
 
-/* The rows of one batch */
-typedef struct {
-    uint32_t *words, *planes; /* bits */
-    float *grey;              /* grey data, [row][n_visible] */
-} frbm_batch;
-
-/* Minibatch training, CD-k or PCD-k: the batches of order[0..n_rows) one after another. */
-typedef struct {
-    const frbm_table *table;
-    float *weights, *bias_hidden, *bias_visible;                         /* updated in place */
-    float *velocity, *velocity_hidden, *velocity_visible;                /* NULL: no momentum */
-    frbm_fixed fixed;    /* its copy of the weights; memory from the caller */
-    frbm_bounds *bounds; /* one per thread */
-    int exponent, refix; /* k of `fixed`; it changed */
-    size_t n_visible, n_hidden;
-    const uint64_t *rows; /* binary data; NULL when grey */
-    size_t row_words;
-    const float *grey; /* [row][n_visible] */
-    int stochastic_input;
-    const int64_t *order;
-    size_t n_rows, batch_size;
-    int persistent;
-    size_t n_chains, n_sweeps;
-    uint32_t *chains; /* persistent hidden states as words, lane stride padded n_chains */
-    uint32_t key[2];
-    uint64_t step;
-    float rate, momentum;
-    frbm_sgemm sgemm;
-    /* scratch of the team; sizes in frbm_training_layout */
-    frbm_batch batches[2]; /* this one and the next */
-    uint32_t *hidden_words, *visible_words, *visible_planes;
-    int32_t *data_fixed, *model_fixed; /* scaled hidden means, coefficients of the gradient */
-    float *data_means, *inputs, *grey_gradient; /* grey data; the last is [n_hidden][n_visible] */
-    size_t data_ld, chain_ld, visible_ld;
-    int (*poll)(void *); /* called by thread 0 between batches; non-zero stops */
-    void *poll_context;
-    size_t batches_done;
-    int unfixable;       /* the weights have outgrown fixed point */
-    frbm_team team;
-    frbm_team grey_team; /* its ticket hands out blocks of the grey gradient */
-} frbm_training;
-
 typedef enum { FRBM_DENSE, FRBM_DELTA, FRBM_BOUNDS, FRBM_LCD, FRBM_LOWBIT } frbm_strategy;
 
 /* What the lean strategies know of one direction; memory from the caller, filled by frbm_lean_prepare */
@@ -106,6 +64,50 @@ typedef struct {
     int valid, started;
 } frbm_memory;
 
+/* The rows of one batch */
+typedef struct {
+    uint32_t *words, *planes; /* bits */
+    float *grey;              /* grey data, [row][n_visible] */
+} frbm_batch;
+
+/* Minibatch training, CD-k or PCD-k: the batches of order[0..n_rows) one after another. */
+typedef struct {
+    const frbm_table *table;
+    float *weights, *bias_hidden, *bias_visible;                         /* updated in place */
+    float *velocity, *velocity_hidden, *velocity_visible;                /* NULL: no momentum */
+    frbm_fixed fixed;    /* its copy of the weights; memory from the caller */
+    frbm_bounds *bounds; /* one per thread */
+    int exponent, refix; /* k of `fixed`; it changed */
+    size_t n_visible, n_hidden;
+    const uint64_t *rows; /* binary data; NULL when grey */
+    size_t row_words;
+    const float *grey; /* [row][n_visible] */
+    int stochastic_input;
+    const int64_t *order;
+    size_t n_rows, batch_size;
+    int persistent;
+    size_t n_chains, n_sweeps;
+    uint32_t *chains; /* persistent hidden states as words, lane stride padded n_chains */
+    uint32_t key[2];
+    uint64_t step;
+    float rate, momentum;
+    frbm_sgemm sgemm;
+    /* scratch of the team; sizes in frbm_training_layout */
+    frbm_batch batches[2]; /* this one and the next */
+    uint32_t *hidden_words, *visible_words, *visible_planes;
+    int32_t *data_fixed, *model_fixed; /* scaled hidden means, coefficients of the gradient */
+    float *data_means, *inputs, *grey_gradient; /* grey data; the last is [n_hidden][n_visible] */
+    size_t data_ld, chain_ld, visible_ld;
+    frbm_lean *lean; /* strategy of chains of several sweeps; NULL: whole products */
+    frbm_work *work; /* one per thread */
+    int (*poll)(void *); /* called by thread 0 between batches; non-zero stops */
+    void *poll_context;
+    size_t batches_done;
+    int unfixable;       /* the weights have outgrown fixed point */
+    frbm_team team;
+    frbm_team grey_team; /* its ticket hands out blocks of the grey gradient */
+} frbm_training;
+
 /* One layer given rows of bits of the other. Outputs that are NULL are not computed. */
 typedef struct {
     const frbm_table *table;
@@ -120,6 +122,9 @@ typedef struct {
     uint64_t *samples;
     size_t sample_words;
     frbm_draw draw;
+    const frbm_lean *lean; /* with samples alone: strategy that draws them; NULL: whole products */
+    const frbm_side *side;
+    frbm_work *work; /* one per thread */
     const float *visible_bias; /* with energy or score */
     double *energy;            /* free energy of each row */
     double *score;             /* sum over single flips of log p(v_i | rest) */
