@@ -8,7 +8,7 @@ import scipy.sparse as sp
 from sklearn.exceptions import NotFittedError
 
 import fastrbm
-from fastrbm import SGD, BernoulliRBM, DivergenceError, Model, callbacks, compat, io
+from fastrbm import L2, SGD, BernoulliRBM, DivergenceError, Model, callbacks, compat, io
 
 GOOD = (np.arange(40).reshape(10, 4) % 3 == 0).astype(np.float64)
 
@@ -129,6 +129,8 @@ BAD_OPTIONS = [
         "optimizer",
         ["adam", None, 0.9, SGD(momentum=1.0), SGD(momentum=-0.1), SGD(momentum="much"), SGD(momentum=np.nan)],
     ),
+    ("strategy", ["fast", None, 3]),
+    ("regularizers", ["l2", None, 0.1, (0.1,), L2(1e-4)]),
     ("random_stream", ["mt19937", None]),
     ("stochastic_input", ["yes", None, 2]),
     ("shuffle", ["yes", None, 2]),
@@ -159,6 +161,9 @@ def test_bad_options(name, value, method):
         (dict(random_stream="sklearn", shuffle=False, n_chains=3), "n_chains must be None"),
         (dict(random_stream="sklearn", shuffle=False, stochastic_input=True), "stochastic_input must be False"),
         (dict(random_stream="sklearn", shuffle=False, optimizer=SGD(0.5)), "optimizer must be plain 'sgd'"),
+        (dict(random_stream="sklearn", shuffle=False, regularizers=[L2(0.5)]), "regularizers must be empty"),
+        (dict(regularizers=(L2(-1.0),)), "strength must be a finite number"),
+        (dict(regularizers=(L2(np.nan),)), "strength must be a finite number"),
     ],
 )
 def test_options_that_exclude_each_other(options, message):

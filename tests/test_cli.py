@@ -1,6 +1,7 @@
 """The command line: what it writes and prints, how options reach the estimator, and how errors look."""
 
 import os
+import re
 import subprocess
 import sys
 
@@ -83,6 +84,17 @@ def test_wrong_usage_has_status_2(capsys, argv, message):
     assert caught.value.code == 2
     captured = capsys.readouterr()
     assert "fastrbm: error: " in captured.err and message in captured.err and captured.out == ""
+
+
+def test_info_tells_what_would_be_picked(capsys):
+    assert run("info", "--kernels", "--batch-size", "10", "--density", "0.1", "--hidden", "50") == 0
+    out = capsys.readouterr().out
+    assert "784 visible units, 50 hidden units, 0.1 of them active" in out
+    assert re.search(r"products of 10 states in a minibatch +rows", out) and "lowbit" in out
+    assert run("info", "--kernels", "--batch-size", "100000", "--density", "1") == 0
+    assert re.search(r"products of 100000 states in a minibatch +look-ups", capsys.readouterr().out)
+    assert run("info", "--density", "0.1") == 1
+    assert "need --kernels" in capsys.readouterr().err
 
 
 def test_info_prints_versions(capsys):

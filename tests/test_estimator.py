@@ -10,7 +10,7 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 
 import fastrbm
-from fastrbm import SGD, BernoulliRBM
+from fastrbm import L2, SGD, BernoulliRBM
 
 
 def fitted(X, **options):
@@ -190,7 +190,9 @@ def test_chunk_size_agnosticism(digits, monkeypatch):
 @pytest.mark.parametrize("through_file", [False, True])
 @pytest.mark.parametrize("at", [1, 3, 4])
 def test_resume_at_every_epoch_gives_the_same_bits(binary_digits, tmp_path, algorithm, through_file, at):
-    options = dict(algorithm=algorithm, optimizer=SGD(momentum=0.8), learning_rate=0.02, n_gibbs_steps=2)
+    options = dict(
+        algorithm=algorithm, optimizer=SGD(momentum=0.8), learning_rate=0.02, n_gibbs_steps=2, regularizers=(L2(0.01),)
+    )
     whole = fitted(binary_digits, n_iter=5, **options)
     first = fitted(binary_digits, n_iter=at, warm_start=True, **options)
     if through_file:
@@ -226,6 +228,7 @@ def test_backends_agree_on_a_fit(binary_digits, device):
         dict(n_gibbs_steps=4),
         dict(n_chains=7),
         dict(optimizer=SGD(momentum=0.5)),
+        dict(regularizers=(L2(0.02),)),
         dict(stochastic_input=True),
         dict(shuffle=False),
         dict(learning_rate=0.01),
@@ -367,3 +370,19 @@ def test_model_view(trained, digits):
     np.testing.assert_allclose(model.mean_hidden(digits[:5]), trained.transform(digits[:5].astype(np.float32)))
     model.weights[...] = 0
     assert np.abs(trained.components_).max() > 0
+
+
+def test_l2_decays_the_weights_and_leaves_the_biases(binary_digits):
+    X = binary_digits[:20]
+
+    def one_step(**options):
+        rbm = BernoulliRBM(5, learning_rate=0.1, random_state=0, **options).fit(X)
+        start = rbm.components_.copy()
+        return start, rbm.partial_fit(X)
+
+    start, plain = one_step(n_iter=0)
+    _, decayed = one_step(n_iter=0, regularizers=[L2(0.5), L2(0.25)])
+    np.testing.assert_allclose(decayed.components_, plain.components_ - 0.1 * 0.75 * start, atol=1e-7)
+    np.testing.assert_array_equal(decayed.intercept_visible_, plain.intercept_visible_)
+    np.testing.assert_array_equal(decayed.intercept_hidden_, plain.intercept_hidden_)
+    assert clone(decayed).get_params()["regularizers"][0].strength == 0.5

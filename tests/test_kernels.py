@@ -129,7 +129,8 @@ def test_draw_bits_matches_the_reference(target, n, n_visible, n_hidden):
 @pytest.mark.parametrize("kind", ["bits", "grey"])
 @pytest.mark.parametrize("momentum", [None, 0.9])
 @pytest.mark.parametrize("n,n_visible,n_hidden", SIZES)
-def test_gradient_step_matches_the_reference(target, dtype, kind, momentum, n, n_visible, n_hidden):
+@pytest.mark.parametrize("l2", [0.0, 0.3])
+def test_gradient_step_matches_the_reference(target, dtype, kind, momentum, n, n_visible, n_hidden, l2):
     before = model(n_visible, n_hidden, dtype)
     data = bits(n, n_visible) if kind == "bits" else grey(n, n_visible, dtype)
     n_model = max(1, n // 2)
@@ -141,7 +142,7 @@ def test_gradient_step_matches_the_reference(target, dtype, kind, momentum, n, n
     for backend in (CpuBackend(2), reference):
         parameters = before.copy()
         velocity = None if momentum is None else Parameters(*(0.1 * x for x in before.copy()))
-        backend.gradient_step(parameters, velocity, *phases, 0.25, momentum or 0.0)
+        backend.gradient_step(parameters, velocity, *phases, 0.25, momentum or 0.0, l2)
         results.append((*parameters, *(velocity or ())))
     for got, wanted in zip(*results, strict=True):
         np.testing.assert_allclose(got, wanted, atol=2e-5 if dtype == np.float32 else 1e-13, rtol=1e-6)
@@ -183,12 +184,14 @@ def test_run_chains_follows_the_composed_sweeps(target, n, n_visible, n_hidden):
         np.testing.assert_array_equal(g.words, w.words)
 
 
-def run_training(backend, dtype, kind, persistent, sweeps=2, momentum=0.5, stochastic=False, n=70, shape=(45, 38)):
+def run_training(
+    backend, dtype, kind, persistent, sweeps=2, momentum=0.5, stochastic=False, n=70, shape=(45, 38), l2=0.05
+):
     n_visible, n_hidden = shape
     parameters = model(n_visible, n_hidden, dtype, scale=0.1)
     velocity = parameters.zeros_like() if momentum else None
     rows = bits(n, n_visible) if kind == "bits" else grey(n, n_visible, dtype)
-    plan = TrainingPlan(7, 16, persistent, sweeps, 0.1, momentum, stochastic)
+    plan = TrainingPlan(7, 16, persistent, sweeps, 0.1, momentum, stochastic, l2)
     state = ChainState(100, bits(9, n_hidden, density=0.1) if persistent else None)
     order = np.random.default_rng(0).permutation(n)
     backend.train(parameters, velocity, rows, order, plan, UNITS, state)

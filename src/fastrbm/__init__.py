@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from .estimators import BernoulliRBM
     from .model import Model
     from .optimizers import SGD
+    from .regularizers import L2
     from .samplers import Gibbs
     from .training import DivergenceError
 
@@ -33,6 +34,7 @@ _LAZY = {
     "Model": "model",
     "count_work": "_kernels.cpu.strategy",
     "SGD": "optimizers",
+    "L2": "regularizers",
     "Gibbs": "samplers",
     "DivergenceError": "training",
     "patch_sklearn": "compat",
@@ -42,6 +44,7 @@ _LAZY = {
 _MODULES = ("callbacks", "compat", "datasets", "plot")
 
 __all__ = [
+    "L2",
     "SGD",
     "BernoulliRBM",
     "DivergenceError",

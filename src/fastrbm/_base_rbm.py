@@ -19,6 +19,7 @@ from ._sklearn_stream import SklearnStreamTrainer
 from .callbacks import Callback, Verbose, as_callback
 from .model import Model
 from .optimizers import SGD, get_optimizer
+from .regularizers import weight_decay
 from .samplers import Gibbs
 from .training import check_finite, fit_loop, minibatch_epoch
 
@@ -43,6 +44,7 @@ class BaseRBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         "n_gibbs_steps": [Interval(Integral, 1, None, closed="left")],
         "n_chains": [None, Interval(Integral, 1, None, closed="left")],
         "optimizer": [StrOptions({"sgd"}), SGD],
+        "regularizers": [tuple, list],
         "random_stream": [StrOptions({"philox", "sklearn"})],
         "stochastic_input": ["boolean"],
         "shuffle": ["boolean"],
@@ -67,6 +69,7 @@ class BaseRBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         if not np.isfinite(self.learning_rate):
             raise ValueError(f"learning_rate must be a positive finite number, got {self.learning_rate!r}")
         get_optimizer(self.optimizer)
+        weight_decay(self.regularizers)
         self._backend()
         if self.dtype is not None and not (_is_dtype(self.dtype) and np.dtype(self.dtype) in _DTYPES):
             raise ValueError(f"dtype must be None, numpy.float32 or numpy.float64, got {self.dtype!r}")
@@ -104,6 +107,8 @@ class BaseRBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
                 )
         if get_optimizer(self.optimizer).momentum != 0:
             raise ValueError("optimizer must be plain 'sgd' with random_stream='sklearn', got momentum > 0")
+        if weight_decay(self.regularizers) != 0:
+            raise ValueError(f"regularizers must be empty with random_stream='sklearn', got {self.regularizers!r}")
 
     def _backend(self) -> Backend:
         return get_backend(self.device, self.n_threads, self.strategy)
@@ -226,6 +231,7 @@ class BaseRBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             float(self.learning_rate),
             momentum,
             bool(self.stochastic_input),
+            weight_decay(self.regularizers),
         )
 
     def fit(self, X: Any, y: Any = None) -> Any:

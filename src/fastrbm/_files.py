@@ -17,6 +17,7 @@ from ._kernels import ChainState, PackedBits, Parameters
 from ._random import Key
 from ._run import TrainingState
 from .optimizers import SGD
+from .regularizers import L2
 
 # module and class names that a file may ask for
 _KNOWN = {("estimators", "BernoulliRBM"), ("compat", "BernoulliRBM")}
@@ -106,6 +107,7 @@ def _plain_options(estimator: Any) -> dict[str, Any]:
     options["callbacks"] = []
     if isinstance(options["optimizer"], SGD):
         options["optimizer"] = options["optimizer"].get_params()
+    options["regularizers"] = [one.get_params() for one in options["regularizers"]]
     if options["dtype"] is not None:
         options["dtype"] = np.dtype(options["dtype"]).name
     options = {k: v.item() if isinstance(v, np.generic) else v for k, v in options.items()}
@@ -120,6 +122,7 @@ def _options(plain: dict[str, Any]) -> dict[str, Any]:
     options["callbacks"] = tuple(options["callbacks"])
     if isinstance(options["optimizer"], dict):
         options["optimizer"] = SGD(**options["optimizer"])
+    options["regularizers"] = tuple(L2(**one) for one in options.get("regularizers", ()))
     if options["dtype"] is not None:
         options["dtype"] = np.dtype(options["dtype"]).type
     return options

@@ -101,7 +101,22 @@ def _momentum(text: str) -> float:
     return number
 
 
-_rate.__name__ = _momentum.__name__ = "number"
+def _share(text: str) -> float:
+    number = float(text)
+    if not 0 <= number <= 1:
+        raise argparse.ArgumentTypeError(f"must be from 0 to 1, got {text}")
+    return number
+
+
+_rate.__name__ = _momentum.__name__ = _share.__name__ = "number"
+
+# what `fastrbm info --kernels` asks for: type, default, meaning
+_SIZES: dict[str, tuple[Any, Any, str]] = {
+    "visible": (_whole(1), 784, "visible units"),
+    "hidden": (_whole(1), 256, "hidden units"),
+    "batch-size": (_whole(1), 256, "rows of a minibatch, or chains"),
+    "density": (_share, 0.3, "share of active units"),
+}
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -113,6 +128,9 @@ def _parser() -> argparse.ArgumentParser:
     _add_sample(commands)
     _add_demo(commands)
     info = commands.add_parser("info", help="print versions, instruction set and threads")
+    info.add_argument("--kernels", action="store_true", help="say which kernels would be picked for the sizes given")
+    for name, (convert, default, meaning) in _SIZES.items():
+        info.add_argument(f"--{name}", type=convert, help=f"with --kernels: {meaning} ({default})")
     info.set_defaults(command=_info)
     bench = commands.add_parser("bench", help="measure against scikit-learn and PyTorch")
     bench.set_defaults(command=_bench)
@@ -340,7 +358,23 @@ def _demo(options: argparse.Namespace) -> None:
 def _info(options: argparse.Namespace) -> None:
     import fastrbm
 
-    fastrbm.show_versions()
+    given = {name: getattr(options, name.replace("-", "_")) for name in _SIZES}
+    if not options.kernels:
+        if any(value is not None for value in given.values()):
+            raise ValueError(f"sizes ({', '.join('--' + name for name in _SIZES)}) need --kernels")
+        fastrbm.show_versions()
+        return
+    from fastrbm._kernels.cpu.strategy import STRATEGIES, describe
+
+    visible, hidden, batch, density = (
+        default if given[name] is None else given[name] for name, (_, default, _) in _SIZES.items()
+    )
+    print(f"{visible} visible units, {hidden} hidden units, {density:g} of them active")
+    for work, choice in describe(visible, hidden, batch, density):
+        print(f"  {work:<45}  {choice}")
+    print("strategies:")
+    for name, meaning in STRATEGIES.items():
+        print(f"  {name:<8} {meaning}")
 
 
 def _bench(options: argparse.Namespace) -> int:

@@ -55,6 +55,8 @@ class BernoulliRBM(BaseRBM):
         Persistent chains; None for `batch_size`.
     optimizer : "sgd" or SGD, default="sgd"
         ``fastrbm.SGD(momentum=0.9)`` for momentum.
+    regularizers : sequence, default=()
+        ``fastrbm.L2(strength)`` for weight decay.
     random_stream : {"philox", "sklearn"}, default="philox"
         "sklearn" consumes NumPy's draws in scikit-learn's order and reproduces its fit to rounding (with
         ``shuffle=False``); slower, for checks and migration.
@@ -128,6 +130,7 @@ class BernoulliRBM(BaseRBM):
         n_chains: int | None = None,
         strategy: str = "auto",
         optimizer: str | SGD = "sgd",
+        regularizers: Any = (),
         random_stream: str = "philox",
         stochastic_input: bool = False,
         shuffle: bool = True,
@@ -149,6 +152,7 @@ class BernoulliRBM(BaseRBM):
         self.n_chains = n_chains
         self.strategy = strategy
         self.optimizer = optimizer
+        self.regularizers = regularizers
         self.random_stream = random_stream
         self.stochastic_input = stochastic_input
         self.shuffle = shuffle

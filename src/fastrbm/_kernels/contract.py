@@ -79,6 +79,8 @@ class TrainingPlan(NamedTuple):
         0 for plain gradient ascent.
     stochastic_input : bool
         Draw binary visible states from grey rows each time they are used.
+    l2 : float
+        Weight decay: the gradient of the weights is lessened by l2 * weights.
     """
 
     seed: int
@@ -88,6 +90,7 @@ class TrainingPlan(NamedTuple):
     rate: float
     momentum: float
     stochastic_input: bool
+    l2: float = 0.0
 
 
 @dataclass
@@ -148,10 +151,11 @@ class Backend:
         model: Phase,
         rate: float,
         momentum: float,
+        l2: float = 0.0,
     ) -> None:
         """Ascend the contrastive gradient in place.
 
-        gradient = mean over data of (h v, v, h) - mean over model of the same;
+        gradient = mean over data of (h v, v, h) - mean over model of the same, and - l2 * weights for the weights;
         velocity = momentum * velocity + rate * gradient; parameters += velocity.
         """
         raise TypeError(f"backend {self.name!r} lacks gradient_step")
@@ -250,7 +254,7 @@ def train_batch(
             hidden = backend.samples(hidden_unit, visible, weights, hidden_bias, at)
     model_means = backend.means(hidden_unit, visible, weights, hidden_bias)
     backend.gradient_step(
-        parameters, velocity, Phase(batch, data_means), Phase(visible, model_means), plan.rate, plan.momentum
+        parameters, velocity, Phase(batch, data_means), Phase(visible, model_means), plan.rate, plan.momentum, plan.l2
     )
     state.step = step + plan.n_sweeps + 1
     if plan.persistent:

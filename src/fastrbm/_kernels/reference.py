@@ -62,13 +62,16 @@ class ReferenceBackend(Backend):
         model: Phase,
         rate: float,
         momentum: float,
+        l2: float = 0.0,
     ) -> None:
         """See `Backend.gradient_step`."""
         dtype = parameters.weights.dtype
         v_data, v_model = as_dense(data.visible, dtype), as_dense(model.visible, dtype)
         n_data, n_model = dtype.type(len(v_data)), dtype.type(len(v_model))
         gradient = Parameters(
-            data.hidden_means.T @ v_data / n_data - model.hidden_means.T @ v_model / n_model,
+            data.hidden_means.T @ v_data / n_data
+            - model.hidden_means.T @ v_model / n_model
+            - dtype.type(l2) * parameters.weights,
             v_data.mean(axis=0) - v_model.mean(axis=0),
             data.hidden_means.mean(axis=0) - model.hidden_means.mean(axis=0),
         )

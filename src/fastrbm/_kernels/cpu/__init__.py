@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ..._random import Draw
 from ..bits import PackedBits, n_words
-from ..contract import Backend, ChainState, Parameters, Phase, States, TrainingPlan
+from ..contract import ChainState, Parameters, Phase, States, TrainingPlan
 from ._runtime import (
     current_target,
     default_threads,
@@ -24,6 +24,7 @@ from ._runtime import (
     use_target,
 )
 from ._runtime import extension as _cpu
+from .scores import Scores, check_unit, dense_blocks, lanes
 from .strategy import (
     choose_for_chains,
     choose_for_rows,
@@ -37,13 +38,9 @@ from .strategy import (
 __all__ = ["CpuBackend", "current_target", "default_threads", "has_openmp", "supported_targets", "use_target"]
 
 
-def _lanes(n: int) -> int:
-    return -(-n // 64) * 64
-
-
 def _to_words(bits: PackedBits) -> NDArray[np.uint32]:
     """Sample-major bits to words [word][lane], lanes padded to 64."""
-    out = np.zeros((2 * bits.words.shape[1], _lanes(len(bits))), dtype=np.uint32)
+    out = np.zeros((2 * bits.words.shape[1], lanes(len(bits))), dtype=np.uint32)
     out[:, : len(bits)] = bits.words.view(np.uint32).T
     return out
 
@@ -55,7 +52,7 @@ def _from_words(words: NDArray[np.uint32], n_samples: int, n_units: int) -> Pack
     return PackedBits(rows, n_units)
 
 
-class CpuBackend(Backend):
+class CpuBackend(Scores):
     """Native kernels.
 
     Parameters
@@ -76,8 +73,10 @@ class CpuBackend(Backend):
         return threads_for(work, self.n_threads)
 
     def _fixed(self, states: States, weights: NDArray[Any], transposed: bool = False) -> Any:
-        """Fixed-point copy of the weights for products with `states`; None where those are dense or float64, or the
-        weights too large, and BLAS does them."""
+        """Fixed-point copy of the weights for products with `states`.
+
+        None where the states are dense, the weights float64 or too large: BLAS does those products.
+        """
         if not isinstance(states, PackedBits) or weights.dtype != np.float32:
             return None
         return _cpu.fix_weights(weights, transposed, self._threads(8.0 * weights.size))
@@ -126,7 +125,7 @@ class CpuBackend(Backend):
         self, unit: str, states: States, weights: NDArray[Any], bias: NDArray[Any], *, transpose: bool = False
     ) -> NDArray[Any]:
         """See `Backend.means`."""
-        _check_unit(unit, "means")
+        check_unit(unit, "means")
         return self._layer(states, weights, bias, transpose, "means")
 
     def _layer(
@@ -139,12 +138,13 @@ class CpuBackend(Backend):
         threads = self._threads(float(n) * weights.size)
         fixed = self._fixed(states, weights)
         if fixed is not None:
+            assert isinstance(states, PackedBits)
             _cpu.run_rows(states.words, fixed, bias, transpose, threads, **{what: out})
             return out
         native_sigmoid = what == "means" and weights.dtype == np.float32
         with single_threaded_blas():
             if isinstance(states, PackedBits):
-                for rows in _dense_blocks(states, weights.dtype):
+                for rows in dense_blocks(states, weights.dtype):
                     x = states[rows].dense(weights.dtype)
                     _cpu.dense_inputs(x, weights, bias, transpose, out[rows], native_sigmoid, threads)
             else:
@@ -166,13 +166,14 @@ class CpuBackend(Backend):
         transpose: bool = False,
     ) -> PackedBits:
         """See `Backend.samples`."""
-        _check_unit(unit, "samples")
+        check_unit(unit, "samples")
         n, n_out = states.shape[0], weights.shape[1 if transpose else 0]
         out = np.empty((n, n_words(n_out)), dtype=np.uint64)
         if n == 0:
             return PackedBits(out, n_out)
         fixed = self._fixed(states, weights)
         if fixed is not None:
+            assert isinstance(states, PackedBits)
             threads = self._threads(float(n) * weights.size)
             lean = make_lean(choose_for_rows(self.strategy), weights, threads, 1024)
             _cpu.run_rows(
@@ -207,6 +208,7 @@ class CpuBackend(Backend):
         model: Phase,
         rate: float,
         momentum: float,
+        l2: float = 0.0,
     ) -> None:
         """See `Backend.gradient_step`."""
         weights, visible_bias, hidden_bias = parameters
@@ -230,6 +232,7 @@ class CpuBackend(Backend):
                 None if velocity is None else velocity.hidden_bias,
                 rate,
                 momentum,
+                l2,
                 1 / _MEAN_SCALE,
                 threads,
             )
@@ -237,10 +240,12 @@ class CpuBackend(Backend):
         change = np.zeros_like(weights)
         with single_threaded_blas():
             for phase, scale in ((data, 1 / n_data), (model, -1 / n_model)):
-                for rows in _dense_blocks(phase.visible, weights.dtype):
+                for rows in dense_blocks(phase.visible, weights.dtype):
                     v = phase.visible[rows]
                     v = v.dense(weights.dtype) if isinstance(v, PackedBits) else v
                     _cpu.dense_gradient(np.ascontiguousarray(phase.hidden_means[rows]), v, scale, change, threads)
+        if l2:
+            change -= weights.dtype.type(l2) * weights
         _ascend(weights, None if velocity is None else velocity.weights, change, rate, momentum)
         gradient = data.hidden_means.mean(axis=0) - model.hidden_means.mean(axis=0)
         _ascend(hidden_bias, None if velocity is None else velocity.hidden_bias, gradient, rate, momentum)
@@ -261,7 +266,7 @@ class CpuBackend(Backend):
             super().train(parameters, velocity, rows, order, plan, units, state, on_batch)
             return
         for unit in units:
-            _check_unit(unit, "train")
+            check_unit(unit, "train")
         while len(order):
             done = self._train_native(parameters, velocity, rows, order, plan, state, on_batch)
             order = order[done:]
@@ -310,7 +315,7 @@ class CpuBackend(Backend):
         if fixed is None:
             return super().run_chains(hidden, parameters, units, draw, n_sweeps)
         for unit in units:
-            _check_unit(unit, "run_chains")
+            check_unit(unit, "run_chains")
         n = len(hidden)
         h = _to_words(hidden)
         v = np.zeros((2 * n_words(weights.shape[1]), h.shape[1]), dtype=np.uint32)
@@ -323,86 +328,15 @@ class CpuBackend(Backend):
         note(lean)
         return _from_words(v, n, weights.shape[1]), _from_words(h, n, weights.shape[0])
 
-    # -- likelihood ----------------------------------------------------------------------------------------------
 
-    def free_energy(self, unit: str, states: States, parameters: Parameters) -> NDArray[np.float64]:
-        """See `Backend.free_energy`."""
-        _check_unit(unit, "free_energy")
-        weights, visible_bias, hidden_bias = parameters
-        energy = np.empty(states.shape[0])
-        fixed = self._fixed(states, weights) if states.shape[0] else None
-        if fixed is not None:
-            threads = self._threads(float(states.shape[0]) * weights.size)
-            _cpu.run_rows(states.words, fixed, hidden_bias, False, threads, visible_bias=visible_bias, energy=energy)
-            return energy
-        for rows in _dense_blocks(states, weights.dtype):
-            v = states[rows].dense(weights.dtype) if isinstance(states, PackedBits) else states[rows]
-            x = self._layer(v, weights, hidden_bias, False, "inputs")
-            energy[rows] = -(v @ visible_bias).astype(np.float64) - np.logaddexp(0, x, dtype=np.float64).sum(axis=1)
-        return energy
-
-    def pseudo_likelihood(self, unit: str, states: States, parameters: Parameters) -> NDArray[np.float64]:
-        """See `Backend.pseudo_likelihood`.
-
-        float32 rows in [0, 1] go through products of ratios while the weights and inputs are small enough for them;
-        everything else through differences of softplus in float64.
-        """
-        _check_unit(unit, "pseudo_likelihood")
-        weights, visible_bias, hidden_bias = parameters
-        score = np.zeros(states.shape[0])
-        if states.shape[0] == 0:
-            return score
-        largest = float(np.abs(weights).max())
-        strip = int(max(1, min(64, 80 // max(largest, 1.0))))
-        threads = self._threads(4.0 * score.size * weights.size)
-        fixed = self._fixed(states, weights)
-        for rows in _dense_blocks(states, weights.dtype):
-            part = states[rows]
-            x = self._layer(part, weights, hidden_bias, False, "inputs")
-            moderate = weights.dtype == np.float32 and largest <= 40 and float(np.abs(x).max()) <= 80
-            if moderate and fixed is not None:
-                width = _lanes(weights.shape[1]) - weights.shape[1]
-                padded = np.pad(weights, ((0, 0), (0, width)))
-                _cpu.run_rows(
-                    part.words, fixed, hidden_bias, False, threads, score=score[rows],
-                    visible_bias=np.pad(visible_bias, (0, width)), raising=np.exp(padded), lowering=np.exp(-padded),
-                    strip=strip,
-                )  # fmt: skip
-            elif moderate and isinstance(part, np.ndarray) and 0 <= part.min() and part.max() <= 1:
-                width = ((0, 0), (0, _lanes(weights.shape[1]) - weights.shape[1]))
-                _cpu.pseudo_grey(
-                    np.pad(part, width), x, np.pad(weights, width), np.pad(visible_bias, width[1]),
-                    weights.shape[1], score[rows], strip, threads,
-                )  # fmt: skip
-            else:
-                v = part.dense(weights.dtype) if isinstance(part, PackedBits) else part
-                _cpu.pseudo_any(v, x, weights, visible_bias, score[rows], threads)
-        return score
-
-
-_FAST_UNITS = {"bernoulli"}
 _MEAN_SCALE = 2.0**30  # of fixed-point hidden means: MEAN_SCALE of src/train.c
 _GUESSED_DENSITY = 0.3  # share of active units where it is not known before the run
-
-
-def _check_unit(unit: str, operation: str) -> None:
-    if unit not in _FAST_UNITS:
-        raise ValueError(
-            f"the cpu backend has {operation} for units {sorted(_FAST_UNITS)}, got {unit!r}; use device='reference'"
-        )
-
-
-def _dense_blocks(states: States, dtype: Any, limit: int = 4 << 20) -> Iterator[slice]:
-    """Row slices small enough that unpacked or intermediate copies stay below `limit` bytes."""
-    step = max(128, limit // max(1, states.shape[1] * np.dtype(dtype).itemsize) // 128 * 128)
-    for first in range(0, states.shape[0], step):
-        yield slice(first, min(first + step, states.shape[0]))
 
 
 def _mean_rows(states: States) -> NDArray[np.float64]:
     if isinstance(states, PackedBits):
         total = np.zeros(states.n_units)
-        for rows in _dense_blocks(states, np.uint8):
+        for rows in dense_blocks(states, np.uint8):
             total += states[rows].dense(np.uint8).sum(axis=0, dtype=np.int64)
         return total / len(states)
     return states.mean(axis=0, dtype=np.float64)

@@ -98,7 +98,7 @@ cdef extern from "workers.h" nogil:
         float *bias
         float *bias_velocity
         size_t n_visible
-        float rate, momentum
+        float rate, momentum, decay
         frbm_fixed fixed
 
     ctypedef struct frbm_team:
@@ -136,7 +136,7 @@ cdef extern from "workers.h" nogil:
         uint32_t *chains
         uint32_t key[2]
         uint64_t step
-        float rate, momentum
+        float rate, momentum, decay
         frbm_sgemm sgemm
         frbm_batch batches[2]
         uint32_t *hidden_words

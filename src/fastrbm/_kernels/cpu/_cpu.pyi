@@ -9,10 +9,31 @@ from ..._random import Draw
 from ..contract import ChainState, Parameters, TrainingPlan
 
 TARGETS: tuple[str, ...]
+STRATEGIES: tuple[str, ...]
+COUNTERS: tuple[str, ...]
 
 class Poller:
     def __init__(self, on_batch: Callable[[], None] | None = None) -> None: ...
     def reraise(self) -> None: ...
+
+class FixedWeights:
+    exponent: int
+    n_hidden: int
+    n_visible: int
+    def __init__(self, n_hidden: int, n_visible: int, transposed: bool, n_threads: int) -> None: ...
+    def dense(self) -> NDArray[np.int32]: ...
+    def fill(self, weights: NDArray[np.float32]) -> bool: ...
+
+class Lean:
+    def __init__(
+        self,
+        strategy: str,
+        fixed: FixedWeights,
+        chunk: int,
+        bases: tuple[NDArray[np.float32], NDArray[np.float32]] | None = None,
+    ) -> None: ...
+    def prepare(self) -> None: ...
+    def counters(self) -> dict[str, int]: ...
 
 class Training:
     def __init__(
@@ -24,7 +45,12 @@ class Training:
         chains: NDArray[np.uint32] | None,
         n_chains: int,
         grey: bool,
+        transposed: bool,
+        n_threads: int,
+        strategy: str = "dense",
+        bases: tuple[NDArray[np.float32], NDArray[np.float32]] | None = None,
     ) -> None: ...
+    def counters(self) -> dict[str, int] | None: ...
     def run(
         self,
         rows: NDArray[np.uint64] | None,
@@ -32,8 +58,7 @@ class Training:
         order: NDArray[np.int64],
         state: ChainState,
         on_batch: Callable[[], None] | None,
-        n_threads: int,
-    ) -> None: ...
+    ) -> int: ...
 
 def supported_targets() -> list[str]: ...
 def select_target(name: str) -> None: ...
@@ -58,9 +83,14 @@ def dense_inputs(
 def dense_gradient(
     hidden: NDArray[Any], visible: NDArray[Any], scale: float, out: NDArray[Any], n_threads: int
 ) -> None: ...
+def fix_weights(weights: NDArray[np.float32], transposed: bool, n_threads: int) -> FixedWeights | None: ...
+def prefers_rows(n_lanes: float, active: float) -> bool: ...
+def costs(n_lanes: float, active: float) -> dict[str, float]: ...
+def round_means(means: NDArray[np.float32], scale: float) -> NDArray[np.int32]: ...
+def density(rows: NDArray[np.uint64], n_units: int) -> float: ...
 def run_rows(
     rows: NDArray[np.uint64],
-    weights: NDArray[np.float32],
+    weights: FixedWeights,
     bias: NDArray[np.float32],
     transpose: bool,
     n_threads: int,
@@ -74,29 +104,33 @@ def run_rows(
     raising: NDArray[np.float32] | None = None,
     lowering: NDArray[np.float32] | None = None,
     strip: int = 1,
+    lean: Lean | None = None,
 ) -> None: ...
 def run_chains(
     hidden: NDArray[np.uint32],
     visible: NDArray[np.uint32],
     n_chains: int,
-    weights: NDArray[np.float32],
+    weights: FixedWeights,
     visible_bias: NDArray[np.float32],
     hidden_bias: NDArray[np.float32],
     draw: Draw,
     n_sweeps: int,
     n_threads: int,
+    lean: Lean | None = None,
 ) -> None: ...
 def gradient_step(
     data: NDArray[np.uint64],
-    data_means: NDArray[np.float32],
+    data_means: NDArray[np.int32],
     model: NDArray[np.uint64],
-    model_means: NDArray[np.float32],
+    model_means: NDArray[np.int32],
     weights: NDArray[np.float32],
     hidden_bias: NDArray[np.float32],
     velocity: NDArray[np.float32] | None,
     hidden_velocity: NDArray[np.float32] | None,
     rate: float,
     momentum: float,
+    l2: float,
+    unit: float,
     n_threads: int,
 ) -> None: ...
 def pseudo_grey(

@@ -71,7 +71,7 @@ cdef class Training:
         t.batch_size, t.n_sweeps, t.persistent = plan.batch_size, plan.n_sweeps, plan.persistent
         t.stochastic_input = grey and plan.stochastic_input
         t.key[0], t.key[1] = plan.seed & 0xFFFFFFFF, plan.seed >> 32
-        t.rate, t.momentum = plan.rate, plan.momentum
+        t.rate, t.momentum, t.decay = plan.rate, plan.momentum, plan.l2
         t.sgemm = <frbm_sgemm>sgemm
         t.row_words = (t.n_visible + 63) // 64
         t.visible_ld = 64 * t.row_words
@@ -160,7 +160,7 @@ cdef class Training:
 
 def gradient_step(const uint64_t[:, ::1] data, const int32_t[:, ::1] data_means, const uint64_t[:, ::1] model,
                   const int32_t[:, ::1] model_means, float[:, ::1] weights, float[::1] hidden_bias,
-                  float[:, ::1] velocity, float[::1] hidden_velocity, float rate, float momentum, float unit,
+                  float[:, ::1] velocity, float[::1] hidden_velocity, float rate, float momentum, float l2, float unit,
                   int n_threads):
     """Weights and hidden biases from packed states and unit-major means from `round_means` (model_means negative)."""
     cdef frbm_gradient g
@@ -178,7 +178,7 @@ def gradient_step(const uint64_t[:, ::1] data, const int32_t[:, ::1] data_means,
     g.negative.bits, g.negative.stride, g.negative.n_inputs = second, ld, m
     g.negative.coef, g.negative.out_stride, g.negative.in_stride = &model_means[0, 0], m, 1
     g.weights, g.bias, g.n_visible, g.unit = &weights[0, 0], &hidden_bias[0], weights.shape[1], unit
-    g.rate, g.momentum = rate, momentum
+    g.rate, g.momentum, g.decay = rate, momentum, l2
     if velocity is not None:
         g.velocity, g.bias_velocity = &velocity[0, 0], &hidden_velocity[0]
     cdef Py_ssize_t n_hidden = weights.shape[0], tiles = (n_hidden + 11) // 12, tile

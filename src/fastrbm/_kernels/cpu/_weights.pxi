@@ -29,6 +29,10 @@ cdef class FixedWeights:
         self.f.bound_scale = ldexp(1.0, frbm_bound_shift(n_visible, n_hidden))
         self.f.scale = 1
 
+    def dense(self):
+        """The integers, shape (n_hidden, n_visible)."""
+        return np.asarray(self._weights)[: self.n_hidden * self.f.ld].reshape(self.n_hidden, self.f.ld)[:, : self.n_visible]
+
     cdef void _bind(self, int thread) noexcept:
         self.bounds[thread].columns = &self._columns[thread, 0]
         self.bounds[thread].row = self.bounds[thread].seen = 0
@@ -60,6 +64,14 @@ def fix_weights(const float[:, ::1] weights, bint transposed, int n_threads):
 def prefers_rows(double n_lanes, double active):
     """Whether products of n_lanes states with this share of active inputs go by rows instead of look-ups."""
     return bool(frbm_prefers_rows(TABLE, n_lanes, active))
+
+
+def costs(double n_lanes, double active):
+    """Cost model of this instruction set: cycles per multiply-add of products by look-ups and by rows."""
+    return {
+        "look-ups": TABLE.look_cost + TABLE.build_cost / n_lanes,
+        "rows": TABLE.row_cost * active,
+    }
 
 
 def round_means(const float[:, ::1] means, double scale):

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ._runtime import current_target, extension
+from ._runtime import current_target, extension, threads_for
 
 #: what a user may ask for
 STRATEGIES = {
@@ -48,14 +48,49 @@ def choose_for_chains(strategy: str, n_chains: int, n_sweeps: int) -> str:
 
 
 def choose_for_training(strategy: str, n_sweeps: int) -> str:
-    """Strategy of the sweeps inside a minibatch: CD-1 and PCD-1 have none that it could serve, and the others are too
-    few to pay for what a strategy must know of the new weights."""
+    """Strategy of the sweeps inside a minibatch.
+
+    CD-1 and PCD-1 have none that it could serve; the few of larger k do not pay for what a strategy must know of the
+    new weights, on any instruction set that was measured.
+    """
     return "dense" if strategy == "auto" or n_sweeps == 1 else strategy
 
 
 def choose_for_rows(strategy: str) -> str:
     """Strategy of states drawn once given rows: those that need an earlier state of a chain have none here."""
     return "dense" if strategy in ("auto", "delta", "lcd") else strategy
+
+
+def describe(n_visible: int, n_hidden: int, batch_size: int, density: float) -> list[tuple[str, str]]:
+    """What would be picked, as (work, choice) pairs, for `fastrbm info --kernels`.
+
+    Parameters
+    ----------
+    n_visible, n_hidden, batch_size : int
+        Sizes of the model and of a minibatch or population of chains.
+    density : float
+        Share of active units.
+    """
+
+    def product(lanes: int) -> str:
+        costs = extension.costs(lanes, density)
+        choice = "rows" if extension.prefers_rows(lanes, density) else "look-ups"
+        figures = ", ".join(f"{way} {cost:.4f}" for way, cost in costs.items())
+        return f"{choice} (cycles per multiply-add: {figures})"
+
+    return [
+        ("instruction set", current_target()),
+        (f"products of {batch_size} states in a minibatch", product(batch_size)),
+        ("gradient", "look-ups over samples, 16 or more visible units at once"),
+        ("grey data", "BLAS for the positive phase, look-ups or rows for the negative one"),
+        ("sweeps inside a minibatch", choose_for_training("auto", 10)),
+        *(
+            (f"{batch_size} free chains, {sweeps} steps", choose_for_chains("auto", batch_size, sweeps))
+            for sweeps in (1, 100)
+        ),
+        (f"states drawn once for {batch_size} rows", choose_for_rows("auto")),
+        ("threads for a minibatch", str(threads_for(float(batch_size) * n_visible * n_hidden, None))),
+    ]
 
 
 @dataclass(frozen=True)

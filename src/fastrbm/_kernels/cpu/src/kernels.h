@@ -27,9 +27,9 @@
 #define FRBM_SUM_LD (FRBM_LANE_BLOCK + 16) /* row stride of the sums: not a power of two, whose rows share cache sets */
 #define FRBM_CHUNK_WORDS 8  /* 32-input words whose tables are built at once: 24 KB, so that they stay in L1 */
 
-/* floats of scratch one thread needs for the tables of a tile plus 64-byte alignment slack */
+/* floats of scratch one thread needs: the tables of a tile, the sums of a panel and of what its last tile overhangs */
 #define FRBM_TABLE_FLOATS (FRBM_CHUNK_WORDS * 8 * FRBM_TILE * 16)
-#define FRBM_SCRATCH_FLOATS (FRBM_TABLE_FLOATS + FRBM_PANEL * FRBM_SUM_LD)
+#define FRBM_SCRATCH_FLOATS (FRBM_TABLE_FLOATS + (FRBM_PANEL + FRBM_TILE) * FRBM_SUM_LD)
 
 enum frbm_pack_flag { FRBM_GREY = 1, FRBM_BAD = 2 };
 enum frbm_stream { FRBM_VISIBLE = 0, FRBM_HIDDEN = 1, FRBM_INPUT = 2 };
@@ -125,7 +125,7 @@ typedef struct {
 } frbm_fixed;
 
 /* Gradient of one block of hidden units and its update:
- * velocity = momentum * velocity + rate * gradient; W += velocity (velocity NULL: plain SGD). */
+ * velocity = momentum * velocity + rate * (gradient - decay * W); W += velocity (velocity NULL: plain SGD). */
 typedef struct {
     frbm_operand positive, negative; /* bits: planes of v; coef: fixed_means [unit][sample], scale and sign included */
     float unit;                      /* value of 1 in them */
@@ -135,7 +135,7 @@ typedef struct {
     float *weights, *velocity; /* [n_hidden][n_visible] */
     float *bias, *bias_velocity;
     size_t n_visible;
-    float rate, momentum;
+    float rate, momentum, decay;
     frbm_fixed fixed; /* fixed.weights NULL: no copy wanted */
 } frbm_gradient;
 

@@ -187,7 +187,12 @@ INLINE int32_t fixed_sum(const int32_t *x, size_t n) {
     return (int32_t)total;
 }
 
-INLINE void update(float *value, float *velocity, const float *gradient, size_t n, float rate, float momentum) {
+/* The rule of the optimiser, for values that lie side by side with their slots and gradient: one pass over all of them
+ * while the gradient is in cache.  Other rules (RMSprop, Adam) are further branches with slots of their own. */
+INLINE void update(float *value, float *velocity, float *gradient, size_t n, float rate, float momentum,
+                   float decay) {
+    if (decay != 0.0f)
+        for (size_t i = 0; i < n; i++) gradient[i] -= decay * value[i];
     if (velocity) {
         for (size_t i = 0; i < n; i++) {
             velocity[i] = momentum * velocity[i] + rate * gradient[i];
@@ -223,7 +228,8 @@ static void gradient_tile(const frbm_gradient *g, size_t first, size_t count, fl
             float *row = (float *)(sums + j * FRBM_SUM_LD);
             finish_gradient(row, g->dense_positive ? g->dense_positive + j * g->dense_ld + lane : NULL, n_lanes,
                             g->unit);
-            update(g->weights + at, g->velocity ? g->velocity + at : NULL, row, n_lanes, g->rate, g->momentum);
+            update(g->weights + at, g->velocity ? g->velocity + at : NULL, row, n_lanes, g->rate, g->momentum,
+                   g->decay);
         }
     }
 }
@@ -253,8 +259,9 @@ static void gradient_rows(const frbm_gradient *g, size_t first, size_t count, fr
             dense = row_sum(g->dense_means + j * g->positive.out_stride, g->positive.n_inputs);
         else
             total += fixed_sum(g->positive.coef + j * g->positive.out_stride, g->positive.n_inputs);
-        const float gradient = g->unit * (float)total + dense;
-        update(g->bias + j, g->bias_velocity ? g->bias_velocity + j : NULL, &gradient, 1, g->rate, g->momentum);
+        float gradient = g->unit * (float)total + dense;
+        update(g->bias + j, g->bias_velocity ? g->bias_velocity + j : NULL, &gradient, 1, g->rate, g->momentum,
+               0.0f);
     }
     if (g->fixed.weights) fix_rows(&g->fixed, g->weights, g->n_visible, first, count, bounds);
 }

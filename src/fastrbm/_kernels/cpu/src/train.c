@@ -288,6 +288,7 @@ static void apply_gradient(frbm_training *t, size_t batch, size_t n, size_t n_ch
     g.n_visible = t->n_visible;
     g.rate = t->rate;
     g.momentum = t->momentum;
+    g.decay = t->decay;
     g.fixed = t->fixed;
     size_t piece;
     while ((piece = next_piece(&t->team)) < n_next + n_tiles + n_bias) {

@@ -90,7 +90,7 @@ typedef struct {
     uint32_t *chains; /* persistent hidden states as words, lane stride padded n_chains */
     uint32_t key[2];
     uint64_t step;
-    float rate, momentum;
+    float rate, momentum, decay;
     frbm_sgemm sgemm;
     /* scratch of the team; sizes in frbm_training_layout */
     frbm_batch batches[2]; /* this one and the next */

@@ -1,0 +1,106 @@
+"""Free energy and pseudo-likelihood of the CPU backend."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..bits import PackedBits
+from ..contract import Backend, Parameters, States
+from ._runtime import extension as _cpu
+
+_FAST_UNITS = {"bernoulli"}
+
+
+def check_unit(unit: str, operation: str) -> None:
+    """Raise unless the backend has native kernels for `unit`."""
+    if unit not in _FAST_UNITS:
+        raise ValueError(
+            f"the cpu backend has {operation} for units {sorted(_FAST_UNITS)}, got {unit!r}; use device='reference'"
+        )
+
+
+def dense_blocks(states: States, dtype: Any, limit: int = 4 << 20) -> Iterator[slice]:
+    """Row slices small enough that unpacked or intermediate copies stay below `limit` bytes."""
+    step = max(128, limit // max(1, states.shape[1] * np.dtype(dtype).itemsize) // 128 * 128)
+    for first in range(0, states.shape[0], step):
+        yield slice(first, min(first + step, states.shape[0]))
+
+
+def lanes(n: int) -> int:
+    """Lanes are padded to this many."""
+    return -(-n // 64) * 64
+
+
+class Scores(Backend):
+    """The part of the backend that says how good states are; products come from the other."""
+
+    @abstractmethod
+    def _threads(self, work: float) -> int: ...
+
+    @abstractmethod
+    def _fixed(self, states: States, weights: NDArray[Any], transposed: bool = False) -> Any: ...
+
+    @abstractmethod
+    def _layer(
+        self, states: States, weights: NDArray[Any], bias: NDArray[Any], transpose: bool, what: str
+    ) -> NDArray[Any]: ...
+
+    def free_energy(self, unit: str, states: States, parameters: Parameters) -> NDArray[np.float64]:
+        """See `Backend.free_energy`."""
+        check_unit(unit, "free_energy")
+        weights, visible_bias, hidden_bias = parameters
+        energy = np.empty(states.shape[0])
+        fixed = self._fixed(states, weights) if states.shape[0] else None
+        if fixed is not None:
+            assert isinstance(states, PackedBits)
+            threads = self._threads(float(states.shape[0]) * weights.size)
+            _cpu.run_rows(states.words, fixed, hidden_bias, False, threads, visible_bias=visible_bias, energy=energy)
+            return energy
+        for rows in dense_blocks(states, weights.dtype):
+            v = states[rows].dense(weights.dtype) if isinstance(states, PackedBits) else states[rows]
+            x = self._layer(v, weights, hidden_bias, False, "inputs")
+            energy[rows] = -(v @ visible_bias).astype(np.float64) - np.logaddexp(0, x, dtype=np.float64).sum(axis=1)
+        return energy
+
+    def pseudo_likelihood(self, unit: str, states: States, parameters: Parameters) -> NDArray[np.float64]:
+        """See `Backend.pseudo_likelihood`.
+
+        float32 rows in [0, 1] go through products of ratios while the weights and inputs are small enough for them;
+        everything else through differences of softplus in float64.
+        """
+        check_unit(unit, "pseudo_likelihood")
+        weights, visible_bias, hidden_bias = parameters
+        score = np.zeros(states.shape[0])
+        if states.shape[0] == 0:
+            return score
+        largest = float(np.abs(weights).max())
+        strip = int(max(1, min(64, 80 // max(largest, 1.0))))
+        threads = self._threads(4.0 * score.size * weights.size)
+        fixed = self._fixed(states, weights)
+        for rows in dense_blocks(states, weights.dtype):
+            part = states[rows]
+            x = self._layer(part, weights, hidden_bias, False, "inputs")
+            moderate = weights.dtype == np.float32 and largest <= 40 and float(np.abs(x).max()) <= 80
+            if moderate and fixed is not None and isinstance(part, PackedBits):
+                width = lanes(weights.shape[1]) - weights.shape[1]
+                padded = np.pad(weights, ((0, 0), (0, width)))
+                _cpu.run_rows(
+                    part.words, fixed, hidden_bias, False, threads, score=score[rows],
+                    visible_bias=np.pad(visible_bias, (0, width)), raising=np.exp(padded), lowering=np.exp(-padded),
+                    strip=strip,
+                )  # fmt: skip
+            elif moderate and isinstance(part, np.ndarray) and 0 <= part.min() and part.max() <= 1:
+                width = ((0, 0), (0, lanes(weights.shape[1]) - weights.shape[1]))
+                _cpu.pseudo_grey(
+                    np.pad(part, width), x, np.pad(weights, width), np.pad(visible_bias, width[1]),
+                    weights.shape[1], score[rows], strip, threads,
+                )  # fmt: skip
+            else:
+                v = part.dense(weights.dtype) if isinstance(part, PackedBits) else part
+                _cpu.pseudo_any(v, x, weights, visible_bias, score[rows], threads)
+        return score
