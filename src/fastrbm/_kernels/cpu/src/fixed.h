@@ -9,7 +9,7 @@
 #ifndef FASTRBM_FIXED_H
 #define FASTRBM_FIXED_H
 
-#include "lane_math.h"
+#include "bits.h" /* for its SSE2 */
 
 /* Nearest integer, halves away from zero: the same IEEE operations on every target.  From 2^23 on x + 0.5 may round
  * to the next integer, one step of 2^-k. */
@@ -57,7 +57,7 @@ static void transpose_rows(const int32_t *in, size_t ld, size_t first, size_t co
                            size_t out_ld) {
     size_t j = first;
 #ifdef FRBM_AVX512
-    for (; j % 16 == 0 && j + 16 <= first + count; j += 16)
+    for (; j + 16 <= first + count; j += 16)
         for (size_t i = 0; i + 16 <= width; i += 16) {
             __m512i a[16], b[16];
             for (int r = 0; r < 16; r++) a[r] = _mm512_loadu_si512(in + (j + r) * ld + i);
@@ -87,6 +87,23 @@ static void transpose_rows(const int32_t *in, size_t ld, size_t first, size_t co
     const size_t tail = j > first ? width / 16 * 16 : 0;
     for (size_t i = tail; i < width; i++)
         for (size_t r = first; r < j; r++) out[i * out_ld + r] = in[r * ld + i];
+#endif
+#ifdef __SSE2__
+    for (; j + 4 <= first + count; j += 4) {
+        size_t i = 0;
+        for (; i + 4 <= width; i += 4) {
+            __m128i a[4];
+            for (int r = 0; r < 4; r++) a[r] = _mm_loadu_si128((const __m128i *)(in + (j + r) * ld + i));
+            const __m128i low01 = _mm_unpacklo_epi32(a[0], a[1]), low23 = _mm_unpacklo_epi32(a[2], a[3]);
+            const __m128i high01 = _mm_unpackhi_epi32(a[0], a[1]), high23 = _mm_unpackhi_epi32(a[2], a[3]);
+            _mm_storeu_si128((__m128i *)(out + i * out_ld + j), _mm_unpacklo_epi64(low01, low23));
+            _mm_storeu_si128((__m128i *)(out + (i + 1) * out_ld + j), _mm_unpackhi_epi64(low01, low23));
+            _mm_storeu_si128((__m128i *)(out + (i + 2) * out_ld + j), _mm_unpacklo_epi64(high01, high23));
+            _mm_storeu_si128((__m128i *)(out + (i + 3) * out_ld + j), _mm_unpackhi_epi64(high01, high23));
+        }
+        for (; i < width; i++)
+            for (size_t r = 0; r < 4; r++) out[i * out_ld + j + r] = in[(j + r) * ld + i];
+    }
 #endif
     for (; j < first + count; j += 8) {
         const size_t here = first + count - j < 8 ? first + count - j : 8;

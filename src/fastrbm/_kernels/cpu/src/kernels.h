@@ -68,8 +68,7 @@ typedef struct {
     int32_t *fixed_means; /* the same rounded to integers, the coefficients of a gradient */
     size_t means_ld;
     float mean_scale;
-    float *means_rows; /* the same by sample, [lane][unit] */
-    size_t means_rows_ld;
+    float *inputs_rows, *means_rows; /* inputs, and sigmoid(input), by sample: [lane][n_out] */
     uint32_t *words; /* sampled states as words */
     size_t words_ld;
     uint32_t *planes; /* sampled states as planes */

@@ -13,7 +13,7 @@ static size_t chunk_words(const frbm_rows *r) { return r->row_words * 2 * r->chu
 
 size_t frbm_rows_scratch(const frbm_rows *r) {
     const size_t ratios = 2 * FRBM_PSEUDO_BLOCK * r->n_out;
-    const size_t sums = r->energy || r->score || r->inputs ? (r->n_out + 1) * r->chunk : 0;
+    const size_t sums = r->energy || r->score ? (r->n_out + 1) * r->chunk : 0;
     return FRBM_SCRATCH_FLOATS + chunk_words(r) + sums + pieces(r->n_out, 32) * r->chunk + (r->score ? ratios : 0) +
            (r->lean ? frbm_lean_scratch(r->lean) : 0) + 64;
 }
@@ -47,7 +47,7 @@ void frbm_run_rows(frbm_rows *r, int thread, float *scratch) {
     uint32_t *words = (uint32_t *)(scratch + FRBM_SCRATCH_FLOATS);
     uint32_t *states = words + chunk_words(r);
     float *inputs = (float *)(states + pieces(r->n_out, 32) * r->chunk);
-    float *ratios = inputs + (r->energy || r->score || r->inputs ? (r->n_out + 1) * r->chunk : 0);
+    float *ratios = inputs + (r->energy || r->score ? (r->n_out + 1) * r->chunk : 0);
     size_t piece;
     while ((piece = next_piece(&r->team)) * r->chunk < r->n_rows) {
         const size_t first = piece * r->chunk, n = r->n_rows - first < r->chunk ? r->n_rows - first : r->chunk;
@@ -59,11 +59,9 @@ void frbm_run_rows(frbm_rows *r, int thread, float *scratch) {
         layer.bias = r->bias;
         layer.n_out = r->n_out;
         layer.n_lanes = n;
-        if (r->means) {
-            layer.means_rows = r->means + first * r->n_out;
-            layer.means_rows_ld = r->n_out;
-        }
-        if (r->energy || r->score || r->inputs) {
+        if (r->means) layer.means_rows = r->means + first * r->n_out;
+        if (r->inputs) layer.inputs_rows = r->inputs + first * r->n_out;
+        if (r->energy || r->score) {
             layer.inputs = inputs;
             layer.inputs_ld = r->chunk;
         }
@@ -81,10 +79,6 @@ void frbm_run_rows(frbm_rows *r, int thread, float *scratch) {
         } else {
             run_whole(k, &layer, scratch);
         }
-        if (r->inputs)
-            for (size_t l = 0; l < n; l++)
-                for (size_t u = 0; u < r->n_out; u++)
-                    r->inputs[(first + l) * r->n_out + u] = inputs[u * r->chunk + l];
         if (r->samples)
             for (size_t l = 0; l < n; l++) {
                 uint32_t *out = (uint32_t *)(r->samples + (first + l) * r->sample_words);

@@ -102,14 +102,10 @@ static void sigmoid(float *x, size_t n) {
     for (size_t i = 0; i < n; i++) x[i] = 1.0f / sigmoid_scale_lane(x[i]);
 }
 
-/* Sigmoids of the panel to sample-major rows. */
-static void mean_rows(const frbm_layer *layer, float *inputs, size_t unit0, size_t n_units, size_t lane,
-                      size_t n_lanes) {
-    for (size_t u = 0; u < n_units; u++) sigmoid(inputs + u * FRBM_SUM_LD, n_lanes);
-    for (size_t l = 0; l < n_lanes; l++) {
-        float *out = layer->means_rows + (lane + l) * layer->means_rows_ld + unit0;
-        for (size_t u = 0; u < n_units; u++) out[u] = inputs[u * FRBM_SUM_LD + l];
-    }
+/* The panel to sample-major rows */
+static void store_rows(const float *inputs, size_t unit0, size_t n_units, size_t lane, size_t n_lanes, float *rows,
+                       size_t ld) {
+    transpose_rows((const int32_t *)inputs, FRBM_SUM_LD, 0, n_units, n_lanes, (int32_t *)(rows + lane * ld + unit0), ld);
 }
 
 /* sums[unit][lane] of a panel; lanes from n_lanes to `padded` hold anything */
@@ -163,7 +159,11 @@ static void panel(const frbm_layer *layer, size_t unit0, size_t n_units, float *
             for (size_t u = 0; u < n_units; u += 32)
                 activate(layer, inputs + u * FRBM_SUM_LD, unit0 + u, n_units - u < 32 ? n_units - u : 32, lane,
                          n_lanes);
-        if (layer->means_rows) mean_rows(layer, inputs, unit0, n_units, lane, n_lanes);
+        if (layer->inputs_rows) store_rows(inputs, unit0, n_units, lane, n_lanes, layer->inputs_rows, layer->n_out);
+        if (layer->means_rows) {
+            for (size_t u = 0; u < n_units; u++) sigmoid(inputs + u * FRBM_SUM_LD, n_lanes);
+            store_rows(inputs, unit0, n_units, lane, n_lanes, layer->means_rows, layer->n_out);
+        }
     }
 }
 
