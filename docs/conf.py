@@ -11,4 +11,4 @@ autosummary_generate = True
 numpydoc_show_class_members = False
 autodoc_typehints = "none"
 html_theme = "alabaster"
-exclude_patterns = ["_build"]
+exclude_patterns = ["_build", "performance/tables.rst"]  # the tables are a part of performance.rst

@@ -14,7 +14,7 @@ def _import_extension() -> Any:
 
     libgomp's idle workers spin for milliseconds by default and starve every other pool (BLAS, PyTorch) when there
     are as many threads as processors. It reads its settings once, when it is loaded, so they are set for just that
-    moment, unless the user has set them. Our own stages inside a region wait in workers.c and are not affected.
+    moment, unless the user has set them. Our own stages inside a region wait in team.h and are not affected.
     """
     names = {"GOMP_SPINCOUNT": "2000"}
     if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & os.environ.keys():
