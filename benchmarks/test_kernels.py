@@ -21,6 +21,7 @@ from threadpoolctl import threadpool_limits  # noqa: E402
 
 from fastrbm._kernels import ChainState, Parameters, Phase, TrainingPlan, get_backend, pack  # noqa: E402
 from fastrbm._kernels.cpu import CpuBackend, current_target, supported_targets, use_target  # noqa: E402
+from fastrbm._kernels.cpu._runtime import extension as native  # noqa: E402
 from fastrbm._random import Draw, Stream  # noqa: E402
 
 N_SAMPLES, N_VISIBLE, N_HIDDEN = 1024, 784, 256
@@ -92,6 +93,42 @@ def test_inputs_from_bits(benchmark, backend, work):
 @group("inputs, binary rows")
 def test_inputs_peer_sgemm(benchmark, work):
     benchmark(lambda: work.v @ work.weights.T + work.b)
+
+
+@pytest.fixture(scope="module")
+def wide():
+    """1024 rows, 784 inputs, 1020 outputs, no power of two: the product alone, and its exact values."""
+    rng = np.random.default_rng(1)
+    v = rng.random((1024, 784)) < 0.3
+    weights = rng.normal(0, 0.1, (1020, 784)).astype(np.float32)
+    return SimpleNamespace(
+        v=v.astype(np.float32),
+        bits=pack(v),
+        weights=weights,
+        zero=np.zeros(1020, np.float32),
+        exact=v.astype(np.float64) @ weights.T.astype(np.float64),
+    )
+
+
+@group("product alone, 1024x784x1020")
+@pytest.mark.parametrize("target", supported_targets())
+def test_product_alone(benchmark, wide, target, threads):
+    before = current_target()
+    use_target(target)
+    try:
+        fixed = native.fix_weights(wide.weights, False, threads)
+        out = np.empty((1024, 1020), np.float32)
+        benchmark(native.run_rows, wide.bits.words, fixed, wide.zero, False, threads, inputs=out)
+    finally:
+        use_target(before)
+    blas = np.abs(wide.v @ wide.weights.T - wide.exact)
+    assert np.abs(out - wide.exact).max() < 1.5 * blas.max()
+
+
+@group("product alone, 1024x784x1020")
+def test_product_alone_peer_sgemm(benchmark, wide):
+    out = np.empty((1024, 1020), np.float32)
+    benchmark(np.matmul, wide.v, wide.weights.T, out=out)
 
 
 @group("inputs, grey rows")
