@@ -268,3 +268,11 @@ def test_counting_is_over_with_its_block():
 def test_strategies_that_cannot_be_had_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
         BernoulliRBM(4, **options).fit(np.eye(4))
+
+
+def test_more_threads_than_there_are_counters():
+    p = model(40, 33)
+    start, draw = bits(6000, 33), Draw(1, 0, Stream.VISIBLE)
+    wanted = CpuBackend(1, "dense").run_chains(start, p, UNITS, draw, 2)
+    got = CpuBackend(90, "delta").run_chains(start, p, UNITS, draw, 2)
+    np.testing.assert_array_equal(got[0].words, wanted[0].words)

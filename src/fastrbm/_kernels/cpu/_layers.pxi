@@ -98,6 +98,7 @@ def run_rows(const uint64_t[:, ::1] rows, FixedWeights weights not None, const f
         assert samples is not None and means is None and inputs is None and energy is None and score is None
         r.lean, r.work, r.side = &lean.lean, lean.work, &lean.lean.visible if transpose else &lean.lean.hidden
         r.chunk = lean.lean.chunk
+        n_threads = min(n_threads, MOST_THREADS)
     cdef size_t stride = _up(frbm_rows_scratch(&r), 16)
     cdef float[::1] scratch = aligned(stride * n_threads, np.float32)
     cdef int thread

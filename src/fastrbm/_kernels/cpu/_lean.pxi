@@ -10,7 +10,7 @@ cdef class Lean:
     cdef frbm_lean lean
     cdef FixedWeights fixed
     cdef list keep
-    cdef frbm_work work[64]
+    cdef frbm_work work[MOST_THREADS]
 
     def __init__(self, str strategy not None, FixedWeights fixed not None, size_t chunk, bases=None):
         assert fixed.f.transposed != NULL and strategy in STRATEGIES[1:]
@@ -69,7 +69,7 @@ cdef class Lean:
         """What was done so far, by the names in COUNTERS."""
         cdef dict total = dict.fromkeys(COUNTERS, 0)
         cdef int t
-        for t in range(64):
+        for t in range(MOST_THREADS):
             total["decisions"] += self.work[t].decisions
             total["filtered"] += self.work[t].filtered
             total["recomputed"] += self.work[t].recomputed

@@ -20,6 +20,7 @@ def run_chains(uint32_t[:, ::1] hidden, uint32_t[:, ::1] visible, int n_chains, 
     cdef size_t stride = FRBM_SCRATCH_FLOATS
     if lean is not None:
         c.lean, c.work, c.chunk = &lean.lean, lean.work, lean.lean.chunk
+        n_threads = min(n_threads, MOST_THREADS)
         stride += _up(frbm_lean_scratch(&lean.lean), 16)
     cdef float[::1] scratch = aligned(stride * n_threads, np.float32)
     cdef int thread

@@ -1,6 +1,10 @@
 # ---- fixed-point weights ---------------------------------------------------------------------------------
 
 
+cdef enum:
+    MOST_THREADS = 64  # with bounds or counters of their own
+
+
 cdef class FixedWeights:
     """Weights as round(W * 2^exponent) in int32, for any number of products; see src/fixed.h."""
 
@@ -10,12 +14,12 @@ cdef class FixedWeights:
     cdef int32_t[::1] _weights
     cdef int32_t[::1] _transposed
     cdef uint32_t[:, ::1] _columns
-    cdef frbm_bounds bounds[64]
+    cdef frbm_bounds bounds[MOST_THREADS]
     cdef int n_bounds
 
     def __init__(self, size_t n_hidden, size_t n_visible, bint transposed, int n_threads):
         self.n_hidden, self.n_visible = n_hidden, n_visible
-        self.n_bounds = min(n_threads, 64)
+        self.n_bounds = min(n_threads, MOST_THREADS)
         self.f.ld, self.f.transposed_ld = _up(n_visible, FRBM_LANE_PAD), _up(n_hidden, FRBM_LANE_PAD)
         self._weights = aligned(n_hidden * self.f.ld + 1, np.int32)
         self.f.weights = &self._weights[0]
