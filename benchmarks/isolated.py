@@ -27,14 +27,24 @@ _ROOT = Path(__file__).resolve().parents[1]
 _CUDA_MODULES = ("cupy", "numba.cuda", "torch")
 
 
-def _child(*arguments: str) -> dict:
-    """Run this module in a fresh interpreter and return what it printed."""
+def child(module: str, *arguments: str, **environment: str) -> Any:
+    """Run a module of this package in a fresh interpreter and return the JSON that its last line of output holds.
+
+    Parameters
+    ----------
+    module : str
+        Its name inside the package.
+    *arguments : str
+        Its command line.
+    **environment : str
+        Variables set for it beside those of this process.
+    """
     # The package is `benchmarks` in a checkout, `fastrbm.benchmarks` where it is installed.
-    command = [sys.executable, "-m", f"{__package__}.isolated", *arguments]
+    command = [sys.executable, "-m", f"{__package__}.{module}", *arguments]
     where = _ROOT if __package__ == "benchmarks" else None
-    done = subprocess.run(command, cwd=where, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, cwd=where, env=os.environ | environment, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise RuntimeError(f"{' '.join(arguments[:2])} child failed:\n{done.stderr[-2000:]}")
+        raise RuntimeError(f"{' '.join((module, *arguments[:2]))} child failed:\n{done.stderr[-2000:]}")
     return json.loads(done.stdout.splitlines()[-1])
 
 
@@ -96,8 +106,8 @@ def import_row(name: str, rounds: int, limit: float, *, quick: bool = False) -> 
     quick : bool
         Whether to leave the limit unjudged.
     """
-    _child("import")
-    results = [_child("import") for _ in range(rounds)]
+    child("isolated", "import")
+    results = [child("isolated", "import") for _ in range(rounds)]
     base = tuple(result["base"] for result in results)
     ours = tuple(result["ours"] for result in results)
     verdict = verdict_of(None, -statistics.median(ours), -limit, quick=quick)
@@ -141,7 +151,7 @@ def memory_row(name: str, X: np.ndarray, rounds: int, target: float, threads: in
         for _ in range(rounds):
             for side, values in peaks.items():
                 # A rise of nothing at all would be below what a page shows; count one page.
-                values.append(max(_child("memory", side, path, str(threads))["bytes"], 4096) / 1e6)
+                values.append(max(child("isolated", "memory", side, path, str(threads))["bytes"], 4096) / 1e6)
     theirs, ours = peaks["scikit-learn"], peaks["fastrbm"]
     ratio = statistics.median(theirs) / statistics.median(ours)
     return Row(

@@ -125,22 +125,29 @@ def table(rows: Sequence[Row]) -> str:
     )
 
 
-def markdown(rows: Sequence[Row], where: dict[str, Any]) -> str:
-    """Return the whole report in Markdown."""
+def heading(where: dict[str, Any]) -> list[str]:
+    """Return lines of plain text that say what the figures were made with."""
     versions = ", ".join(f"{package} {number}" for package, number in where["versions"].items())
     blas = "; ".join(
         " ".join(str(pool[key]) for key in ("internal_api", "version", "architecture") if key in pool)
         for pool in where["libraries"]
     )
-    lines = [
-        "# fastrbm against its peers",
-        "",
+    return [
         f"{where['date']}, {where['cpu']}, {where['cores']} cores, {where['system']}, "
         f"load average {where['load_average']} at the start.",
         f"Threads on either side: {where['threads']}. Rounds: {where['rounds']}. Data: {where['data']}.",
         f"Python {where['python']}, {versions}. fastrbm's kernels: {where['kernels']}. Libraries: {blas}.",
         "",
         *(f"Note: {note}.\n" for note in where["notes"]),
+    ]
+
+
+def markdown(rows: Sequence[Row], where: dict[str, Any]) -> str:
+    """Return the whole report in Markdown."""
+    lines = [
+        "# fastrbm against its peers",
+        "",
+        *heading(where),
         table(rows),
         "",
         "ratio: median of the peer's times over median of fastrbm's, measured in turn in one run; rounds: "
@@ -151,12 +158,12 @@ def markdown(rows: Sequence[Row], where: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """Return the value with everything JSON has no word for made None."""
     if isinstance(value, dict):
-        return {key: _plain(entry) for key, entry in value.items()}
+        return {key: plain(entry) for key, entry in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(entry) for entry in value]
+        return [plain(entry) for entry in value]
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value
@@ -165,7 +172,7 @@ def _plain(value: Any) -> Any:
 def as_json(rows: Sequence[Row], where: dict[str, Any]) -> str:
     """Return the whole report as JSON, one object per line of the table."""
     content = {"environment": where, "rows": [dataclasses.asdict(row) for row in rows]}
-    return json.dumps(_plain(content), indent=1, allow_nan=False)
+    return json.dumps(plain(content), indent=1, allow_nan=False)
 
 
 def write(rows: Sequence[Row], where: dict[str, Any], folder: Path) -> None:

@@ -11,6 +11,9 @@ from pathlib import Path
 from . import report
 from .cases import Bench, Case, all_cases
 
+#: Folder of the results where none is given.
+_OUT = Path("fastrbm-bench")
+
 
 def _positive(text: str) -> int:
     value = int(text)
@@ -33,9 +36,27 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--list", action="store_true", help="print the names of the cases and stop")
     parser.add_argument("--threads", type=_positive, default=report.cores(), help="threads on either side")
     parser.add_argument("--rounds", type=_positive, help="timed rounds (default 5, with --quick 1)")
-    parser.add_argument("--gibbs-steps", type=_positive, default=100, help="sweeps of the sampling cases")
-    parser.add_argument("--out", type=Path, default=Path("fastrbm-bench"), help="folder of the results")
+    parser.add_argument("--gibbs-steps", type=_positive, help="sweeps of the sampling cases (default 100)")
+    parser.add_argument("--out", type=Path, metavar="DIR", help=f"folder of the results (default {_OUT})")
+    parser.add_argument(
+        "--scaling",
+        action="store_true",
+        help="instead of the table: curves over sizes and threads, lean strategies, pictures of both",
+    )
+    parser.add_argument("--docs", action="store_true", help="with --scaling: write docs/performance of the checkout")
     return parser
+
+
+def check(command: argparse.ArgumentParser, options: argparse.Namespace) -> None:
+    """Refuse options that would have no effect together."""
+    if options.docs and not options.scaling:
+        command.error("--docs is for --scaling only")
+    if options.docs and options.out is not None:
+        command.error("--docs and --out both name a folder; give one of them")
+    if options.docs and options.only:
+        command.error("--docs writes all tables of the page; leave --only away")
+    if options.scaling and options.gibbs_steps is not None:
+        command.error("--gibbs-steps is for the table only, not for --scaling")
 
 
 def select(cases: Sequence[Case], patterns: Sequence[str]) -> list[Case]:
@@ -46,7 +67,7 @@ def select(cases: Sequence[Case], patterns: Sequence[str]) -> list[Case]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the selected cases, print the table, write results.md and results.json.
+    """Run the selected cases, print the table, write results.md and results.json; or what --scaling measures.
 
     Returns
     -------
@@ -55,6 +76,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     command = parser()
     options = command.parse_args(argv)
+    check(command, options)
+    out = options.out or _OUT
+    if options.scaling:
+        from . import scaling
+
+        names = scaling.select(scaling.NAMES, options.only)
+        if not names:
+            command.error(f"--only {' '.join(options.only)}: no such curve; --list prints them")
+        if options.list:
+            print("\n".join(names))
+            return 0
+        return scaling.run(names, options, out)
     cases = select(all_cases(), options.only)
     if not cases:
         command.error(f"--only {' '.join(options.only)}: no such case; --list prints them")
@@ -62,7 +95,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("\n".join(case.name for case in cases))
         return 0
     rounds = options.rounds or (1 if options.quick else 5)
-    bench = Bench(options.threads, rounds, quick=options.quick, gibbs_steps=options.gibbs_steps)
+    bench = Bench(options.threads, rounds, quick=options.quick, gibbs_steps=options.gibbs_steps or 100)
     where = report.environment(options.threads, rounds, bench.images.label, quick=options.quick)
     rows = []
     for number, case in enumerate(cases, 1):
@@ -71,9 +104,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         ratio = "" if rows[-1].ratio is None else f" {rows[-1].ratio:.2f}x"
         print(f"{rows[-1].verdict}{ratio}", file=sys.stderr, flush=True)
         # Written after every line, so that a run that is stopped leaves what it has.
-        report.write(rows, where, options.out)
+        report.write(rows, where, out)
     print(report.markdown(rows, where))
-    print(f"Written to {options.out}/results.md and results.json", file=sys.stderr)
+    print(f"Written to {out}/results.md and results.json", file=sys.stderr)
     return 1 if report.broken(rows) else 0
 
 

@@ -23,7 +23,7 @@ STRATEGIES = {
     "auto": "what was measured to be fastest",
     "dense": "whole products, by table look-ups or by rows of active units",
     "delta": "rows of the units that flipped, where they are few",
-    "bounds": "projection on 64 landmarks with the Cauchy-Schwarz inequality for the rest; exact sums of the undecided",
+    "bounds": "projection on 64 landmarks and the Cauchy-Schwarz inequality for the rest; exact sums of the undecided",
     "lcd": "delta, and no product at all where the state of an earlier step decides by the Cauchy-Schwarz inequality",
     "lowbit": "16-bit look-ups with a rigorous error bound; exact sums of the undecided",
 }
@@ -42,9 +42,10 @@ def choose_for_chains(strategy: str, n_chains: int, n_sweeps: int) -> str:
     """Strategy of free chains."""
     if strategy != "auto":
         return strategy
-    if n_sweeps < 8:
-        return "dense"
-    return "lowbit" if current_target() == "avx512" and n_chains >= 64 else "delta"
+    # what a strategy must know of the weights has to be paid for by enough steps of enough chains
+    if current_target() == "avx512":
+        return "lowbit" if n_chains >= 64 and n_sweeps >= 8 and n_chains * n_sweeps >= 4096 else "dense"
+    return "delta" if n_sweeps >= 8 and n_chains * n_sweeps >= 1024 else "dense"
 
 
 def choose_for_training(strategy: str, n_sweeps: int) -> str:

@@ -8,6 +8,9 @@
 #define SLOPPY 4e-3f
 /* An earlier state decides units within its reach; beyond this mean reach (in units of the input) few are */
 #define NEAR_REACH 1.0
+/* Single sums cost several times the share of a whole product: with more than this open, bounds rest for some steps */
+#define MOST_OPEN 0.05
+#define PAUSE 15
 
 static size_t words_of(size_t n) { return pieces(n, 32); }
 
@@ -66,7 +69,7 @@ void frbm_lean_start(const frbm_lean *lean, uint32_t *memory, frbm_memory *hidde
         memory += lean->chunk;
         of[s]->coordinates = (float *)memory;
         memory += lean->chunk * lean->rank;
-        of[s]->valid = of[s]->started = 0;
+        of[s]->valid = of[s]->started = of[s]->pause = 0;
     }
 }
 
@@ -84,16 +87,17 @@ static void remember(uint32_t *copy, size_t copy_ld, const frbm_operand *op, siz
         memcpy(copy + w * copy_ld, op->bits + w * op->stride, n_lanes * sizeof(uint32_t));
 }
 
-static void draw_filtered(const frbm_lean *lean, const frbm_filter *f, float *scratch, frbm_work *work) {
+static uint64_t draw_filtered(const frbm_lean *lean, const frbm_filter *f, float *scratch, frbm_work *work) {
     const uint64_t before = work->recomputed;
     for (size_t first = 0; first < f->layer.n_out; first += FRBM_PANEL) {
         const size_t left = f->layer.n_out - first;
         lean->table->lean_panel(f, first, left < FRBM_PANEL ? left : FRBM_PANEL, scratch, work);
     }
-    if (f->method == FRBM_SUMS) return;
+    if (f->method == FRBM_SUMS) return 0;
     const uint64_t open = work->recomputed - before;
     work->filtered += (uint64_t)f->layer.n_out * f->layer.n_lanes - open;
     work->products += open * f->layer.op.n_inputs;
+    return open;
 }
 
 static void draw_dense(const frbm_lean *lean, frbm_layer *layer, float *scratch, frbm_work *work) {
@@ -186,6 +190,11 @@ void frbm_lean_layer(const frbm_lean *lean, const frbm_side *side, frbm_memory *
             f.packed_unit = side->packed_unit;
             break;
         case FRBM_BOUNDS:
+            if (m->pause) {
+                m->pause--;
+                draw_dense(lean, layer, scratch, work);
+                return;
+            }
             project_states(lean, side, m, layer);
             f.method = FRBM_CENTER;
             f.spread = m->spread;
@@ -207,5 +216,6 @@ void frbm_lean_layer(const frbm_lean *lean, const frbm_side *side, frbm_memory *
             } /* fall through */
         default: draw_dense(lean, layer, scratch, work); return;
     }
-    draw_filtered(lean, &f, scratch, work);
+    const uint64_t open = draw_filtered(lean, &f, scratch, work);
+    if ((double)open > MOST_OPEN * (double)layer->n_out * (double)layer->n_lanes) m->pause = PAUSE;
 }

@@ -62,6 +62,7 @@ typedef struct {
     uint32_t *counts;    /* [lane] */
     float *spread, *coordinates;
     int valid, started;
+    int pause; /* bounds: half-steps left until they are tried again */
 } frbm_memory;
 
 /* The rows of one batch */
