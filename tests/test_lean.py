@@ -154,6 +154,19 @@ def test_chains_are_those_of_whole_products(target, strategy, scale, n, n_visibl
 
 
 @pytest.mark.parametrize("strategy", LEAN)
+def test_large_sums_that_a_bias_cancels(target, strategy):
+    """Rounding of the input itself, not of the test, is what may tip a unit here."""
+    rng = np.random.default_rng(2)
+    weights = (100 + rng.normal(0, 0.01, (40, 300))).astype(np.float32)
+    p = Parameters(weights, np.full(300, -2000.0, np.float32), np.full(40, -15000.0, np.float32))
+    start, draw = bits(3000, 40, 0.5), Draw(3, 1, Stream.VISIBLE)
+    wanted = CpuBackend(1, "dense").run_chains(start, p, UNITS, draw, 4)
+    got = CpuBackend(2, strategy).run_chains(start, p, UNITS, draw, 4)
+    for g, w in zip(got, wanted, strict=True):
+        np.testing.assert_array_equal(g.words, w.words)
+
+
+@pytest.mark.parametrize("strategy", LEAN)
 @pytest.mark.parametrize("persistent", [False, True])
 @pytest.mark.parametrize("sweeps", [1, 2, 4])
 def test_training_is_that_of_whole_products(target, strategy, persistent, sweeps):

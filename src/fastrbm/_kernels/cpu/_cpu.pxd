@@ -80,6 +80,7 @@ cdef extern from "workers.h" nogil:
         float *grow
         float *shrink
         float *radius
+        float *slack
         const float *basis
         float *project
 

@@ -44,7 +44,7 @@ cdef class Lean:
         side.by_output, side.by_output_ld = by_output, by_output_ld
         side.by_input, side.by_input_ld = by_input, by_input_ld
         side.n_in, side.n_out = n_in, n_out
-        side.radius = self._floats(n_out)
+        side.radius, side.slack = self._floats(n_out), self._floats(n_out)
         if self.lean.strategy == FRBM_LOWBIT:
             packed = aligned((n_out + 5) * ((n_in + 31) // 32) * 16, np.uint32, True)
             self.keep.append(packed)

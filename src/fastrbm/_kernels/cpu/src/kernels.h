@@ -89,7 +89,8 @@ typedef struct {
     enum frbm_method method;
     const int32_t *by_output; /* fixed-point weights [output][input], for what a filter leaves open */
     size_t by_output_ld;
-    const float *radius;        /* [output]; times spread[lane] unless that is NULL */
+    const float *radius;        /* [output]; times spread[lane], plus slack[output], unless spread is NULL */
+    const float *slack;
     const float *spread;        /* [lane] */
     const float *grow, *shrink; /* e^radius and its inverse, rounded outwards, where radius <= 1 and no spread */
     const uint32_t *packed;     /* FRBM_LOW: pack_low of every output, and room for 5 outputs more */

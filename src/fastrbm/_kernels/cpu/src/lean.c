@@ -18,11 +18,15 @@ void frbm_lean_prepare(const frbm_lean *lean, const frbm_side *side, size_t firs
     const double unit = (double)lean->unit;
     for (size_t o = first; o < first + count; o++) {
         const int32_t *row = side->by_output + o * side->by_output_ld;
+        double size = 0.0;
+        for (size_t i = 0; i < side->n_in; i++) size += fabs((double)row[i]);
+        /* bias + unit * S rounds S to 24 bits, here and in the test: it matters where a large sum meets a large bias */
+        const double rounding = 2.5e-7 * unit * size;
         if (lean->strategy == FRBM_LOWBIT) {
             int64_t error;
             const size_t width = 16 * words_of(side->n_in);
             const int shift = lean->table->pack_low(row, side->n_in, side->packed + o * width, &error);
-            const double radius = (double)error * unit * (1.0 + 1e-6);
+            const double radius = (double)error * unit * (1.0 + 1e-6) + rounding;
             side->packed_unit[o] = (float)ldexp(unit, shift);
             side->radius[o] = (float)radius;
             side->grow[o] = (float)(exp(radius) * (1.0 + 1e-6));
@@ -39,6 +43,7 @@ void frbm_lean_prepare(const frbm_lean *lean, const frbm_side *side, size_t firs
             within += sum * sum;
         }
         const double rest = square > within ? square - within : 0.0;
+        side->slack[o] = (float)rounding;
         side->radius[o] = (float)(unit * (sqrt(rest) + (project ? (double)SLOPPY : 1e-6) * sqrt(square)));
     }
 }
@@ -179,6 +184,7 @@ void frbm_lean_layer(const frbm_lean *lean, const frbm_side *side, frbm_memory *
     f.by_output = side->by_output;
     f.by_output_ld = side->by_output_ld;
     f.radius = side->radius;
+    f.slack = side->slack;
     f.sums = m->sums;
     f.sums_ld = m->ld;
     switch (lean->strategy) {

@@ -15,7 +15,8 @@
 #include "fixed.h"
 #include "sparse.h"
 
-/* Relative error of cell * (1 + e^-x) in float32: 2e-7 of the exponential, 6e-8 * |x| <= 1e-5 of its argument, roundings */
+/* Relative error of cell * (1 + e^-x) in float32 where it is near 2^23, so |x| < 17: 2e-7 of the exponential and 1e-6 of
+ * its argument for either side, and roundings.  That of x itself is part of the radius. */
 #define FRBM_SLACK 2e-5f
 
 /* ---- 16-bit look-ups ------------------------------------------------------------------------------------- */
@@ -270,6 +271,8 @@ static uint32_t decide_exactly(const frbm_filter *f, uint32_t open, size_t unit,
     return on;
 }
 
+INLINE float slack(const frbm_filter *f, size_t unit) { return f->spread ? f->slack[unit] : 0.0f; }
+
 /* Decide n_units <= 32 units of n_lanes lanes from center[unit][lane] and its radius; what stays open is summed
  * exactly. */
 INLINE void filter_block(const frbm_filter *f, const int small_radius, const float *center, size_t ld, size_t unit0,
@@ -299,7 +302,7 @@ INLINE void filter_block(const frbm_filter *f, const int small_radius, const flo
                     most = 1.0f + e * f->grow[unit0 + u];
                     least = 1.0f + e * f->shrink[unit0 + u];
                 } else {
-                    const vec_f reach = f->radius[unit0 + u] * spread;
+                    const vec_f reach = f->radius[unit0 + u] * spread + slack(f, unit0 + u);
                     most = sigmoid_scale(x - reach);
                     least = sigmoid_scale(x + reach);
                 }

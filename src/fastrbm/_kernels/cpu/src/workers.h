@@ -40,6 +40,7 @@ typedef struct {
     uint32_t *packed; /* [output + 5][word][16] */
     float *packed_unit, *grow, *shrink;
     float *radius; /* [output]: lowbit, or length of the weights (off the basis, with bounds) */
+    float *slack;  /* [output]: rounding of the input itself; part of radius with lowbit */
     /* bounds */
     const float *basis; /* [input][rank], orthonormal columns */
     float *project;     /* [output][rank] */
