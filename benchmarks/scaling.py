@@ -39,6 +39,9 @@ _EXTRA = 2
 #: Seconds that an epoch of fastrbm is to take; the rows of a point are chosen for it.
 _EPOCH, _QUICK_EPOCH = 0.08, 0.002
 
+#: Share of the shorter fit that the further epochs must take; less is the noise of drawing the first weights.
+_LEAST_SHARE = 0.25
+
 #: Least minibatches of an epoch.
 _LEAST_BATCHES = 4
 
@@ -195,13 +198,16 @@ class Scaling:
             draws = np.random.default_rng(0).random(self.images.binary.shape, dtype=np.float32)
             X = (draws < setting.density).astype(np.float32)
         batch = setting.training.batch
-        few = min(len(X), max(_LEAST_BATCHES * batch, 1024)) // batch * batch
+        few, least = min(len(X), max(_LEAST_BATCHES * batch, 1024)) // batch * batch, _LEAST_BATCHES
         if few == 0:
             raise ValueError(f"batch must be at most the number of rows, {len(X)}, got {batch}")
         self._ours(setting, X[:few], True)  # warms up
-        seconds = max(self._ours(setting, X[:few], True), 1e-6)
+        while (seconds := self._ours(setting, X[:few], True)) <= 0 and 2 * few <= len(X):
+            few *= 2
+            least = few // batch
+        seconds = max(seconds, 1e-6)
         wanted = int((_QUICK_EPOCH if self.quick else _EPOCH) / seconds * few)
-        n_batches = max(_LEAST_BATCHES, wanted // batch)
+        n_batches = max(least, wanted // batch)
         return X[: min(n_batches, len(X) // batch) * batch]
 
     def _epoch(self, fit: Callable[[Training], Any], training: Training) -> float:
@@ -209,7 +215,8 @@ class Scaling:
         fit(training)
         middle = self.clock()
         fit(replace(training, n_epochs=training.n_epochs + _EXTRA))
-        return ((self.clock() - middle) - (middle - begin)) / _EXTRA
+        short, long = middle - begin, self.clock() - middle
+        return (long - short) / _EXTRA if long - short > _LEAST_SHARE * short else 0.0
 
     def _ours(self, setting: Setting, X: np.ndarray, shuffle: bool, seed: int = 0) -> float:
         def fit(training: Training) -> Any:
