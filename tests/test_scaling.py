@@ -29,7 +29,7 @@ PCD = Training(n_hidden=4, batch=32, n_epochs=1, rate=0.01, algorithm="pcd")
 
 
 class Side:
-    """A side whose fits take a second once and `cost` seconds per row and epoch, by a clock of its own."""
+    """A side whose fits take 10 ms once and `cost` seconds per row and epoch, by a clock of its own."""
 
     shuffles = True
 
@@ -45,7 +45,7 @@ class Side:
 
     def fit_epochs(self, X, training, *, seed, threads, shuffle=True):
         self.seen.append((len(X), threads, shuffle))
-        self.clock.now += 1 + self.cost * len(X) * training.n_epochs
+        self.clock.now += 0.01 + self.cost * len(X) * training.n_epochs
 
 
 class Clock:
@@ -142,6 +142,15 @@ def test_an_error_becomes_a_point_and_the_exit_status(capsys):
 def test_a_difference_that_drowned_in_noise_is_no_time():
     point = Point(1, 10, "peer", (-1.0, -2.0, 1.0), (1.0, 1.0, 1.0))
     assert point.ours is None and point.ratio is None and point.theirs == 1.0
+
+
+def test_a_point_of_first_weights_and_little_else_takes_more_rows():
+    measured, peer, ours = scaling_with(ours_cost=1e-6)
+    (point,) = measured.points(Setting(5, PCD, 2))
+    assert point.rows == 20000 // 32 * 32 and point.ours == pytest.approx(0.02)
+    measured, *_ = scaling_with(ours_cost=1e-8)  # even all rows are too few
+    (point,) = measured.points(Setting(5, PCD, 2))
+    assert point.ours is None and point.theirs is not None
 
 
 # Strategies
