@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from .curves import Curve, Point
     from .lean import LeanRow
-    from .scaling import Curve, Point
 
 _TITLE = "Scaling"
 _LEAN_TITLE = "Lean strategies"

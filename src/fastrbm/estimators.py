@@ -15,11 +15,11 @@ from sklearn.utils.validation import check_is_fitted
 
 from ._base_rbm import BaseRBM
 from ._files import write
-from ._kernels import ChainState, PackedBits, Parameters, pack
-from ._kernels.bits import n_words
+from ._kernels import ChainState, PackedBits, Parameters
 from ._random import Key, Stream
 from .optimizers import SGD
 from .samplers import Gibbs
+from .samplers.clamp import clamp_masks, hold
 
 
 class BernoulliRBM(BaseRBM):
@@ -338,13 +338,13 @@ class BernoulliRBM(BaseRBM):
         key, backend = self._next_key(random_state), self._backend()
         n_features = self.components_.shape[1]
         parameters = self.model_.at_temperature(temperature).parameters
-        held = _clamp_masks(clamp, n_samples, n_features)
+        held = clamp_masks(clamp, n_samples, n_features)
         if init is None:
             bias = expit(np.tile(parameters.visible_bias.astype(np.float32), (n_samples, 1)))
             visible = backend.draw_bits(bias, key.at(0, Stream.START))
         else:
             visible = self._start(init, n_samples, key, backend)
-        visible = _hold(visible, held)
+        visible = hold(visible, held)
         sampler = Gibbs(n_steps if held is None else 1)
         state = sampler.init_from_visible(visible, parameters, self.units, key.seed, backend)
         if held is None:
@@ -355,7 +355,7 @@ class BernoulliRBM(BaseRBM):
             visible = backend.samples(
                 self.units[0], state.chains, parameters.weights, parameters.visible_bias, at, transpose=True
             )
-            visible = _hold(visible, held)
+            visible = hold(visible, held)
             at = at._replace(stream=Stream.HIDDEN)
             hidden = backend.samples(self.units[1], visible, parameters.weights, parameters.hidden_bias, at)
             state = ChainState(state.step + 1, hidden)
@@ -411,25 +411,3 @@ class BernoulliRBM(BaseRBM):
 def _check_count(name: str, value: Any) -> None:
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
         raise ValueError(f"{name} must be a positive integer, got {value!r}")
-
-
-def _clamp_masks(clamp: ArrayLike | None, n_samples: int, n_features: int) -> tuple[PackedBits, PackedBits] | None:
-    """(units held, their states) as bits."""
-    if clamp is None:
-        return None
-    values = np.asarray(clamp, dtype=np.float64)
-    if values.shape not in ((n_features,), (n_samples, n_features)):
-        raise ValueError(f"clamp must have shape ({n_features},) or ({n_samples}, {n_features}), got {values.shape}")
-    values = np.broadcast_to(values, (n_samples, n_features))
-    free = np.isnan(values)
-    if not (free | (values == 0) | (values == 1)).all():
-        raise ValueError("clamp must hold 0, 1 or NaN (free), got other values")
-    return pack(~free), pack(np.where(free, 0, values))
-
-
-def _hold(visible: PackedBits, held: tuple[PackedBits, PackedBits] | None) -> PackedBits:
-    if held is None:
-        return visible
-    mask, states = held
-    assert visible.words.shape[1] == n_words(visible.n_units)
-    return PackedBits((visible.words & ~mask.words) | states.words, visible.n_units)

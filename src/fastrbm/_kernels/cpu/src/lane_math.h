@@ -78,12 +78,6 @@ INLINE vec_f exp_vec(vec_f x) {
     return (vec_f)((vec_u)p + ((vec_u)shifted << 23));
 }
 
-INLINE vec_f clamp_87(vec_f x) {
-    const vec_f zero = {0};
-    x = select_f(x < -87.0f, zero - 87.0f, x);
-    return select_f(x > 87.0f, zero + 87.0f, x);
-}
-
 /* 1 + e^-x, the reciprocal of a sigmoid.  e^-x = 2^t, t = -x / ln 2 within +-125, split into an integer and a fraction
  * in [-1/2, 1/2]; polynomial of least largest error, 9e-8 relative (2e-7 with rounding).  The rounding of t costs
  * another |x| * 6e-8, no more than half a unit in the last place of x itself does. */
