@@ -100,3 +100,19 @@ def test_from_random_state_accepts_the_usual_forms():
 def test_bad_seeds_are_named(bad):
     with pytest.raises(ValueError, match="random_state must be"):
         Key.from_random_state(bad)
+
+
+def test_a_permutation_is_the_stable_order_even_of_equal_words(monkeypatch):
+    class Coarse:
+        def __init__(self, **address):
+            self.generator = philox(**address)
+
+        def random_raw(self, n):
+            return self.generator.random_raw(n) % np.uint64(self.kinds)
+
+    philox = np.random.Philox
+    raw = philox(key=5, counter=[0, 0, 2, int(Stream.SHUFFLE)]).random_raw(3000)
+    np.testing.assert_array_equal(Key(5).permutation(3000, 2), np.argsort(raw, kind="stable"))
+    Coarse.kinds = 7
+    monkeypatch.setattr(np.random, "Philox", Coarse)
+    np.testing.assert_array_equal(Key(5).permutation(3000, 2), np.argsort(raw % np.uint64(7), kind="stable"))

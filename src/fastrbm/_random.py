@@ -200,7 +200,11 @@ class Key:
         addressed by `number`, so no epoch depends on those before it.
         """
         raw = np.random.Philox(key=self.seed, counter=[0, 0, number, int(Stream.SHUFFLE)]).random_raw(n)
-        return np.argsort(raw, kind="stable").astype(np.int64, copy=False)
+        order = np.argsort(raw)  # five times as fast as a stable sort, and the same unless two words are equal
+        words_in_order = raw[order]
+        if (words_in_order[1:] == words_in_order[:-1]).any():
+            order = np.argsort(raw, kind="stable")
+        return order.astype(np.int64, copy=False)
 
     def normal(self, shape: tuple[int, int], scale: float) -> NDArray[np.float64]:
         """Normal draws of the given standard deviation (inverse distribution function), shape (rows, columns)."""
