@@ -234,6 +234,7 @@ def test_a_signal_interrupts_a_long_native_run_and_leaves_a_usable_model():
     import numpy as np
     import fastrbm
     X = np.random.default_rng(0).random((20000, 784)) < 0.3
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job is started with it ignored
     m = fastrbm.BernoulliRBM(1024, n_iter=1000, n_gibbs_steps=50, batch_size=512, random_state=0)
     threading.Timer(1.0, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
     start = time.perf_counter()
