@@ -50,7 +50,7 @@ class BaseRBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         "shuffle": ["boolean"],
         "warm_start": ["boolean"],
         "callbacks": [tuple, list],
-        "strategy": [StrOptions({"auto", "dense", "delta", "bounds", "lcd", "lowbit"})],
+        "strategy": [str],
         "device": [str],
         "n_threads": [None, Interval(Integral, 1, None, closed="left")],
         "out_of_range": [StrOptions({"error", "allow"})],

@@ -2,7 +2,7 @@
  *
  * k is the largest number with which no row or column of |W| can overflow a sum, so every product of bits with W is
  * exact, whatever the order: dense, sparse, by flips and on all instruction sets the same integer.  Rounding moves a
- * weight by at most 2^-(k+1), 6e-8 for sums of |W| up to 64: the size of float32 rounding in a sum of that range.
+ * weight by at most 2^-(k+1), 3e-8 for sums of |W| up to 128: less than float32 rounds in a sum of that range.
  *
  * `bound` measures the sums in integers too (order-free): floor(|w| * 2^s), s from frbm_bound_shift.
  */
