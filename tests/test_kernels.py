@@ -130,14 +130,16 @@ def test_draw_bits_matches_the_reference(target, n, n_visible, n_hidden):
 @pytest.mark.parametrize("momentum", [None, 0.9])
 @pytest.mark.parametrize("n,n_visible,n_hidden", SIZES)
 @pytest.mark.parametrize("l2", [0.0, 0.3])
-def test_gradient_step_matches_the_reference(target, dtype, kind, momentum, n, n_visible, n_hidden, l2):
+@pytest.mark.parametrize("hidden", ["means", "states"])
+def test_gradient_step_matches_the_reference(target, dtype, kind, momentum, n, n_visible, n_hidden, l2, hidden):
     before = model(n_visible, n_hidden, dtype)
     data = bits(n, n_visible) if kind == "bits" else grey(n, n_visible, dtype)
     n_model = max(1, n // 2)
-    phases = (
-        Phase(data, grey(n, n_hidden, dtype)),
-        Phase(bits(n_model, n_visible, seed=3), grey(n_model, n_hidden, dtype)),
-    )
+
+    def factor(n):
+        return grey(n, n_hidden, dtype) if hidden == "means" else bits(n, n_hidden, seed=4)
+
+    phases = Phase(data, factor(n)), Phase(bits(n_model, n_visible, seed=3), factor(n_model))
     results = []
     for backend in (CpuBackend(2), reference):
         parameters = before.copy()
@@ -185,13 +187,23 @@ def test_run_chains_follows_the_composed_sweeps(target, n, n_visible, n_hidden):
 
 
 def run_training(
-    backend, dtype, kind, persistent, sweeps=2, momentum=0.5, stochastic=False, n=70, shape=(45, 38), l2=0.05
+    backend,
+    dtype,
+    kind,
+    persistent,
+    sweeps=2,
+    momentum=0.5,
+    stochastic=False,
+    n=70,
+    shape=(45, 38),
+    l2=0.05,
+    sampled=False,
 ):
     n_visible, n_hidden = shape
     parameters = model(n_visible, n_hidden, dtype, scale=0.1)
     velocity = parameters.zeros_like() if momentum else None
     rows = bits(n, n_visible) if kind == "bits" else grey(n, n_visible, dtype)
-    plan = TrainingPlan(7, 16, persistent, sweeps, 0.1, momentum, stochastic, l2)
+    plan = TrainingPlan(7, 16, persistent, sweeps, 0.1, momentum, stochastic, l2, sampled)
     state = ChainState(100, bits(9, n_hidden, density=0.1) if persistent else None)
     order = np.random.default_rng(0).permutation(n)
     backend.train(parameters, velocity, rows, order, plan, UNITS, state)
@@ -203,10 +215,13 @@ def run_training(
 @pytest.mark.parametrize("kind,stochastic", [("bits", False), ("grey", False), ("grey", True)])
 @pytest.mark.parametrize("persistent", [False, True])
 @pytest.mark.parametrize("sweeps,momentum", [(1, 0.0), (3, 0.5)])
-def test_training_matches_the_composed_reference(target, dtype, kind, stochastic, persistent, sweeps, momentum):
+@pytest.mark.parametrize("sampled", [False, True])
+def test_training_matches_the_composed_reference(
+    target, dtype, kind, stochastic, persistent, sweeps, momentum, sampled
+):
     args = (dtype, kind, persistent, sweeps, momentum, stochastic)
-    got, got_state = run_training(CpuBackend(2), *args)
-    wanted, wanted_state = run_training(reference, *args)
+    got, got_state = run_training(CpuBackend(2), *args, sampled=sampled)
+    wanted, wanted_state = run_training(reference, *args, sampled=sampled)
     for g, w in zip(got, wanted, strict=True):
         np.testing.assert_allclose(g, w, atol=2e-6 if dtype == np.float32 else 1e-13)
     if persistent:
@@ -216,8 +231,9 @@ def test_training_matches_the_composed_reference(target, dtype, kind, stochastic
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("kind,stochastic", [("bits", False), ("grey", False), ("grey", True)])
 @pytest.mark.parametrize("persistent", [False, True])
-def test_n_threads_agnosticism(dtype, kind, stochastic, persistent):
-    args = (dtype, kind, persistent, 2, 0.5, stochastic, 200, (130, 150))
+@pytest.mark.parametrize("sampled", [False, True])
+def test_n_threads_agnosticism(dtype, kind, stochastic, persistent, sampled):
+    args = (dtype, kind, persistent, 2, 0.5, stochastic, 200, (130, 150), 0.05, sampled)
     results = [run_training(CpuBackend(n), *args) for n in (1, 2, 3)]
     for parameters, state in results[1:]:
         for g, w in zip(parameters, results[0][0], strict=True):
@@ -249,18 +265,42 @@ def test_layer_functions_do_not_depend_on_threads(n_threads):
 
 @pytest.mark.parametrize("kind", ["bits", "grey"])
 @pytest.mark.parametrize("persistent", [False, True])
-def test_targets_return_identical_bits(kind, persistent):
+@pytest.mark.parametrize("sampled", [False, True])
+def test_targets_return_identical_bits(kind, persistent, sampled):
     before = cpu_package.current_target()
     results = []
     try:
         for name in TARGETS:
             cpu_package.use_target(name)
-            parameters, _ = run_training(CpuBackend(1), np.float32, kind, persistent)
+            parameters, _ = run_training(CpuBackend(1), np.float32, kind, persistent, sampled=sampled)
             v = bits(70, 45)
             cpu = CpuBackend(1)
             scores = [cpu.pseudo_likelihood("bernoulli", x, parameters) for x in (v, grey(70, 45))]
             results.append((*parameters, *scores, cpu.free_energy("bernoulli", v, parameters)))
     finally:
+        cpu_package.use_target(before)
+    for other in results[1:]:
+        for g, w in zip(other, results[0], strict=True):
+            np.testing.assert_array_equal(g, w)
+
+
+@pytest.mark.parametrize("n,n_visible,n_hidden", [*SIZES, (2100, 90, 13)])
+def test_counting_pairs_by_bytes_and_by_lanes_is_the_same(n, n_visible, n_hidden):
+    phases = (
+        Phase(bits(n, n_visible), bits(n, n_hidden, seed=4)),
+        Phase(bits(n, n_visible, seed=3), bits(n, n_hidden, seed=5)),
+    )
+    before, results = cpu_package.current_target(), []
+    try:
+        for name in TARGETS:
+            cpu_package.use_target(name)
+            for allow in (True, False):
+                _runtime.extension.allow_vpopcnt(allow)
+                parameters = model(n_visible, n_hidden)
+                CpuBackend(1).gradient_step(parameters, None, *phases, 0.25, 0.0)
+                results.append(parameters)
+    finally:
+        _runtime.extension.allow_vpopcnt(True)
         cpu_package.use_target(before)
     for other in results[1:]:
         for g, w in zip(other, results[0], strict=True):

@@ -48,16 +48,17 @@ class Parameters(NamedTuple):
 
 
 class Phase(NamedTuple):
-    """Half of a contrastive gradient: states of the visible layer and means of the hidden one.
+    """Half of a contrastive gradient: states of the visible layer, means or drawn states of the hidden one.
 
     Attributes
     ----------
     visible : PackedBits or ndarray, shape (n_samples, n_visible)
-    hidden_means : ndarray, shape (n_samples, n_hidden)
+    hidden : ndarray (means) or PackedBits (states), shape (n_samples, n_hidden)
+        The same kind in both halves.
     """
 
     visible: States
-    hidden_means: NDArray[Any]
+    hidden: States
 
 
 class TrainingPlan(NamedTuple):
@@ -81,6 +82,9 @@ class TrainingPlan(NamedTuple):
         Draw binary visible states from grey rows each time they are used.
     l2 : float
         Weight decay: the gradient of the weights is lessened by l2 * weights.
+    sampled_hidden : bool
+        Gradients of sampled hidden states in place of their means. The positive phase draws at the minibatch's first
+        step, also with persistent chains, which leave that address free.
     """
 
     seed: int
@@ -91,6 +95,7 @@ class TrainingPlan(NamedTuple):
     momentum: float
     stochastic_input: bool
     l2: float = 0.0
+    sampled_hidden: bool = False
 
 
 @dataclass
@@ -239,22 +244,23 @@ def train_batch(
     hidden_draw = Draw(plan.seed, step, Stream.HIDDEN)
     if plan.stochastic_input and not isinstance(batch, PackedBits):
         batch = backend.draw_bits(batch, Draw(plan.seed, step, Stream.INPUT))
-    data_means = backend.means(hidden_unit, batch, weights, hidden_bias)
-    if plan.persistent:
-        assert state.chains is not None
-        hidden = state.chains
-    else:
-        hidden = backend.samples(hidden_unit, batch, weights, hidden_bias, hidden_draw)
+    sampled = plan.sampled_hidden
+    drawn = None
+    if sampled or not plan.persistent:
+        drawn = backend.samples(hidden_unit, batch, weights, hidden_bias, hidden_draw)
+    data_hidden = drawn if sampled else backend.means(hidden_unit, batch, weights, hidden_bias)
+    hidden = state.chains if plan.persistent else drawn
+    assert data_hidden is not None and hidden is not None
     for sweep in range(1, plan.n_sweeps + 1):
         at = hidden_draw._replace(step=step + sweep)
         visible = backend.samples(
             visible_unit, hidden, weights, visible_bias, at._replace(stream=Stream.VISIBLE), transpose=True
         )
-        if sweep < plan.n_sweeps or plan.persistent:
+        if sweep < plan.n_sweeps or plan.persistent or sampled:
             hidden = backend.samples(hidden_unit, visible, weights, hidden_bias, at)
-    model_means = backend.means(hidden_unit, visible, weights, hidden_bias)
+    model_hidden = hidden if sampled else backend.means(hidden_unit, visible, weights, hidden_bias)
     backend.gradient_step(
-        parameters, velocity, Phase(batch, data_means), Phase(visible, model_means), plan.rate, plan.momentum, plan.l2
+        parameters, velocity, Phase(batch, data_hidden), Phase(visible, model_hidden), plan.rate, plan.momentum, plan.l2
     )
     state.step = step + plan.n_sweeps + 1
     if plan.persistent:

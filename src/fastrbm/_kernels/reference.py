@@ -67,13 +67,14 @@ class ReferenceBackend(Backend):
         """See `Backend.gradient_step`."""
         dtype = parameters.weights.dtype
         v_data, v_model = as_dense(data.visible, dtype), as_dense(model.visible, dtype)
+        h_data, h_model = as_dense(data.hidden, dtype), as_dense(model.hidden, dtype)
         n_data, n_model = dtype.type(len(v_data)), dtype.type(len(v_model))
         gradient = Parameters(
-            data.hidden_means.T @ v_data / n_data
-            - model.hidden_means.T @ v_model / n_model
+            h_data.T @ v_data / n_data
+            - h_model.T @ v_model / n_model
             - dtype.type(l2) * parameters.weights,
             v_data.mean(axis=0) - v_model.mean(axis=0),
-            data.hidden_means.mean(axis=0) - model.hidden_means.mean(axis=0),
+            h_data.mean(axis=0) - h_model.mean(axis=0),
         )
         for i, (value, g) in enumerate(zip(parameters, gradient, strict=True)):
             change = dtype.type(rate) * g

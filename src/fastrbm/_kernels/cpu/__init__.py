@@ -212,7 +212,7 @@ class CpuBackend(Scores):
     ) -> None:
         """See `Backend.gradient_step`."""
         weights, visible_bias, hidden_bias = parameters
-        n_data, n_model = len(data.hidden_means), len(model.hidden_means)
+        n_data, n_model = len(data.hidden), len(model.hidden)
         threads = self._threads(float(n_data + n_model) * weights.size)
         gradient = _mean_rows(data.visible) - _mean_rows(model.visible)
         _ascend(visible_bias, None if velocity is None else velocity.visible_bias, gradient, rate, momentum)
@@ -223,9 +223,9 @@ class CpuBackend(Scores):
         ):
             _cpu.gradient_step(
                 data.visible.words,
-                _cpu.round_means(data.hidden_means, np.float32(_MEAN_SCALE) / np.float32(n_data)),
+                _hidden_factor(data.hidden, 1),
                 model.visible.words,
-                _cpu.round_means(model.hidden_means, np.float32(-_MEAN_SCALE) / np.float32(n_model)),
+                _hidden_factor(model.hidden, -1),
                 weights,
                 hidden_bias,
                 None if velocity is None else velocity.weights,
@@ -241,13 +241,15 @@ class CpuBackend(Scores):
         with single_threaded_blas():
             for phase, scale in ((data, 1 / n_data), (model, -1 / n_model)):
                 for rows in dense_blocks(phase.visible, weights.dtype):
-                    v = phase.visible[rows]
-                    v = v.dense(weights.dtype) if isinstance(v, PackedBits) else v
-                    _cpu.dense_gradient(np.ascontiguousarray(phase.hidden_means[rows]), v, scale, change, threads)
+                    v, h = (
+                        x.dense(weights.dtype) if isinstance(x, PackedBits) else x
+                        for x in (phase.visible[rows], phase.hidden[rows])
+                    )
+                    _cpu.dense_gradient(np.ascontiguousarray(h), v, scale, change, threads)
         if l2:
             change -= weights.dtype.type(l2) * weights
         _ascend(weights, None if velocity is None else velocity.weights, change, rate, momentum)
-        gradient = data.hidden_means.mean(axis=0) - model.hidden_means.mean(axis=0)
+        gradient = _mean_rows(data.hidden) - _mean_rows(model.hidden)
         _ascend(hidden_bias, None if velocity is None else velocity.hidden_bias, gradient, rate, momentum)
 
     def train(
@@ -331,6 +333,13 @@ class CpuBackend(Scores):
 
 _MEAN_SCALE = 2.0**30  # of fixed-point hidden means: MEAN_SCALE of src/train.c
 _GUESSED_DENSITY = 0.3  # share of active units where it is not known before the run
+
+
+def _hidden_factor(hidden: States, sign: int) -> NDArray[Any]:
+    """What the native gradient multiplies with: packed states, or means as fixed-point integers."""
+    if isinstance(hidden, PackedBits):
+        return hidden.words
+    return _cpu.round_means(hidden, np.float32(sign * _MEAN_SCALE) / np.float32(len(hidden)))
 
 
 def _mean_rows(states: States) -> NDArray[np.float64]:

@@ -94,6 +94,10 @@ cdef extern from "workers.h" nogil:
     ctypedef struct frbm_gradient:
         frbm_operand positive, negative
         float unit
+        const uint32_t *positive_hidden
+        const uint32_t *negative_hidden
+        size_t hidden_ld
+        float positive_share, negative_share
         float *weights
         float *velocity
         float *bias
@@ -132,7 +136,7 @@ cdef extern from "workers.h" nogil:
         int stochastic_input
         const int64_t *order
         size_t n_rows, batch_size
-        int persistent
+        int persistent, sampled_hidden
         size_t n_chains, n_sweeps
         uint32_t *chains
         uint32_t key[2]
@@ -148,7 +152,9 @@ cdef extern from "workers.h" nogil:
         float *data_means
         float *inputs
         float *grey_gradient
-        size_t data_ld, chain_ld, visible_ld
+        uint32_t *data_planes
+        uint32_t *model_planes
+        size_t data_ld, chain_ld, visible_ld, hidden_ld
         frbm_lean *lean
         frbm_work *work
         int (*poll)(void *) noexcept nogil
@@ -202,6 +208,7 @@ cdef extern from "workers.h" nogil:
     size_t frbm_rows_scratch(const frbm_rows *)
     void frbm_run_rows(frbm_rows *, int, float *)
     void frbm_run_chains(frbm_chains *, int, float *)
+    int frbm_allow_vpopcnt(int)
     const frbm_table *frbm_select(const char *)
     void frbm_lean_prepare(const frbm_lean *, const frbm_side *, size_t, size_t)
     size_t frbm_lean_scratch(const frbm_lean *)

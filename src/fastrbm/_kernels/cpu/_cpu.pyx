@@ -46,6 +46,14 @@ def select_target(str name not None):
     TABLE = table
 
 
+def allow_vpopcnt(bint allow):
+    """Let AVX-512 kernels count bits by AVX512_VPOPCNTDQ, the default; whether they do, which takes a processor with it."""
+    return bool(frbm_allow_vpopcnt(allow))
+
+
+allow_vpopcnt(True)
+
+
 def has_openmp():
     """Whether the extension was built with OpenMP."""
     return bool(frbm_has_openmp())

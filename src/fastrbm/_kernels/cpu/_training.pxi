@@ -71,6 +71,7 @@ cdef class Training:
         cdef size_t batch = min(<size_t>plan.batch_size, n_rows)
         t.batch_size, t.n_sweeps, t.persistent = plan.batch_size, plan.n_sweeps, plan.persistent
         t.stochastic_input = grey and plan.stochastic_input
+        t.sampled_hidden = plan.sampled_hidden
         t.key[0], t.key[1] = plan.seed & 0xFFFFFFFF, plan.seed >> 32
         t.rate, t.momentum, t.decay = plan.rate, plan.momentum, plan.l2
         t.sgemm = <frbm_sgemm>sgemm
@@ -83,8 +84,8 @@ cdef class Training:
             assert chains.shape[1] == <Py_ssize_t>t.chain_ld and chains.shape[0] * 32 >= <Py_ssize_t>t.n_hidden
             self.keep.append(chains)
             t.chains = &chains[0, 0]
-        else:
-            t.hidden_words = self.words((t.n_hidden + 31) // 32 * t.chain_ld)
+        if not plan.persistent or (dense and plan.sampled_hidden):
+            t.hidden_words = self.words((t.n_hidden + 31) // 32 * t.data_ld)
         cdef int b
         for b in range(2):
             if dense:
@@ -96,11 +97,16 @@ cdef class Training:
             t.inputs = self.floats(t.n_hidden * t.data_ld)
             t.grey_gradient = self.floats(t.n_hidden * t.n_visible)
             t.data_means = self.floats(t.n_hidden * t.data_ld)
-        else:
+        elif not t.sampled_hidden:
             t.data_fixed = self.integers(t.n_hidden * t.data_ld)
         t.visible_words = self.words(2 * t.row_words * t.chain_ld)
         t.visible_planes = self.words(t.chain_ld // 32 * t.visible_ld)
-        t.model_fixed = self.integers(t.n_hidden * t.chain_ld)
+        if t.sampled_hidden:
+            t.hidden_ld = _up(t.n_hidden, FRBM_LANES)
+            t.data_planes = self.words(t.data_ld // 32 * t.hidden_ld)
+            t.model_planes = self.words(t.chain_ld // 32 * t.hidden_ld)
+        else:
+            t.model_fixed = self.integers(t.n_hidden * t.chain_ld)
         if use_lean:
             # chains go to the threads in chunks of whole words of 32
             self.lean = Lean(strategy, self.fixed, min(512, _up((t.n_chains + n_threads - 1) // n_threads, 32)), bases)
@@ -159,25 +165,35 @@ cdef class Training:
         return min(<size_t>order.shape[0], t.batches_done * t.batch_size)
 
 
-def gradient_step(const uint64_t[:, ::1] data, const int32_t[:, ::1] data_means, const uint64_t[:, ::1] model,
-                  const int32_t[:, ::1] model_means, float[:, ::1] weights, float[::1] hidden_bias,
-                  float[:, ::1] velocity, float[::1] hidden_velocity, float rate, float momentum, float l2, float unit,
-                  int n_threads):
-    """Weights and hidden biases from packed states and unit-major means from `round_means` (model_means negative)."""
+def gradient_step(const uint64_t[:, ::1] data, data_hidden, const uint64_t[:, ::1] model, model_hidden,
+                  float[:, ::1] weights, float[::1] hidden_bias, float[:, ::1] velocity, float[::1] hidden_velocity,
+                  float rate, float momentum, float l2, float unit, int n_threads):
+    """Weights and hidden biases from packed visible states.
+
+    Hidden: both packed states, or both unit-major means from `round_means` (model_hidden negative).
+    """
     cdef frbm_gradient g
     memset(&g, 0, sizeof(g))
     cdef size_t words = data.shape[1], ld = 64 * words, n = data.shape[0], m = model.shape[0]
     assert model.shape[1] == data.shape[1] and <Py_ssize_t>ld >= weights.shape[1]
-    assert data_means.shape[0] == model_means.shape[0] == weights.shape[0] == hidden_bias.shape[0]
-    assert data_means.shape[1] == <Py_ssize_t>n and model_means.shape[1] == <Py_ssize_t>m
-    cdef uint32_t[::1] planes = aligned((_up(n, 32) + _up(m, 32)) // 32 * ld, np.uint32)
-    cdef uint32_t *second = &planes[0] + _up(n, 32) // 32 * ld
-    TABLE.gather(&data[0, 0], words, NULL, n, weights.shape[1], NULL, 0, &planes[0], ld)
-    TABLE.gather(&model[0, 0], words, NULL, m, weights.shape[1], NULL, 0, second, ld)
+    assert weights.shape[0] == hidden_bias.shape[0]
+    cdef const int32_t[:, ::1] data_means
+    cdef const int32_t[:, ::1] model_means
+    cdef uint32_t[::1] planes = _planes(data, weights.shape[1]), model_planes = _planes(model, weights.shape[1])
+    cdef uint32_t[::1] hidden, model_states
     g.positive.bits, g.positive.stride, g.positive.n_inputs = &planes[0], ld, n
-    g.positive.coef, g.positive.out_stride, g.positive.in_stride = &data_means[0, 0], n, 1
-    g.negative.bits, g.negative.stride, g.negative.n_inputs = second, ld, m
-    g.negative.coef, g.negative.out_stride, g.negative.in_stride = &model_means[0, 0], m, 1
+    g.negative.bits, g.negative.stride, g.negative.n_inputs = &model_planes[0], ld, m
+    if data_hidden.dtype == np.uint64:
+        assert data_hidden.shape == (n, (weights.shape[0] + 63) // 64) and model_hidden.shape == (m, data_hidden.shape[1])
+        hidden, model_states = _planes(data_hidden, weights.shape[0]), _planes(model_hidden, weights.shape[0])
+        g.positive_hidden, g.negative_hidden, g.hidden_ld = &hidden[0], &model_states[0], 64 * data_hidden.shape[1]
+        g.positive_share, g.negative_share = <float>1.0 / <float>n, -(<float>1.0) / <float>m
+    else:
+        data_means, model_means = data_hidden, model_hidden
+        assert data_means.shape[0] == model_means.shape[0] == weights.shape[0]
+        assert data_means.shape[1] == <Py_ssize_t>n and model_means.shape[1] == <Py_ssize_t>m
+        g.positive.coef, g.positive.out_stride, g.positive.in_stride = &data_means[0, 0], n, 1
+        g.negative.coef, g.negative.out_stride, g.negative.in_stride = &model_means[0, 0], m, 1
     g.weights, g.bias, g.n_visible, g.unit = &weights[0, 0], &hidden_bias[0], weights.shape[1], unit
     g.rate, g.momentum, g.decay = rate, momentum, l2
     if velocity is not None:
@@ -188,3 +204,12 @@ def gradient_step(const uint64_t[:, ::1] data, const int32_t[:, ::1] data_means,
     for tile in prange(tiles, nogil=True, num_threads=n_threads, schedule="dynamic"):
         TABLE.gradient_rows(&g, 12 * tile, n_hidden - 12 * tile if n_hidden - 12 * tile < 12 else 12, NULL,
                             &scratch[threadid() * stride])
+
+
+def _planes(const uint64_t[:, ::1] rows, size_t n_units):
+    """Planes of packed rows, for products over samples."""
+    cdef size_t n = rows.shape[0], words = rows.shape[1]
+    out = aligned(_up(n, 32) // 32 * 64 * words + 1, np.uint32)
+    cdef uint32_t[::1] planes = out
+    TABLE.gather(&rows[0, 0], words, NULL, n, n_units, NULL, 0, &planes[0], 64 * words)
+    return out

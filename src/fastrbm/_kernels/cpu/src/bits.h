@@ -51,6 +51,7 @@ INLINE uint64_t top_bits(const uint8_t *x, int step) {
 #endif
 typedef float reg_f __attribute__((vector_size(REGISTER)));
 typedef int32_t reg_i __attribute__((vector_size(REGISTER)));
+typedef uint32_t reg_u __attribute__((vector_size(REGISTER)));
 typedef double reg_d __attribute__((vector_size(REGISTER)));
 typedef int64_t reg_l __attribute__((vector_size(REGISTER)));
 typedef uint8_t reg_b __attribute__((vector_size(REGISTER)));

@@ -8,6 +8,16 @@
 #error "fastrbm's packed layouts assume a little-endian machine"
 #endif
 
+int frbm_vpopcnt = 0;
+
+int frbm_allow_vpopcnt(int allow) {
+#ifdef FRBM_X86
+    __builtin_cpu_init();
+    frbm_vpopcnt = allow && __builtin_cpu_supports("avx512vpopcntdq");
+#endif
+    return frbm_vpopcnt;
+}
+
 const frbm_table *frbm_select(const char *name) {
 #ifdef FRBM_X86
     __builtin_cpu_init();

@@ -132,6 +132,10 @@ typedef struct {
     const float *dense_positive;     /* grey data: the positive gradient of these rows, else NULL */
     const float *dense_means;        /* and its hidden means [unit][sample] */
     size_t dense_ld;
+    /* sampled hidden states as planes in place of coefficients; NULL: means.  A pair that is on adds the share. */
+    const uint32_t *positive_hidden, *negative_hidden;
+    size_t hidden_ld;
+    float positive_share, negative_share; /* 1 / samples and -1 / chains */
     float *weights, *velocity; /* [n_hidden][n_visible] */
     float *bias, *bias_velocity;
     size_t n_visible;
@@ -206,6 +210,8 @@ typedef struct {
     /* 64 words: unit 4 * unit_block + q, chain first_chain + lane at out[16 * q + lane] */
     void (*philox)(uint32_t *out, uint32_t unit_block, uint32_t first_chain, const frbm_draw *draw);
 } frbm_table;
+
+extern int frbm_vpopcnt; /* whether AVX-512 kernels may count bits of lanes (AVX512_VPOPCNTDQ) */
 
 extern const frbm_table frbm_table_baseline;
 #ifdef FRBM_X86

@@ -5,6 +5,7 @@
 #include "bits.h"
 #include "fixed.h"
 #include "lookup.h"
+#include "pairs.h"
 #include "pseudo.h"
 #include "sparse.h"
 
@@ -203,8 +204,8 @@ INLINE void update(float *value, float *velocity, float *gradient, size_t n, flo
     }
 }
 
-/* gradient[i] = unit * sums[i] + dense[i] in place of the sums */
-INLINE void finish_gradient(void *sums, const float *dense, size_t n, float unit) {
+/* sums[i] * unit in place of the sums */
+INLINE void scale_sums(void *sums, size_t n, float unit) {
     float *row = sums;
     for (size_t i = 0; i < n; i += 16) {
         vec_i sum;
@@ -212,22 +213,52 @@ INLINE void finish_gradient(void *sums, const float *dense, size_t n, float unit
         const vec_f g = unit * __builtin_convertvector(sum, vec_f);
         memcpy(row + i, &g, sizeof g);
     }
-    if (dense)
-        for (size_t i = 0; i < n; i++) row[i] += dense[i];
+}
+
+INLINE pair_planes positive_pairs(const frbm_gradient *g) {
+    return (pair_planes){g->positive.bits, g->positive_hidden, g->positive.stride, g->hidden_ld,
+                         (g->positive.n_inputs + 31) / 32};
+}
+
+INLINE pair_planes negative_pairs(const frbm_gradient *g) {
+    return (pair_planes){g->negative.bits, g->negative_hidden, g->negative.stride, g->hidden_ld,
+                         (g->negative.n_inputs + 31) / 32};
+}
+
+/* Gradient of a tile, all bits, but for the dense part */
+static void tile_products(const frbm_gradient *g, size_t first, size_t count, size_t lane, size_t n_lanes,
+                          int32_t *sums, int32_t *tables) {
+    const int both = !g->dense_positive;
+    if (!g->negative_hidden) {
+        if (both) look_up_product(&g->positive, first, count, 0, sums, FRBM_SUM_LD, lane, n_lanes, tables);
+        look_up_product(&g->negative, first, count, both, sums, FRBM_SUM_LD, lane, n_lanes, tables);
+        for (size_t j = 0; j < count; j++) scale_sums(sums + j * FRBM_SUM_LD, n_lanes, g->unit);
+        return;
+    }
+    const pair_planes positive = positive_pairs(g), negative = negative_pairs(g);
+    int32_t *model = sums + FRBM_TILE * FRBM_SUM_LD;
+    count_pairs(&negative, first, count, lane, n_lanes, both ? model : sums, FRBM_SUM_LD);
+    if (both) count_pairs(&positive, first, count, lane, n_lanes, sums, FRBM_SUM_LD);
+    for (size_t j = 0; j < count; j++) {
+        float *row = (float *)(sums + j * FRBM_SUM_LD), *other = (float *)(model + j * FRBM_SUM_LD);
+        scale_sums(row, n_lanes, both ? g->positive_share : g->negative_share);
+        if (!both) continue;
+        scale_sums(other, n_lanes, g->negative_share);
+        for (size_t i = 0; i < n_lanes; i++) row[i] += other[i];
+    }
 }
 
 static void gradient_tile(const frbm_gradient *g, size_t first, size_t count, float *scratch) {
     int32_t *tables = (int32_t *)scratch, *sums = (int32_t *)(scratch + FRBM_TABLE_FLOATS);
     for (size_t lane = 0; lane < g->n_visible; lane += FRBM_LANE_BLOCK) {
         const size_t n_lanes = g->n_visible - lane < FRBM_LANE_BLOCK ? g->n_visible - lane : FRBM_LANE_BLOCK;
-        const int both = !g->dense_positive;
-        if (both) look_up_product(&g->positive, first, count, 0, sums, FRBM_SUM_LD, lane, n_lanes, tables);
-        look_up_product(&g->negative, first, count, both, sums, FRBM_SUM_LD, lane, n_lanes, tables);
+        tile_products(g, first, count, lane, n_lanes, sums, tables);
         for (size_t j = 0; j < count; j++) {
             const size_t at = (first + j) * g->n_visible + lane;
             float *row = (float *)(sums + j * FRBM_SUM_LD);
-            finish_gradient(row, g->dense_positive ? g->dense_positive + j * g->dense_ld + lane : NULL, n_lanes,
-                            g->unit);
+            const float *dense = g->dense_positive ? g->dense_positive + j * g->dense_ld + lane : NULL;
+            if (dense)
+                for (size_t i = 0; i < n_lanes; i++) row[i] += dense[i];
             update(g->weights + at, g->velocity ? g->velocity + at : NULL, row, n_lanes, g->rate, g->momentum,
                    g->decay);
         }
@@ -245,6 +276,26 @@ static void fix_rows(const frbm_fixed *f, const float *weights, size_t n_visible
     if (f->transposed) transpose_rows(f->weights, f->ld, first, count, n_visible, f->transposed, f->transposed_ld);
 }
 
+INLINE float share_of(const pair_planes *p, size_t unit, float share) {
+    int32_t on = 0;
+    count_planes(p->hidden, p->hidden_ld, p->n_words, unit, 1, &on);
+    return (float)on * share;
+}
+
+/* Gradient of one hidden bias */
+static float hidden_gradient(const frbm_gradient *g, size_t j) {
+    const pair_planes positive = positive_pairs(g), negative = negative_pairs(g);
+    const float dense =
+        g->dense_means ? row_sum(g->dense_means + j * g->positive.out_stride, g->positive.n_inputs) : 0.0f;
+    if (g->negative_hidden) {
+        const float data = g->dense_means ? dense : share_of(&positive, j, g->positive_share);
+        return data + share_of(&negative, j, g->negative_share);
+    }
+    int32_t total = fixed_sum(g->negative.coef + j * g->negative.out_stride, g->negative.n_inputs);
+    if (!g->dense_means) total += fixed_sum(g->positive.coef + j * g->positive.out_stride, g->positive.n_inputs);
+    return g->unit * (float)total + dense;
+}
+
 static void gradient_rows(const frbm_gradient *g, size_t first, size_t count, frbm_bounds *bounds, float *scratch) {
     frbm_gradient tile = *g;
     for (size_t j = first; j < first + count; j += FRBM_TILE) {
@@ -253,13 +304,7 @@ static void gradient_rows(const frbm_gradient *g, size_t first, size_t count, fr
         if (tile.dense_positive) tile.dense_positive += FRBM_TILE * g->dense_ld;
     }
     for (size_t j = first; j < first + count; j++) {
-        int32_t total = fixed_sum(g->negative.coef + j * g->negative.out_stride, g->negative.n_inputs);
-        float dense = 0.0f;
-        if (g->dense_means)
-            dense = row_sum(g->dense_means + j * g->positive.out_stride, g->positive.n_inputs);
-        else
-            total += fixed_sum(g->positive.coef + j * g->positive.out_stride, g->positive.n_inputs);
-        float gradient = g->unit * (float)total + dense;
+        float gradient = hidden_gradient(g, j);
         update(g->bias + j, g->bias_velocity ? g->bias_velocity + j : NULL, &gradient, 1, g->rate, g->momentum,
                0.0f);
     }

@@ -87,6 +87,15 @@ static size_t grey_input_pieces(const frbm_training *t, size_t n) {
     return n >= 2 * GREY_SAMPLES ? pieces(n, GREY_SAMPLES) : pieces(t->n_hidden, GREY_HIDDEN);
 }
 
+/* Sampled states in place of the means, which sgemm needs as floats */
+static void states_for_means(const frbm_training *t, const frbm_layer *part, size_t first, size_t n_units) {
+    for (size_t u = first; u < first + n_units; u++) {
+        const uint32_t *words = part->words + u / 32 * part->words_ld;
+        float *out = part->means + u * t->data_ld;
+        for (size_t s = 0; s < part->n_lanes; s++) out[s] = words[s] >> (u % 32) & 1 ? part->mean_scale : 0.0f;
+    }
+}
+
 /* One piece of the positive phase of grey data: product and what `hidden` asks for */
 static void grey_positive(const frbm_training *t, const frbm_layer *hidden, const float *grey, size_t n, size_t piece,
                           float *scratch) {
@@ -108,6 +117,7 @@ static void grey_positive(const frbm_training *t, const frbm_layer *hidden, cons
         const size_t left = unit + n_units - first;
         t->table->panel(&part, first, left < FRBM_PANEL ? left : FRBM_PANEL, scratch);
     }
+    if (t->sampled_hidden) states_for_means(t, &part, unit, n_units);
 }
 
 static size_t grey_gradient_pieces(const frbm_training *t) {
@@ -172,13 +182,16 @@ static void positive_phase(frbm_training *t, const frbm_batch *data, size_t n, f
         hidden.preset_ld = t->data_ld;
         hidden.means = t->data_means;
         hidden.mean_scale = 1.0f / (float)n;
+    } else if (t->sampled_hidden) {
+        hidden.planes = t->data_planes;
+        hidden.planes_ld = t->hidden_ld;
     } else {
         hidden.fixed_means = t->data_fixed;
         hidden.mean_scale = MEAN_SCALE / (float)n;
     }
-    if (!t->persistent) {
-        hidden.words = t->hidden_words;
-        hidden.words_ld = t->chain_ld;
+    if (!t->persistent || (is_grey(t) && t->sampled_hidden)) {
+        hidden.words = t->hidden_words; /* one chain a row, or states wanted for the gradient alone */
+        hidden.words_ld = t->data_ld;
     }
     frbm_layer visible = visible_layer(t, t->chains, t->n_chains);
     visible.draw.step = t->step + 1;
@@ -229,7 +242,10 @@ static void negative_phase(frbm_training *t, const frbm_batch *data, size_t n, s
         const int last = sweep == t->n_sweeps;
         frbm_layer hidden = hidden_layer(t, t->visible_words, t->chain_ld, n_chains);
         hidden.draw.step = t->step + sweep;
-        if (last) {
+        if (last && t->sampled_hidden) {
+            hidden.planes = t->model_planes;
+            hidden.planes_ld = t->hidden_ld;
+        } else if (last) {
             hidden.fixed_means = t->model_fixed;
             hidden.means_ld = t->chain_ld;
             hidden.mean_scale = -MEAN_SCALE / (float)n_chains;
@@ -280,6 +296,13 @@ static void apply_gradient(frbm_training *t, size_t batch, size_t n, size_t n_ch
     g.positive = product(data->planes, t->visible_ld, n, t->data_fixed, t->data_ld, 1);
     g.negative = product(t->visible_planes, t->visible_ld, n_chains, t->model_fixed, t->chain_ld, 1);
     g.unit = 1.0f / MEAN_SCALE;
+    if (t->sampled_hidden) {
+        g.positive_hidden = t->data_planes;
+        g.negative_hidden = t->model_planes;
+        g.hidden_ld = t->hidden_ld;
+        g.positive_share = 1.0f / (float)n;
+        g.negative_share = -1.0f / (float)n_chains;
+    }
     g.dense_means = is_grey(t) ? t->data_means : NULL;
     g.weights = t->weights;
     g.velocity = t->velocity;

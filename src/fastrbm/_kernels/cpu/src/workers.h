@@ -88,6 +88,7 @@ typedef struct {
     const int64_t *order;
     size_t n_rows, batch_size;
     int persistent;
+    int sampled_hidden; /* gradients of sampled hidden states in place of their means */
     size_t n_chains, n_sweeps;
     uint32_t *chains; /* persistent hidden states as words, lane stride padded n_chains */
     uint32_t key[2];
@@ -99,7 +100,8 @@ typedef struct {
     uint32_t *hidden_words, *visible_words, *visible_planes;
     int32_t *data_fixed, *model_fixed; /* scaled hidden means, coefficients of the gradient */
     float *data_means, *inputs, *grey_gradient; /* grey data; the last is [n_hidden][n_visible] */
-    size_t data_ld, chain_ld, visible_ld;
+    uint32_t *data_planes, *model_planes;       /* sampled hidden states */
+    size_t data_ld, chain_ld, visible_ld, hidden_ld;
     frbm_lean *lean; /* strategy of chains of several sweeps; NULL: whole products */
     frbm_work *work; /* one per thread */
     int (*poll)(void *); /* called by thread 0 between batches; non-zero stops */
@@ -158,6 +160,8 @@ size_t frbm_rows_scratch(const frbm_rows *r);
 void frbm_run_rows(frbm_rows *r, int thread, float *scratch);
 void frbm_run_chains(frbm_chains *c, int thread, float *scratch);
 
+/* Whether AVX-512 kernels use AVX512_VPOPCNTDQ: if allowed and there; tests switch it off */
+int frbm_allow_vpopcnt(int allow);
 const frbm_table *frbm_select(const char *name); /* NULL: not built or not supported by this processor */
 
 /* Outputs [first, first + count) of one direction, after the fixed-point weights have changed */
