@@ -61,25 +61,29 @@ class CpuBackend(Scores):
         Threads; None for `default_threads`. A forked child of a process always works with one thread.
     strategy : str
         How layers are drawn where only their states are wanted; see `fastrbm._kernels.cpu.strategy`.
+    precision : {"full", "fast"}
+        "fast" rounds float32 weights to 16 bits in `means`, `samples`, `run_chains` and `train` (not in the gradient,
+        and not where sums of weights reach 512); see src/narrow.h.
     """
 
     name = "cpu"
 
-    def __init__(self, n_threads: int | None = None, strategy: str = "auto"):
+    def __init__(self, n_threads: int | None = None, strategy: str = "auto", precision: str = "full"):
         self.n_threads = n_threads
         self.strategy = strategy
+        self.fast = precision == "fast"
 
     def _threads(self, work: float) -> int:
         return threads_for(work, self.n_threads)
 
-    def _fixed(self, states: States, weights: NDArray[Any], transposed: bool = False) -> Any:
+    def _fixed(self, states: States, weights: NDArray[Any], transposed: bool = False, fast: bool = False) -> Any:
         """Fixed-point copy of the weights for products with `states`.
 
         None where the states are dense, the weights float64 or too large: BLAS does those products.
         """
         if not isinstance(states, PackedBits) or weights.dtype != np.float32:
             return None
-        return _cpu.fix_weights(weights, transposed, self._threads(8.0 * weights.size))
+        return _cpu.fix_weights(weights, transposed, self._threads(8.0 * weights.size), fast)
 
     # -- one layer given the other ------------------------------------------------------------------------------
 
@@ -136,7 +140,7 @@ class CpuBackend(Scores):
         if n == 0:
             return out
         threads = self._threads(float(n) * weights.size)
-        fixed = self._fixed(states, weights)
+        fixed = self._fixed(states, weights, fast=self.fast and what == "means")
         if fixed is not None:
             assert isinstance(states, PackedBits)
             _cpu.run_rows(states.words, fixed, bias, transpose, threads, **{what: out})
@@ -171,11 +175,11 @@ class CpuBackend(Scores):
         out = np.empty((n, n_words(n_out)), dtype=np.uint64)
         if n == 0:
             return PackedBits(out, n_out)
-        fixed = self._fixed(states, weights)
+        fixed = self._fixed(states, weights, fast=self.fast)
         if fixed is not None:
             assert isinstance(states, PackedBits)
             threads = self._threads(float(n) * weights.size)
-            lean = make_lean(choose_for_rows(self.strategy), weights, threads, 1024)
+            lean = make_lean(choose_for_rows(self.strategy), weights, threads, 1024, self.fast)
             _cpu.run_rows(
                 states.words, lean.fixed if lean else fixed, bias, transpose, threads,
                 samples=out, draw=draw, lean=lean and lean.native,
@@ -292,12 +296,12 @@ class CpuBackend(Scores):
         packed, grey = (rows.words, None) if isinstance(rows, PackedBits) else (None, rows)
         batch = min(plan.batch_size, len(order))
         active = _cpu.density(packed, rows.shape[1]) if packed is not None else _GUESSED_DENSITY
-        by_rows = _cpu.prefers_rows(min(batch, n_chains or batch), active)
+        by_rows = _cpu.prefers_rows(min(batch, n_chains or batch), active, self.fast)
         threads = self._threads(float(batch) * parameters.weights.size)
         strategy = choose_for_training(self.strategy, plan.n_sweeps)
         run = _cpu.Training(
             parameters, velocity, plan, len(order), words, n_chains, packed is None, by_rows, threads, strategy,
-            landmark_bases(parameters.weights) if strategy == "bounds" else None,
+            landmark_bases(parameters.weights) if strategy == "bounds" else None, self.fast,
         )  # fmt: skip
         try:
             with single_threaded_blas():
@@ -312,8 +316,8 @@ class CpuBackend(Scores):
     ) -> tuple[PackedBits, PackedBits]:
         """See `Backend.run_chains`."""
         weights, visible_bias, hidden_bias = parameters
-        by_rows = _cpu.prefers_rows(max(1, len(hidden)), _GUESSED_DENSITY)
-        fixed = self._fixed(hidden, weights, by_rows) if len(hidden) else None
+        by_rows = _cpu.prefers_rows(max(1, len(hidden)), _GUESSED_DENSITY, self.fast)
+        fixed = self._fixed(hidden, weights, by_rows, self.fast) if len(hidden) else None
         if fixed is None:
             return super().run_chains(hidden, parameters, units, draw, n_sweeps)
         for unit in units:
@@ -322,7 +326,7 @@ class CpuBackend(Scores):
         h = _to_words(hidden)
         v = np.zeros((2 * n_words(weights.shape[1]), h.shape[1]), dtype=np.uint32)
         threads = self._threads(float(n) * weights.size * n_sweeps)
-        lean = make_lean(choose_for_chains(self.strategy, n, n_sweeps), weights, threads, n)
+        lean = make_lean(choose_for_chains(self.strategy, n, n_sweeps, self.fast), weights, threads, n, self.fast)
         _cpu.run_chains(
             h, v, n, lean.fixed if lean else fixed, visible_bias, hidden_bias, draw, n_sweeps, threads,
             lean and lean.native,

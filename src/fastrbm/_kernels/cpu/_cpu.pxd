@@ -35,7 +35,7 @@ cdef extern from "workers.h" nogil:
                        size_t) noexcept nogil
         void (*draw_rows)(const float *, size_t, const int64_t *, size_t, size_t, size_t, const frbm_draw *,
                           uint32_t *, size_t, uint32_t *, size_t) noexcept nogil
-        float look_cost, build_cost, row_cost
+        float look_cost, build_cost, row_cost, narrow_cost
         void (*gradient_rows)(const frbm_gradient *, size_t, size_t, frbm_bounds *, float *) noexcept nogil
         void (*fix_rows)(const frbm_fixed *, const float *, size_t, size_t, size_t, frbm_bounds *) noexcept nogil
         void (*fix)(const float *, size_t, float, int32_t *) noexcept nogil
@@ -64,6 +64,7 @@ cdef extern from "workers.h" nogil:
         int32_t *transposed
         size_t transposed_ld
         float scale, bound_scale
+        int narrow
 
     ctypedef struct frbm_work:
         uint64_t decisions, filtered, recomputed, products, dense_products, refreshes
@@ -129,6 +130,7 @@ cdef extern from "workers.h" nogil:
         float *velocity_visible
         frbm_fixed fixed
         frbm_bounds *bounds
+        int fast
         size_t n_visible, n_hidden
         const uint64_t *rows
         size_t row_words
@@ -170,6 +172,7 @@ cdef extern from "workers.h" nogil:
         const int32_t *coef
         size_t out_stride, in_stride, n_in, n_out
         float unit
+        int narrow
         const float *bias
         float *means
         float *inputs
@@ -213,8 +216,8 @@ cdef extern from "workers.h" nogil:
     void frbm_lean_prepare(const frbm_lean *, const frbm_side *, size_t, size_t)
     size_t frbm_lean_scratch(const frbm_lean *)
     int frbm_bound_shift(size_t, size_t)
-    int frbm_exponent(const frbm_bounds *, int, size_t, size_t)
-    int frbm_prefers_rows(const frbm_table *, double, double)
+    int frbm_exponent(const frbm_bounds *, int, size_t, size_t, int *)
+    int frbm_prefers_rows(const frbm_table *, double, double, int)
     int frbm_team_size()
     int frbm_max_threads()
     int frbm_has_openmp()

@@ -65,7 +65,7 @@ def run_rows(const uint64_t[:, ::1] rows, FixedWeights weights not None, const f
     r.table = TABLE
     r.rows = &rows[0, 0]
     r.row_words, r.n_rows = rows.shape[1], n
-    r.coef, r.bias, r.unit = weights.f.weights, &bias[0], 1 / weights.f.scale
+    r.coef, r.bias, r.unit, r.narrow = weights.f.weights, &bias[0], 1 / weights.f.scale, weights.f.narrow
     r.n_out, r.n_in = weights.n_hidden, weights.n_visible
     r.out_stride, r.in_stride = weights.f.ld, 1
     if transpose:

@@ -57,7 +57,7 @@ cdef class Training:
         return &view[0]
 
     def __init__(self, parameters, velocity, plan, size_t n_rows, uint32_t[:, ::1] chains, size_t n_chains, bint grey,
-                 bint transposed, int n_threads, str strategy="dense", bases=None):
+                 bint transposed, int n_threads, str strategy="dense", bases=None, bint fast=False):
         self.keep = []
         memset(&self.t, 0, sizeof(self.t))
         self._set_parameters(*parameters)
@@ -66,7 +66,7 @@ cdef class Training:
         cdef frbm_training *t = &self.t
         cdef bint use_lean = strategy != "dense" and plan.n_sweeps > 1
         self.fixed = FixedWeights(t.n_hidden, t.n_visible, transposed or use_lean, n_threads)
-        t.fixed, t.bounds = self.fixed.f, self.fixed.bounds
+        t.fixed, t.bounds, t.fast = self.fixed.f, self.fixed.bounds, fast
         cdef bint dense = grey and not plan.stochastic_input
         cdef size_t batch = min(<size_t>plan.batch_size, n_rows)
         t.batch_size, t.n_sweeps, t.persistent = plan.batch_size, plan.n_sweeps, plan.persistent

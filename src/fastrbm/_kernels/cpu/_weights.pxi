@@ -6,10 +6,14 @@ cdef enum:
 
 
 cdef class FixedWeights:
-    """Weights as round(W * 2^exponent) in int32, for any number of products; see src/fixed.h."""
+    """Weights as round(W * 2^exponent) in int32, for any number of products; see src/fixed.h.
+
+    With `fast`, rounded to 16 bits where that is not too coarse.
+    """
 
     cdef frbm_fixed f
     cdef readonly int exponent
+    cdef readonly bint fast
     cdef readonly size_t n_hidden, n_visible
     cdef int32_t[::1] _weights
     cdef int32_t[::1] _transposed
@@ -17,11 +21,12 @@ cdef class FixedWeights:
     cdef frbm_bounds bounds[MOST_THREADS]
     cdef int n_bounds
 
-    def __init__(self, size_t n_hidden, size_t n_visible, bint transposed, int n_threads):
+    def __init__(self, size_t n_hidden, size_t n_visible, bint transposed, int n_threads, bint fast=False):
+        self.fast = fast
         self.n_hidden, self.n_visible = n_hidden, n_visible
         self.n_bounds = min(n_threads, MOST_THREADS)
         self.f.ld, self.f.transposed_ld = _up(n_visible, FRBM_LANE_PAD), _up(n_hidden, FRBM_LANE_PAD)
-        self._weights = aligned(n_hidden * self.f.ld + 1, np.int32)
+        self._weights = aligned(n_hidden * self.f.ld + 16, np.int32)  # narrow.h reads past rows
         self.f.weights = &self._weights[0]
         self.f.transposed = NULL
         if transposed:
@@ -32,6 +37,7 @@ cdef class FixedWeights:
             self._bind(thread)
         self.f.bound_scale = ldexp(1.0, frbm_bound_shift(n_visible, n_hidden))
         self.f.scale = 1
+        self.f.narrow = 0
 
     def dense(self):
         """The integers, shape (n_hidden, n_visible)."""
@@ -50,32 +56,32 @@ cdef class FixedWeights:
     def fill(self, const float[:, ::1] weights):
         """Take over `weights`; False when they are too large for fixed point."""
         assert weights.shape[0] == <Py_ssize_t>self.n_hidden and weights.shape[1] == <Py_ssize_t>self.n_visible
+        cdef int narrow = self.fast
         self._fix(&weights[0, 0])
-        self.exponent = frbm_exponent(self.bounds, self.n_bounds, self.n_visible, self.n_hidden)
+        self.exponent = frbm_exponent(self.bounds, self.n_bounds, self.n_visible, self.n_hidden, &narrow)
         if self.exponent < 0:
             return False
         self.f.scale = ldexp(1.0, self.exponent)
+        self.f.narrow = narrow
         self._fix(&weights[0, 0])
         return True
 
 
-def fix_weights(const float[:, ::1] weights, bint transposed, int n_threads):
+def fix_weights(const float[:, ::1] weights, bint transposed, int n_threads, bint fast=False):
     """Fixed-point copy of float32 weights, with its transpose if asked for; None when they are too large for it."""
-    fixed = FixedWeights(weights.shape[0], weights.shape[1], transposed, n_threads)
+    fixed = FixedWeights(weights.shape[0], weights.shape[1], transposed, n_threads, fast)
     return fixed if fixed.fill(weights) else None
 
 
-def prefers_rows(double n_lanes, double active):
+def prefers_rows(double n_lanes, double active, bint fast=False):
     """Whether products of n_lanes states with this share of active inputs go by rows instead of look-ups."""
-    return bool(frbm_prefers_rows(TABLE, n_lanes, active))
+    return bool(frbm_prefers_rows(TABLE, n_lanes, active, fast))
 
 
-def costs(double n_lanes, double active):
+def costs(double n_lanes, double active, bint fast=False):
     """Cost model of this instruction set: cycles per multiply-add of products by look-ups and by rows."""
-    return {
-        "look-ups": TABLE.look_cost + TABLE.build_cost / n_lanes,
-        "rows": TABLE.row_cost * active,
-    }
+    look = TABLE.narrow_cost if fast and TABLE.narrow_cost > 0 else TABLE.look_cost
+    return {"look-ups": look + TABLE.build_cost / n_lanes, "rows": TABLE.row_cost * active}
 
 
 def round_means(const float[:, ::1] means, double scale):

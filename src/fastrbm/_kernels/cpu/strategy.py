@@ -27,6 +27,8 @@ STRATEGIES = {
     "lcd": "delta, and no product at all where the state of an earlier step decides by the Cauchy-Schwarz inequality",
     "lowbit": "16-bit look-ups with a rigorous error bound; exact sums of the undecided",
 }
+#: of layers drawn and of means: see `CpuBackend`
+PRECISIONS = ("full", "fast")
 LANDMARKS = 64
 #: chains handled together: the exact sums of that many must stay in cache; look-up tables want more
 _CHUNK = {"delta": 128, "lcd": 128, "bounds": 256, "lowbit": 512}
@@ -38,10 +40,18 @@ def check_strategy(strategy: Any) -> None:
         raise ValueError(f"strategy must be one of {list(STRATEGIES)}, got {strategy!r}")
 
 
-def choose_for_chains(strategy: str, n_chains: int, n_sweeps: int) -> str:
+def check_precision(precision: Any) -> None:
+    """Raise ValueError unless `precision` is one of `PRECISIONS`."""
+    if precision not in PRECISIONS:
+        raise ValueError(f"precision must be one of {list(PRECISIONS)}, got {precision!r}")
+
+
+def choose_for_chains(strategy: str, n_chains: int, n_sweeps: int, fast: bool = False) -> str:
     """Strategy of free chains."""
     if strategy != "auto":
         return strategy
+    if fast and current_target() == "avx512":
+        return "dense"  # whole products of 16 bits leave a filter by 16-bit products nothing to gain
     # what a strategy must know of the weights has to be paid for by enough steps of enough chains
     if current_target() == "avx512":
         return "lowbit" if n_chains >= 64 and n_sweeps >= 8 and n_chains * n_sweeps >= 4096 else "dense"
@@ -112,11 +122,11 @@ def landmark_bases(weights: NDArray[np.float32]) -> tuple[NDArray[np.float32], N
     )
 
 
-def make_lean(strategy: str, weights: NDArray[np.float32], n_threads: int, n_lanes: int) -> LeanRun | None:
+def make_lean(strategy: str, weights: NDArray[np.float32], n_threads: int, n_lanes: int, fast: bool) -> LeanRun | None:
     """Make `strategy` ready; None for "dense"."""
     if strategy == "dense":
         return None
-    fixed = extension.fix_weights(weights, True, n_threads)
+    fixed = extension.fix_weights(weights, True, n_threads, fast)
     share = -(-n_lanes // n_threads)
     chunk = min(_CHUNK[strategy], max(64, -(-share // 64) * 64))
     native = extension.Lean(strategy, fixed, chunk, landmark_bases(weights) if strategy == "bounds" else None)

@@ -39,7 +39,14 @@ int frbm_bound_shift(size_t n_visible, size_t n_hidden) {
     return shift > 10 ? 10 : shift;
 }
 
-int frbm_exponent(const frbm_bounds *bounds, int n_bounds, size_t n_visible, size_t n_hidden) {
+/* The largest k for which sums of rounded weights fit, `step` more by rounding; -1: none from `least` on */
+static int largest_exponent(uint64_t sum, uint64_t step, int shift, int least, int most) {
+    for (int k = most; k >= least; k--)
+        if ((k < shift ? sum >> (shift - k) : sum << (k - shift)) + step < (uint64_t)1 << 31) return k;
+    return -1;
+}
+
+int frbm_exponent(const frbm_bounds *bounds, int n_bounds, size_t n_visible, size_t n_hidden, int *narrow) {
     const size_t most = larger_layer(n_visible, n_hidden);
     const int shift = frbm_bound_shift(n_visible, n_hidden);
     uint64_t largest = 0;
@@ -57,9 +64,12 @@ int frbm_exponent(const frbm_bounds *bounds, int n_bounds, size_t n_visible, siz
         if (column > largest) largest = column;
     }
     largest += most; /* magnitudes were rounded down */
-    for (int k = FRBM_LARGEST_EXPONENT; k >= FRBM_SMALLEST_EXPONENT; k--)
-        if ((largest << (k - shift)) + most < (uint64_t)1 << 31) return k;
-    return -1;
+    if (*narrow) {
+        const int k = largest_exponent(largest, (uint64_t)most << 15, shift, FRBM_NARROW_EXPONENT, 30);
+        if (k >= 0) return k;
+        *narrow = 0; /* too coarse */
+    }
+    return largest_exponent(largest, most, shift, FRBM_SMALLEST_EXPONENT, FRBM_LARGEST_EXPONENT);
 }
 
 /* Share of bits that are on in the first lanes */
@@ -71,11 +81,12 @@ static double density(const frbm_operand *op, size_t n_lanes) {
     return (double)count / ((double)lanes * (double)op->n_inputs);
 }
 
-int frbm_prefers_rows(const frbm_table *table, double n_lanes, double active) {
-    return table->row_cost * active < table->look_cost + table->build_cost / n_lanes;
+int frbm_prefers_rows(const frbm_table *table, double n_lanes, double active, int narrow) {
+    const double look = narrow && table->narrow_cost > 0 ? table->narrow_cost : table->look_cost;
+    return table->row_cost * active < look + table->build_cost / n_lanes;
 }
 
 void frbm_choose(const frbm_table *table, frbm_layer *layer) {
     layer->sparse = layer->op.bits && layer->op.rows && layer->n_lanes &&
-                    frbm_prefers_rows(table, (double)layer->n_lanes, density(&layer->op, layer->n_lanes));
+                    frbm_prefers_rows(table, (double)layer->n_lanes, density(&layer->op, layer->n_lanes), layer->narrow);
 }

@@ -27,9 +27,12 @@
 #define FRBM_SUM_LD (FRBM_LANE_BLOCK + 16) /* row stride of the sums: not a power of two, whose rows share cache sets */
 #define FRBM_CHUNK_WORDS 8  /* 32-input words whose tables are built at once: 24 KB, so that they stay in L1 */
 
-/* floats of scratch one thread needs: the tables of a tile, the sums of a panel and of what its last tile overhangs */
+/* floats of scratch one thread needs: the tables of a tile, the sums of a panel and of what its last tile overhangs,
+ * and the words of narrow.h */
 #define FRBM_TABLE_FLOATS (FRBM_CHUNK_WORDS * 8 * FRBM_TILE * 16)
-#define FRBM_SCRATCH_FLOATS (FRBM_TABLE_FLOATS + (FRBM_PANEL + FRBM_TILE) * FRBM_SUM_LD)
+#define FRBM_NARROW_WORDS 21 /* words of 15 inputs whose 16-bit tables are built at once: 24 KB again */
+#define FRBM_NARROW_FLOATS (FRBM_NARROW_WORDS * FRBM_LANE_BLOCK / 2)
+#define FRBM_SCRATCH_FLOATS (FRBM_TABLE_FLOATS + (FRBM_PANEL + FRBM_TILE) * FRBM_SUM_LD + FRBM_NARROW_FLOATS)
 
 enum frbm_pack_flag { FRBM_GREY = 1, FRBM_BAD = 2 };
 enum frbm_stream { FRBM_VISIBLE = 0, FRBM_HIDDEN = 1, FRBM_INPUT = 2 };
@@ -57,6 +60,7 @@ typedef struct {
 typedef struct {
     frbm_operand op;     /* op.bits NULL: the product is read from `preset` */
     int sparse;          /* product by op.rows instead of look-ups */
+    int narrow;          /* coefficients of 16 bits, see frbm_fixed */
     float unit;          /* value of 1 in the product: 2^-k */
     const float *preset; /* sums without bias, [unit][lane] */
     size_t preset_ld;
@@ -121,6 +125,7 @@ typedef struct {
     int32_t *transposed; /* [n_visible][transposed_ld], or NULL */
     size_t transposed_ld;
     float scale;       /* 2^k */
+    int narrow;        /* rounded to multiples of 2^16 whose sums fit 32 bits, so 16-bit kernels can do the products */
     float bound_scale; /* 2^s */
 } frbm_fixed;
 
@@ -166,6 +171,7 @@ typedef struct {
     const char *name;
     /* cycles per multiply-add of look-ups, per coefficient of their tables, per active multiply-add of row sums */
     float look_cost, build_cost, row_cost;
+    float narrow_cost; /* of 16-bit look-ups, 0 where there are none */
     /* one dense row to bits: x == on sets the bit.  Returns FRBM_GREY when some x is neither 0 nor `on`, FRBM_BAD
      * when some x is outside [0, 1] (floats; NaN included), or-ed. */
     int (*pack_u8)(const uint8_t *row, size_t n, uint8_t on, uint64_t *bits);

@@ -56,6 +56,7 @@ void frbm_run_rows(frbm_rows *r, int thread, float *scratch) {
         memset(&layer, 0, sizeof layer);
         layer.op = product(words, r->chunk, r->n_in, r->coef, r->out_stride, r->in_stride);
         layer.unit = r->unit;
+        layer.narrow = r->narrow;
         layer.bias = r->bias;
         layer.n_out = r->n_out;
         layer.n_lanes = n;
@@ -104,6 +105,7 @@ void frbm_run_chains(frbm_chains *c, int thread, float *scratch) {
         hidden.op.rows = c->fixed->transposed;
         hidden.op.rows_ld = c->fixed->transposed_ld;
         hidden.unit = 1.0f / c->fixed->scale;
+        hidden.narrow = c->fixed->narrow;
         hidden.bias = c->bias_hidden;
         hidden.n_out = c->n_hidden;
         hidden.n_lanes = n;

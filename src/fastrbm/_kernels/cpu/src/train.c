@@ -29,6 +29,7 @@ static frbm_layer hidden_layer(const frbm_training *t, const uint32_t *words, si
     layer.op.rows = t->fixed.transposed;
     layer.op.rows_ld = t->fixed.transposed_ld;
     layer.unit = 1.0f / t->fixed.scale;
+    layer.narrow = t->fixed.narrow;
     layer.bias = t->bias_hidden;
     layer.n_out = t->n_hidden;
     layer.n_lanes = n_lanes;
@@ -43,6 +44,7 @@ static frbm_layer visible_layer(const frbm_training *t, const uint32_t *words, s
     layer.op.rows = t->fixed.weights;
     layer.op.rows_ld = t->fixed.ld;
     layer.unit = 1.0f / t->fixed.scale;
+    layer.narrow = t->fixed.narrow;
     layer.bias = t->bias_visible;
     layer.n_out = t->n_visible;
     layer.n_lanes = n_lanes;
@@ -346,10 +348,12 @@ static void clear_bounds(frbm_training *t) {
 /* After all rows are done, one thread: k is a function of the weights alone, so a resumed run has the same */
 static void settle(void *context) {
     frbm_training *t = context;
-    const int exponent = frbm_exponent(t->bounds, t->team.n_threads, t->n_visible, t->n_hidden);
+    int narrow = t->fast;
+    const int exponent = frbm_exponent(t->bounds, t->team.n_threads, t->n_visible, t->n_hidden, &narrow);
     clear_bounds(t);
-    t->refix = exponent != t->exponent && exponent >= 0;
+    t->refix = (exponent != t->exponent || narrow != t->fixed.narrow) && exponent >= 0;
     t->exponent = exponent;
+    t->fixed.narrow = narrow;
     if (exponent < 0)
         t->unfixable = t->team.stop = 1;
     else
@@ -376,6 +380,7 @@ static void refix(frbm_training *t, int thread) {
 static void begin(void *context) {
     frbm_training *t = context;
     t->exponent = 0;
+    t->fixed.narrow = 0;
     t->fixed.scale = 1.0f;
     t->fixed.bound_scale = ldexpf(1.0f, frbm_bound_shift(t->n_visible, t->n_hidden));
     clear_bounds(t);

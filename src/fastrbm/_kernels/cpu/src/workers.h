@@ -79,7 +79,8 @@ typedef struct {
     float *velocity, *velocity_hidden, *velocity_visible;                /* NULL: no momentum */
     frbm_fixed fixed;    /* its copy of the weights; memory from the caller */
     frbm_bounds *bounds; /* one per thread */
-    int exponent, refix; /* k of `fixed`; it changed */
+    int exponent, refix; /* k of `fixed`; it or `narrow` changed */
+    int fast;            /* 16-bit weights where they are fine enough */
     size_t n_visible, n_hidden;
     const uint64_t *rows; /* binary data; NULL when grey */
     size_t row_words;
@@ -120,6 +121,7 @@ typedef struct {
     const int32_t *coef; /* fixed-point weights */
     size_t out_stride, in_stride, n_in, n_out;
     float unit; /* value of 1 in them */
+    int narrow; /* as in frbm_fixed */
     const float *bias;
     float *means;  /* [row][n_out] */
     float *inputs; /* [row][n_out] */
@@ -177,10 +179,12 @@ void frbm_lean_layer(const frbm_lean *lean, const frbm_side *side, frbm_memory *
 #define FRBM_SMALLEST_EXPONENT 14
 /* s of the bounds in fixed.h; negative: layers too large for fixed point */
 int frbm_bound_shift(size_t n_visible, size_t n_hidden);
-/* The largest k for which no product can overflow; -1: none in range, use floating point */
-int frbm_exponent(const frbm_bounds *bounds, int n_bounds, size_t n_visible, size_t n_hidden);
+#define FRBM_NARROW_EXPONENT 22 /* 16-bit weights are multiples of 2^-6 at least, for sums up to 512 */
+/* The largest k for which no product can overflow; -1: none in range, use floating point.  *narrow asks for weights of
+ * 16 bits and is cleared where they would be too coarse. */
+int frbm_exponent(const frbm_bounds *bounds, int n_bounds, size_t n_visible, size_t n_hidden, int *narrow);
 /* Whether adding rows beats look-ups for n_lanes lanes with this share of active inputs */
-int frbm_prefers_rows(const frbm_table *table, double n_lanes, double active);
+int frbm_prefers_rows(const frbm_table *table, double n_lanes, double active, int narrow);
 /* Sets layer->sparse by what is in op.bits */
 void frbm_choose(const frbm_table *table, frbm_layer *layer);
 
