@@ -66,12 +66,17 @@ def _training_case(
     rate: float,
     target: float | None,
     rows: str = "binary",
+    fast: bool = False,
+    sampled: bool = False,
 ) -> Case:
-    training = Training(n_hidden=n_hidden, batch=batch, n_epochs=1, rate=rate, algorithm=algorithm)
+    training = Training(
+        n_hidden=n_hidden, batch=batch, n_epochs=1, rate=rate, algorithm=algorithm, fast=fast, sampled=sampled
+    )
     shades = "" if rows == "binary" else f"-{rows}"
+    options = [word for word, on in (("fast", fast), ("sampled", sampled)) if on]
     return Case(
-        name=f"train{shades}-{algorithm}1-h{n_hidden}-b{batch}-{peer}",
-        work=f"{algorithm.upper()}-1 epoch, {rows} rows, 784x{n_hidden}, batch {batch}",
+        name="-".join([f"train{shades}", *options, f"{algorithm}1-h{n_hidden}-b{batch}-{peer}"]),
+        work=", ".join([f"{algorithm.upper()}-1 epoch, {rows} rows, 784x{n_hidden}, batch {batch}", *options]),
         peer=peer,
         target=target,
         kind="train",
@@ -99,6 +104,16 @@ def _training_cases() -> list[Case]:
         ]
     for n_hidden, batch, rate in ((1664, 945, 0.05), (3824, 711, 0.02)):
         cases.append(_training_case("torch", "cd", batch, n_hidden, rate, 6.0))
+    # What other choices than the default are worth, on the lines they are meant for.
+    cases += [
+        _training_case("torch", "cd", 256, 256, 0.1, None, fast=True),
+        _training_case("torch", "cd", 256, 256, 0.1, None, sampled=True),
+        _training_case("torch", "cd", 256, 256, 0.1, 8.0, fast=True, sampled=True),
+        _training_case("scikit-learn", "pcd", 256, 256, 0.02, 10.0, fast=True, sampled=True),
+        _training_case("scikit-learn", "pcd", 64, 256, 0.02, 11.0, fast=True, sampled=True),
+        _training_case("torch", "cd", 945, 1664, 0.05, 6.0, fast=True, sampled=True),
+        _training_case("torch", "cd", 711, 3824, 0.02, 6.0, fast=True, sampled=True),
+    ]
     # Forms of the PyTorch peer that no target speaks of, one faster and one slower, for orientation.
     for variant in ("torch-onednn", "torch-bernoulli"):
         cases.append(_training_case(variant, "cd", 256, 256, 0.1, None))

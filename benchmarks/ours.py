@@ -45,6 +45,8 @@ class FastRBM:
             random_state=seed,
             algorithm=training.algorithm,
             n_gibbs_steps=training.k,
+            precision="fast" if training.fast else "full",
+            hidden_statistics="sampled" if training.sampled else "mean",
             shuffle=shuffle,
             n_threads=threads,
         ).fit(X)

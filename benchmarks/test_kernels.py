@@ -255,6 +255,23 @@ def test_train(benchmark, backend, work, persistent):
     assert np.isfinite(parameters.weights).all()
 
 
+@pytest.mark.parametrize("precision", ["full", "fast"])
+@pytest.mark.parametrize("hidden", ["mean", "sampled"])
+@pytest.mark.parametrize("target", supported_targets())
+@group("train options, PCD-1, four batches of 256")
+def test_train_options(benchmark, work, threads, target, precision, hidden):
+    plan = TrainingPlan(1, N_BATCH, True, 1, 1e-6, 0.0, False, sampled_hidden=hidden == "sampled")
+    parameters, order = work.parameters.copy(), np.arange(N_SAMPLES)
+    state, cpu = ChainState(0, work.h_bits[:N_BATCH]), CpuBackend(threads, precision=precision)
+    before = current_target()
+    use_target(target)
+    try:
+        benchmark(cpu.train, parameters, None, work.v_bits, order, plan, (UNIT, UNIT), state)
+    finally:
+        use_target(before)
+    assert np.isfinite(parameters.weights).all()
+
+
 @group("train, four batches of 256")
 def test_train_peer_numpy(benchmark, work):
     weights, a, b = work.parameters.copy()

@@ -230,6 +230,8 @@ def test_backends_agree_on_a_fit(binary_digits, device):
         dict(optimizer=SGD(momentum=0.5)),
         dict(regularizers=(L2(0.02),)),
         dict(stochastic_input=True),
+        dict(hidden_statistics="sampled"),
+        dict(precision="fast"),
         dict(shuffle=False),
         dict(learning_rate=0.01),
         dict(batch_size=5),

@@ -41,6 +41,8 @@ class Training:
     rate: float
     algorithm: str = "pcd"  #: "cd" or "pcd"
     k: int = 1  #: Gibbs steps per update
+    fast: bool = False  #: fastrbm's approximate products; peers have none
+    sampled: bool = False  #: gradients of sampled hidden states; peers take the means, for them the same work
 
 
 class Peer(Protocol):

@@ -51,6 +51,8 @@ class BaseRBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         "warm_start": ["boolean"],
         "callbacks": [tuple, list],
         "strategy": [str],
+        "precision": [str],
+        "hidden_statistics": [StrOptions({"mean", "sampled"})],
         "device": [str],
         "n_threads": [None, Interval(Integral, 1, None, closed="left")],
         "out_of_range": [StrOptions({"error", "allow"})],
@@ -73,13 +75,14 @@ class BaseRBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         self._backend()
         if self.dtype is not None and not (_is_dtype(self.dtype) and np.dtype(self.dtype) in _DTYPES):
             raise ValueError(f"dtype must be None, numpy.float32 or numpy.float64, got {self.dtype!r}")
-        if self.strategy not in ("auto", "dense"):
+        for name, anywhere in (("strategy", ("auto", "dense")), ("precision", ("full",))):
+            value, wanted = getattr(self, name), " or ".join(map(repr, anywhere))
+            if value in anywhere:
+                continue
             if self.dtype is not None and np.dtype(self.dtype) != np.float32:
-                raise ValueError(f"strategy must be 'auto' or 'dense' with dtype=float64, got {self.strategy!r}")
+                raise ValueError(f"{name} must be {wanted} with dtype=float64, got {value!r}")
             if self.random_stream == "sklearn":
-                raise ValueError(
-                    f"strategy must be 'auto' or 'dense' with random_stream='sklearn', got {self.strategy!r}"
-                )
+                raise ValueError(f"{name} must be {wanted} with random_stream='sklearn', got {value!r}")
         if self.algorithm == "cd" and self.n_chains is not None:
             raise ValueError(
                 f"n_chains must be None with algorithm='cd', whose chains start at the data, got {self.n_chains!r}"
@@ -95,6 +98,7 @@ class BaseRBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             "algorithm": "pcd",
             "n_gibbs_steps": 1,
             "n_chains": None,
+            "hidden_statistics": "mean",
             "stochastic_input": False,
             "shuffle": False,
             "warm_start": False,
@@ -111,7 +115,7 @@ class BaseRBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             raise ValueError(f"regularizers must be empty with random_stream='sklearn', got {self.regularizers!r}")
 
     def _backend(self) -> Backend:
-        return get_backend(self.device, self.n_threads, self.strategy)
+        return get_backend(self.device, self.n_threads, self.strategy, self.precision)
 
     def _compute_dtype(self, x: Any) -> Any:
         if self.dtype is not None:
@@ -232,6 +236,7 @@ class BaseRBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             momentum,
             bool(self.stochastic_input),
             weight_decay(self.regularizers),
+            self.hidden_statistics == "sampled",
         )
 
     def fit(self, X: Any, y: Any = None) -> Any:

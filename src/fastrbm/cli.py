@@ -171,6 +171,8 @@ def _add_train(commands: Any) -> None:
     add("--seed", type=_whole(0), default=0, metavar="N", help="the same seed gives the same model")
     add("--threads", type=_whole(1), metavar="N", help="all processors if not given")
     add("--stochastic-input", action="store_true", help="draw bits from grey values anew at each use")
+    add("--hidden-statistics", choices=("mean", "sampled"), default="mean", help="what gradients take of hidden units")
+    add("--precision", choices=("full", "fast"), default="full", help="fast: weights of 16 bits in the products")
     add("--binarize", choices=("bernoulli", "threshold", "otsu"), help="turn the data into bits once")
     add("--dtype", choices=("float32", "float64"), help="arithmetic; float32 if not given")
     add("--device", choices=("auto", "cpu", "reference"), default="auto", help="which kernels")
@@ -319,6 +321,8 @@ def _machine(options: argparse.Namespace) -> Any:
         n_chains=options.chains,
         optimizer=fastrbm.SGD(momentum=options.momentum) if options.momentum else "sgd",
         stochastic_input=options.stochastic_input,
+        precision=options.precision,
+        hidden_statistics=options.hidden_statistics,
         callbacks=(callbacks.ProgressBar(),) if bar else (),
         device=options.device,
         n_threads=options.threads,

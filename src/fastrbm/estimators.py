@@ -51,6 +51,13 @@ class BernoulliRBM(BaseRBM):
         How layers are drawn whose states alone are wanted (`sample`, `sample_hidden`, `gibbs`, the sweeps of CD-k
         before the last): with whole products or lean ones. The states are the same, bit for bit; "auto" takes what
         was measured to be fastest. `fastrbm.count_work` tells what was spared. float32 on the CPU only.
+    precision : {"full", "fast"}, default="full"
+        "fast" rounds the weights to 16 bits in the products of `fit`, `transform`, `sample` and their like (not in the
+        gradient, scores and free energies): approximate, faster with AVX-512, the same bits on every instruction
+        set. Weights whose sums reach 512 are used in full. float32 on the CPU only.
+    hidden_statistics : {"mean", "sampled"}, default="mean"
+        What the gradient takes of the hidden layer: its means, as scikit-learn does, or states drawn from them,
+        which is noisier and cheaper (counting bits instead of adding means).
     n_chains : int or None, default=None
         Persistent chains; None for `batch_size`.
     optimizer : "sgd" or SGD, default="sgd"
@@ -129,6 +136,8 @@ class BernoulliRBM(BaseRBM):
         n_gibbs_steps: int = 1,
         n_chains: int | None = None,
         strategy: str = "auto",
+        precision: str = "full",
+        hidden_statistics: str = "mean",
         optimizer: str | SGD = "sgd",
         regularizers: Any = (),
         random_stream: str = "philox",
@@ -151,6 +160,8 @@ class BernoulliRBM(BaseRBM):
         self.n_gibbs_steps = n_gibbs_steps
         self.n_chains = n_chains
         self.strategy = strategy
+        self.precision = precision
+        self.hidden_statistics = hidden_statistics
         self.optimizer = optimizer
         self.regularizers = regularizers
         self.random_stream = random_stream

@@ -12,7 +12,9 @@ __all__ = ["Backend", "ChainState", "PackedBits", "Parameters", "Phase", "Traini
 DEVICES = ("auto", "cpu", "reference")
 
 
-def get_backend(device: str = "auto", n_threads: int | None = None, strategy: str = "auto") -> Backend:
+def get_backend(
+    device: str = "auto", n_threads: int | None = None, strategy: str = "auto", precision: str = "full"
+) -> Backend:
     """Resolve a device name to a backend.
 
     Parameters
@@ -23,27 +25,32 @@ def get_backend(device: str = "auto", n_threads: int | None = None, strategy: st
         Threads of the CPU kernels. None: as many as OpenMP would use, at most the processors this process may run on.
     strategy : {"auto", "dense", "delta", "bounds", "lcd", "lowbit"}, default="auto"
         How the CPU kernels draw layers whose states alone are wanted; never what they return.
+    precision : {"full", "fast"}, default="full"
+        "fast" rounds the weights to 16 bits in the products of the CPU kernels: approximate, and faster with AVX-512.
 
     Raises
     ------
     ValueError
-        For an unknown device, thread count or strategy, or a strategy that the device does not have.
+        For an unknown device, thread count, strategy or precision, or one that the device does not have.
     """
     if device not in DEVICES:
         raise ValueError(f"device must be one of {list(DEVICES)}, got {device!r} (no other backend is available)")
     check_n_threads(n_threads)
-    from .cpu.strategy import check_strategy
+    from .cpu.strategy import check_precision, check_strategy
 
     check_strategy(strategy)
+    check_precision(precision)
     if device == "reference":
         if strategy not in ("auto", "dense"):
             raise ValueError(f"strategy must be 'auto' or 'dense' with device='reference', got {strategy!r}")
+        if precision != "full":
+            raise ValueError(f"precision must be 'full' with device='reference', got {precision!r}")
         from .reference import ReferenceBackend
 
         return ReferenceBackend()
     from .cpu import CpuBackend
 
-    return CpuBackend(n_threads, strategy)
+    return CpuBackend(n_threads, strategy, precision)
 
 
 def check_n_threads(n_threads: Any) -> None:

@@ -70,9 +70,7 @@ class ReferenceBackend(Backend):
         h_data, h_model = as_dense(data.hidden, dtype), as_dense(model.hidden, dtype)
         n_data, n_model = dtype.type(len(v_data)), dtype.type(len(v_model))
         gradient = Parameters(
-            h_data.T @ v_data / n_data
-            - h_model.T @ v_model / n_model
-            - dtype.type(l2) * parameters.weights,
+            h_data.T @ v_data / n_data - h_model.T @ v_model / n_model - dtype.type(l2) * parameters.weights,
             v_data.mean(axis=0) - v_model.mean(axis=0),
             h_data.mean(axis=0) - h_model.mean(axis=0),
         )

@@ -83,16 +83,18 @@ def describe(n_visible: int, n_hidden: int, batch_size: int, density: float) -> 
         Share of active units.
     """
 
-    def product(lanes: int) -> str:
-        costs = extension.costs(lanes, density)
-        choice = "rows" if extension.prefers_rows(lanes, density) else "look-ups"
+    def product(lanes: int, fast: bool = False) -> str:
+        costs = extension.costs(lanes, density, fast)
+        choice = "rows" if extension.prefers_rows(lanes, density, fast) else "look-ups"
         figures = ", ".join(f"{way} {cost:.4f}" for way, cost in costs.items())
         return f"{choice} (cycles per multiply-add: {figures})"
 
     return [
         ("instruction set", current_target()),
         (f"products of {batch_size} states in a minibatch", product(batch_size)),
-        ("gradient", "look-ups over samples, 16 or more visible units at once"),
+        ("the same with precision='fast'", product(batch_size, True)),
+        ("gradient of hidden means", "look-ups over samples, 16 or more visible units at once"),
+        ("gradient of sampled hidden states", "AND and popcount over samples"),
         ("grey data", "BLAS for the positive phase, look-ups or rows for the negative one"),
         ("sweeps inside a minibatch", choose_for_training("auto", 10)),
         *(
