@@ -84,7 +84,10 @@ class BuildTargets(build_ext):
 
 extension = Extension(
     "fastrbm._kernels.cpu._cpu",
-    sources=[str(CPU / "_cpu.pyx"), *(str(CPU / "src" / name) for name in ("choose.c", "lean.c", "run.c", "train.c"))],
+    sources=[
+        str(CPU / "_cpu.pyx"),
+        *(str(CPU / "src" / name) for name in ("anneal.c", "choose.c", "lean.c", "run.c", "train.c")),
+    ],
     depends=[*map(str, sorted((CPU / "src").glob("*.[ch]"))), *map(str, sorted(CPU.glob("*.pxi")))],
     include_dirs=[str(CPU / "src")],
 )

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._random import Draw, Stream
+from ..units import get_unit
 from .bits import PackedBits
 
 States = PackedBits | NDArray[Any]
@@ -203,6 +204,69 @@ class Backend:
             visible = self.samples(units[0], hidden, weights, visible_bias, at, transpose=True)
             hidden = self.samples(units[1], visible, weights, hidden_bias, at._replace(stream=Stream.HIDDEN))
         return visible, hidden
+
+    def anneal(
+        self,
+        states: PackedBits,
+        parameters: Parameters,
+        units: tuple[str, str],
+        bases: tuple[NDArray[Any], NDArray[Any]],
+        sum_out: str,
+        betas: NDArray[np.float64],
+        draw: Draw,
+        log_weights: NDArray[np.float64],
+        on_progress: Callable[[int, int], None] | None = None,
+    ) -> PackedBits:
+        """Annealed importance sampling of chains between inverse temperatures; ``log_weights`` grow in place.
+
+        At inverse temperature beta the layers have the inputs beta * (bias - base + W s) + base, so beta = 0 is a model
+        without weights and with the biases `bases`, beta = 1 is `parameters`. For each pair of neighbours in `betas` a
+        chain's log weight grows by log f(beta_k) - log f(beta_(k-1)) of the layer it keeps, f being the probability up to
+        a constant with the other layer summed out; then both layers are drawn at beta_k (step draw.step + k - 1, the
+        stream of each layer).
+
+        Parameters
+        ----------
+        states : PackedBits, shape (n_chains, n_units)
+            Of the layer that is kept, at ``betas[0]``.
+        parameters : Parameters
+        units : (visible unit, hidden unit), binary
+        bases : (visible, hidden) arrays, of the dtype of the parameters
+        sum_out : {"hidden", "visible"}
+        betas : ndarray of float64, at least one
+            Rising or falling.
+        draw : Draw
+            Its stream is not used.
+        log_weights : ndarray of float64, shape (n_chains,)
+        on_progress : callable or None
+            Called with (steps of chains done, their number) now and then.
+
+        Returns
+        -------
+        PackedBits
+            The kept layer at ``betas[-1]``.
+        """
+        hidden = sum_out == "hidden"
+        weights, *biases = parameters
+        fields = [bias - base for bias, base in zip(biases, bases, strict=True)]
+        summed, kept = (1, 0) if hidden else (0, 1)
+        streams = (Stream.VISIBLE, Stream.HIDDEN)
+        cgf = get_unit(units[summed]).cgf
+        wide_base = bases[summed].astype(np.float64)
+        n_steps = len(betas) - 1
+        for k in range(1, n_steps + 1):
+            before, beta = betas[k - 1], betas[k]
+            d = self.inputs(states, weights, fields[summed], transpose=not hidden).astype(np.float64)
+            log_weights += (beta - before) * (states.dense(np.float64) @ fields[kept].astype(np.float64))
+            log_weights += (cgf(beta * d + wide_base) - cgf(before * d + wide_base)).sum(axis=1)
+            scale = weights.dtype.type(beta)
+            for layer in (summed, kept):
+                at = draw._replace(step=draw.step + k - 1, stream=streams[layer])
+                bias = scale * fields[layer] + bases[layer]
+                states = self.samples(units[layer], states, scale * weights, bias, at, transpose=layer == 0)
+            if on_progress is not None:
+                on_progress(k * len(states), n_steps * len(states))
+        return states
 
     def train(
         self,

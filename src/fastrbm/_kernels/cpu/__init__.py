@@ -334,6 +334,39 @@ class CpuBackend(Scores):
         note(lean)
         return _from_words(v, n, weights.shape[1]), _from_words(h, n, weights.shape[0])
 
+    def anneal(
+        self,
+        states: PackedBits,
+        parameters: Parameters,
+        units: tuple[str, str],
+        bases: tuple[NDArray[Any], NDArray[Any]],
+        sum_out: str,
+        betas: NDArray[np.float64],
+        draw: Draw,
+        log_weights: NDArray[np.float64],
+        on_progress: Callable[[int, int], None] | None = None,
+    ) -> PackedBits:
+        """See `Backend.anneal`; float32 temperatures where the weights are float32."""
+        n, weights = len(states), parameters.weights
+        for unit in units:
+            check_unit(unit, "anneal")
+        by_rows = _cpu.prefers_rows(max(1, n), _GUESSED_DENSITY)
+        fixed = self._fixed(states, weights, by_rows) if n and len(betas) > 1 else None
+        if fixed is None:
+            return super().anneal(
+                states, parameters, units, bases, sum_out, betas, draw, log_weights, on_progress
+            )  # fmt: skip
+        layers = [np.zeros((2 * n_words(size), lanes(n)), dtype=np.uint32) for size in weights.shape]
+        kept = 1 if sum_out == "hidden" else 0
+        layers[kept] = _to_words(states)
+        fields = tuple(np.ascontiguousarray(bias - base) for bias, base in zip(parameters[1:], bases, strict=True))
+        threads = self._threads(float(n) * weights.size * len(betas))
+        _cpu.Annealing().run(
+            *layers, n, fixed, fields, bases, sum_out == "hidden", np.ascontiguousarray(betas), draw, log_weights, threads,
+            on_progress,
+        )  # fmt: skip
+        return _from_words(layers[kept], n, weights.shape[kept])
+
 
 _MEAN_SCALE = 2.0**30  # of fixed-point hidden means: MEAN_SCALE of src/train.c
 _GUESSED_DENSITY = 0.3  # share of active units where it is not known before the run

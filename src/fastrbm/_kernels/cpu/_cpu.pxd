@@ -207,6 +207,28 @@ cdef extern from "workers.h" nogil:
         void *poll_context
         frbm_team team
 
+    ctypedef struct frbm_annealing:
+        const frbm_table *table
+        const frbm_fixed *fixed
+        const float *field_hidden
+        const float *field_visible
+        const float *base_hidden
+        const float *base_visible
+        size_t n_visible, n_hidden
+        int sum_hidden
+        uint32_t *hidden
+        uint32_t *visible
+        size_t n_chains, ld
+        const double *betas
+        size_t n_betas
+        double *log_weights
+        frbm_draw draw
+        size_t chunk, done
+        int (*poll)(void *) noexcept nogil
+        void *poll_context
+        frbm_team team
+
+    void frbm_anneal(frbm_annealing *, int, float *)
     void frbm_train(frbm_training *, int, float *)
     size_t frbm_rows_scratch(const frbm_rows *)
     void frbm_run_rows(frbm_rows *, int, float *)

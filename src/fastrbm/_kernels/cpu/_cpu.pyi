@@ -155,3 +155,20 @@ def pseudo_any(
     score: NDArray[np.float64],
     n_threads: int,
 ) -> None: ...
+
+class Annealing:
+    def run(
+        self,
+        hidden: NDArray[np.uint32],
+        visible: NDArray[np.uint32],
+        n_chains: int,
+        weights: FixedWeights,
+        fields: tuple[NDArray[np.float32], ...],
+        bases: tuple[NDArray[np.float32], ...],
+        sum_hidden: bool,
+        betas: NDArray[np.float64],
+        draw: Draw,
+        log_weights: NDArray[np.float64],
+        n_threads: int,
+        on_progress: Callable[[int, int], None] | None = None,
+    ) -> None: ...

@@ -80,6 +80,14 @@ typedef struct {
     frbm_draw draw;
 } frbm_layer;
 
+/* A layer summed out of the weights of annealed chains and drawn; see anneal.h */
+typedef struct {
+    frbm_layer layer; /* bias: the field, so that its input is that of inverse temperature 1 less `base` */
+    float beta, before;
+    const float *base;
+    double *log_weights; /* [lane] */
+} frbm_anneal_layer;
+
 enum frbm_method {
     FRBM_LOW,    /* center by 16-bit look-ups */
     FRBM_CENTER, /* center by a projection of weights and states on a few directions */
@@ -213,6 +221,10 @@ typedef struct {
     void (*lean_panel)(const frbm_filter *f, size_t first, size_t count, float *scratch, frbm_work *work);
     void (*delta_product)(const frbm_operand *op, const uint32_t *before, size_t before_ld, size_t n_units,
                           int32_t *sums, size_t sum_ld, size_t n_lanes);
+    void (*anneal_panel)(const frbm_anneal_layer *a, size_t first, size_t count, float *scratch);
+    /* log_weights[lane] += step * field . state */
+    void (*add_field)(const uint32_t *words, size_t ld, const float *field, size_t n_units, double step, size_t n_lanes,
+                      double *log_weights);
     /* 64 words: unit 4 * unit_block + q, chain first_chain + lane at out[16 * q + lane] */
     void (*philox)(uint32_t *out, uint32_t unit_block, uint32_t first_chain, const frbm_draw *draw);
 } frbm_table;

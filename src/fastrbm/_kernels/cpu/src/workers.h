@@ -157,6 +157,28 @@ typedef struct {
     frbm_team team;
 } frbm_chains;
 
+/* Annealing along betas[0] .. betas[n_betas - 1]: chains at betas[0], one sweep at each of the others.  The layers have
+ * the inputs beta * (field + W s) + base; one of them is summed out of the weights. */
+typedef struct {
+    const frbm_table *table;
+    const frbm_fixed *fixed;
+    const float *field_hidden, *field_visible, *base_hidden, *base_visible;
+    size_t n_visible, n_hidden;
+    int sum_hidden;
+    uint32_t *hidden, *visible; /* words, lane stride ld; those of the kept layer are the start */
+    size_t n_chains, ld;
+    const double *betas;
+    size_t n_betas;
+    double *log_weights; /* [chain], added to */
+    frbm_draw draw;
+    size_t chunk;
+    size_t done; /* steps of chains, by and by */
+    int (*poll)(void *);
+    void *poll_context;
+    frbm_team team;
+} frbm_annealing;
+
+void frbm_anneal(frbm_annealing *a, int thread, float *scratch);
 void frbm_train(frbm_training *t, int thread, float *scratch);
 size_t frbm_rows_scratch(const frbm_rows *r);
 void frbm_run_rows(frbm_rows *r, int thread, float *scratch);

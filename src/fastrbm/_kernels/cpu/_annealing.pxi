@@ -1,0 +1,46 @@
+# ---- annealed importance sampling ------------------------------------------------------------------------
+
+
+cdef class Annealing:
+    """Arguments of frbm_anneal and how far it is; see src/workers.h."""
+
+    cdef frbm_annealing a
+    cdef readonly size_t total
+    cdef object on_progress
+
+    def _report(self):
+        self.on_progress(min(self.a.done, self.total), self.total)
+
+    def run(self, uint32_t[:, ::1] hidden, uint32_t[:, ::1] visible, size_t n_chains, FixedWeights weights not None, fields,
+            bases, bint sum_hidden, const double[::1] betas, draw, double[::1] log_weights, int n_threads,
+            on_progress=None):
+        """Anneal chains held as words, in place; `fields` and `bases` are (visible, hidden) pairs of float32 arrays."""
+        cdef frbm_annealing *a = &self.a
+        memset(a, 0, sizeof(a[0]))
+        cdef const float[::1] field_visible = fields[0], field_hidden = fields[1]
+        cdef const float[::1] base_visible = bases[0], base_hidden = bases[1]
+        assert hidden.shape[1] == visible.shape[1] and hidden.shape[1] % FRBM_LANES == 0
+        assert n_chains <= <size_t>hidden.shape[1] and log_weights.shape[0] == <Py_ssize_t>n_chains
+        assert hidden.shape[0] * 32 >= <Py_ssize_t>weights.n_hidden
+        assert visible.shape[0] * 32 >= <Py_ssize_t>weights.n_visible
+        assert field_visible.shape[0] == base_visible.shape[0] == <Py_ssize_t>weights.n_visible
+        assert field_hidden.shape[0] == base_hidden.shape[0] == <Py_ssize_t>weights.n_hidden
+        a.table, a.fixed = TABLE, &weights.f
+        a.field_visible, a.field_hidden = &field_visible[0], &field_hidden[0]
+        a.base_visible, a.base_hidden = &base_visible[0], &base_hidden[0]
+        a.n_hidden, a.n_visible, a.sum_hidden = weights.n_hidden, weights.n_visible, sum_hidden
+        a.hidden, a.visible, a.n_chains, a.ld = &hidden[0, 0], &visible[0, 0], n_chains, hidden.shape[1]
+        a.betas, a.n_betas, a.log_weights = &betas[0], betas.shape[0], &log_weights[0]
+        _set_draw(&a.draw, draw)
+        a.chunk = min(512, max(64, _up((n_chains + n_threads - 1) // n_threads, 64)))
+        self.total, self.on_progress = n_chains * (a.n_betas - 1), on_progress
+        poller = Poller(self._report if on_progress is not None else None)
+        a.poll, a.poll_context = &_poll, <void *>poller
+        cdef size_t stride = FRBM_SCRATCH_FLOATS + _up(max(a.n_hidden, a.n_visible), 16)
+        cdef float[::1] scratch = aligned(stride * n_threads, np.float32)
+        cdef int thread
+        with nogil, parallel(num_threads=n_threads):
+            thread = threadid()
+            a.team.n_threads = frbm_team_size()
+            frbm_anneal(a, thread, &scratch[thread * stride])
+        poller.reraise()

@@ -1,0 +1,150 @@
+/* Gradients of weights and hidden biases, the update, and the fixed-point copy of what comes out.  Included by tiles.c. */
+#ifndef FASTRBM_GRADIENT_H
+#define FASTRBM_GRADIENT_H
+
+#include "fixed.h"
+#include "lookup.h"
+#include "pairs.h"
+
+/* 16 partial sums, then pairwise: an order that does not depend on the vector width */
+INLINE float row_sum(const float *x, size_t n) {
+    float part[16] = {0};
+    size_t k = 0;
+    for (; k + 16 <= n; k += 16)
+        for (int l = 0; l < 16; l++) part[l] += x[k + l];
+    for (size_t l = 0; k < n; k++, l++) part[l] += x[k];
+    for (int step = 8; step; step >>= 1)
+        for (int l = 0; l < step; l++) part[l] += part[l + step];
+    return part[0];
+}
+
+INLINE int32_t fixed_sum(const int32_t *x, size_t n) {
+    uint32_t total = 0;
+    for (size_t i = 0; i < n; i++) total += (uint32_t)x[i];
+    return (int32_t)total;
+}
+
+/* The rule of the optimiser, for values that lie side by side with their slots and gradient: one pass over all of them
+ * while the gradient is in cache.  Other rules (RMSprop, Adam) are further branches with slots of their own. */
+INLINE void update(float *value, float *velocity, float *gradient, size_t n, float rate, float momentum,
+                   float decay) {
+    if (decay != 0.0f)
+        for (size_t i = 0; i < n; i++) gradient[i] -= decay * value[i];
+    if (velocity) {
+        for (size_t i = 0; i < n; i++) {
+            velocity[i] = momentum * velocity[i] + rate * gradient[i];
+            value[i] += velocity[i];
+        }
+    } else {
+        for (size_t i = 0; i < n; i++) value[i] += rate * gradient[i];
+    }
+}
+
+/* sums[i] * unit in place of the sums */
+INLINE void scale_sums(void *sums, size_t n, float unit) {
+    float *row = sums;
+    for (size_t i = 0; i < n; i += 16) {
+        vec_i sum;
+        memcpy(&sum, row + i, sizeof sum);
+        const vec_f g = unit * __builtin_convertvector(sum, vec_f);
+        memcpy(row + i, &g, sizeof g);
+    }
+}
+
+INLINE pair_planes positive_pairs(const frbm_gradient *g) {
+    return (pair_planes){g->positive.bits, g->positive_hidden, g->positive.stride, g->hidden_ld,
+                         (g->positive.n_inputs + 31) / 32};
+}
+
+INLINE pair_planes negative_pairs(const frbm_gradient *g) {
+    return (pair_planes){g->negative.bits, g->negative_hidden, g->negative.stride, g->hidden_ld,
+                         (g->negative.n_inputs + 31) / 32};
+}
+
+/* Gradient of a tile, all bits, but for the dense part */
+static void tile_products(const frbm_gradient *g, size_t first, size_t count, size_t lane, size_t n_lanes,
+                          int32_t *sums, int32_t *tables) {
+    const int both = !g->dense_positive;
+    if (!g->negative_hidden) {
+        if (both) look_up_product(&g->positive, first, count, 0, sums, FRBM_SUM_LD, lane, n_lanes, tables);
+        look_up_product(&g->negative, first, count, both, sums, FRBM_SUM_LD, lane, n_lanes, tables);
+        for (size_t j = 0; j < count; j++) scale_sums(sums + j * FRBM_SUM_LD, n_lanes, g->unit);
+        return;
+    }
+    const pair_planes positive = positive_pairs(g), negative = negative_pairs(g);
+    int32_t *model = sums + FRBM_TILE * FRBM_SUM_LD;
+    count_pairs(&negative, first, count, lane, n_lanes, both ? model : sums, FRBM_SUM_LD);
+    if (both) count_pairs(&positive, first, count, lane, n_lanes, sums, FRBM_SUM_LD);
+    for (size_t j = 0; j < count; j++) {
+        float *row = (float *)(sums + j * FRBM_SUM_LD), *other = (float *)(model + j * FRBM_SUM_LD);
+        scale_sums(row, n_lanes, both ? g->positive_share : g->negative_share);
+        if (!both) continue;
+        scale_sums(other, n_lanes, g->negative_share);
+        for (size_t i = 0; i < n_lanes; i++) row[i] += other[i];
+    }
+}
+
+static void gradient_tile(const frbm_gradient *g, size_t first, size_t count, float *scratch) {
+    int32_t *tables = (int32_t *)scratch, *sums = (int32_t *)(scratch + FRBM_TABLE_FLOATS);
+    for (size_t lane = 0; lane < g->n_visible; lane += FRBM_LANE_BLOCK) {
+        const size_t n_lanes = g->n_visible - lane < FRBM_LANE_BLOCK ? g->n_visible - lane : FRBM_LANE_BLOCK;
+        tile_products(g, first, count, lane, n_lanes, sums, tables);
+        for (size_t j = 0; j < count; j++) {
+            const size_t at = (first + j) * g->n_visible + lane;
+            float *row = (float *)(sums + j * FRBM_SUM_LD);
+            const float *dense = g->dense_positive ? g->dense_positive + j * g->dense_ld + lane : NULL;
+            if (dense)
+                for (size_t i = 0; i < n_lanes; i++) row[i] += dense[i];
+            update(g->weights + at, g->velocity ? g->velocity + at : NULL, row, n_lanes, g->rate, g->momentum,
+                   g->decay);
+        }
+    }
+}
+
+static void fix_rows(const frbm_fixed *f, const float *weights, size_t n_visible, size_t first, size_t count,
+                     frbm_bounds *bounds) {
+    for (size_t j = first; j < first + count; j++) {
+        const float *row = weights + j * n_visible;
+        const uint64_t sum = add_bounds(row, n_visible, f->bound_scale, bounds->columns, &bounds->seen);
+        if (sum > bounds->row) bounds->row = sum;
+        (f->narrow ? fix_narrow : fix)(row, n_visible, f->scale, f->weights + j * f->ld);
+    }
+    if (f->transposed) transpose_rows(f->weights, f->ld, first, count, n_visible, f->transposed, f->transposed_ld);
+}
+
+INLINE float share_of(const pair_planes *p, size_t unit, float share) {
+    int32_t on = 0;
+    count_planes(p->hidden, p->hidden_ld, p->n_words, unit, 1, &on);
+    return (float)on * share;
+}
+
+/* Gradient of one hidden bias */
+static float hidden_gradient(const frbm_gradient *g, size_t j) {
+    const pair_planes positive = positive_pairs(g), negative = negative_pairs(g);
+    const float dense =
+        g->dense_means ? row_sum(g->dense_means + j * g->positive.out_stride, g->positive.n_inputs) : 0.0f;
+    if (g->negative_hidden) {
+        const float data = g->dense_means ? dense : share_of(&positive, j, g->positive_share);
+        return data + share_of(&negative, j, g->negative_share);
+    }
+    int32_t total = fixed_sum(g->negative.coef + j * g->negative.out_stride, g->negative.n_inputs);
+    if (!g->dense_means) total += fixed_sum(g->positive.coef + j * g->positive.out_stride, g->positive.n_inputs);
+    return g->unit * (float)total + dense;
+}
+
+static void gradient_rows(const frbm_gradient *g, size_t first, size_t count, frbm_bounds *bounds, float *scratch) {
+    frbm_gradient tile = *g;
+    for (size_t j = first; j < first + count; j += FRBM_TILE) {
+        const size_t here = first + count - j < FRBM_TILE ? first + count - j : FRBM_TILE;
+        gradient_tile(&tile, j, here, scratch);
+        if (tile.dense_positive) tile.dense_positive += FRBM_TILE * g->dense_ld;
+    }
+    for (size_t j = first; j < first + count; j++) {
+        float gradient = hidden_gradient(g, j);
+        update(g->bias + j, g->bias_velocity ? g->bias_velocity + j : NULL, &gradient, 1, g->rate, g->momentum,
+               0.0f);
+    }
+    if (g->fixed.weights) fix_rows(&g->fixed, g->weights, g->n_visible, first, count, bounds);
+}
+
+#endif
