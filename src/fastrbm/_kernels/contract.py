@@ -221,9 +221,9 @@ class Backend:
 
         At inverse temperature beta the layers have the inputs beta * (bias - base + W s) + base, so beta = 0 is a model
         without weights and with the biases `bases`, beta = 1 is `parameters`. For each pair of neighbours in `betas` a
-        chain's log weight grows by log f(beta_k) - log f(beta_(k-1)) of the layer it keeps, f being the probability up to
-        a constant with the other layer summed out; then both layers are drawn at beta_k (step draw.step + k - 1, the
-        stream of each layer).
+        chain's log weight grows by log f(beta_k) - log f(beta_(k-1)) of the layer it keeps, f being the probability
+        up to a constant with the other layer summed out; then both layers are drawn at beta_k (step draw.step + k - 1,
+        the stream of each layer).
 
         Parameters
         ----------

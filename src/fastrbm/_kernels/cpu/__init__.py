@@ -362,8 +362,8 @@ class CpuBackend(Scores):
         fields = tuple(np.ascontiguousarray(bias - base) for bias, base in zip(parameters[1:], bases, strict=True))
         threads = self._threads(float(n) * weights.size * len(betas))
         _cpu.Annealing().run(
-            *layers, n, fixed, fields, bases, sum_out == "hidden", np.ascontiguousarray(betas), draw, log_weights, threads,
-            on_progress,
+            *layers, n, fixed, fields, bases, sum_out == "hidden", np.ascontiguousarray(betas), draw, log_weights,
+            threads, on_progress,
         )  # fmt: skip
         return _from_words(layers[kept], n, weights.shape[kept])
 

@@ -26,15 +26,15 @@ static void anneal_inputs(float *inputs, size_t n_units, const float *base, floa
         below += 1.0f;
         for (size_t u = 0; u < n_units; u++) {
             const vec_f d = load_f(inputs + u * FRBM_SUM_LD + at), now = d * beta + base[u], then = d * before + base[u];
-            const vec_f zero = {0};
-            const vec_i plus_now = now > zero, plus_then = then > zero;
-            above *= sigmoid_scale(select_f(plus_now, now, -now));
-            below *= sigmoid_scale(select_f(plus_then, then, -then));
-            gain += select_f(plus_now, now, zero) - select_f(plus_then, then, zero);
+            const vec_f size_now = (vec_f)((vec_u)now & 0x7FFFFFFFu), size_then = (vec_f)((vec_u)then & 0x7FFFFFFFu);
+            above *= sigmoid_scale(size_now);
+            below *= sigmoid_scale(size_then);
+            gain += (now + size_now) - (then + size_then); /* twice that of max(x, 0) */
             memcpy(inputs + u * FRBM_SUM_LD + at, &now, sizeof now);
         }
         float ratio[16], linear[16];
         above /= below;
+        gain *= 0.5f;
         memcpy(ratio, &above, sizeof ratio);
         memcpy(linear, &gain, sizeof linear);
         for (int l = 0; l < 16; l++) ratio[l] = log_lane(ratio[l]) + linear[l];
@@ -49,11 +49,16 @@ static void add_field(const uint32_t *words, size_t ld, const float *field, size
         const size_t here = n_lanes - at < 16 ? n_lanes - at : 16;
         double total[16] = {0};
         for (size_t first = 0; first < n_units; first += 32) {
-            uint32_t x[16] = {0};
-            float part[16] = {0};
-            memcpy(x, words + first / 32 * ld + at, here * sizeof(uint32_t));
-            for (size_t b = 0; b < 32 && first + b < n_units; b++)
-                for (int l = 0; l < 16; l++) part[l] += x[l] >> b & 1 ? field[first + b] : 0.0f;
+            const size_t n = n_units - first < 32 ? n_units - first : 32;
+            float part[16];
+            vec_u x = {0};
+            vec_f sum = {0};
+            memcpy(&x, words + first / 32 * ld + at, here * sizeof(uint32_t));
+            for (size_t b = 0; b < n; b++) {
+                const vec_u on = -(x >> (uint32_t)b & 1u);
+                sum += (vec_f)(on & bits_of(field[first + b]));
+            }
+            memcpy(part, &sum, sizeof part);
             for (int l = 0; l < 16; l++) total[l] += (double)part[l];
         }
         for (size_t l = 0; l < here; l++) log_weights[at + l] += step * total[l];

@@ -1,0 +1,227 @@
+"""Partition sums and likelihoods: exact where the smaller layer can be listed, annealed estimates elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from .._kernels import PackedBits, get_backend, pack
+from .._random import Key
+from ..model import Model
+from . import annealed, exact
+from ._result import LogPartition, Moments
+
+__all__ = ["LogPartition", "Moments", "kl_divergence", "log_likelihood", "log_partition"]
+
+METHODS = ("auto", "exact", "ais", "mais", "reverse", "bracket")
+#: "auto" takes the exact sum where it is expected to take this many seconds at most
+PATIENCE = 10.0
+
+
+def as_model(model: Any) -> Model:
+    """Model of a `Model` or of a fitted estimator."""
+    if isinstance(model, Model):
+        return model
+    found = getattr(model, "model_", None)
+    if isinstance(found, Model):
+        return found
+    raise TypeError(f"model must be a fastrbm.Model or a fitted estimator, got {type(model).__name__}")
+
+
+def log_partition(
+    model: Any,
+    method: str = "auto",
+    *,
+    n_chains: int = 1000,
+    n_temperatures: int = 1000,
+    schedule: str | ArrayLike = "adaptive",
+    start: str | ArrayLike = "biases",
+    data: ArrayLike | PackedBits | None = None,
+    stderr: float | None = None,
+    max_chains: int = 100_000,
+    moments: bool = False,
+    probabilities: bool = False,
+    random_state: Any = None,
+    progress: Callable[[int, int], None] | None = None,
+    device: str = "auto",
+    n_threads: int | None = None,
+) -> LogPartition:
+    r"""Log of the partition sum Z, the sum over all states of both layers of exp(-energy).
+
+    Parameters
+    ----------
+    model : Model or fitted estimator
+        Of binary units.
+    method : {"auto", "exact", "ais", "mais", "reverse", "bracket"}, default="auto"
+        "exact"
+            Sum over the states of the smaller layer.
+        "ais"
+            Annealed importance sampling, the hidden layer summed out of the weights.
+        "mais"
+            Marginalised: the larger layer summed out, which varies less. The same as "ais" with more hidden than
+            visible units.
+        "reverse"
+            From samples of the model to the start. They are exact where the smaller layer has at most 20 units, else
+            the ends of Gibbs runs of 1000 sweeps.
+        "bracket"
+            "mais" and "reverse"; the value is Bennett's combination of both.
+        "auto"
+            "exact" where it should take 10 s at most, else "bracket".
+
+        The mean of forward weights is Z without bias, so the log is low on average; that of reverse weights is 1 / Z,
+        and the log high. These are statements on averages: a single value may be on the other side.
+    n_chains : int, default=1000
+        Chains each way.
+    n_temperatures : int, default=1000
+        Steps from the start to the model.
+    schedule : {"adaptive", "linear", "salakhutdinov"} or array-like, default="adaptive"
+        Spacing of the inverse temperatures: by a short pilot run so that each step costs the same effective sample
+        size; evenly; in three linear pieces as in the paper below; or values that rise from 0 to 1.
+    start : {"uniform", "biases", "base-rate"} or array-like of shape (n_visible,), default="biases"
+        Biases without weights where the path starts: none, the model's own, those of the means of `data`, or given
+        visible ones.
+    data : array-like of shape (n_samples, n_visible) or None
+        Binary rows. For start="base-rate", and where the long Gibbs runs of "reverse" start.
+    stderr : float or None
+        Add `n_chains` chains at a time until the standard error (of each way of a bracket) is at most this, or
+        `max_chains` is reached.
+    max_chains : int, default=100000
+    moments, probabilities : bool, default=False
+        With "exact": also the means under the model, and the log probabilities of all states of the smaller layer.
+    random_state : int, RandomState, Generator or None
+        Seed; the same one gives the same bits for any number of threads.
+    progress : callable or None
+        Called with (done, total) of each stage now and then; it may raise to stop.
+    device : {"auto", "cpu", "reference"}, default="auto"
+    n_threads : int or None
+
+    Returns
+    -------
+    LogPartition
+
+    Raises
+    ------
+    ValueError
+        For bad options, and for "exact" with too many units.
+
+    References
+    ----------
+    Salakhutdinov and Murray, "On the quantitative analysis of deep belief networks", ICML 2008.
+    Yasuda and Takahashi, "Marginalized annealed importance sampling", Phys. Rev. E 106, 024127 (2022).
+    Burda, Grosse, Salakhutdinov, "Accurate and conservative estimates of MRF log-likelihood using reverse annealing",
+    AISTATS 2015.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastrbm import Model
+    >>> from fastrbm.likelihood import log_partition
+    >>> model = Model(np.zeros((3, 5)), np.zeros(5), np.zeros(3))
+    >>> round(float(log_partition(model)) / np.log(2), 6)
+    8.0
+    """
+    model = as_model(model)
+    backend = get_backend(device, n_threads)
+    if method not in METHODS:
+        raise ValueError(f"method must be one of {list(METHODS)}, got {method!r}")
+    _check_counts(n_chains=n_chains, n_temperatures=n_temperatures, max_chains=max_chains)
+    if stderr is not None and not (isinstance(stderr, (int, float)) and np.isfinite(stderr) and stderr > 0):
+        raise ValueError(f"stderr must be None or a positive number, got {stderr!r}")
+    Key.check(random_state)
+    if method == "auto":
+        wanted = moments or probabilities
+        method = "exact" if wanted or exact.seconds_needed(model, backend) <= PATIENCE else "bracket"
+    if method == "exact":
+        return exact.log_partition(model, backend, moments=moments, probabilities=probabilities, progress=progress)
+    if moments or probabilities:
+        raise ValueError(f"moments and probabilities need method='exact', got method={method!r}")
+    rows = None if data is None else binary_rows(data, model, "data")
+    larger = "visible" if exact.smaller_layer(model) == "hidden" else "hidden"
+    bases = annealed.bases_of(model, start, rows)
+    sum_out = "hidden" if method == "ais" else larger
+    path = annealed.Path(model, bases, sum_out, backend, Key.from_random_state(random_state))
+    betas = annealed.temperatures(path, schedule, n_temperatures)
+    return annealed.estimate(method, path, betas, n_chains, stderr, max_chains, rows, progress)
+
+
+def binary_rows(x: ArrayLike | PackedBits, model: Model, name: str) -> PackedBits:
+    """Rows of zeros and ones, packed."""
+    n_visible = len(model.visible_bias)
+    if not isinstance(x, PackedBits):
+        dense = np.asarray(x)
+        if dense.ndim != 2 or 0 in dense.shape or dense.dtype.kind not in "buif":
+            raise ValueError(
+                f"{name} must be a non-empty numeric array of shape (n_samples, {n_visible}), "
+                f"got shape {dense.shape} of {dense.dtype}"
+            )
+        if not np.isin(dense, (0, 1)).all():
+            raise ValueError(
+                f"{name} must hold 0 and 1 only: the model has no probability for other values. "
+                "Binarise the rows first (fastrbm.datasets.binarize)"
+            )
+        x = pack(dense)
+    if x.shape[1] != n_visible:
+        raise ValueError(f"{name} must have {n_visible} columns like the model, got {x.shape[1]}")
+    return x
+
+
+def log_likelihood(model: Any, X: ArrayLike | PackedBits, log_z: Any = None, **options: Any) -> NDArray[np.float64]:
+    """Log probability of rows under the model, log p(v) = -F(v) - log Z, in nats.
+
+    Parameters
+    ----------
+    model : Model or fitted estimator
+    X : array-like of shape (n_samples, n_visible)
+        Binary rows.
+    log_z : float, LogPartition or None
+        Known log partition sum; None computes it by `log_partition` with `options`.
+    **options
+        Of `log_partition`.
+
+    Returns
+    -------
+    ndarray of float64, shape (n_samples,)
+    """
+    model = as_model(model)
+    rows = binary_rows(X, model, "X")
+    if log_z is None:
+        log_z = log_partition(model, **options)
+    elif options:
+        raise ValueError(f"log_z is given, so options of log_partition are not used, got {sorted(options)}")
+    elif not np.isfinite(float(log_z)):
+        raise ValueError(f"log_z must be finite, got {float(log_z)!r}")
+    return -model.free_energy(rows) - float(log_z)
+
+
+def kl_divergence(model: Any, X: ArrayLike | PackedBits, log_z: Any = None, **options: Any) -> float:
+    """Kullback-Leibler divergence from the distribution of the rows of X to the model, in nats.
+
+    Sum over the distinct rows v of p(v) log(p(v) / p_model(v)), p(v) being the share of rows equal to v. It is meant
+    for visible layers so small that the rows can be expected to cover what is possible; with rows that hardly repeat
+    it says no more than the log-likelihood.
+
+    Parameters
+    ----------
+    model, X, log_z, **options
+        As for `log_likelihood`.
+
+    Returns
+    -------
+    float
+        At least 0 up to rounding and the error of log Z.
+    """
+    model = as_model(model)
+    rows = binary_rows(X, model, "X")
+    distinct, counts = np.unique(rows.words, axis=0, return_counts=True)
+    share = counts / len(rows)
+    log_p = log_likelihood(model, PackedBits(distinct, rows.n_units), log_z, **options)
+    return float(share @ (np.log(share) - log_p))
+
+
+def _check_counts(**counts: Any) -> None:
+    for name, value in counts.items():
+        if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
+            raise ValueError(f"{name} must be a positive integer, got {value!r}")
