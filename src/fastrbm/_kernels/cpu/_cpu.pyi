@@ -60,6 +60,25 @@ class Training:
         on_batch: Callable[[], None] | None,
     ) -> int: ...
 
+class PartitionSum:
+    def __init__(
+        self,
+        start: NDArray[np.float64],
+        high: NDArray[np.float64],
+        high_bias: NDArray[np.float64],
+        table: NDArray[Any],
+        low_mantissa: NDArray[np.float64],
+        low_exponent: NDArray[np.int64],
+        stops: NDArray[np.int64],
+        high_state: NDArray[np.uint64],
+        low_state: NDArray[np.uint64],
+        block_bits: int,
+        log_weights: NDArray[np.float64] | None = None,
+    ) -> None: ...
+    def run(
+        self, n_threads: int, on_progress: Callable[[int, int], None] | None = None
+    ) -> tuple[NDArray[np.float64], NDArray[np.int64]]: ...
+
 def supported_targets() -> list[str]: ...
 def select_target(name: str) -> None: ...
 def has_openmp() -> bool: ...

@@ -158,6 +158,29 @@ typedef struct {
 
 #define FRBM_PSEUDO_BLOCK 64 /* samples that share one pass over the ratios */
 
+#define FRBM_PARTITION_LANES 64    /* low states of a partition sum that lie side by side in its table */
+#define FRBM_PARTITION_MOST_HIGH 4 /* high states that share a pass over the table, at most */
+
+/* A sum over all states of `n_high` units and of low units with n_low_states states, n_units other units summed out;
+ * see partition.h.  Everything is to base 2.  n_low_states is 1 (no table then) or anything that is padded to
+ * FRBM_PARTITION_LANES in the arrays [low]; padding has low_mantissa 0 and low_exponent far below all others. */
+typedef struct {
+    size_t n_units, ld; /* ld: padded to 16; padding has inputs far below 0 */
+    size_t n_high, n_low_states, block_bits;
+    const double *high;      /* [n_high][ld]: weights of the high units */
+    const double *start;     /* [ld]: x of the state with all high bits off */
+    const double *high_bias; /* [n_high] */
+    const void *table_y;     /* Y, [low / FRBM_PARTITION_LANES][n_units][FRBM_PARTITION_LANES], float or double */
+    const double *low_mantissa;  /* [low]: 2^(biases of the low bits) = mantissa * 2^exponent */
+    const int64_t *low_exponent; /* [low] */
+    const size_t *stops;         /* units before which products give up their exponent; the last is n_units */
+    size_t n_stops;
+    const uint64_t *high_state, *low_state; /* [n_high], [low]: their bits in a state of the caller's */
+    double *log_weights;                    /* [state], natural logarithms, or NULL */
+    double *sums;                           /* [block]: its sum is sums * 2^exponents */
+    int64_t *exponents;
+} frbm_partition;
+
 typedef struct {
     const char *name;
     /* cycles per multiply-add of look-ups, per coefficient of their tables, per active multiply-add of row sums */
@@ -203,6 +226,9 @@ typedef struct {
     void (*lean_panel)(const frbm_filter *f, size_t first, size_t count, float *scratch, frbm_work *work);
     void (*delta_product)(const frbm_operand *op, const uint32_t *before, size_t before_ld, size_t n_units,
                           int32_t *sums, size_t sum_ld, size_t n_lanes);
+    /* sum of the states of one block */
+    void (*partition_f32)(const frbm_partition *p, size_t block, void *scratch);
+    void (*partition_f64)(const frbm_partition *p, size_t block, void *scratch);
     /* 64 words: unit 4 * unit_block + q, chain first_chain + lane at out[16 * q + lane] */
     void (*philox)(uint32_t *out, uint32_t unit_block, uint32_t first_chain, const frbm_draw *draw);
 } frbm_table;

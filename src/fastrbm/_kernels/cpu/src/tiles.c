@@ -5,6 +5,7 @@
 #include "bits.h"
 #include "fixed.h"
 #include "lookup.h"
+#include "partition_math.h"
 #include "pseudo.h"
 #include "sparse.h"
 
@@ -304,6 +305,14 @@ static void philox(uint32_t *out, uint32_t unit_block, uint32_t first_chain, con
     memcpy(out, random, sizeof random);
 }
 
+/* ---- partition sums ------------------------------------------------------------------------------------------ */
+
+#define FRBM_IS_DOUBLE 0
+#include "partition.h"
+#undef FRBM_IS_DOUBLE
+#define FRBM_IS_DOUBLE 1
+#include "partition.h"
+
 #define STRING(x) #x
 #define NAME_OF(x) STRING(x)
 
@@ -341,5 +350,7 @@ const frbm_table FRBM_TABLE = {
     .pack_low = pack_low,
     .lean_panel = lean_panel,
     .delta_product = delta_product,
+    .partition_f32 = partition_block_f32,
+    .partition_f64 = partition_block_f64,
     .philox = philox,
 };
