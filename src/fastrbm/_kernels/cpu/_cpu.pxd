@@ -200,16 +200,20 @@ cdef extern from "workers.h" nogil:
         frbm_team team
 
     ctypedef struct frbm_partition:
-        size_t n_units, ld, n_high, n_low_states, block_bits
+        size_t n_units, ld, n_high, n_middle_states, n_low_states, block_bits
         const double *high
         const double *start
         const double *high_bias
-        const void *table_y
+        const void *middle_table
+        const void *low_table
+        const double *middle_mantissa
         const double *low_mantissa
+        const int64_t *middle_exponent
         const int64_t *low_exponent
         const size_t *stops
         size_t n_stops
         const uint64_t *high_state
+        const uint64_t *middle_state
         const uint64_t *low_state
         double *log_weights
         double *sums

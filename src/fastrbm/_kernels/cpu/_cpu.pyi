@@ -63,15 +63,11 @@ class Training:
 class PartitionSum:
     def __init__(
         self,
+        high: tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.uint64]],
+        middle: tuple[NDArray[Any], NDArray[np.float64], NDArray[np.int64], NDArray[np.uint64]],
+        low: tuple[NDArray[Any], NDArray[np.float64], NDArray[np.int64], NDArray[np.uint64]],
         start: NDArray[np.float64],
-        high: NDArray[np.float64],
-        high_bias: NDArray[np.float64],
-        table: NDArray[Any],
-        low_mantissa: NDArray[np.float64],
-        low_exponent: NDArray[np.int64],
         stops: NDArray[np.int64],
-        high_state: NDArray[np.uint64],
-        low_state: NDArray[np.uint64],
         block_bits: int,
         log_weights: NDArray[np.float64] | None = None,
     ) -> None: ...

@@ -19,8 +19,11 @@ from ._runtime import threads_for
 LANES = 64  # FRBM_PARTITION_LANES
 #: fewer low bits than this are slower than none: lanes are idle then
 _FEWEST_LOW = 2
-_MOST_LOW = 8
-_TABLE_BYTES = 512 << 10  # stays in the second-level cache
+#: one group of lanes
+_MOST_LOW = 6
+#: exponentials per high state are shared by 2^(low + middle) states, but products must give up their exponents the
+#: more often, the more bits there are
+_MOST_MIDDLE = 3
 _MOST_FACTORS = 1 << 27  # of one block, between two looks at signals: 0.1 s on the slowest target
 
 
@@ -88,66 +91,86 @@ def _cut(
     dtype: np.dtype[Any],
     log_weights: NDArray[np.float64] | None,
 ) -> Any:
-    n_hidden, n_visible = weights.shape
+    """Choose the bits and make the tables of one sum."""
+    n_visible = weights.shape[1]
     precision = _PRECISIONS[dtype.itemsize]
     order = np.argsort(np.abs(weights).max(axis=1), kind="stable")
-    n_low = _choose_low(weights[order], dtype, precision)
-    low, high = order[:n_low], order[n_low:]
+    n_low, n_middle = _choose_bits(weights[order[: _MOST_LOW + _MOST_MIDDLE]], precision)
+    low, middle, high = np.split(order, [n_low, n_low + n_middle])
     ld = -(-n_visible // 16) * 16
     start = np.full(ld, -1e6)  # units that are not there are off
-    start[:n_visible] = visible_bias + np.maximum(weights[low], 0).sum(axis=0)
+    start[:n_visible] = visible_bias + np.maximum(weights[order[: n_low + n_middle]], 0).sum(axis=0)
     rows = np.zeros((len(high), ld))
     rows[:, :n_visible] = weights[high]
-    table, stops = _table(weights[low], dtype, precision)
-    n_low_states = 1 << n_low
-    bias = states_between(0, n_low_states, n_low) @ hidden_bias[low]
-    mantissa = np.zeros(table.shape[0] * LANES)
-    exponent = np.full(mantissa.shape, -(1 << 60), dtype=np.int64)
-    exponent[:n_low_states] = np.floor(bias)
-    mantissa[:n_low_states] = np.exp2(bias - exponent[:n_low_states])
-    places = np.uint64(1) << order.astype(np.uint64)
-    low_state = (states_between(0, n_low_states, n_low).astype(np.uint64) * places[:n_low]).sum(axis=1, dtype=np.uint64)
+    drops = [_drops(weights[bits]) for bits in (middle, low)]
+    middle_table = np.ones((len(drops[0]), ld), dtype=dtype)
+    middle_table[:, :n_visible] = np.exp2(-drops[0])
+    low_table = np.ones((max(LANES, len(drops[1])), n_visible), dtype=dtype)
+    low_table[: len(drops[1])] = np.exp2(-drops[1])
+    by_lane = np.ascontiguousarray(low_table.reshape(-1, LANES, n_visible).transpose(0, 2, 1))
     return _cpu.PartitionSum(
-        start, rows, hidden_bias[high], table, mantissa, exponent, stops, places[n_low:], low_state,
-        _choose_block(len(high), n_low_states * n_visible), log_weights,
-    )  # fmt: skip
+        (rows, hidden_bias[high], _places(high)),
+        (middle_table, *_bias_weights(hidden_bias, middle, 1)),
+        (by_lane, *_bias_weights(hidden_bias, low, LANES)),
+        start,
+        _stops(drops, precision),
+        _choose_block(len(high), len(drops[0]) * len(drops[1]) * n_visible),
+        log_weights,
+    )
 
 
-def _choose_low(sorted_weights: NDArray[Any], dtype: np.dtype[Any], precision: _Precision) -> int:
-    """Low bits: the columns of the smallest weights, as many as the range of the type and the cache hold."""
-    n_hidden, n_visible = sorted_weights.shape
-    room = max(LANES, _TABLE_BYTES // (n_visible * dtype.itemsize))
-    most = min(n_hidden, _MOST_LOW, room.bit_length() - 1)
-    drop = np.abs(sorted_weights[:most]).cumsum(axis=0).max(axis=1)
+def _choose_bits(sorted_weights: NDArray[Any], precision: _Precision) -> tuple[int, int]:
+    """Low and middle bits: the columns of the smallest weights, as many as the range of the type holds."""
+    drop = np.abs(sorted_weights).cumsum(axis=0).max(axis=1)
     fitting = int(np.searchsorted(drop, precision.largest_drop, side="right"))
-    return fitting if fitting >= _FEWEST_LOW else 0
+    if fitting < _FEWEST_LOW:
+        return 0, 0
+    return min(fitting, _MOST_LOW), max(0, fitting - _MOST_LOW)
 
 
-def _table(weights: NDArray[Any], dtype: np.dtype[Any], precision: _Precision) -> tuple[NDArray[Any], NDArray[np.int64]]:
-    """Y of the units for all low states, and where products give up their exponents."""
-    n_low, n_visible = weights.shape
-    n_states = 1 << n_low
-    # drop[s]: how far the input of a unit is below its largest one; the least over s is 0
-    drop = np.zeros((1, n_visible))
+def _drops(weights: NDArray[Any]) -> NDArray[Any]:
+    """How far the input of a unit is below its largest one, by the state of some bits; the least over states is 0."""
+    drop = np.zeros((1, weights.shape[1]))
     for row in weights:
         drop = np.concatenate([drop + np.maximum(row, 0), drop - np.minimum(row, 0)])
-    table = np.ones((-(-n_states // LANES) * LANES, n_visible), dtype=dtype)
-    table[:n_states] = np.exp2(-drop)
+    return drop
+
+
+def _places(bits: NDArray[np.intp]) -> NDArray[np.uint64]:
+    return np.uint64(1) << bits.astype(np.uint64)
+
+
+def _bias_weights(
+    bias: NDArray[Any], bits: NDArray[np.intp], lanes: int
+) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.uint64]]:
+    """Mantissas and exponents of 2^bias by the state of some bits, padded, and the bits in the caller's states."""
+    n = 1 << len(bits)
+    states = states_between(0, n, len(bits))
+    log = states @ bias[bits]
+    mantissa, exponent = np.zeros(max(n, lanes)), np.full(max(n, lanes), -(1 << 60), dtype=np.int64)
+    exponent[:n] = np.floor(log)
+    mantissa[:n] = np.exp2(log - exponent[:n])
+    return mantissa, exponent, (states.astype(np.uint64) * _places(bits)).sum(axis=1, dtype=np.uint64)
+
+
+def _stops(drops: list[NDArray[Any]], precision: _Precision) -> NDArray[np.int64]:
+    """Where products give up their exponents: at the latest before some state's could leave the range."""
+    n_visible = drops[0].shape[1]
+    sums = [np.cumsum(drop, axis=1) for drop in drops]
     stops, at = [], 0
-    sums = np.zeros((n_states, n_visible + 1))
-    np.cumsum(drop, axis=1, out=sums[:, 1:])
     while at < n_visible:
-        ahead = sums[:, at + 1 : at + 1 + precision.chunk] - sums[:, at, None]
-        count = int(np.searchsorted(ahead.max(axis=0), precision.chunk_drop, side="right"))
-        at += max(1, count)
+        below = np.zeros(min(precision.chunk, n_visible - at))
+        for total in sums:
+            ahead = total[:, at : at + len(below)]
+            below += (ahead - total[:, at - 1, None] if at else ahead).max(axis=0)
+        at += max(1, int(np.searchsorted(below, precision.chunk_drop, side="right")))
         stops.append(at)
-    by_group = table.reshape(-1, LANES, n_visible).transpose(0, 2, 1)
-    return np.ascontiguousarray(by_group), np.array(stops, dtype=np.int64)
+    return np.array(stops, dtype=np.int64)
 
 
 def _choose_block(n_high: int, factors: int) -> int:
-    """High bits within a block: enough to share what a block costs, at most 2^10 roundings from an exact start."""
-    bits = min(10, max(4, n_high - 5))
+    """High bits within a block: enough to share what its start costs, at most 2^10 roundings from an exact start."""
+    bits = min(10, max(2, n_high - 8))
     while bits > 2 and factors << bits > _MOST_FACTORS:
         bits -= 1
     return min(n_high, bits)

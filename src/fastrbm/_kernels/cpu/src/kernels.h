@@ -158,26 +158,28 @@ typedef struct {
 
 #define FRBM_PSEUDO_BLOCK 64 /* samples that share one pass over the ratios */
 
-#define FRBM_PARTITION_LANES 64    /* low states of a partition sum that lie side by side in its table */
-#define FRBM_PARTITION_MOST_HIGH 4 /* high states that share a pass over the table, at most */
+#define FRBM_PARTITION_LANES 64      /* low states of a partition sum that lie side by side in its table */
+#define FRBM_PARTITION_MOST_MIDDLE 4 /* middle states that share a pass over the table, at most */
 
-/* A sum over all states of `n_high` units and of low units with n_low_states states, n_units other units summed out;
- * see partition.h.  Everything is to base 2.  n_low_states is 1 (no table then) or anything that is padded to
- * FRBM_PARTITION_LANES in the arrays [low]; padding has low_mantissa 0 and low_exponent far below all others. */
+/* A sum over all states of high, middle and low units, n_units other units summed out; see partition.h.  Everything is
+ * to base 2.  The weight that the biases give to a middle or low state is mantissa * 2^exponent.  Numbers of states are
+ * powers of two; arrays [low] are padded to FRBM_PARTITION_LANES with mantissa 0 and an exponent far below all others.
+ * n_low_states is 1 where all bits are high: no tables then. */
 typedef struct {
     size_t n_units, ld; /* ld: padded to 16; padding has inputs far below 0 */
-    size_t n_high, n_low_states, block_bits;
-    const double *high;      /* [n_high][ld]: weights of the high units */
-    const double *start;     /* [ld]: x of the state with all high bits off */
-    const double *high_bias; /* [n_high] */
-    const void *table_y;     /* Y, [low / FRBM_PARTITION_LANES][n_units][FRBM_PARTITION_LANES], float or double */
-    const double *low_mantissa;  /* [low]: 2^(biases of the low bits) = mantissa * 2^exponent */
-    const int64_t *low_exponent; /* [low] */
-    const size_t *stops;         /* units before which products give up their exponent; the last is n_units */
+    size_t n_high, n_middle_states, n_low_states, block_bits;
+    const double *high;       /* [n_high][ld]: weights of the high units */
+    const double *start;      /* [ld]: x of the state with all high bits off */
+    const double *high_bias;  /* [n_high] */
+    const void *middle_table; /* Z, [middle][ld], float or double */
+    const void *low_table;    /* Y, [low / FRBM_PARTITION_LANES][n_units][FRBM_PARTITION_LANES] */
+    const double *middle_mantissa, *low_mantissa;
+    const int64_t *middle_exponent, *low_exponent;
+    const size_t *stops; /* units before which products give up their exponent; the last is n_units */
     size_t n_stops;
-    const uint64_t *high_state, *low_state; /* [n_high], [low]: their bits in a state of the caller's */
-    double *log_weights;                    /* [state], natural logarithms, or NULL */
-    double *sums;                           /* [block]: its sum is sums * 2^exponents */
+    const uint64_t *high_state, *middle_state, *low_state; /* their bits in the caller's states */
+    double *log_weights;                                   /* [state], natural logarithms, or NULL */
+    double *sums;                                          /* [block]: its sum is sums * 2^exponents */
     int64_t *exponents;
 } frbm_partition;
 

@@ -4,7 +4,7 @@
 
 size_t frbm_partition_scratch(const frbm_partition_run *r) {
     const size_t real = r->is_double ? sizeof(double) : sizeof(float);
-    return r->sum.ld * (sizeof(double) + 2 * FRBM_PARTITION_MOST_HIGH * real);
+    return r->sum.ld * (sizeof(double) + (2 + FRBM_PARTITION_MOST_MIDDLE) * real);
 }
 
 size_t frbm_partition_done(const frbm_partition_run *r) { return __atomic_load_n(&r->blocks_done, __ATOMIC_RELAXED); }

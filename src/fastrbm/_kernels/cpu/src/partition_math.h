@@ -9,22 +9,24 @@
 
 #define LN2 0.693147180559945309417
 
-/* Bytes of a register, and how many high states share one pass over the table: products of that many and of TILE
+/* Bytes of a register, and how many middle states share one pass over the table: products of that many and of TILE
  * registers of low states fill the register file */
 #if defined(FRBM_AVX512)
 #define FRBM_REGISTER 64
-#define FRBM_PARTITION_HIGH 4
+#define FRBM_PARTITION_MIDDLE 4
 #elif defined(FRBM_AVX2)
 #define FRBM_REGISTER 32
-#define FRBM_PARTITION_HIGH 2
+#define FRBM_PARTITION_MIDDLE 2
 #else
 #define FRBM_REGISTER 16
-#define FRBM_PARTITION_HIGH 2
+#define FRBM_PARTITION_MIDDLE 2
 #endif
 
-/* 8 float64, whatever the registers are */
-typedef double vec_d __attribute__((vector_size(64)));
-typedef int64_t vec_l __attribute__((vector_size(64)));
+typedef double vec_d __attribute__((vector_size(FRBM_REGISTER)));
+typedef int64_t vec_l __attribute__((vector_size(FRBM_REGISTER)));
+
+#define DOUBLES (FRBM_REGISTER / 8)
+#define PARTITION_VECTORS (FRBM_PARTITION_LANES / DOUBLES)
 
 INLINE vec_d load_d(const double *p) {
     vec_d v;
@@ -34,16 +36,10 @@ INLINE vec_d load_d(const double *p) {
 
 INLINE vec_d select_d(vec_l mask, vec_d yes, vec_d no) { return (vec_d)((mask & (vec_l)yes) | (~mask & (vec_l)no)); }
 
-INLINE vec_d fma_d(vec_d a, vec_d b, vec_d c) {
-#ifdef FRBM_AVX512
-    return (vec_d)_mm512_fmadd_pd((__m512d)a, (__m512d)b, (__m512d)c);
-#else
-    return a * b + c;
-#endif
-}
-
 INLINE double add_lanes(vec_d x) {
-    return ((x[0] + x[4]) + (x[1] + x[5])) + ((x[2] + x[6]) + (x[3] + x[7]));
+    double sum = 0.0;
+    for (int l = 0; l < DOUBLES; l++) sum += x[l];
+    return sum;
 }
 
 /* 2^t for t in [-1021, 1022]: the Taylor series of e^(f ln 2), |f| <= 1/2, to degree 11: remainder 7e-15 relative */
@@ -56,7 +52,7 @@ INLINE vec_d exp2_d(vec_d t) {
     const vec_d shifted = t + magic, f = t - (shifted - magic);
     vec_d p = (vec_d){0} + c[0];
 #pragma GCC unroll 11
-    for (int k = 1; k < 12; k++) p = fma_d(p, f, (vec_d){0} + c[k]);
+    for (int k = 1; k < 12; k++) p = p * f + c[k];
     return (vec_d)((vec_l)p + ((vec_l)shifted << 52));
 }
 
@@ -68,31 +64,40 @@ typedef struct {
     int64_t exponent;
 } partition_total;
 
-/* Weight of what the low bits do not change, mantissa * 2^exponent, and the bits of the state in the caller's order */
+/* Weight that some bits of a state have by themselves, mantissa * 2^exponent, and their places in the caller's states */
 typedef struct {
     double mantissa;
     int64_t exponent;
     uint64_t state;
-} partition_high;
+} partition_weight;
 
+INLINE partition_weight high_weight(double log2_weight, uint64_t state) {
+    const double whole = floor(log2_weight);
+    return (partition_weight){exp2(log2_weight - whole), (int64_t)whole, state};
+}
+
+INLINE void raise_total(partition_total *total, int64_t exponent) {
+    if (exponent <= total->exponent) return;
+    const int64_t shift = exponent - total->exponent;
+    total->sum *= shift > 1000 ? 0.0 : ldexp(1.0, -(int)shift);
+    total->exponent = exponent;
+}
+
+INLINE void add_weight(partition_total *total, double weight, int64_t exponent) {
+    raise_total(total, exponent);
+    const int64_t shift = total->exponent - exponent;
+    total->sum[0] += shift > 1000 ? 0.0 : ldexp(weight, -(int)shift);
+}
+
+/* Weights that are smaller than the largest by more than 2^1000 count as that */
 INLINE void add_weights(partition_total *total, const vec_d *weight, const vec_l *exponent, vec_l largest) {
     int64_t most = largest[0];
-    for (int l = 1; l < 8; l++) most = largest[l] > most ? largest[l] : most;
-    if (most > total->exponent) {
-        const int64_t shift = most - total->exponent;
-        total->sum *= shift > 1000 ? 0.0 : ldexp(1.0, -(int)shift);
-        total->exponent = most;
-    }
-    /* weights that are smaller by more than 2^1000 count as that */
-    for (int v = 0; v < FRBM_PARTITION_LANES / 8; v++) {
+    for (int l = 1; l < DOUBLES; l++) most = largest[l] > most ? largest[l] : most;
+    raise_total(total, most);
+    for (int v = 0; v < PARTITION_VECTORS; v++) {
         const vec_l by = exponent[v] - total->exponent, near = by > -1000;
         total->sum += weight[v] * (vec_d)((((by & near) | (~near & -1000)) + 1023) << 52);
     }
-}
-
-INLINE partition_high high_weight(double log2_weight, uint64_t state) {
-    const double whole = floor(log2_weight);
-    return (partition_high){exp2(log2_weight - whole), (int64_t)whole, state};
 }
 
 /* ---- high states --------------------------------------------------------------------------------------------- */
@@ -101,11 +106,11 @@ typedef struct {
     size_t block;
     double bias;
     uint64_t state;
-} partition_start;
+} partition_walk;
 
 /* Inputs of a block's first state, from scratch: no rounding is handed from block to block */
-static partition_start start_block(const frbm_partition *a, size_t block, double *input) {
-    partition_start walk = {block, 0.0, 0};
+static partition_walk start_block(const frbm_partition *a, size_t block, double *input) {
+    partition_walk walk = {block, 0.0, 0};
     memcpy(input, a->start, a->ld * sizeof(double));
     for (size_t k = a->block_bits; k < a->n_high; k++)
         if (block >> (k - a->block_bits) & 1) {
@@ -118,7 +123,7 @@ static partition_start start_block(const frbm_partition *a, size_t block, double
 }
 
 /* The row to add with `sign` to go to state `step` of the Gray code from the one before */
-static const double *next_state(const frbm_partition *a, size_t step, partition_start *walk, double *sign) {
+static const double *next_state(const frbm_partition *a, size_t step, partition_walk *walk, double *sign) {
     if (step == 0) {
         *sign = 0.0;
         return a->start;
