@@ -1,4 +1,4 @@
-"""Exact partition sums over the states of one layer in plain NumPy: the definition that fast versions are tested against."""
+"""Exact partition sums over the states of one layer in NumPy: the definition that fast versions are tested against."""
 
 from __future__ import annotations
 

@@ -42,7 +42,8 @@ cdef class PartitionSum:
         assert middle.shape[1] == p.ld and low.shape[2] == FRBM_PARTITION_LANES
         self.keep += [middle, low]
         p.n_middle_states, p.n_units = middle.shape[0], low.shape[1]
-        p.middle_table, p.low_table = <const void *><uintptr_t>middle.ctypes.data, <const void *><uintptr_t>low.ctypes.data
+        p.middle_table = <const void *><uintptr_t>middle.ctypes.data
+        p.low_table = <const void *><uintptr_t>low.ctypes.data
         p.n_low_states = low.shape[0] * FRBM_PARTITION_LANES
 
     def _set_middle(self, const double[::1] mantissa, const int64_t[::1] exponent, const uint64_t[::1] state):

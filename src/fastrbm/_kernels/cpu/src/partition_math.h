@@ -64,7 +64,7 @@ typedef struct {
     int64_t exponent;
 } partition_total;
 
-/* Weight that some bits of a state have by themselves, mantissa * 2^exponent, and their places in the caller's states */
+/* Weight that some bits of a state have by themselves, mantissa * 2^exponent, and their places in the caller's state */
 typedef struct {
     double mantissa;
     int64_t exponent;
