@@ -1,6 +1,7 @@
 """CPU backend: native kernels for float32 and packed bits, BLAS for dense rows and float64.
 
-``FASTRBM_CPU=avx512|avx2|baseline`` forces an instruction set. Results do not depend on it, nor on the thread count.
+``FASTRBM_CPU=avx512|avx2|baseline`` forces an instruction set. Results do not depend on it, nor on the thread count;
+but partition sums differ in their last bits between instruction sets.
 """
 
 from __future__ import annotations

@@ -108,19 +108,18 @@ def _cut(
     start[:n_visible] = visible_bias + np.maximum(weights[order[: n_low + n_middle]], 0).sum(axis=0)
     rows = np.zeros((len(high), ld))
     rows[:, :n_visible] = weights[high]
-    drops = [_drops(weights[bits]) for bits in (middle, low)]
-    middle_table = np.ones((len(drops[0]), ld), dtype=dtype)
-    middle_table[:, :n_visible] = np.exp2(-drops[0])
-    low_table = np.ones((max(LANES, len(drops[1])), n_visible), dtype=dtype)
-    low_table[: len(drops[1])] = np.exp2(-drops[1])
-    by_lane = np.ascontiguousarray(low_table.reshape(-1, LANES, n_visible).transpose(0, 2, 1))
+    logs = [_table_logs(weights[bits]) for bits in (middle, low)]
+    middle_table = np.ones((1 << n_middle, ld), dtype=dtype)
+    np.exp2(logs[0], out=middle_table[:, :n_visible], casting="same_kind")
+    low_table = np.ones((1, n_visible, LANES), dtype=dtype)
+    np.exp2(logs[1], out=low_table[0, :, : 1 << n_low].T, casting="same_kind")
     return _cpu.PartitionSum(
         (rows, hidden_bias[high], _places(high)),
         (middle_table, *_bias_weights(hidden_bias, middle, 1)),
-        (by_lane, *_bias_weights(hidden_bias, low, LANES)),
+        (low_table, *_bias_weights(hidden_bias, low, LANES)),
         start,
-        _stops(drops, precision),
-        _choose_block(len(high), len(drops[0]) * len(drops[1]) * n_visible),
+        _stops(logs, precision),
+        _choose_block(len(high), n_visible << n_low + n_middle),
         log_weights,
     )
 
@@ -140,12 +139,15 @@ def _choose_bits(sorted_weights: NDArray[Any], precision: _Precision) -> tuple[i
     return min(fitting, _MOST_LOW), max(0, fitting - _MOST_LOW)
 
 
-def _drops(weights: NDArray[Any]) -> NDArray[Any]:
-    """How far the input of a unit is below its largest one, by the state of some bits; the least over states is 0."""
-    drop = np.zeros((1, weights.shape[1]))
-    for row in weights:
-        drop = np.concatenate([drop + np.maximum(row, 0), drop - np.minimum(row, 0)])
-    return drop
+def _table_logs(weights: NDArray[Any]) -> NDArray[Any]:
+    """Input of each unit less its largest one, by [state of some bits, unit]: at most 0."""
+    n_bits, n_visible = weights.shape
+    logs = np.zeros((1 << n_bits, n_visible))
+    for k, row in enumerate(weights):
+        off, on = logs[: 1 << k], logs[1 << k : 2 << k]
+        np.add(off, np.minimum(row, 0), out=on)
+        off += np.minimum(-row, 0)
+    return logs
 
 
 def _places(bits: NDArray[np.intp]) -> NDArray[np.uint64]:
@@ -165,17 +167,16 @@ def _bias_weights(
     return mantissa, exponent, (states.astype(np.uint64) * _places(bits)).sum(axis=1, dtype=np.uint64)
 
 
-def _stops(drops: list[NDArray[Any]], precision: _Precision) -> NDArray[np.int64]:
+def _stops(logs: list[NDArray[Any]], precision: _Precision) -> NDArray[np.int64]:
     """Where products give up their exponents: at the latest before some state's could leave the range."""
-    n_visible = drops[0].shape[1]
-    sums = [np.cumsum(drop, axis=1) for drop in drops]
-    stops, at = [], 0
+    n_visible = logs[0].shape[1]
+    stops, at, window = [], 0, precision.chunk
     while at < n_visible:
-        below = np.zeros(min(precision.chunk, n_visible - at))
-        for total in sums:
-            ahead = total[:, at : at + len(below)]
-            below += (ahead - total[:, at - 1, None] if at else ahead).max(axis=0)
-        at += max(1, int(np.searchsorted(below, precision.chunk_drop, side="right")))
+        # small arrays: here as everywhere above, fresh memory costs more than the arithmetic
+        below = -sum(np.cumsum(log[:, at : at + window], axis=1).min(axis=0) for log in logs)
+        count = max(1, int(np.searchsorted(below, precision.chunk_drop, side="right")))
+        at += count
+        window = min(precision.chunk, 2 * count + 8)
         stops.append(at)
     return np.array(stops, dtype=np.int64)
 

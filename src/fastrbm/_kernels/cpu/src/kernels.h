@@ -3,7 +3,7 @@
  * The kernels are single-threaded and allocate nothing: threads, work lists and memory belong to the
  * callers (workers.h, _cpu.pyx).  Products of bits are sums of fixed-point integers (fixed.h), exact in any order;
  * elementwise float32 arithmetic is the same sequence of IEEE operations whatever the vector width.  So all targets
- * and all ways to do a product return identical bits.
+ * and all ways to do a product return identical bits.  (Partition sums are the exception; see partition.h.)
  *
  * Layouts
  *   rows     sample-major bits, uint64 [sample][ceil(units/64)], unit u = bit u%64 of word u/64
