@@ -16,7 +16,7 @@ import pytest
 
 pytest.importorskip("pytest_benchmark")
 
-from scipy.special import expit  # noqa: E402
+from scipy.special import expit, logsumexp  # noqa: E402
 from threadpoolctl import threadpool_limits  # noqa: E402
 
 from fastrbm._kernels import ChainState, Parameters, Phase, TrainingPlan, get_backend, pack  # noqa: E402
@@ -360,6 +360,37 @@ def test_pseudo_likelihood_peer_numpy(benchmark, work):
         return total
 
     benchmark(score)
+
+
+# Partition sums: to be read per state, SciPy does 2^16 of them and does so once
+
+
+@group("partition sum, 784 units summed out")
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("target", supported_targets())
+@pytest.mark.parametrize("n", [16, 20], ids=["2^16 states", "2^20 states"])
+def test_partition_sum(benchmark, work, n, target, dtype, threads):
+    before = current_target()
+    use_target(target)
+    parameters = Parameters(work.weights[:n], work.a, work.b[:n])
+    total = benchmark(CpuBackend(threads).log_partition_sum, parameters, (UNIT, UNIT), dtype=dtype)
+    use_target(before)
+    assert np.isfinite(total)
+
+
+@group("partition sum, 784 units summed out")
+def test_partition_sum_peer_scipy(benchmark, work, threads):
+    weights, a, b = (x.astype(np.float64) for x in (work.weights[:16], work.a, work.b[:16]))
+    states = (np.arange(1 << 16)[:, None] >> np.arange(16) & 1).astype(np.float64)
+
+    def total():
+        # blocks that stay in cache
+        blocks = np.split(states, 512)
+        return logsumexp(np.concatenate([h @ b + softplus(h @ weights + a).sum(axis=1) for h in blocks]))
+
+    wanted = benchmark.pedantic(total)
+    ours = CpuBackend(threads).log_partition_sum(Parameters(weights, a, b), (UNIT, UNIT))
+    np.testing.assert_allclose(ours, wanted, rtol=1e-12)
 
 
 # Packing

@@ -8,6 +8,7 @@ cdef extern from "workers.h" nogil:
         FRBM_PANEL
         FRBM_SCRATCH_FLOATS
         FRBM_PSEUDO_BLOCK
+        FRBM_PARTITION_LANES
 
     ctypedef struct frbm_draw:
         uint32_t key[2]
@@ -228,12 +229,44 @@ cdef extern from "workers.h" nogil:
         void *poll_context
         frbm_team team
 
+    ctypedef struct frbm_partition:
+        size_t n_units, ld, n_high, n_middle_states, n_low_states, block_bits
+        const double *high
+        const double *start
+        const double *high_bias
+        const void *middle_table
+        const void *low_table
+        const double *middle_mantissa
+        const double *low_mantissa
+        const int64_t *middle_exponent
+        const int64_t *low_exponent
+        const size_t *stops
+        size_t n_stops
+        const uint64_t *high_state
+        const uint64_t *middle_state
+        const uint64_t *low_state
+        double *log_weights
+        double *sums
+        int64_t *exponents
+
+    ctypedef struct frbm_partition_run:
+        const frbm_table *table
+        frbm_partition sum
+        int is_double
+        size_t n_blocks, blocks_done
+        int (*poll)(void *) noexcept nogil
+        void *poll_context
+        frbm_team team
+
     void frbm_anneal(frbm_annealing *, int, float *)
     void frbm_train(frbm_training *, int, float *)
     size_t frbm_rows_scratch(const frbm_rows *)
     void frbm_run_rows(frbm_rows *, int, float *)
     void frbm_run_chains(frbm_chains *, int, float *)
     int frbm_allow_vpopcnt(int)
+    size_t frbm_partition_scratch(const frbm_partition_run *)
+    size_t frbm_partition_done(const frbm_partition_run *)
+    void frbm_run_partition(frbm_partition_run *, int, void *)
     const frbm_table *frbm_select(const char *)
     void frbm_lean_prepare(const frbm_lean *, const frbm_side *, size_t, size_t)
     size_t frbm_lean_scratch(const frbm_lean *)

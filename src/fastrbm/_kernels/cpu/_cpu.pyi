@@ -61,6 +61,21 @@ class Training:
         on_batch: Callable[[], None] | None,
     ) -> int: ...
 
+class PartitionSum:
+    def __init__(
+        self,
+        high: tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.uint64]],
+        middle: tuple[NDArray[Any], NDArray[np.float64], NDArray[np.int64], NDArray[np.uint64]],
+        low: tuple[NDArray[Any], NDArray[np.float64], NDArray[np.int64], NDArray[np.uint64]],
+        start: NDArray[np.float64],
+        stops: NDArray[np.int64],
+        block_bits: int,
+        log_weights: NDArray[np.float64] | None = None,
+    ) -> None: ...
+    def run(
+        self, n_threads: int, on_progress: Callable[[int, int], None] | None = None
+    ) -> tuple[NDArray[np.float64], NDArray[np.int64]]: ...
+
 def supported_targets() -> list[str]: ...
 def select_target(name: str) -> None: ...
 def allow_vpopcnt(allow: bool) -> bool: ...

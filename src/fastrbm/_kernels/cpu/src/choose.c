@@ -26,7 +26,8 @@ const frbm_table *frbm_select(const char *name) {
                        __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl")
                    ? &frbm_table_avx512
                    : NULL;
-    if (!strcmp(name, "avx2")) return __builtin_cpu_supports("avx2") ? &frbm_table_avx2 : NULL;
+    if (!strcmp(name, "avx2"))
+        return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") ? &frbm_table_avx2 : NULL;
 #endif
     return strcmp(name, "baseline") ? NULL : &frbm_table_baseline;
 }

@@ -3,7 +3,7 @@
  * The kernels are single-threaded and allocate nothing: threads, work lists and memory belong to the
  * callers (workers.h, _cpu.pyx).  Products of bits are sums of fixed-point integers (fixed.h), exact in any order;
  * elementwise float32 arithmetic is the same sequence of IEEE operations whatever the vector width.  So all targets
- * and all ways to do a product return identical bits.
+ * and all ways to do a product return identical bits.  (Partition sums are the exception; see partition.h.)
  *
  * Layouts
  *   rows     sample-major bits, uint64 [sample][ceil(units/64)], unit u = bit u%64 of word u/64
@@ -175,6 +175,31 @@ typedef struct {
 
 #define FRBM_PSEUDO_BLOCK 64 /* samples that share one pass over the ratios */
 
+#define FRBM_PARTITION_LANES 64      /* low states of a partition sum that lie side by side in its table */
+#define FRBM_PARTITION_MOST_MIDDLE 4 /* middle states that share a pass over the table, at most */
+
+/* A sum over all states of high, middle and low units, n_units other units summed out; see partition.h.  Everything is
+ * to base 2.  The weight that the biases give to a middle or low state is mantissa * 2^exponent.  Numbers of states are
+ * powers of two; arrays [low] are padded to FRBM_PARTITION_LANES with mantissa 0 and an exponent far below all others.
+ * n_low_states is 1 where all bits are high: no tables then. */
+typedef struct {
+    size_t n_units, ld; /* ld: padded to 16; padding has inputs far below 0 */
+    size_t n_high, n_middle_states, n_low_states, block_bits;
+    const double *high;       /* [n_high][ld]: weights of the high units */
+    const double *start;      /* [ld]: x of the state with all high bits off */
+    const double *high_bias;  /* [n_high] */
+    const void *middle_table; /* Z, [middle][ld], float or double */
+    const void *low_table;    /* Y, [low / FRBM_PARTITION_LANES][n_units][FRBM_PARTITION_LANES] */
+    const double *middle_mantissa, *low_mantissa;
+    const int64_t *middle_exponent, *low_exponent;
+    const size_t *stops; /* units before which products give up their exponent; the last is n_units */
+    size_t n_stops;
+    const uint64_t *high_state, *middle_state, *low_state; /* their bits in the caller's states */
+    double *log_weights;                                   /* [state], natural logarithms, or NULL */
+    double *sums;                                          /* [block]: its sum is sums * 2^exponents */
+    int64_t *exponents;
+} frbm_partition;
+
 typedef struct {
     const char *name;
     /* cycles per multiply-add of look-ups, per coefficient of their tables, per active multiply-add of row sums */
@@ -225,6 +250,9 @@ typedef struct {
     /* log_weights[lane] += step * field . state */
     void (*add_field)(const uint32_t *words, size_t ld, const float *field, size_t n_units, double step, size_t n_lanes,
                       double *log_weights);
+    /* sum of the states of one block */
+    void (*partition_f32)(const frbm_partition *p, size_t block, void *scratch);
+    void (*partition_f64)(const frbm_partition *p, size_t block, void *scratch);
     /* 64 words: unit 4 * unit_block + q, chain first_chain + lane at out[16 * q + lane] */
     void (*philox)(uint32_t *out, uint32_t unit_block, uint32_t first_chain, const frbm_draw *draw);
 } frbm_table;

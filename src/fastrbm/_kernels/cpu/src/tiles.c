@@ -8,6 +8,7 @@
 #include "gradient.h"
 #include "lookup.h"
 #include "narrow.h"
+#include "partition_math.h"
 #include "pseudo.h"
 #include "sparse.h"
 
@@ -231,6 +232,14 @@ static void philox(uint32_t *out, uint32_t unit_block, uint32_t first_chain, con
     memcpy(out, random, sizeof random);
 }
 
+/* ---- partition sums ------------------------------------------------------------------------------------------ */
+
+#define FRBM_IS_DOUBLE 0
+#include "partition.h"
+#undef FRBM_IS_DOUBLE
+#define FRBM_IS_DOUBLE 1
+#include "partition.h"
+
 #define STRING(x) #x
 #define NAME_OF(x) STRING(x)
 
@@ -271,5 +280,7 @@ const frbm_table FRBM_TABLE = {
     .delta_product = delta_product,
     .anneal_panel = anneal_panel,
     .add_field = add_field,
+    .partition_f32 = partition_block_f32,
+    .partition_f64 = partition_block_f64,
     .philox = philox,
 };

@@ -179,10 +179,24 @@ typedef struct {
 } frbm_annealing;
 
 void frbm_anneal(frbm_annealing *a, int thread, float *scratch);
+/* A partition sum: blocks of 2^block_bits high states each */
+typedef struct {
+    const frbm_table *table;
+    frbm_partition sum;
+    int is_double;
+    size_t n_blocks, blocks_done;
+    int (*poll)(void *); /* called by thread 0 between blocks; non-zero stops */
+    void *poll_context;
+    frbm_team team;
+} frbm_partition_run;
+
 void frbm_train(frbm_training *t, int thread, float *scratch);
 size_t frbm_rows_scratch(const frbm_rows *r);
 void frbm_run_rows(frbm_rows *r, int thread, float *scratch);
 void frbm_run_chains(frbm_chains *c, int thread, float *scratch);
+size_t frbm_partition_scratch(const frbm_partition_run *r); /* bytes */
+size_t frbm_partition_done(const frbm_partition_run *r);    /* blocks */
+void frbm_run_partition(frbm_partition_run *r, int thread, void *scratch);
 
 /* Whether AVX-512 kernels use AVX512_VPOPCNTDQ: if allowed and there; tests switch it off */
 int frbm_allow_vpopcnt(int allow);

@@ -1,0 +1,79 @@
+"""Exact partition sums over the states of one layer in NumPy: the definition that fast versions are tested against."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..units import get_unit
+
+if TYPE_CHECKING:
+    from .contract import Parameters
+
+Progress = Callable[[int, int], None]
+#: 2^40 states are hours at any speed there is
+MOST_UNITS = 40
+_BLOCK_VALUES = 1 << 18  # float64 inputs held at once: 2 MB
+
+
+def check_partition(parameters: Parameters, units: tuple[str, str], log_weights: NDArray[np.float64] | None) -> None:
+    """Raise ValueError or TypeError unless the sum can be done."""
+    support = get_unit(units[1]).support
+    if support is None or len(support) != 2:
+        raise ValueError(f"units[1] must be a unit of two values, whose states can be enumerated, got {units[1]!r}")
+    n_hidden, n_visible = parameters.weights.shape
+    if not 1 <= n_hidden <= MOST_UNITS or n_visible < 1:
+        raise ValueError(
+            f"the layer that is enumerated must have 1 to {MOST_UNITS} units and the other at least 1, "
+            f"got {n_hidden} and {n_visible}"
+        )
+    if not all(np.isfinite(x).all() for x in parameters):
+        raise ValueError("parameters must be finite, got infinity or NaN")
+    if log_weights is None:
+        return
+    if not isinstance(log_weights, np.ndarray) or log_weights.dtype != np.float64:
+        raise TypeError(f"log_weights must be an array of float64, got {getattr(log_weights, 'dtype', log_weights)!r}")
+    if log_weights.shape != (1 << n_hidden,) or not log_weights.flags.c_contiguous or not log_weights.flags.writeable:
+        raise ValueError(
+            f"log_weights must be writeable and contiguous, of shape ({1 << n_hidden},), got {log_weights.shape}"
+        )
+
+
+def states_between(first: int, stop: int, n_units: int) -> NDArray[np.float64]:
+    """States number first, first + 1, ..., stop - 1 as rows of bits; unit k is bit k of the number."""
+    numbers = np.arange(first, stop, dtype=np.uint64)
+    return (numbers[:, None] >> np.arange(n_units, dtype=np.uint64) & np.uint64(1)).astype(np.float64)
+
+
+def log_partition_sum(
+    parameters: Parameters,
+    units: tuple[str, str],
+    log_weights: NDArray[np.float64] | None = None,
+    on_progress: Progress | None = None,
+) -> float:
+    """Sum block by block in float64; arguments as in `Backend.log_partition_sum`."""
+    check_partition(parameters, units, log_weights)
+    weights, visible_bias, hidden_bias = (x.astype(np.float64) for x in parameters)
+    visible, hidden = get_unit(units[0]), get_unit(units[1])
+    assert hidden.support is not None
+    off, on = hidden.statistics(np.array(hidden.support))
+    n_hidden, n_visible = weights.shape
+    total = 1 << n_hidden
+    step = min(total, max(1, _BLOCK_VALUES // max(n_visible, n_hidden)))
+    largest, scaled = -math.inf, 0.0  # the sum so far is scaled * exp(largest)
+    for first in range(0, total, step):
+        stop = min(total, first + step)
+        h = off + (on - off) * states_between(first, stop, n_hidden)
+        block: NDArray[Any] = h @ hidden_bias + visible.cgf(h @ weights + visible_bias).sum(axis=1)
+        if log_weights is not None:
+            log_weights[first:stop] = block
+        now = max(largest, float(block.max()))
+        scaled = scaled * math.exp(largest - now) + float(np.exp(block - now).sum())
+        largest = now
+        if on_progress is not None:
+            on_progress(stop, total)
+    return largest + math.log(scaled)
