@@ -226,7 +226,7 @@ def test_data_dir_reaches_the_loader(recorder, tmp_path, monkeypatch, name, func
 
     monkeypatch.setattr(datasets, function, load)
     assert run("train", name, "--out", tmp_path / "m.npz", "--data-dir", tmp_path, "--quiet") == 0
-    assert asked == [{"path": str(tmp_path)}]
+    assert asked == [{"subset": "train", "path": str(tmp_path)}]
 
 
 BITS = np.array([[0, 1, 1], [1, 0, 0]])

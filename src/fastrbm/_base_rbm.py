@@ -7,28 +7,30 @@ from typing import Any, ClassVar
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
-from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from ._callback import as_callback
 from ._data import VisibleData, decide_input_scale
-from ._kernels import Backend, ChainState, Parameters, TrainingPlan, get_backend
+from ._exact_training import check_exact, exact_epoch
+from ._kernels import Backend, Parameters, TrainingPlan, get_backend
 from ._random import Key
 from ._run import FitRun, TrainingState
-from ._sklearn_stream import SklearnStreamTrainer
-from .callbacks import Callback, Verbose, as_callback
+from ._stream_fit import StreamFit
+from .callbacks import Verbose
 from .model import Model
 from .optimizers import SGD, get_optimizer
 from .regularizers import weight_decay
 from .samplers import Gibbs
-from .training import check_finite, fit_loop, minibatch_epoch
+from .training import Split, check_finite, fit_loop, minibatch_epoch
+from .validation import MONITORS, validation_callbacks
 
 # what scikit-learn's validation notes down before the data are known to be good
 _SEEN_BY_VALIDATION = ("n_features_in_", "feature_names_in_")
 _DTYPES = {np.dtype(np.float32), np.dtype(np.float64)}
 
 
-class BaseRBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+class BaseRBM(StreamFit, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     """Machinery of the estimators; a subclass declares its units, its signature and its documentation."""
 
     units: ClassVar[tuple[str, str]]
@@ -40,7 +42,7 @@ class BaseRBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         "batch_size": [Interval(Integral, 1, None, closed="left")],
         "n_iter": [Interval(Integral, 0, None, closed="left")],
         "verbose": ["verbose"],
-        "algorithm": [StrOptions({"cd", "pcd"})],
+        "algorithm": [StrOptions({"cd", "pcd", "exact"})],
         "n_gibbs_steps": [Interval(Integral, 1, None, closed="left")],
         "n_chains": [None, Interval(Integral, 1, None, closed="left")],
         "optimizer": [StrOptions({"sgd"}), SGD],
@@ -49,6 +51,11 @@ class BaseRBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         "stochastic_input": ["boolean"],
         "shuffle": ["boolean"],
         "warm_start": ["boolean"],
+        "validation_fraction": [Interval(Real, 0, 1, closed="left")],
+        "early_stopping": ["boolean", StrOptions(set(MONITORS))],
+        "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
+        "tol": [Interval(Real, 0, None, closed="left")],
+        "scoring": [StrOptions({"pseudo_likelihood", "log_likelihood"})],
         "callbacks": [tuple, list],
         "strategy": [str],
         "precision": [str],
@@ -63,7 +70,15 @@ class BaseRBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     def _check_options(self) -> None:
         """Everything that can be said about the options before the data are seen."""
         self._validate_params()
-        for name in ("n_components", "batch_size", "n_iter", "n_gibbs_steps", "n_chains", "n_threads"):
+        for name in (
+            "n_components",
+            "batch_size",
+            "n_iter",
+            "n_gibbs_steps",
+            "n_chains",
+            "n_iter_no_change",
+            "n_threads",
+        ):
             if isinstance(getattr(self, name), (bool, np.bool_)):  # an Integral to Python, never meant as one
                 raise ValueError(f"{name} must be an integer, got {getattr(self, name)!r}")
         for callback in self.callbacks:
@@ -87,32 +102,24 @@ class BaseRBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             raise ValueError(
                 f"n_chains must be None with algorithm='cd', whose chains start at the data, got {self.n_chains!r}"
             )
+        if self.algorithm == "exact":
+            self._check_exact()
+        if self.early_stopping and self.validation_fraction == 0:
+            raise ValueError("validation_fraction must be above 0 with early_stopping, which watches held-out rows")
         if self.random_stream == "sklearn":
             self._check_sklearn_stream()
         else:
             Key.check(self.random_state)
 
-    def _check_sklearn_stream(self) -> None:
-        check_random_state(self.random_state)
-        fixed = {
-            "algorithm": "pcd",
-            "n_gibbs_steps": 1,
-            "n_chains": None,
-            "hidden_statistics": "mean",
-            "stochastic_input": False,
-            "shuffle": False,
-            "warm_start": False,
-        }
-        for name, wanted in fixed.items():
+    def _check_exact(self) -> None:
+        """Options that say how chains run have nothing to act on."""
+        unused = {"n_gibbs_steps": 1, "n_chains": None, "hidden_statistics": "mean"}
+        for name, wanted in unused.items():
             if getattr(self, name) != wanted:
                 raise ValueError(
-                    f"{name} must be {wanted!r} with random_stream='sklearn', which repeats scikit-learn's training "
-                    f"step by step, got {getattr(self, name)!r}"
+                    f"{name} must be {wanted!r} with algorithm='exact', which has no chains, "
+                    f"got {getattr(self, name)!r}"
                 )
-        if get_optimizer(self.optimizer).momentum != 0:
-            raise ValueError("optimizer must be plain 'sgd' with random_stream='sklearn', got momentum > 0")
-        if weight_decay(self.regularizers) != 0:
-            raise ValueError(f"regularizers must be empty with random_stream='sklearn', got {self.regularizers!r}")
 
     def _backend(self) -> Backend:
         return get_backend(self.device, self.n_threads, self.strategy, self.precision)
@@ -222,7 +229,9 @@ class BaseRBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         momentum = float(get_optimizer(self.optimizer).momentum)
         if momentum and state.velocity is None:
             state.velocity = state.parameters.zeros_like()
-        if self.algorithm == "cd":
+        if self.algorithm == "exact":
+            check_exact(self.n_components, n_features)
+        if self.algorithm != "pcd":
             state.chains.chains = None
         elif state.chains.chains is None or len(state.chains.chains) != self._n_chains():
             fresh = self._sampler().init(self._n_chains(), self.n_components, state.chains.step)
@@ -262,6 +271,7 @@ class BaseRBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             If parameters become infinite or NaN; the last finite ones are kept.
         """
         self._check_options()
+        given = X
         go_on = self.warm_start and hasattr(self, "_state")
         callbacks = [*self.callbacks, *([Verbose(X)] if self.verbose else [])]
         seen = {name: value for name, value in vars(self).items() if name in _SEEN_BY_VALIDATION}
@@ -290,45 +300,23 @@ class BaseRBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         if not go_on:
             self.history_: dict[str, list[Any]] = {"epoch": [], "seconds": []}
         self._publish(state)
-        run = FitRun(self, self.n_iter, X.shape[0], plan.batch_size, state, self.history_)
+        split = Split.of(X.shape[0], self.validation_fraction, state.key)
+        run = FitRun(self, self.n_iter, len(split), plan.batch_size, state, self.history_)
         run.sweeps_per_batch = plan.n_sweeps + 1
+        if split.held_out is not None:
+            callbacks = [*validation_callbacks(self, given, data.binary, split), *callbacks]
+        epoch = exact_epoch if self.algorithm == "exact" else minibatch_epoch
+        order = split.order(state.key, self.shuffle)
         try:
-            fit_loop(run, minibatch_epoch(state, data, self._backend(), plan, self.units, self.shuffle), callbacks)
+            fit_loop(run, epoch(state, data, self._backend(), plan, self.units, order), callbacks)
         finally:
             self._publish_chains(state)
         return self
 
     def _forget(self) -> None:
         """Drop what an earlier fit left that this one may not set again."""
-        for name in ("h_samples_", "random_state_", "_state", "_trainer", "_call_key", "_calls"):
+        for name in ("h_samples_", "random_state_", "_state", "_trainer", "_call_key", "_calls", "best_iteration_"):
             self.__dict__.pop(name, None)
-
-    def _fit_sklearn_stream(self, X: Any, data: VisibleData, dtype: Any, callbacks: list[Callback]) -> Any:
-        rng = check_random_state(self.random_state)
-        trainer = SklearnStreamTrainer(self.n_components, X.shape[1], self.batch_size, self.learning_rate, rng, dtype)
-        parameters = Parameters(trainer.weights, trainer.visible_bias, trainer.hidden_bias)
-        state = TrainingState(parameters, None, ChainState(0, None), Key(0))
-        self.history_ = {"epoch": [], "seconds": []}
-        self._publish(state)
-        del self._state  # nothing that warm_start could go on from
-        self._trainer = trainer
-        values = _float_rows(X, self.input_scale_, dtype)
-        run = FitRun(self, self.n_iter, X.shape[0], self.batch_size, state, self.history_)
-
-        def epoch(on_batch: Any) -> None:
-            def count() -> None:
-                state.chains.step += run.sweeps_per_batch
-                if on_batch is not None:
-                    on_batch()
-
-            trainer.epoch(values, self.batch_size, count)
-
-        try:
-            fit_loop(run, epoch, callbacks)
-        finally:
-            self.n_iter_ = state.epoch
-            self.h_samples_ = trainer.chains
-        return self
 
     def partial_fit(self, X: Any, y: Any = None) -> Any:
         """One gradient step on X as a minibatch, whatever its size.
@@ -365,38 +353,12 @@ class BaseRBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         plan = self._prepare(state, X.shape[1])._replace(batch_size=X.shape[0])
         backup = state.parameters.copy()
         order = np.arange(X.shape[0], dtype=np.int64)
-        backend = self._backend()
+        epoch = exact_epoch if self.algorithm == "exact" else minibatch_epoch
         try:
-            for rows, local in data.batches(order, plan.batch_size):
-                backend.train(state.parameters, state.velocity, rows, local, plan, self.units, state.chains)
+            epoch(state, data, self._backend(), plan, self.units, lambda _: order)(None)
         finally:
             self._publish(state)
             self._publish_chains(state)
-            check_finite(state, backup, "partial_fit")
-        return self
-
-    def _partial_fit_sklearn_stream(self, X: Any, first: bool) -> Any:
-        # scikit-learn's partial_fit computes in float64 whatever it is given
-        dtype = np.dtype(np.float64) if self.dtype is None else np.dtype(self.dtype)
-        self._wrap(X, dtype, self.input_scale_)
-        if not hasattr(self, "random_state_"):
-            self.random_state_ = check_random_state(self.random_state)
-        if first:
-            self._trainer = SklearnStreamTrainer(
-                self.n_components, X.shape[1], self.batch_size, self.learning_rate, self.random_state_, dtype
-            )
-        trainer = self._trainer
-        trainer.rng, trainer.learning_rate = self.random_state_, self.learning_rate
-        state = TrainingState(
-            Parameters(trainer.weights, trainer.visible_bias, trainer.hidden_bias), None, ChainState(0, None), Key(0)
-        )
-        backup = Parameters(*(x.copy() for x in state.parameters))
-        self.components_, self.intercept_hidden_ = trainer.weights, trainer.hidden_bias
-        self.intercept_visible_, self._n_features_out = trainer.visible_bias, self.n_components
-        try:
-            trainer.batch(_float_rows(X, self.input_scale_, dtype))
-        finally:
-            self.h_samples_ = trainer.chains
             check_finite(state, backup, "partial_fit")
         return self
 
@@ -424,10 +386,3 @@ def _is_dtype(value: Any) -> bool:
     except TypeError:
         return False
     return True
-
-
-def _float_rows(x: Any, scale: float, dtype: Any) -> Any:
-    """Rows of the scikit-learn stream: that mode works on one float copy, as scikit-learn does."""
-    factor = scale if x.dtype == np.uint8 else 1.0
-    x = x.astype(dtype, copy=False)
-    return x * dtype.type(factor) if factor != 1 else x

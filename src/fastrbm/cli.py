@@ -1,4 +1,4 @@
-"""The command ``fastrbm``: train, sample, demo, bench and info.
+"""The command ``fastrbm``: train, evaluate, sample, demo, bench and info.
 
 Heavy imports wait until a command needs them, so that ``--help`` answers at once.
 """
@@ -14,14 +14,12 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
+from typing import Any, NoReturn
 
-if TYPE_CHECKING:
-    import numpy as np
+from . import _cli_data
 
 __all__ = ["main"]
 
-_NAMED_SETS = ("digits", "mnist", "fashion-mnist")
 _EXPECTED = (ValueError, TypeError, OSError, ImportError, MemoryError, ArithmeticError)  # last: divergence
 
 
@@ -125,6 +123,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--traceback", action="store_true", help="show where an error came from")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     _add_train(commands)
+    _add_evaluate(commands)
     _add_sample(commands)
     _add_demo(commands)
     info = commands.add_parser("info", help="print versions, instruction set and threads")
@@ -181,6 +180,36 @@ def _add_train(commands: Any) -> None:
     train.set_defaults(command=_train)
 
 
+def _add_evaluate(commands: Any) -> None:
+    evaluate = commands.add_parser(
+        "evaluate",
+        help="score a trained machine: likelihood, pseudo-likelihood, reconstruction",
+        description="Score a model file on data: log-likelihood by an exact or annealed partition sum, "
+        "pseudo-likelihood and reconstruction error.",
+        formatter_class=_Help,
+    )
+    add = evaluate.add_argument
+    add("model", metavar="MODEL", help="a file written by fastrbm train")
+    add("data", metavar="DATA", help="digits, mnist, fashion-mnist, or a .npy, .npz or .csv file")
+    add("--subset", choices=("train", "test"), default="test", help="of mnist and fashion-mnist")
+    add("--binarize", choices=("bernoulli", "threshold", "otsu"), help="turn the data into bits; needed for grey data")
+    add("--method", choices=("auto", "exact", "ais", "mais", "reverse", "bracket"), default="auto", help="of log Z")
+    add("--chains", type=_whole(1), default=1000, metavar="N", help="of the annealed estimates, each way")
+    add("--temperatures", type=_whole(1), default=1000, metavar="N", help="of the annealed estimates")
+    add("--stderr", type=_rate, metavar="X", help="add chains until the standard error of log Z is at most this")
+    add("--seed", type=_whole(0), default=0, metavar="N", help="the same seed gives the same estimate")
+    add("--threads", type=_whole(1), metavar="N", help="all processors if not given")
+    add("--data-dir", metavar="DIR", help="folder with the files of mnist or fashion-mnist")
+    add("--json", action="store_true", help="print one JSON object")
+    evaluate.set_defaults(command=_evaluate)
+
+
+def _evaluate(options: argparse.Namespace) -> None:
+    from . import _cli_evaluate
+
+    _cli_evaluate.run(options)
+
+
 def _add_sample(commands: Any) -> None:
     sample = commands.add_parser(
         "sample",
@@ -212,63 +241,6 @@ def _add_demo(commands: Any) -> None:
     demo.set_defaults(command=_demo)
 
 
-class _Data(NamedTuple):
-    rows: np.ndarray  # uint8 grey values, or bits, or floats in [0, 1]
-    name: str
-
-
-def _load(name: str, folder: str | None) -> _Data:
-    from fastrbm import datasets
-
-    if name not in _NAMED_SETS:
-        if folder is not None:
-            raise ValueError(f"--data-dir is for mnist and fashion-mnist only; got DATA {name!r}")
-        return _Data(_read_table(Path(name)), Path(name).name)
-    if name == "digits":
-        return _Data(datasets.load_digits().images, name)
-    load = datasets.load_mnist if name == "mnist" else datasets.load_fashion_mnist
-    return _Data(load(path=folder).images, name)
-
-
-def _read_table(path: Path) -> np.ndarray:
-    """Read a two-dimensional array; whole numbers above 1 are grey values 0..255."""
-    import numpy as np
-
-    if path.suffix not in (".npy", ".npz", ".csv"):
-        known = ", ".join(_NAMED_SETS)
-        raise ValueError(f"DATA must be {known} or the path of a .npy, .npz or .csv file; got {path}")
-    if path.suffix == ".csv":
-        with path.open(encoding="utf-8") as lines:
-            fields = lines.readline().split(",")
-        table = np.loadtxt(path, delimiter=",", ndmin=2, skiprows=0 if all(map(_is_number, fields)) else 1)
-    else:
-        table = np.load(path, allow_pickle=False)
-    if isinstance(table, np.lib.npyio.NpzFile):
-        with table as archive:
-            names = [key for key in ("X", "images") if key in archive.files] or archive.files
-            if len(names) != 1:
-                raise ValueError(f"{path} must hold one array, or one named X or images; got {archive.files}")
-            table = archive[names[0]]
-    if table.ndim == 3:
-        table = table.reshape(len(table), -1)
-    if table.ndim != 2 or table.dtype.kind not in "buif" or table.size == 0:
-        raise ValueError(f"{path} must hold a table of numbers; got shape {table.shape}, dtype {table.dtype}")
-    if table.dtype.kind == "b" or table.dtype == np.uint8:
-        return table.astype(np.uint8, copy=False)
-    low, high = table.min(), table.max()
-    if not (low >= 0 and high <= 255) or (high > 1 and (table != np.rint(table)).any()):
-        raise ValueError(f"{path} must hold values in [0, 1] or whole numbers 0..255; got {low} to {high}")
-    return table.astype(np.uint8) if high > 1 or table.dtype.kind in "ui" else table
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
-
-
 def _check_target(path: str, endings: Sequence[str]) -> Path:
     """Find out before the work, not after it, that the result has nowhere to go."""
     target = Path(path)
@@ -283,7 +255,7 @@ def _train(options: argparse.Namespace) -> None:
     from fastrbm import datasets
 
     target = _check_target(options.out, (".npz",))
-    data = _load(options.data, options.data_dir)
+    data = _cli_data.load(options.data, options.data_dir)
     rows = data.rows
     if options.binarize is not None:
         rows = datasets.binarize(rows, options.binarize, random_state=options.seed)

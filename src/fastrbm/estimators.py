@@ -13,16 +13,16 @@ from scipy.special import expit
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from ._base_rbm import BaseRBM
 from ._files import write
 from ._kernels import ChainState, PackedBits, Parameters
 from ._random import Key, Stream
+from ._scores import ScoredRBM
 from .optimizers import SGD
 from .samplers import Gibbs
 from .samplers.clamp import clamp_masks, hold
 
 
-class BernoulliRBM(BaseRBM):
+class BernoulliRBM(ScoredRBM):
     """Bernoulli restricted Boltzmann machine; takes the place of scikit-learn's.
 
     Binary visible and hidden units, trained by contrastive divergence or by persistent chains. Values of X in [0, 1]
@@ -43,8 +43,10 @@ class BernoulliRBM(BaseRBM):
     random_state : int, RandomState, Generator or None, default=None
         Seed of the draws. Results are the same bits for any number of threads, any instruction set and any division
         of the work.
-    algorithm : {"pcd", "cd"}, default="pcd"
-        Persistent contrastive divergence (stochastic maximum likelihood) or contrastive divergence.
+    algorithm : {"pcd", "cd", "exact"}, default="pcd"
+        Persistent contrastive divergence (stochastic maximum likelihood), contrastive divergence, or the exact
+        gradient of the log-likelihood by listing the states of the smaller layer (20 units at most), the yardstick of
+        the others.
     n_gibbs_steps : int, default=1
         Gibbs sweeps per minibatch, the k of CD-k and PCD-k.
     strategy : {"auto", "dense", "delta", "bounds", "lcd", "lowbit"}, default="auto"
@@ -73,6 +75,19 @@ class BernoulliRBM(BaseRBM):
         New order of the rows in each pass.
     warm_start : bool, default=False
         `fit` goes on where the last one stopped, for `n_iter` further passes: the same bits as one longer fit.
+    validation_fraction : float, default=0.0
+        Share of the rows that is held out, always the same ones for a seed, and scored after each pass in `history_`:
+        "validation_log_likelihood" (exact or annealed, see `fastrbm.callbacks.LogLikelihood`) of binary rows,
+        "free_energy_gap" of others, or what `early_stopping` names.
+    early_stopping : bool or {"log_likelihood", "pseudo_likelihood", "free_energy_gap"}, default=False
+        Stop when the score of the held-out rows has not got better for `n_iter_no_change` passes, and put the best
+        parameters back. Needs `validation_fraction`.
+    n_iter_no_change : int, default=5
+        Passes without a gain before `early_stopping` ends the fit.
+    tol : float, default=0.0
+        Gain that counts, in nats.
+    scoring : {"pseudo_likelihood", "log_likelihood"}, default="pseudo_likelihood"
+        What `score` returns.
     callbacks : sequence, default=()
         `fastrbm.callbacks.Callback` objects or functions of the run, called after each pass.
     device : {"auto", "cpu", "reference"}, default="auto"
@@ -98,6 +113,8 @@ class BernoulliRBM(BaseRBM):
         What uint8 values are multiplied with: 1, or 1/255 when the first data had values above 1.
     n_iter_ : int
         Passes finished.
+    best_iteration_ : int
+        The pass whose parameters `early_stopping` kept.
     history_ : dict of list
         One entry per pass: "epoch", "seconds", and what callbacks recorded.
     n_features_in_, feature_names_in_
@@ -144,6 +161,11 @@ class BernoulliRBM(BaseRBM):
         stochastic_input: bool = False,
         shuffle: bool = True,
         warm_start: bool = False,
+        validation_fraction: float = 0.0,
+        early_stopping: bool | str = False,
+        n_iter_no_change: int = 5,
+        tol: float = 0.0,
+        scoring: str = "pseudo_likelihood",
         callbacks: Any = (),
         device: str = "auto",
         n_threads: int | None = None,
@@ -168,6 +190,11 @@ class BernoulliRBM(BaseRBM):
         self.stochastic_input = stochastic_input
         self.shuffle = shuffle
         self.warm_start = warm_start
+        self.validation_fraction = validation_fraction
+        self.early_stopping = early_stopping
+        self.n_iter_no_change = n_iter_no_change
+        self.tol = tol
+        self.scoring = scoring
         self.callbacks = callbacks
         self.device = device
         self.n_threads = n_threads
@@ -201,39 +228,6 @@ class BernoulliRBM(BaseRBM):
             out[rows] = means
         assert out is not None
         return out
-
-    def free_energy(self, X: Any) -> NDArray[np.float64]:
-        """Free energy F(v) = -log sum_h exp(-E(v, h)) of rows, shape (n_samples,), float64.
-
-        A polynomial and softplus of v, so any finite values are allowed.
-        """
-        data = self._data(X, check_range=False)
-        parameters, backend = self._parameters(), self._backend()
-        parts = [backend.free_energy(self.units[1], states, parameters) for _, states in data.slices()]
-        return np.concatenate(parts)
-
-    def score_samples(self, X: Any, normalize: bool = False) -> NDArray[np.float64]:
-        """Pseudo-likelihood of rows: sum over features of log p(v_i | all other v).
-
-        scikit-learn flips one random feature and multiplies by their number; this is the mean over all flips, on the
-        same scale and without noise.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Any finite values; the formula is meant for 0 and 1 (a flip sets v_i to 1 - v_i).
-        normalize : bool, default=False
-            Divide by the number of features.
-
-        Returns
-        -------
-        ndarray of float64, shape (n_samples,)
-        """
-        data = self._data(X, check_range=False)
-        parameters, backend = self._parameters(), self._backend()
-        parts = [backend.pseudo_likelihood(self.units[1], states, parameters) for _, states in data.slices()]
-        score = np.concatenate(parts)
-        return score / data.shape[1] if normalize else score
 
     def reconstruct(self, X: Any) -> NDArray[Any]:
         """Mean-field reconstruction: visible means given the hidden means of X, shape of X, dtype as `transform`."""

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
+from ._callback import Callback, as_callback
 from ._data import VisibleData
 from ._kernels import Backend, Parameters, TrainingPlan
+from ._random import Key
 from ._run import FitRun, TrainingState
-from .callbacks import Callback, as_callback
 
 
 class DivergenceError(FloatingPointError):
@@ -33,6 +36,50 @@ def check_finite(state: TrainingState, backup: Parameters, where: str) -> None:
 
 
 Epoch = Callable[[Callable[[], None] | None], None]
+Order = Callable[[int], NDArray[np.int64]]
+
+
+class Split(NamedTuple):
+    """Which rows are trained on and which are held out.
+
+    Attributes
+    ----------
+    n_rows : int
+    held_out : ndarray of int, sorted, or None
+    trained : ndarray of int, sorted, or None
+        None: all rows.
+    """
+
+    n_rows: int
+    held_out: NDArray[np.int64] | None = None
+    trained: NDArray[np.int64] | None = None
+
+    @classmethod
+    def of(cls, n: int, fraction: float, key: Key) -> Split:
+        """Hold a share of n rows out, always the same ones for a key."""
+        if not fraction:
+            return cls(n)
+        n_held = max(1, round(fraction * n))
+        if n_held >= n:
+            raise ValueError(f"validation_fraction={fraction} leaves none of {n} rows of X to train on")
+        order = key.permutation(n, _SPLIT)
+        return cls(n, np.sort(order[:n_held]), np.sort(order[n_held:]))
+
+    def __len__(self) -> int:
+        return self.n_rows if self.trained is None else len(self.trained)
+
+    def order(self, key: Key, shuffle: bool) -> Order:
+        """Rows of a pass; a function of the key and the number of the pass only."""
+        n = len(self)
+
+        def order(epoch: int) -> NDArray[np.int64]:
+            rows = key.permutation(n, epoch) if shuffle else np.arange(n, dtype=np.int64)
+            return rows if self.trained is None else self.trained[rows]
+
+        return order
+
+
+_SPLIT = 1 << 62  # in place of the number of a pass
 
 
 def fit_loop(run: FitRun, epoch: Epoch, callbacks: Sequence[Callback | Callable[[FitRun], None]]) -> None:
@@ -71,14 +118,12 @@ def fit_loop(run: FitRun, epoch: Epoch, callbacks: Sequence[Callback | Callable[
 
 
 def minibatch_epoch(
-    state: TrainingState, data: VisibleData, backend: Backend, plan: TrainingPlan, units: tuple[str, str], shuffle: bool
+    state: TrainingState, data: VisibleData, backend: Backend, plan: TrainingPlan, units: tuple[str, str], order: Order
 ) -> Epoch:
-    """One pass over the data by a backend. The order depends on the key and the number of the epoch only."""
-    n = data.shape[0]
+    """One pass over the data by a backend, the rows of each pass as `order` has them."""
 
     def epoch(on_batch: Callable[[], None] | None) -> None:
-        order = state.key.permutation(n, state.epoch) if shuffle else np.arange(n, dtype=np.int64)
-        for rows, local in data.batches(order, plan.batch_size):
+        for rows, local in data.batches(order(state.epoch), plan.batch_size):
             backend.train(state.parameters, state.velocity, rows, local, plan, units, state.chains, on_batch)
 
     return epoch

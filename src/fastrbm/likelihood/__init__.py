@@ -25,9 +25,10 @@ def as_model(model: Any) -> Model:
     """Model of a `Model` or of a fitted estimator."""
     if isinstance(model, Model):
         return model
-    found = getattr(model, "model_", None)
-    if isinstance(found, Model):
-        return found
+    if hasattr(type(model), "model_"):
+        found = model.model_  # says so if it is not fitted
+        if isinstance(found, Model):
+            return found
     raise TypeError(f"model must be a fastrbm.Model or a fitted estimator, got {type(model).__name__}")
 
 

@@ -1,0 +1,44 @@
+"""What the options ``validation_fraction`` and ``early_stopping`` watch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sklearn.utils import _safe_indexing
+
+from ._callback import Callback
+from .callbacks import PseudoLikelihood
+from .monitors import EarlyStopping, FreeEnergyGap, LogLikelihood
+from .training import Split
+
+#: what can be watched, and whether more of it is better
+MONITORS = {"log_likelihood": True, "pseudo_likelihood": True, "free_energy_gap": False}
+_PREFIX = "validation_"
+
+
+def validation_callbacks(estimator: Any, X: Any, binary: bool, split: Split) -> list[Callback]:
+    """Callbacks that record held-out rows, and stop if the estimator asks for it.
+
+    Without a name in ``early_stopping`` that is the log-likelihood of binary rows, the free-energy gap of others.
+    """
+    assert split.held_out is not None and split.trained is not None
+    asked = estimator.early_stopping
+    name = asked if isinstance(asked, str) else "log_likelihood" if binary else "free_energy_gap"
+    if name == "log_likelihood" and not binary:
+        raise ValueError(
+            "early_stopping='log_likelihood' needs rows of 0 and 1: the model has no probability for grey values; "
+            "use 'free_energy_gap' or 'pseudo_likelihood', or binarise X (fastrbm.datasets.binarize)"
+        )
+    held = _safe_indexing(X, split.held_out)
+    monitor: Any
+    if name == "log_likelihood":
+        monitor = LogLikelihood(held, _PREFIX + name)
+    elif name == "pseudo_likelihood":
+        monitor = PseudoLikelihood(held, _PREFIX + name)
+    else:
+        # as many rows of the training data, spread evenly
+        step = max(1, len(split.trained) // len(split.held_out))
+        monitor = FreeEnergyGap(held, _safe_indexing(X, split.trained[::step][: len(split.held_out)]), name)
+    if not asked:
+        return [monitor]
+    return [EarlyStopping(monitor, MONITORS[name], estimator.n_iter_no_change, estimator.tol)]
