@@ -13,10 +13,13 @@ from functools import cached_property
 
 import numpy as np
 
+from fastrbm.likelihood._result import log_mean
+
 from . import isolated, quality
 from .data import Images, load_images
 from .ours import FastRBM
 from .peers import Parameters, Peer, Training, all_peers
+from .peers.likelihood_peers import ScipySums
 from .protocol import (
     ERROR,
     PAUSE,
@@ -148,6 +151,11 @@ def all_cases() -> list[Case]:
                 n_hidden=500,
             )
         )
+    for peer, goal in (("rbms", 8.0), ("torch-ais", 8.0)):
+        work = "annealed importance sampling, 784x500"
+        cases.append(Case(f"ais-h500-{peer}", work, peer, goal, "ais", n_hidden=500))
+    for peer, goal in (("scipy", 400.0), ("numpy-fast", None)):
+        cases.append(Case(f"exact-h16-{peer}", "exact log Z, 2^16 states, 784 visible", peer, goal, "partition"))
     cases.append(Case("import", "import fastrbm", "-", 0.5, "import_time"))
     cases.append(Case("memory-fit-scikit-learn", "memory of fit", "scikit-learn", 4.0, "memory"))
     return cases
@@ -161,6 +169,7 @@ class Bench:
     rounds: int = 5
     quick: bool = False
     gibbs_steps: int = 100
+    temperatures: int = 1000
     pause: float = PAUSE
     peers: dict[str, Peer] = field(default_factory=all_peers)
     ours: FastRBM = field(default_factory=FastRBM)
@@ -303,6 +312,47 @@ class Bench:
             [float(values.mean()) for values in ours],
         )
         return self._row(case, timing, judgement, f"{case.work}, {n_chains} chains, {n_steps} steps")
+
+    def ais(self, case: Case) -> Row:
+        """Anneal chains along the same path; both sides must find the same log Z."""
+        peer, parameters, threads = self.peers[case.peer], self._model(case.n_hidden), self.threads
+        n_chains, n_temperatures = (64, 20) if self.quick else (1000, self.temperatures)
+        timing = alternate(
+            lambda seed: peer.ais(parameters, n_chains, n_temperatures, seed=seed, threads=threads),
+            lambda seed: self.ours.ais(parameters, n_chains, n_temperatures, seed=seed, threads=threads),
+            self.rounds,
+            threads=threads,
+            warm_up=(
+                lambda: peer.ais(parameters, n_chains, 2, seed=0, threads=threads),
+                lambda: self.ours.ais(parameters, n_chains, 2, seed=0, threads=threads),
+            ),
+            pause=self.pause,
+        )
+        # On average too low, so higher is better. The model mixes badly: one seed more or less is 2 to 3 nats.
+        sides = [[log_mean(x).value for x in side] for side in (timing.peer_results, timing.ours_results)]
+        judgement = judge(Measure("log Z", "higher", absolute=30.0 if self.quick else 3.0), *sides)
+        return self._row(case, timing, judgement, f"{case.work}, {n_chains} chains, {n_temperatures} temperatures")
+
+    def partition(self, case: Case) -> Row:
+        """Sum over the states of 16 hidden units of a trained model, or 8 of them when quick."""
+        peer, threads = self.peers[case.peer], self.threads
+        W, b, a = self._model(case.n_hidden)
+        n = 8 if self.quick else 16
+        W, b = np.ascontiguousarray(W[:n]), b[:n]
+        timing = alternate(
+            lambda _: peer.partition(W, b, a, threads=threads),
+            lambda _: self.ours.partition(W, b, a, threads=threads),
+            self.rounds,
+            threads=threads,
+            warm_up=(
+                lambda: peer.partition(W[:6], b[:6], a, threads=threads),
+                lambda: self.ours.partition(W, b, a, threads=threads),
+            ),
+            pause=self.pause,
+        )
+        exact = ScipySums().partition(*(np.asarray(x, np.float64) for x in (W, b, a)), threads=threads)
+        errors = [[abs(z / exact - 1) for z in side] for side in (timing.peer_results, timing.ours_results)]
+        return self._row(case, timing, judge(Measure("relative error", "lower", absolute=2e-6), *errors))
 
     def import_time(self, case: Case) -> Row:
         """Time the import in fresh interpreters."""

@@ -66,6 +66,25 @@ class FastRBM:
         """Return p(h = 1 | v) of every row."""
         return self._fitted(parameters, 0, threads).transform(X)
 
+    def ais(self, parameters: Parameters, n_chains: int, n_temperatures: int, *, seed: int, threads: int) -> np.ndarray:
+        """Return log weights plus the log partition sum at the start; the path of the peers."""
+        from fastrbm._kernels import get_backend
+        from fastrbm._random import Key
+        from fastrbm.likelihood import annealed
+
+        model = self._fitted(parameters, seed, threads).model_
+        bases = annealed.bases_of(model, "biases", None)
+        path = annealed.Path(model, bases, "hidden", get_backend("cpu", threads), Key(seed))
+        betas = annealed.temperatures(path, "linear", n_temperatures)
+        return annealed.forward(path, betas, n_chains, None, 0, None).log_weights + path.log_start
+
+    def partition(self, W: np.ndarray, b: np.ndarray, a: np.ndarray, *, threads: int) -> float:
+        """Return log Z by a sum over the states of the hidden layer."""
+        from fastrbm import Model
+        from fastrbm.likelihood import log_partition
+
+        return float(log_partition(Model(W, a, b), "exact", n_threads=threads))
+
     def gibbs(self, parameters: Parameters, V: np.ndarray, n_steps: int, *, seed: int, threads: int) -> np.ndarray:
         """Return the visible states after n_steps sweeps from the rows of V."""
         model = self._fitted(parameters, seed, threads)

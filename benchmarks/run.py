@@ -37,6 +37,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--threads", type=_positive, default=report.cores(), help="threads on either side")
     parser.add_argument("--rounds", type=_positive, help="timed rounds (default 5, with --quick 1)")
     parser.add_argument("--gibbs-steps", type=_positive, help="sweeps of the sampling cases (default 100)")
+    parser.add_argument("--temperatures", type=_positive, help="of the annealed cases (default 1000)")
     parser.add_argument("--out", type=Path, metavar="DIR", help=f"folder of the results (default {_OUT})")
     parser.add_argument(
         "--scaling",
@@ -55,8 +56,9 @@ def check(command: argparse.ArgumentParser, options: argparse.Namespace) -> None
         command.error("--docs and --out both name a folder; give one of them")
     if options.docs and options.only:
         command.error("--docs writes all tables of the page; leave --only away")
-    if options.scaling and options.gibbs_steps is not None:
-        command.error("--gibbs-steps is for the table only, not for --scaling")
+    for name in ("gibbs_steps", "temperatures"):
+        if options.scaling and getattr(options, name) is not None:
+            command.error(f"--{name.replace('_', '-')} is for the table only, not for --scaling")
 
 
 def select(cases: Sequence[Case], patterns: Sequence[str]) -> list[Case]:
@@ -95,7 +97,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("\n".join(case.name for case in cases))
         return 0
     rounds = options.rounds or (1 if options.quick else 5)
-    bench = Bench(options.threads, rounds, quick=options.quick, gibbs_steps=options.gibbs_steps or 100)
+    bench = Bench(options.threads, rounds, quick=options.quick)
+    bench.gibbs_steps = options.gibbs_steps or bench.gibbs_steps
+    bench.temperatures = options.temperatures or bench.temperatures
     where = report.environment(options.threads, rounds, bench.images.label, quick=options.quick)
     rows = []
     for number, case in enumerate(cases, 1):

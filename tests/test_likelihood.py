@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.special import logsumexp
+from sklearn.exceptions import ConvergenceWarning
 
 import fastrbm
 from fastrbm import BernoulliRBM, Model
@@ -119,6 +120,7 @@ def test_intervals_cover_the_exact_value(trained, method):
     assert 0.6 * stated < np.sqrt(np.mean(errors**2)) < 1.6 * stated
 
 
+@pytest.mark.filterwarnings("ignore:only:sklearn.exceptions.ConvergenceWarning")
 def test_summing_the_larger_layer_out_is_never_worse(trained):
     rbm, wanted = trained
     for n_temperatures in (10, 30, 100):
@@ -236,6 +238,19 @@ def test_no_weights_need_no_chains_to_agree():
         got = log_partition(model, method, n_chains=10, n_temperatures=3, random_state=0)
         assert_allclose(got.value, wanted, rtol=1e-6)
         assert got.ess == pytest.approx(10)
+
+
+def test_too_few_temperatures_are_told(trained):
+    rbm, _ = trained
+    with pytest.warns(ConvergenceWarning, match=r"only \d.\d of 200 chains carry the weight of the ais estimate"):
+        log_partition(rbm, "ais", n_chains=200, n_temperatures=3, random_state=0)
+
+
+def test_a_contradiction_between_both_ways_widens_the_interval():
+    """Reverse chains that never left a minor mode say less than the forward ones: the interval holds both."""
+    rng = np.random.default_rng(0)
+    value, _, (low, high), _ = annealed._bracket(rng.normal(5, 0.1, 200), rng.normal(-2, 0.1, 200), Key(0))
+    assert low <= 2.05 and high >= 5 and low <= value <= high
 
 
 def test_log_mean_of_log_normal_weights():

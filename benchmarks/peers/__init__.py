@@ -7,7 +7,7 @@ Every array that goes in or comes out is a C-ordered float32 NumPy array unless 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -70,8 +70,9 @@ class Peer(Protocol):
         """Return the visible states of chains that start at the rows of V, after n_steps full sweeps."""
 
 
-def all_peers() -> dict[str, Peer]:
+def all_peers() -> dict[str, Any]:
     """Return every peer by the name that cases use, installed or not."""
+    from .likelihood_peers import FastNumpySums, RbmsPackage, ScipySums, TorchAnnealing
     from .sklearn_peer import ScikitLearn
     from .torch_peer import BernoulliCalls, OneDnnProducts, Torch
 
@@ -81,4 +82,5 @@ def all_peers() -> dict[str, Peer]:
         Torch("torch-onednn", products=OneDnnProducts),
         Torch("torch-bernoulli", bits=BernoulliCalls),
     )
-    return {peer.name: peer for peer in peers}
+    likelihoods = (TorchAnnealing(), RbmsPackage(), ScipySums(), FastNumpySums())
+    return {peer.name: peer for peer in (*peers, *likelihoods)}

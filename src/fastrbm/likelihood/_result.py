@@ -41,7 +41,7 @@ class LogPartition:
         Standard error of the value; 0 for an exact sum.
     interval : (float, float)
         95 % confidence interval. With "bracket" from the lower end of the forward estimate to the upper end of the
-        reverse one.
+        reverse one, and wider where the two contradict each other.
     method : str
         "exact", "ais", "mais", "reverse" or "bracket".
     ess : float

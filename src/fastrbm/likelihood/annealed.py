@@ -8,6 +8,7 @@ model and go the other way have Z_0 / Z for their mean.
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import logsumexp
+from sklearn.exceptions import ConvergenceWarning
 
 from .._kernels import Backend, PackedBits
 from .._random import Draw, Key, Stream, uniforms
@@ -29,6 +31,7 @@ _EXACT_SAMPLES = 20  # units of a layer whose states are listed to draw from the
 _PILOT_CHAINS, _PILOT_STEPS = 64, 128
 _BURN_IN = 1000
 _REPEATS = 200  # of the bootstrap
+_FEW = 4  # effective chains
 
 Progress = Callable[[int, int], None] | None
 
@@ -251,6 +254,13 @@ def estimate(
         found = found if there is not None else _turned(found)
         value, stderr, interval, ess = found.value, found.stderr, (found.low, found.high), found.ess
         n_chains = len(chains.log_weights)
+    if ess < max(_FEW, n_chains / 100):
+        warnings.warn(
+            f"only {ess:.1f} of {n_chains} chains carry the weight of the {method} estimate of log Z: it may be far "
+            f"off. More n_temperatures than {len(betas) - 1}, or another start, spread it better",
+            ConvergenceWarning,
+            stacklevel=4,
+        )
     return LogPartition(
         start + value,
         stderr,
@@ -276,6 +286,7 @@ def _bracket(
     pick = np.random.Generator(np.random.Philox(key=key.seed))
     repeats = [acceptance_ratio(pick.choice(there, len(there)), pick.choice(back, len(back))) for _ in range(_REPEATS)]
     stderr = float(np.std(repeats, ddof=1))
-    # lower end of what bounds from below on average, upper end of what bounds from above
-    ends = min(low.low, value), max(high.high, value)
+    # The lower end of what bounds from below on average, the upper end of what bounds from above; and both values, in
+    # case that they contradict each other because the chains of one way have not met what matters.
+    ends = min(low.low, high.value), max(high.high, low.high)
     return value, stderr, ends, min(low.ess, high.ess)
