@@ -17,8 +17,19 @@ if str(ROOT) not in sys.path:
 
 from benchmarks import data, protocol, quality, report, run  # noqa: E402
 from benchmarks.cases import Bench, Case, all_cases  # noqa: E402
-from benchmarks.peers import Availability, Parameters, Training, all_peers  # noqa: E402
+from benchmarks.ours import FastRBM  # noqa: E402
+from benchmarks.peers import (  # noqa: E402
+    Availability,
+    Parameters,
+    Training,
+    all_peers,
+    likelihood_peers,
+    training_peers,
+)
+from benchmarks.peers.likelihood_peers import ScipySums  # noqa: E402
 from benchmarks.protocol import Measure, Timing, alternate, judge, verdict_of  # noqa: E402
+
+from fastrbm.likelihood._result import log_mean  # noqa: E402
 
 N_VISIBLE = 784
 
@@ -299,9 +310,9 @@ def test_stand_in_images_are_deterministic_and_structured():
 # Peers
 
 
-@pytest.mark.parametrize("name", sorted(all_peers()))
+@pytest.mark.parametrize("name", sorted(training_peers()))
 def test_peers_learn_and_sample(name):
-    peer = all_peers()[name]
+    peer = training_peers()[name]
     if not (possible := peer.available()):
         pytest.skip(possible.reason)
     rows = (data.synthetic(512) > data.THRESHOLD).astype(np.float32)
@@ -322,7 +333,7 @@ def test_peers_learn_and_sample(name):
 
 def test_torch_forms_agree():
     pytest.importorskip("torch")
-    peers = all_peers()
+    peers = training_peers()
     rows = (data.synthetic(256) > data.THRESHOLD).astype(np.float32)
     for algorithm in ("cd", "pcd"):
         training = Training(n_hidden=16, batch=32, n_epochs=3, rate=0.1, algorithm=algorithm, k=2)
@@ -332,6 +343,23 @@ def test_torch_forms_agree():
             if peer.name.startswith("torch") and peer.available()
         ]
         assert max(figures) - min(figures) < 0.05 * abs(figures[0])
+
+
+@pytest.mark.parametrize("name", sorted(likelihood_peers()))
+def test_likelihood_peers_find_the_exact_value(name):
+    peer = likelihood_peers()[name]
+    if not (possible := peer.available()):
+        pytest.skip(possible.reason)
+    rng = np.random.default_rng(0)
+    W, b, a = (rng.normal(0, 0.2, shape).astype(np.float32) for shape in ((6, 20), 6, 20))
+    wanted = ScipySums().partition(*(x.astype(np.float64) for x in (W, b, a)), threads=1)
+    if hasattr(peer, "ais"):
+        for side in (peer, FastRBM()):
+            found = log_mean(side.ais(Parameters(W, b, a), 2000, 100, seed=0, threads=1)).value
+            assert found == pytest.approx(wanted, abs=0.05)
+    else:
+        for side in (peer, FastRBM()):
+            assert side.partition(W, b, a, threads=1) == pytest.approx(wanted, rel=1e-5)
 
 
 # Reports

@@ -70,9 +70,8 @@ class Peer(Protocol):
         """Return the visible states of chains that start at the rows of V, after n_steps full sweeps."""
 
 
-def all_peers() -> dict[str, Any]:
-    """Return every peer by the name that cases use, installed or not."""
-    from .likelihood_peers import FastNumpySums, RbmsPackage, ScipySums, TorchAnnealing
+def training_peers() -> dict[str, Peer]:
+    """Return the peers that train, by the name that cases use, installed or not."""
     from .sklearn_peer import ScikitLearn
     from .torch_peer import BernoulliCalls, OneDnnProducts, Torch
 
@@ -82,5 +81,16 @@ def all_peers() -> dict[str, Any]:
         Torch("torch-onednn", products=OneDnnProducts),
         Torch("torch-bernoulli", bits=BernoulliCalls),
     )
-    likelihoods = (TorchAnnealing(), RbmsPackage(), ScipySums(), FastNumpySums())
-    return {peer.name: peer for peer in (*peers, *likelihoods)}
+    return {peer.name: peer for peer in peers}
+
+
+def likelihood_peers() -> dict[str, Any]:
+    """Return those that know partition sums only."""
+    from .likelihood_peers import FastNumpySums, RbmsPackage, ScipySums, TorchAnnealing
+
+    return {peer.name: peer for peer in (TorchAnnealing(), RbmsPackage(), ScipySums(), FastNumpySums())}
+
+
+def all_peers() -> dict[str, Any]:
+    """Return every peer."""
+    return {**training_peers(), **likelihood_peers()}
