@@ -19,7 +19,7 @@ from . import isolated, quality
 from .data import Images, load_images
 from .ours import FastRBM
 from .peers import Parameters, Peer, Training, all_peers
-from .peers.likelihood_peers import ScipySums
+from .peers.likelihood_peer import ScipySums
 from .protocol import (
     ERROR,
     PAUSE,

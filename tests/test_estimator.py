@@ -225,6 +225,8 @@ def test_backends_agree_on_a_fit(binary_digits, device):
     "options",
     [
         dict(algorithm="cd"),
+        dict(algorithm="exact", n_components=10),
+        dict(validation_fraction=0.2),
         dict(n_gibbs_steps=4),
         dict(n_chains=7),
         dict(optimizer=SGD(momentum=0.5)),
@@ -241,7 +243,7 @@ def test_backends_agree_on_a_fit(binary_digits, device):
     ids=str,
 )
 def test_every_option_changes_the_fit(digits, options):
-    base = fitted(digits)
+    base = fitted(digits, n_components=options.get("n_components", 20))
     other = fitted(digits, **options)
     assert np.abs(base.components_ - other.components_).max() > 1e-4 or other.components_.dtype == np.float64
 

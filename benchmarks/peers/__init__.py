@@ -86,7 +86,7 @@ def training_peers() -> dict[str, Peer]:
 
 def likelihood_peers() -> dict[str, Any]:
     """Return those that know partition sums only."""
-    from .likelihood_peers import FastNumpySums, RbmsPackage, ScipySums, TorchAnnealing
+    from .likelihood_peer import FastNumpySums, RbmsPackage, ScipySums, TorchAnnealing
 
     return {peer.name: peer for peer in (TorchAnnealing(), RbmsPackage(), ScipySums(), FastNumpySums())}
 
