@@ -15,6 +15,7 @@ from ..model import Model
 from ..units import get_unit
 from . import annealed, exact
 from ._result import LogPartition, Moments
+from .pairs import wide
 
 __all__ = ["LogPartition", "Moments", "kl_divergence", "log_likelihood", "log_partition"]
 
@@ -214,6 +215,8 @@ def log_likelihood(model: Any, X: ArrayLike | PackedBits, log_z: Any = None, **o
         raise ValueError(f"log_z is given, so options of log_partition are not used, got {sorted(options)}")
     elif not np.isfinite(float(log_z)):
         raise ValueError(f"log_z must be finite, got {float(log_z)!r}")
+    if not isinstance(rows, PackedBits):
+        model = wide(model)  # or real values would be rounded to the type of the weights
     return -model.free_energy(rows) - float(log_z)
 
 

@@ -61,6 +61,14 @@ def turned(model: Model, layer: str) -> Model:
     return Model(np.ascontiguousarray(weights.T), hidden_bias, visible_bias, *model.units[::-1])
 
 
+def wide(model: Model) -> Model:
+    """Model in float64."""
+    if model.weights.dtype == np.float64:
+        return model
+    weights, visible_bias, hidden_bias = (x.astype(np.float64) for x in model.parameters)
+    return Model(weights, visible_bias, hidden_bias, *model.units)
+
+
 def log2_states(model: Model, layer: str) -> float:
     """Log to base 2 of the number of states of a layer."""
     return get_unit(getattr(model, layer)).log2_states(model.weights.shape[0 if layer == "hidden" else 1])
@@ -111,7 +119,7 @@ def _seconds_of_bits(model: Model, backend: Backend) -> float:
 
 def _sum_of_spins(model: Model, backend: Backend, dtype: Any, terms: Terms, progress: Progress) -> float:
     # in float64: rounding the new biases to float32 would cost digits that the sum has
-    bits, constant = _wide(model).as_bernoulli()
+    bits, constant = wide(model).as_bernoulli()
     value = _sum_of_bits(bits, backend, dtype, terms, progress) - constant
     if terms is not None:
         terms -= constant
@@ -130,7 +138,7 @@ def _moments_of_spins(model: Model, p: NDArray[np.float64], backend: Backend) ->
 
 def _sum_by_states(model: Model, backend: Backend, dtype: Any, terms: Terms, progress: Progress) -> float:
     """Sum over the L states of a one-hot layer: a state picks its row of the weights."""
-    weights, visible_bias, hidden_bias = _wide(model).parameters
+    weights, visible_bias, hidden_bias = wide(model).parameters
     cgf = get_unit(model.visible).cgf
 
     def block(first: int, stop: int) -> NDArray[np.float64]:
@@ -147,7 +155,7 @@ def _sum_of_reference(model: Model, backend: Backend, dtype: Any, terms: Terms, 
 
 def _moments_by_states(model: Model, p: NDArray[np.float64], backend: Backend) -> Moments:
     """Float64 throughout."""
-    weights, visible_bias, _ = _wide(model).parameters
+    weights, visible_bias, _ = wide(model).parameters
     visible, hidden = get_unit(model.visible), get_unit(model.hidden)
     n_units, n_other = weights.shape
     pairs, of_other, of_layer = np.zeros(weights.shape), np.zeros(n_other), np.zeros(n_units)
@@ -177,7 +185,7 @@ def _sum_of_quadratic(model: Model, backend: Backend, dtype: Any, terms: Terms, 
     cut into low and high units q(h) = q(low) + q(high) + high.(W W^T) low: a state costs as many operations as there
     are high units, whatever the size of the Gaussian layer.
     """
-    weights, visible_bias, hidden_bias = _wide(model).parameters
+    weights, visible_bias, hidden_bias = wide(model).parameters
     n_hidden, n_visible = weights.shape
     field, quadratic = hidden_bias + weights @ visible_bias, weights @ weights.T
     unit, cut = get_unit(model.hidden), min(n_hidden, _LOW_UNITS)
@@ -199,7 +207,7 @@ def _sum_of_quadratic(model: Model, backend: Backend, dtype: Any, terms: Terms, 
 
 def _moments_of_quadratic(model: Model, p: NDArray[np.float64], backend: Backend) -> Moments:
     """<v | h> = a + W^T h is linear, so <h> and <h h^T> say everything."""
-    weights, visible_bias, _ = _wide(model).parameters
+    weights, visible_bias, _ = wide(model).parameters
     n_units, unit = len(weights), get_unit(model.hidden)
     second, first_moment = np.zeros((n_units, n_units)), np.zeros(n_units)
     for first in range(0, len(p), _BLOCK):
@@ -221,7 +229,7 @@ _QUADRATIC_RATE = 1e10  # units times states a second; measured
 
 def _precision(model: Model) -> NDArray[np.float64]:
     """Cholesky factor of I - W W^T, the inverse covariance of Gaussian hidden units beside Gaussian visible ones."""
-    weights = _wide(model).weights
+    weights = wide(model).weights
     try:
         return np.linalg.cholesky(np.eye(len(weights)) - weights @ weights.T)
     except np.linalg.LinAlgError:
@@ -233,7 +241,7 @@ def _precision(model: Model) -> NDArray[np.float64]:
 
 def _sum_of_normal(model: Model, backend: Backend, dtype: Any, terms: Terms, progress: Progress) -> float:
     """Log Z = n / 2 log(2 pi) + (|a|^2 + c.M^-1 c - log det M) / 2 with c = b + W a, M = I - W W^T and n all units."""
-    weights, a, b = _wide(model).parameters
+    weights, a, b = wide(model).parameters
     root = _precision(model)
     whitened = np.linalg.solve(root, b + weights @ a)
     log_det = 2 * float(np.log(np.diag(root)).sum())
@@ -242,7 +250,7 @@ def _sum_of_normal(model: Model, backend: Backend, dtype: Any, terms: Terms, pro
 
 def _moments_of_normal(model: Model, p: NDArray[np.float64], backend: Backend) -> Moments:
     """<h> = M^-1 c, <v> = a + W^T <h>, and the covariance of h and v is M^-1 W."""
-    weights, a, b = _wide(model).parameters
+    weights, a, b = wide(model).parameters
     root = _precision(model)
     inverse = np.linalg.inv(root).T @ np.linalg.inv(root)
     hidden = inverse @ (b + weights @ a)
@@ -302,8 +310,3 @@ def choose(model: Model) -> tuple[str, Rule]:
         raise ValueError(f"there is no exact sum for units {model.units}: the states of neither layer can be listed")
     *_, layer, rule = min(found, key=lambda entry: entry[:3])
     return layer, rule
-
-
-def _wide(model: Model) -> Model:
-    weights, visible_bias, hidden_bias = (x.astype(np.float64) for x in model.parameters)
-    return Model(weights, visible_bias, hidden_bias, *model.units)
