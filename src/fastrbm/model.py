@@ -89,7 +89,7 @@ class Model:
         if isinstance(states, PackedBits) and unit.name != "bernoulli":
             # backends take a set bit for 1 and others for 0
             states = states.dense(self.weights.dtype)
-            if unit.binary and unit.support is not None:
+            if unit.support is not None and len(unit.support) == 2:
                 off, on = unit.support
                 states = states * states.dtype.type(on - off) + states.dtype.type(off)
         return states
