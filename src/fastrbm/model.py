@@ -30,15 +30,15 @@ class Model:
     visible, hidden : {"bernoulli", "ising", "gaussian", "onehot"}, default="bernoulli"
         Unit types of the layers: {0, 1}, {-1, +1}, real numbers, and a layer of which exactly one unit is 1.
 
-    Notes
-    -----
-    Methods that take a `backend` choose one themselves if none is given: native kernels for Bernoulli layers, NumPy
-    ("reference") where a layer has other units.
-
     Raises
     ------
     ValueError
         For shapes that do not fit, values that are not finite, or unknown units.
+
+    Notes
+    -----
+    Methods that take a `backend` choose one themselves if none is given: native kernels for Bernoulli layers, NumPy
+    ("reference") where a layer has other units.
 
     References
     ----------

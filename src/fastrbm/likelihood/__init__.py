@@ -215,9 +215,11 @@ def log_likelihood(model: Any, X: ArrayLike | PackedBits, log_z: Any = None, **o
         raise ValueError(f"log_z is given, so options of log_partition are not used, got {sorted(options)}")
     elif not np.isfinite(float(log_z)):
         raise ValueError(f"log_z must be finite, got {float(log_z)!r}")
-    if not isinstance(rows, PackedBits):
-        model = wide(model)  # or real values would be rounded to the type of the weights
-    return -model.free_energy(rows) - float(log_z)
+    constant = 0.0
+    if model.units != ("bernoulli", "bernoulli"):
+        # float64: else real rows and the biases of the bits would be rounded to the type of the weights
+        model, constant = wide(model).as_bernoulli()
+    return -model.free_energy(rows) - (float(log_z) + constant)
 
 
 def kl_divergence(model: Any, X: ArrayLike | PackedBits, log_z: Any = None, **options: Any) -> float:

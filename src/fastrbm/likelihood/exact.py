@@ -14,7 +14,16 @@ from ..model import Model
 from ._result import LogPartition, Moments
 from .pairs import Rule, all_states, choose, log2_states, rule_of, turned
 
-__all__ = ["all_states", "check_size", "log_partition", "moments_of", "seconds_needed", "smaller_layer"]
+__all__ = [
+    "all_states",
+    "can_be_annealed",
+    "check_size",
+    "log_partition",
+    "moments_of",
+    "seconds_needed",
+    "smaller_layer",
+    "state_log_weights",
+]
 
 #: log to base 2 of the states of a layer that may be kept in memory, as log probabilities (8 bytes each)
 MOST_LISTED = 26
