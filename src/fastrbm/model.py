@@ -16,6 +16,9 @@ from .units import get_unit
 class Model:
     """Restricted Boltzmann machine with energy E(v, h) = -a.T(v) - b.T(h) - T(h).W T(v).
 
+    All units have T(x) = x. Gaussian ones have variance 1 given the other layer: the energy has + |v|^2 / 2 for a
+    Gaussian visible layer, likewise for a hidden one.
+
     Parameters
     ----------
     weights : ndarray of float32 or float64, shape (n_hidden, n_visible)
@@ -24,13 +27,18 @@ class Model:
         a.
     hidden_bias : ndarray, shape (n_hidden,)
         b.
-    visible, hidden : str, default="bernoulli"
-        Registered unit types of the layers.
+    visible, hidden : {"bernoulli", "ising", "gaussian", "onehot"}, default="bernoulli"
+        Unit types of the layers: {0, 1}, {-1, +1}, real numbers, and a layer of which exactly one unit is 1.
 
     Raises
     ------
     ValueError
         For shapes that do not fit, values that are not finite, or unknown units.
+
+    Notes
+    -----
+    Methods that take a `backend` choose one themselves if none is given: native kernels for Bernoulli layers, NumPy
+    ("reference") where a layer has other units.
 
     References
     ----------
@@ -68,13 +76,22 @@ class Model:
         """(visible, hidden) unit names."""
         return self.visible, self.hidden
 
+    def _backend(self) -> Backend:
+        return get_backend("auto" if self.units == ("bernoulli", "bernoulli") else "reference")
+
     def _states(self, x: ArrayLike | PackedBits, n_units: int, name: str) -> Any:
-        if isinstance(x, PackedBits):
-            states: Any = x
-        else:
+        states: Any = x
+        if not isinstance(x, PackedBits):
             states = np.ascontiguousarray(np.atleast_2d(np.asarray(x)), dtype=self.weights.dtype)
         if len(states.shape) != 2 or states.shape[1] != n_units:
             raise ValueError(f"{name} must have shape (n_samples, {n_units}), got {states.shape}")
+        unit = get_unit(self.visible if name == "v" else self.hidden)
+        if isinstance(states, PackedBits) and unit.name != "bernoulli":
+            # backends take a set bit for 1 and others for 0
+            states = states.dense(self.weights.dtype)
+            if unit.support is not None and len(unit.support) == 2:
+                off, on = unit.support
+                states = states * states.dtype.type(on - off) + states.dtype.type(off)
         return states
 
     def energy(self, v: ArrayLike, h: ArrayLike) -> NDArray[np.float64]:
@@ -89,29 +106,64 @@ class Model:
         -------
         ndarray of float64, shape (n_samples,)
         """
-        tv = get_unit(self.visible).statistics(np.atleast_2d(np.asarray(v, dtype=np.float64)))
-        th = get_unit(self.hidden).statistics(np.atleast_2d(np.asarray(h, dtype=np.float64)))
-        return -(tv @ self.visible_bias) - th @ self.hidden_bias - np.einsum("nj,ji,ni->n", th, self.weights, tv)
+        visible, hidden = get_unit(self.visible), get_unit(self.hidden)
+        v, h = (np.atleast_2d(np.asarray(x, dtype=np.float64)) for x in (v, h))
+        tv, th = visible.statistics(v), hidden.statistics(h)
+        biases = tv @ self.visible_bias + th @ self.hidden_bias
+        return -biases - np.einsum("nj,ji,ni->n", th, self.weights, tv) - visible.base(v) - hidden.base(h)
 
     def free_energy(self, v: ArrayLike | PackedBits, backend: Backend | None = None) -> NDArray[np.float64]:
-        """-log of the sum over h of exp(-E(v, h)), shape (n_samples,)."""
+        """-log of the sum over h of exp(-E(v, h)) (integral for Gaussian units), shape (n_samples,)."""
         states = self._states(v, len(self.visible_bias), "v")
-        return (backend or get_backend()).free_energy(self.hidden, states, self.parameters)
+        energy = (backend or self._backend()).free_energy(self.hidden, states, self.parameters)
+        # backends do not know what the visible units are
+        return energy - get_unit(self.visible).base(states)
 
     def mean_hidden(self, v: ArrayLike | PackedBits, backend: Backend | None = None) -> NDArray[Any]:
         """Means of the hidden layer given v, shape (n_samples, n_hidden)."""
         states = self._states(v, len(self.visible_bias), "v")
-        return (backend or get_backend()).means(self.hidden, states, self.weights, self.hidden_bias)
+        return (backend or self._backend()).means(self.hidden, states, self.weights, self.hidden_bias)
 
     def mean_visible(self, h: ArrayLike | PackedBits, backend: Backend | None = None) -> NDArray[Any]:
         """Means of the visible layer given h, shape (n_samples, n_visible)."""
         states = self._states(h, len(self.hidden_bias), "h")
-        return (backend or get_backend()).means(self.visible, states, self.weights, self.visible_bias, transpose=True)
+        return (backend or self._backend()).means(self.visible, states, self.weights, self.visible_bias, transpose=True)
 
     def at_temperature(self, temperature: float) -> Model:
-        """Model whose energy is divided by `temperature` (positive)."""
+        """Model whose energy is divided by `temperature` (positive); not for Gaussian units, whose variance is 1."""
+        if "gaussian" in self.units:
+            raise ValueError(
+                "a temperature would change the variance of Gaussian units, which is 1; "
+                f"at_temperature needs units of other types, got {self.units}"
+            )
         if not temperature > 0 or not np.isfinite(temperature):
             raise ValueError(f"temperature must be a positive number, got {temperature!r}")
         beta = self.weights.dtype.type(1 / temperature)
         weights, visible_bias, hidden_bias = (beta * x for x in self.parameters)
         return Model(weights, visible_bias, hidden_bias, self.visible, self.hidden)
+
+    def as_bernoulli(self) -> tuple[Model, float]:
+        """Write {-1, +1} units as {0, 1} units by s = 2 x - 1.
+
+        Returns
+        -------
+        model : Model
+            With Bernoulli layers in the place of Ising ones; layers of other units stay as they are.
+        constant : float
+            E(v, h) of this model is that of the returned one at the {0, 1} states, plus this. So log Z of this model
+            is that of the returned one, minus this.
+        """
+        weights, *biases = (x.astype(np.float64) for x in self.parameters)
+        units, constant = list(self.units), 0.0
+        for layer, other in ((0, 1), (1, 0)):
+            if units[layer] == "ising":
+                # s.(bias + W' t) = 2 x.(bias + W' t) - 1.bias - (W 1).t, t being the other layer
+                constant += float(biases[layer].sum())
+                biases[other] -= weights.sum(axis=other)
+                biases[layer] *= 2
+                weights *= 2
+                units[layer] = "bernoulli"
+        if tuple(units) == self.units:
+            return self, 0.0
+        weights, visible_bias, hidden_bias = (x.astype(self.weights.dtype) for x in (weights, *biases))
+        return Model(weights, visible_bias, hidden_bias, *units), constant

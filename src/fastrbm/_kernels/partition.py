@@ -22,8 +22,8 @@ _BLOCK_VALUES = 1 << 18  # float64 inputs held at once: 2 MB
 
 def check_partition(parameters: Parameters, units: tuple[str, str], log_weights: NDArray[np.float64] | None) -> None:
     """Raise ValueError or TypeError unless the sum can be done."""
-    support = get_unit(units[1]).support
-    if support is None or len(support) != 2:
+    listed = get_unit(units[1])
+    if listed.support is None or len(listed.support) != 2 or listed.layerwise:
         raise ValueError(f"units[1] must be a unit of two values, whose states can be enumerated, got {units[1]!r}")
     n_hidden, n_visible = parameters.weights.shape
     if not 1 <= n_hidden <= MOST_UNITS or n_visible < 1:
@@ -59,16 +59,34 @@ def log_partition_sum(
     check_partition(parameters, units, log_weights)
     weights, visible_bias, hidden_bias = (x.astype(np.float64) for x in parameters)
     visible, hidden = get_unit(units[0]), get_unit(units[1])
-    assert hidden.support is not None
-    off, on = hidden.statistics(np.array(hidden.support))
     n_hidden, n_visible = weights.shape
     total = 1 << n_hidden
     step = min(total, max(1, _BLOCK_VALUES // max(n_visible, n_hidden)))
+
+    def terms(first: int, stop: int) -> NDArray[np.float64]:
+        h = hidden.states(first, stop, n_hidden)
+        th = hidden.statistics(h)
+        block: NDArray[Any] = th @ hidden_bias + visible.cgf(th @ weights + visible_bias).sum(axis=1)
+        return block + hidden.base(h)
+
+    return log_sum_of_blocks(terms, total, step, log_weights, on_progress)
+
+
+def log_sum_of_blocks(
+    terms: Callable[[int, int], NDArray[np.float64]],
+    total: int,
+    step: int,
+    log_weights: NDArray[np.float64] | None = None,
+    on_progress: Progress | None = None,
+) -> float:
+    """Log of the sum of exp(terms) number 0 to total - 1.
+
+    ``terms(first, stop)`` gives some of them, `step` at a time. They are kept in `log_weights` if that is given.
+    """
     largest, scaled = -math.inf, 0.0  # the sum so far is scaled * exp(largest)
     for first in range(0, total, step):
         stop = min(total, first + step)
-        h = off + (on - off) * states_between(first, stop, n_hidden)
-        block: NDArray[Any] = h @ hidden_bias + visible.cgf(h @ weights + visible_bias).sum(axis=1)
+        block = terms(first, stop)
         if log_weights is not None:
             log_weights[first:stop] = block
         now = max(largest, float(block.max()))

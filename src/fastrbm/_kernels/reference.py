@@ -47,6 +47,9 @@ class ReferenceBackend(Backend):
         transpose: bool = False,
     ) -> PackedBits:
         """See `Backend.samples`."""
+        # packed states stand for 0 and 1 in all products
+        if not get_unit(unit).binary or get_unit(unit).support != (0.0, 1.0):
+            raise ValueError(f"samples are packed, so the unit must have the values 0 and 1, got {unit!r}")
         theta = self.inputs(states, weights, bias, transpose=transpose)
         return pack(get_unit(unit).sample(theta, uniforms(draw, theta.shape[0], theta.shape[1], theta.dtype)))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,8 +12,10 @@ from numpy.typing import ArrayLike, NDArray
 from .._kernels import PackedBits, get_backend, pack
 from .._random import Key
 from ..model import Model
+from ..units import get_unit
 from . import annealed, exact
 from ._result import LogPartition, Moments
+from .pairs import wide
 
 __all__ = ["LogPartition", "Moments", "kl_divergence", "log_likelihood", "log_partition"]
 
@@ -52,13 +55,17 @@ def log_partition(
 ) -> LogPartition:
     r"""Log of the partition sum Z, the sum over all states of both layers of exp(-energy).
 
+    Real units are integrated over.
+
     Parameters
     ----------
     model : Model or fitted estimator
-        Of binary units.
+        Of any units. Bernoulli and Ising layers have all methods, for which Ising ones are written as bits
+        (`Model.as_bernoulli`). Others have "exact" only.
     method : {"auto", "exact", "ais", "mais", "reverse", "bracket"}, default="auto"
         "exact"
-            Sum over the states of the smaller layer.
+            Sum over the states of the smaller layer of binary units, else of the one-hot layer or of the binary layer
+            beside a Gaussian one. Two Gaussian layers have a closed form.
         "ais"
             Annealed importance sampling, the hidden layer summed out of the weights.
         "mais"
@@ -70,7 +77,7 @@ def log_partition(
         "bracket"
             "mais" and "reverse"; the value is Bennett's combination of both.
         "auto"
-            "exact" where it should take 10 s at most, else "bracket".
+            "exact" where it should take 10 s at most or nothing else is there, else "bracket".
 
         The mean of forward weights is Z without bias, so the log is low on average; that of reverse weights is 1 / Z,
         and the log high. These are statements on averages: a single value may be on the other side.
@@ -83,20 +90,21 @@ def log_partition(
         size; evenly; in three linear pieces as in the paper below; or values that rise from 0 to 1.
     start : {"uniform", "biases", "base-rate"} or array-like of shape (n_visible,), default="biases"
         Biases without weights where the path starts: none, the model's own, those of the means of `data`, or given
-        visible ones.
+        visible ones (of the model's own units).
     data : array-like of shape (n_samples, n_visible) or None
-        Binary rows. For start="base-rate", and where the long Gibbs runs of "reverse" start.
+        Rows of visible states. For start="base-rate", and where the long Gibbs runs of "reverse" start.
     stderr : float or None
         Add `n_chains` chains at a time until the standard error (of each way of a bracket) is at most this, or
         `max_chains` is reached.
     max_chains : int, default=100000
     moments, probabilities : bool, default=False
-        With "exact": also the means under the model, and the log probabilities of all states of the smaller layer.
+        With "exact": also the means under the model, and the log probabilities of all states of the layer summed over.
     random_state : int, RandomState, Generator or None
         Seed; the same one gives the same bits for any number of threads.
     progress : callable or None
         Called with (done, total) of each stage now and then; it may raise to stop.
     device : {"auto", "cpu", "reference"}, default="auto"
+        Of Bernoulli and Ising layers; sums over others are done in NumPy, by one thread beside that of its products.
     n_threads : int or None
 
     Returns
@@ -106,7 +114,8 @@ def log_partition(
     Raises
     ------
     ValueError
-        For bad options, and for "exact" with too many units.
+        For bad options, for "exact" with too many units, for annealed methods with units that are not binary, and
+        for two Gaussian layers whose sum is infinite.
 
     References
     ----------
@@ -132,51 +141,63 @@ def log_partition(
     if stderr is not None and not (isinstance(stderr, (int, float)) and np.isfinite(stderr) and stderr > 0):
         raise ValueError(f"stderr must be None or a positive number, got {stderr!r}")
     Key.check(random_state)
+    binary = exact.can_be_annealed(model)
     if method == "auto":
-        wanted = moments or probabilities
-        method = "exact" if wanted or exact.seconds_needed(model, backend) <= PATIENCE else "bracket"
+        quick = moments or probabilities or not binary or exact.seconds_needed(model, backend) <= PATIENCE
+        method = "exact" if quick else "bracket"
     if method == "exact":
         return exact.log_partition(model, backend, moments=moments, probabilities=probabilities, progress=progress)
     if moments or probabilities:
         raise ValueError(f"moments and probabilities need method='exact', got method={method!r}")
-    rows = None if data is None else binary_rows(data, model, "data")
-    larger = "visible" if exact.smaller_layer(model) == "hidden" else "hidden"
+    if not binary:
+        raise ValueError(
+            f"method={method!r} is for two binary layers ('bernoulli' or 'ising'), got units {model.units}; "
+            "use method='exact'"
+        )
+    rows = None if data is None else checked_rows(data, model, "data")
+    assert rows is None or isinstance(rows, PackedBits)
+    bits, constant = model.as_bernoulli()
+    larger = "visible" if exact.smaller_layer(bits) == "hidden" else "hidden"
     bases = annealed.bases_of(model, start, rows)
     sum_out = "hidden" if method == "ais" else larger
-    path = annealed.Path(model, bases, sum_out, backend, Key.from_random_state(random_state))
+    path = annealed.Path(bits, bases, sum_out, backend, Key.from_random_state(random_state))
     betas = annealed.temperatures(path, schedule, n_temperatures)
-    return annealed.estimate(method, path, betas, n_chains, stderr, max_chains, rows, progress)
+    found = annealed.estimate(method, path, betas, n_chains, stderr, max_chains, rows, progress)
+    low, high = found.interval
+    return replace(found, value=found.value - constant, interval=(low - constant, high - constant))
 
 
-def binary_rows(x: ArrayLike | PackedBits, model: Model, name: str) -> PackedBits:
-    """Rows of zeros and ones, packed."""
-    n_visible = len(model.visible_bias)
-    if not isinstance(x, PackedBits):
-        dense = np.asarray(x)
+def checked_rows(x: ArrayLike | PackedBits, model: Model, name: str) -> PackedBits | NDArray[np.float64]:
+    """Rows of visible states, packed where the units have two values; a set bit is the larger one."""
+    unit, n_visible = get_unit(model.visible), len(model.visible_bias)
+    if isinstance(x, PackedBits) and unit.binary:
+        rows: Any = x
+    else:
+        dense = x.dense(np.uint8) if isinstance(x, PackedBits) else np.asarray(x)
         if dense.ndim != 2 or 0 in dense.shape or dense.dtype.kind not in "buif":
             raise ValueError(
                 f"{name} must be a non-empty numeric array of shape (n_samples, {n_visible}), "
                 f"got shape {dense.shape} of {dense.dtype}"
             )
-        if not np.isin(dense, (0, 1)).all():
-            raise ValueError(
-                f"{name} must hold 0 and 1 only: the model has no probability for other values. "
-                "Binarise the rows first (fastrbm.datasets.binarize)"
-            )
-        x = pack(dense)
-    if x.shape[1] != n_visible:
-        raise ValueError(f"{name} must have {n_visible} columns like the model, got {x.shape[1]}")
-    return x
+        if not unit.contains(dense):
+            advice = ". Binarise the rows first (fastrbm.datasets.binarize)" if unit.binary else ""
+            raise ValueError(f"{name} must hold {unit.domain}: the model has no probability for other values{advice}")
+        support = unit.support or ()
+        rows = pack(np.greater(dense, support[0])) if len(support) == 2 else dense.astype(np.float64)
+    if rows.shape[1] != n_visible:
+        raise ValueError(f"{name} must have {n_visible} columns like the model, got {rows.shape[1]}")
+    return rows
 
 
 def log_likelihood(model: Any, X: ArrayLike | PackedBits, log_z: Any = None, **options: Any) -> NDArray[np.float64]:
-    """Log probability of rows under the model, log p(v) = -F(v) - log Z, in nats.
+    """Log probability of rows under the model, log p(v) = -F(v) - log Z, in nats; of density for Gaussian units.
 
     Parameters
     ----------
     model : Model or fitted estimator
     X : array-like of shape (n_samples, n_visible)
-        Binary rows.
+        Rows of visible states: 0 and 1 (Bernoulli), -1 and +1 (Ising), one 1 a row (one-hot), or any numbers
+        (Gaussian).
     log_z : float, LogPartition or None
         Known log partition sum; None computes it by `log_partition` with `options`.
     **options
@@ -187,14 +208,18 @@ def log_likelihood(model: Any, X: ArrayLike | PackedBits, log_z: Any = None, **o
     ndarray of float64, shape (n_samples,)
     """
     model = as_model(model)
-    rows = binary_rows(X, model, "X")
+    rows = checked_rows(X, model, "X")
     if log_z is None:
         log_z = log_partition(model, **options)
     elif options:
         raise ValueError(f"log_z is given, so options of log_partition are not used, got {sorted(options)}")
     elif not np.isfinite(float(log_z)):
         raise ValueError(f"log_z must be finite, got {float(log_z)!r}")
-    return -model.free_energy(rows) - float(log_z)
+    constant = 0.0
+    if model.units != ("bernoulli", "bernoulli"):
+        # float64: else real rows and the biases of the bits would be rounded to the type of the weights
+        model, constant = wide(model).as_bernoulli()
+    return -model.free_energy(rows) - (float(log_z) + constant)
 
 
 def kl_divergence(model: Any, X: ArrayLike | PackedBits, log_z: Any = None, **options: Any) -> float:
@@ -213,12 +238,23 @@ def kl_divergence(model: Any, X: ArrayLike | PackedBits, log_z: Any = None, **op
     -------
     float
         At least 0 up to rounding and the error of log Z.
+
+    Raises
+    ------
+    ValueError
+        Also for Gaussian visible units: rows have no density that could be compared.
     """
     model = as_model(model)
-    rows = binary_rows(X, model, "X")
-    distinct, counts = np.unique(rows.words, axis=0, return_counts=True)
+    if get_unit(model.visible).support is None:
+        raise ValueError(
+            f"kl_divergence compares probabilities of states, which units {model.visible!r} of the visible layer do "
+            "not have; use log_likelihood"
+        )
+    rows = checked_rows(X, model, "X")
+    keys: NDArray[Any] = rows.words if isinstance(rows, PackedBits) else rows
+    _, first, counts = np.unique(keys, axis=0, return_index=True, return_counts=True)
     share = counts / len(rows)
-    log_p = log_likelihood(model, PackedBits(distinct, rows.n_units), log_z, **options)
+    log_p = log_likelihood(model, rows[first], log_z, **options)
     return float(share @ (np.log(share) - log_p))
 
 

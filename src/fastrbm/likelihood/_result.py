@@ -13,7 +13,7 @@ CONFIDENCE = 0.95
 
 
 class Moments(NamedTuple):
-    """Means under a model, float64.
+    """Means under a model, float64, of the values of its units.
 
     Attributes
     ----------
@@ -53,7 +53,8 @@ class LogPartition:
         On request, with an exact sum.
     log_probabilities : ndarray of float64, shape (2 ** n,), or None
         On request, with an exact sum: of all states of the layer summed over, the smaller one (the hidden one of equal
-        layers). Bit k of an index is the state of unit k.
+        layers). Bit k of an index is the state of unit k, set for the larger value. With a one-hot layer, which is
+        the one summed over then, of shape (n,): index k for unit k. With a Gaussian layer of the other one.
     """
 
     value: float

@@ -93,24 +93,30 @@ _PILOT, _FORWARD, _REVERSE, _BURN = range(4)  # stages
 
 
 def bases_of(model: Model, start: Any, data: PackedBits | None) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Biases at inverse temperature 0: (visible, hidden)."""
+    """Biases at inverse temperature 0, of the model as {0, 1} units: (visible, hidden).
+
+    `model` has Bernoulli or Ising layers, and biases given as `start` are those of its own units.
+    """
     _, visible, hidden = model.parameters
+    dtype = visible.dtype
+    # without weights exp(bias s) with s = 2 x - 1 is exp(2 bias x) up to a constant
+    visible_scale, hidden_scale = (dtype.type(2 if unit == "ising" else 1) for unit in model.units)
     if isinstance(start, str):
         if start == "uniform":
             return np.zeros_like(visible), np.zeros_like(hidden)
         if start == "biases":
-            return visible, hidden
+            return visible_scale * visible, hidden_scale * hidden
         if start == "base-rate":
             if data is None:
                 raise ValueError("start='base-rate' needs data, got data=None")
             # one pseudo-count each keeps units that never change finite
             rate = (data.dense(np.float64).sum(axis=0) + 1) / (len(data) + 2)
-            return np.log(rate / (1 - rate)).astype(visible.dtype), np.zeros_like(hidden)
+            return np.log(rate / (1 - rate)).astype(dtype), np.zeros_like(hidden)
         raise ValueError(f"start must be one of {list(STARTS)} or an array of visible biases, got {start!r}")
-    base = np.ascontiguousarray(start, dtype=visible.dtype)
+    base = np.ascontiguousarray(start, dtype=dtype)
     if base.shape != visible.shape or not np.isfinite(base).all():
         raise ValueError(f"start must be finite visible biases of shape {visible.shape}, got shape {base.shape}")
-    return base, np.zeros_like(hidden)
+    return visible_scale * base, np.zeros_like(hidden)
 
 
 def temperatures(path: Path, schedule: Any, n: int) -> NDArray[np.float64]:

@@ -1,65 +1,87 @@
-"""Exact sums over the states of the smaller layer."""
+"""Exact sums over the states of one layer, the smaller one where there is a choice."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .._kernels import Backend, PackedBits, Parameters
+from .._kernels import Backend
 from ..model import Model
-from ..units import get_unit
 from ._result import LogPartition, Moments
+from .pairs import Rule, all_states, choose, log2_states, rule_of, turned
 
-#: states of a layer that may be kept in memory, as log probabilities (8 bytes each)
+__all__ = [
+    "all_states",
+    "can_be_annealed",
+    "check_size",
+    "log_partition",
+    "moments_of",
+    "seconds_needed",
+    "smaller_layer",
+    "state_log_weights",
+]
+
+#: log to base 2 of the states of a layer that may be kept in memory, as log probabilities (8 bytes each)
 MOST_LISTED = 26
+#: units of two values whose states an exact sum may go through
+MOST_UNITS = 40
 #: seconds an exact sum may be expected to take when it is asked for
 LONGEST = 3600.0
-# units times states a second and thread; measured, see docs/likelihood.rst
-_RATES = {"avx512": 4e10, "avx2": 2e10, "baseline": 2e9, "reference": 3e7}
-_BLOCK = 4096  # states whose means are held at once
 
 
 def smaller_layer(model: Model) -> str:
     """The layer whose states are listed: "hidden" or "visible"."""
-    n_hidden, n_visible = model.weights.shape
-    return "hidden" if n_hidden <= n_visible else "visible"
+    return choose(model)[0]
 
 
-def listed(model: Model, layer: str) -> tuple[Parameters, tuple[str, str]]:
-    """Parameters and units with `layer` in the place of the hidden one."""
-    if layer == "hidden":
-        return model.parameters, model.units
-    weights, visible_bias, hidden_bias = model.parameters
-    return Parameters(np.ascontiguousarray(weights.T), hidden_bias, visible_bias), model.units[::-1]
+def _rule(model: Model, layer: str) -> Rule:
+    rule = rule_of(model, layer)
+    if rule is None:
+        raise ValueError(f"there is no sum over the states of the {layer} layer for units {model.units}")
+    return rule
 
 
 def seconds_needed(model: Model, backend: Backend, layer: str | None = None) -> float:
     """Rough time of the sum."""
-    n_hidden, n_visible = model.weights.shape
-    few, many = (n_hidden, n_visible) if (layer or smaller_layer(model)) == "hidden" else (n_visible, n_hidden)
-    kind, threads = "reference", 1
-    if backend.name == "cpu":
-        from .._kernels.cpu import current_target
-        from .._kernels.cpu._runtime import threads_for
-
-        kind, threads = current_target(), threads_for(2.0**few * many, getattr(backend, "n_threads", None))
-    # a state costs something beside its units
-    return float(2.0 ** min(few, 1000)) * (many + 10) / (_RATES[kind] * threads)
+    layer = layer or smaller_layer(model)
+    return _rule(model, layer).seconds(turned(model, layer), backend)
 
 
 def check_size(model: Model, backend: Backend) -> None:
     """Raise ValueError if an exact sum would take unreasonably long."""
-    few = min(model.weights.shape)
-    seconds = seconds_needed(model, backend)
-    if few > 40 or seconds > LONGEST:
-        raise ValueError(
-            f"an exact sum over the 2^{few} states of {few} {smaller_layer(model)} units would take about "
-            f"{_duration(seconds)} here; use method='bracket' or method='mais', which estimate it"
-        )
+    layer, rule = choose(model)
+    if not rule.lists:
+        return
+    few = model.weights.shape[0 if layer == "hidden" else 1]
+    seconds = seconds_needed(model, backend, layer)
+    if seconds <= LONGEST and log2_states(model, layer) <= MOST_UNITS:
+        return
+    advice = "use method='bracket' or method='mais', which estimate it"
+    if not can_be_annealed(model):
+        most = _most_units(model, layer, rule, backend)
+        advice = f"the limit is {most} units, and there is no estimate for units {model.units}"
+    raise ValueError(
+        f"an exact sum over the 2^{log2_states(model, layer):.3g} states of {few} {layer} units would take about "
+        f"{_duration(seconds)} here; {advice}"
+    )
+
+
+def _most_units(model: Model, layer: str, rule: Rule, backend: Backend) -> int:
+    """Units of the listed layer that would do."""
+    whole, most = turned(model, layer), 1
+    for n in range(2, 1 + min(MOST_UNITS, len(whole.hidden_bias))):
+        part = Model(whole.weights[:n], whole.visible_bias, whole.hidden_bias[:n], *whole.units)
+        most = n if rule.seconds(part, backend) <= LONGEST else most
+    return most
+
+
+def can_be_annealed(model: Model) -> bool:
+    """Whether there are annealed estimates: both layers are binary."""
+    return model.as_bernoulli()[0].units == ("bernoulli", "bernoulli")
 
 
 def _duration(seconds: float) -> str:
@@ -72,14 +94,17 @@ def _duration(seconds: float) -> str:
 def state_log_weights(model: Model, layer: str, backend: Backend) -> NDArray[np.float64]:
     """Log weight of every state of a layer, the other one summed out; unit k of state s is bit k of s.
 
-    Their log-sum-exp is log Z. In float64, whatever the type of the weights.
+    State k of a one-hot layer has unit k on. Their log-sum-exp is log Z. In float64, whatever the type of the weights.
     """
-    n = model.weights.shape[0 if layer == "hidden" else 1]
-    if n > MOST_LISTED:
+    rule = _rule(model, layer)
+    n_states = log2_states(model, layer)
+    if not rule.lists:
+        raise ValueError(f"the states of {layer} units cannot be listed for units {model.units}: they are real numbers")
+    if n_states > MOST_LISTED:
+        n = model.weights.shape[0 if layer == "hidden" else 1]
         raise ValueError(f"the states of {layer} units can be listed for at most {MOST_LISTED} units, got {n}")
-    parameters, units = listed(model, layer)
-    out = np.empty(2**n)
-    backend.log_partition_sum(parameters, units, dtype=np.float64, log_weights=out)
+    out = np.empty(round(2**n_states))
+    rule.log_sum(turned(model, layer), backend, np.float64, out, None)
     return out
 
 
@@ -93,60 +118,30 @@ def log_partition(
 ) -> LogPartition:
     """Exact log partition sum, and on request what follows from the terms of it.
 
-    Inner products have the type of the weights, sums are float64: the relative error is below 2e-6 for float32 and
-    1e-10 for float64.
+    Bernoulli and Ising layers: inner products have the type of the weights, sums are float64; the relative error is
+    below 2e-6 for float32 and 1e-10 for float64. Everything is float64 for other units.
     """
     check_size(model, backend)
     begin = time.perf_counter()
-    layer = smaller_layer(model)
-    if moments or probabilities:
+    layer, rule = choose(model)
+    log_p = None
+    if probabilities or (moments and rule.lists):
         log_weights = state_log_weights(model, layer, backend)
         top = log_weights.max()
         value = float(top + np.log(np.exp(log_weights - top).sum()))
         log_p = log_weights - value
     else:
-        parameters, units = listed(model, layer)
-        value = backend.log_partition_sum(parameters, units, dtype=model.weights.dtype, on_progress=progress)
-        log_p = np.empty(0)
-    found = moments_of(model, layer, np.exp(log_p), backend) if moments else None
-    return LogPartition(
-        value,
-        0.0,
-        (value, value),
-        "exact",
-        seconds=time.perf_counter() - begin,
-        moments=found,
-        log_probabilities=log_p if probabilities else None,
-    )
-
-
-def all_states(n_units: int, first: int, count: int) -> PackedBits:
-    """States first, first + 1, ... of a layer: unit k is bit k."""
-    return PackedBits(np.arange(first, first + count, dtype=np.uint64)[:, None], n_units)
+        value = rule.log_sum(turned(model, layer), backend, model.weights.dtype, None, progress)
+    result = LogPartition(value, 0.0, (value, value), "exact")
+    if moments:
+        p = np.empty(0) if log_p is None else np.exp(log_p)
+        result = replace(result, moments=moments_of(model, layer, p, backend))
+    return replace(result, seconds=time.perf_counter() - begin, log_probabilities=log_p if probabilities else None)
 
 
 def moments_of(model: Model, layer: str, p: NDArray[np.float64], backend: Backend) -> Moments:
-    """Means under the model from the probabilities of all states of `layer`.
-
-    Conditional means have the type of the weights, sums over states are float64.
-    """
-    hidden = layer == "hidden"
-    weights, visible_bias, hidden_bias = model.parameters
-    n_units = len(hidden_bias) if hidden else len(visible_bias)
-    other, bias = (model.visible, visible_bias) if hidden else (model.hidden, hidden_bias)
-    support = get_unit(model.hidden if hidden else model.visible).support
-    assert support is not None
-    pairs = np.zeros((n_units, len(bias)))
-    of_other, of_layer = np.zeros(len(bias)), np.zeros(n_units)
-    for first in range(0, len(p), _BLOCK):
-        states = all_states(n_units, first, min(_BLOCK, len(p) - first))
-        share = p[first : first + len(states)]
-        means: Any = backend.means(other, states, weights, bias, transpose=hidden)
-        s = states.dense(weights.dtype)
-        weighted = np.ascontiguousarray((s * share[:, None].astype(s.dtype)).T)
-        pairs += weighted @ means
-        of_other += share @ means
-        of_layer += weighted.sum(axis=1, dtype=np.float64)
-    if hidden:
-        return Moments(of_other, of_layer, pairs)
-    return Moments(of_layer, of_other, np.ascontiguousarray(pairs.T))
+    """Means under the model from the probabilities of all states of `layer`."""
+    found = _rule(model, layer).moments(turned(model, layer), p, backend)
+    if layer == "hidden":
+        return found
+    return Moments(found.hidden, found.visible, np.ascontiguousarray(found.pairs.T))

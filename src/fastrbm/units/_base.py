@@ -1,12 +1,13 @@
 """What a unit is, and the registry of unit types.
 
-A unit is an exponential family ``p(x | theta) = exp(theta * T(x) - cgf(theta))`` whose natural parameter ``theta``
-is its bias plus the input from the other layer. Everything else - energies, conditionals, exact sums - follows from
-the four formulas below.
+A unit is an exponential family ``p(x | theta) = exp(theta * T(x) + base(x) - cgf(theta))`` whose natural parameter
+``theta`` is its bias plus the input from the other layer. Everything else - energies, conditionals, exact sums -
+follows from the formulas below.
 """
 
 from __future__ import annotations
 
+import math
 from typing import Any, ClassVar
 
 import numpy as np
@@ -16,22 +17,27 @@ from numpy.typing import NDArray
 class Unit:
     """Contract of a unit type. Subclasses are stateless and registered once.
 
-    All methods work elementwise on float32 or float64 arrays and keep the dtype.
+    All methods work elementwise on float32 or float64 arrays and keep the dtype, unless they say otherwise.
     """
 
     #: registry name; kernels look their fast versions up under it
     name: ClassVar[str]
-    #: True when a state is one bit, so that layers can be stored packed
+    #: True when a state is one bit, so that layers can be stored packed; a set bit is the larger value
     binary: ClassVar[bool] = False
-    #: the values a unit can take, or None where they cannot be listed
+    #: True when the units of a layer depend on each other given the other layer. The last axis is the layer then:
+    #: `cgf` keeps it with length 1, so that its sum over the last axis is that of the layer for every unit
+    layerwise: ClassVar[bool] = False
+    #: the values a unit can take, in rising order, or None where they cannot be listed
     support: ClassVar[tuple[float, ...] | None] = None
+    #: what rows of states hold, for messages
+    domain: ClassVar[str] = "finite numbers only"
 
     def statistics(self, x: NDArray[Any]) -> NDArray[Any]:
         """Sufficient statistic T(x)."""
         raise TypeError(f"unit {self.name!r} does not define statistics")
 
     def cgf(self, theta: NDArray[Any]) -> NDArray[Any]:
-        """Log-partition of one unit, log of the sum over x of exp(theta * T(x))."""
+        """Log-partition of one unit, log of the sum over x of exp(theta * T(x) + base(x))."""
         raise TypeError(f"unit {self.name!r} does not define cgf")
 
     def mean(self, theta: NDArray[Any]) -> NDArray[Any]:
@@ -41,6 +47,26 @@ class Unit:
     def sample(self, theta: NDArray[Any], u: NDArray[Any]) -> NDArray[Any]:
         """State drawn with the uniform(s) `u` in (0, 1), same shape as `theta`."""
         raise TypeError(f"unit {self.name!r} does not define sample")
+
+    def base(self, x: NDArray[Any]) -> NDArray[np.float64]:
+        """Log of the base measure, summed over the last axis: what the energy of a layer has besides T(x); 0 here."""
+        return np.zeros(x.shape[:-1])
+
+    def contains(self, x: NDArray[Any]) -> bool:
+        """Whether all rows are states of a layer."""
+        return bool(np.isfinite(x).all() if self.support is None else np.isin(x, self.support).all())
+
+    def log2_states(self, n_units: int) -> float:
+        """Log to base 2 of the number of states of a layer; infinite where they cannot be listed."""
+        return math.inf if self.support is None else n_units * math.log2(len(self.support))
+
+    def states(self, first: int, stop: int, n_units: int) -> NDArray[np.float64]:
+        """States number first, ..., stop - 1 of a layer as rows; with two values unit k is bit k of the number."""
+        if self.support is None:
+            raise TypeError(f"the states of units {self.name!r} cannot be listed")
+        n_values = np.uint64(len(self.support))
+        digits = np.arange(first, stop, dtype=np.uint64)[:, None] // n_values ** np.arange(n_units, dtype=np.uint64)
+        return np.array(self.support)[(digits % n_values).astype(np.intp)]
 
 
 _REGISTRY: dict[str, Unit] = {}

@@ -18,6 +18,7 @@ class Bernoulli(Unit):
     name = "bernoulli"
     binary = True
     support = (0.0, 1.0)
+    domain = "0 and 1 only"
 
     def statistics(self, x: NDArray[Any]) -> NDArray[Any]:
         """Return x itself."""
