@@ -16,7 +16,7 @@ from .units import get_unit
 class Model:
     """Restricted Boltzmann machine with energy E(v, h) = -a.T(v) - b.T(h) - T(h).W T(v).
 
-    All units have T(x) = x. Gaussian ones have variance 1 given the other layer: the energy has + |v|^2 / 2 for a
+    All units have T(x) = x. Gaussian ones have variance 1 given the other layer: the energy has + v.v / 2 for a
     Gaussian visible layer, likewise for a hidden one.
 
     Parameters
