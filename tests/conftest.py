@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
+from fastrbm._kernels import cpu
+
 
 @pytest.fixture(scope="session")
 def digits():
@@ -19,3 +21,12 @@ def binary_digits(digits):
     X = (digits > 0.4).astype(np.float32)
     X.setflags(write=False)
     return X
+
+
+@pytest.fixture(params=cpu.supported_targets())
+def target(request):
+    """Each instruction set of this machine in turn."""
+    before = cpu.current_target()
+    cpu.use_target(request.param)
+    yield request.param
+    cpu.use_target(before)

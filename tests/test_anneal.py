@@ -24,14 +24,6 @@ def model(n_visible, n_hidden, dtype=np.float32, scale=0.3, seed=0):
     return Parameters(*(rng.normal(0, scale, s).astype(dtype) for s in shapes))
 
 
-@pytest.fixture(params=TARGETS)
-def target(request):
-    before = cpu_package.current_target()
-    cpu_package.use_target(request.param)
-    yield request.param
-    cpu_package.use_target(before)
-
-
 def annealed(backend, n, n_visible, n_hidden, sum_out, betas, dtype=np.float32, scale=0.3):
     parameters = model(n_visible, n_hidden, dtype, scale)
     bases = tuple(0.3 * x for x in model(n_visible, n_hidden, dtype, scale, seed=1)[1:])

@@ -19,14 +19,6 @@ SMALL = [(1, 1, 1), (10, 33, 7), (65, 130, 35)]
 reference = ReferenceBackend()
 
 
-@pytest.fixture(params=TARGETS)
-def target(request):
-    before = cpu_package.current_target()
-    cpu_package.use_target(request.param)
-    yield request.param
-    cpu_package.use_target(before)
-
-
 @pytest.fixture(autouse=True)
 def use_all_threads(monkeypatch):
     # tiny problems would run on one thread otherwise

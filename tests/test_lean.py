@@ -16,14 +16,6 @@ LEAN = [name for name in STRATEGIES if name not in ("auto", "dense")]
 native = cpu_package._cpu
 
 
-@pytest.fixture(params=cpu_package.supported_targets())
-def target(request):
-    before = cpu_package.current_target()
-    cpu_package.use_target(request.param)
-    yield request.param
-    cpu_package.use_target(before)
-
-
 @pytest.fixture(autouse=True)
 def use_all_threads(monkeypatch):
     monkeypatch.setattr(_runtime, "WORK_PER_THREAD", 1)

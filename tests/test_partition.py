@@ -24,14 +24,6 @@ SIZES = [(1, 1), (1, 2000), (2, 3), (5, 16), (6, 17), (7, 65), (8, 200), (9, 33)
 reference = ReferenceBackend()
 
 
-@pytest.fixture(params=TARGETS)
-def target(request):
-    before = cpu_package.current_target()
-    cpu_package.use_target(request.param)
-    yield request.param
-    cpu_package.use_target(before)
-
-
 @pytest.fixture(autouse=True)
 def use_all_threads(monkeypatch):
     # tiny problems would run on one thread otherwise

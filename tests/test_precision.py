@@ -47,14 +47,6 @@ def rounded(weights):
     return w
 
 
-@pytest.fixture(params=TARGETS)
-def target(request):
-    before = cpu_package.current_target()
-    cpu_package.use_target(request.param)
-    yield request.param
-    cpu_package.use_target(before)
-
-
 @pytest.mark.parametrize("n,n_visible,n_hidden", SIZES)
 @pytest.mark.parametrize("scale", [1e-4, 0.3, 2.0])
 def test_means_are_those_of_rounded_weights(target, n, n_visible, n_hidden, scale):
