@@ -18,6 +18,26 @@ static inline size_t next_piece(frbm_team *team) {
     return (size_t)__atomic_fetch_add(&team->ticket, 1, __ATOMIC_RELAXED);
 }
 
+/* One of n pieces: of this thread's own share as long as there are any, then of the others'.  So a thread comes back to
+ * the weights that it has in its cache from stage to stage, and nobody waits for a slow one.  Returns n when all are
+ * taken. */
+static inline size_t own_piece(frbm_team *team, int kind, int thread, size_t n) {
+    const size_t n_threads = (size_t)team->n_threads;
+    for (size_t k = 0; k < n_threads; k++) {
+        const size_t owner = ((size_t)thread + k) % n_threads, first = n * owner / n_threads;
+        if (first == n * (owner + 1) / n_threads) continue;
+        const size_t at = first + __atomic_fetch_add(&team->taken[kind][owner][0], 1, __ATOMIC_RELAXED);
+        if (at < n * (owner + 1) / n_threads) return at;
+    }
+    return n;
+}
+
+static inline void deal_again(frbm_team *team) {
+    team->ticket = 0;
+    for (int kind = 0; kind < FRBM_SHARES; kind++)
+        for (int t = 0; t < team->n_threads && t < FRBM_MOST_SHARING; t++) team->taken[kind][t][0] = 0;
+}
+
 /* Spins briefly, then gives the processor away: with more threads than processors, or beside another library's
  * pool, waiting must not take the time of whoever is waited for.  Whoever comes last does `last`, if any, for all. */
 static inline void barrier_then(frbm_team *team, void (*last)(void *), void *context) {
@@ -26,7 +46,7 @@ static inline void barrier_then(frbm_team *team, void (*last)(void *), void *con
         __atomic_fetch_add(&team->arrived, 1, __ATOMIC_ACQ_REL) == team->n_threads - 1) {
         if (last) last(context);
         team->arrived = 0;
-        team->ticket = 0;
+        deal_again(team);
         __atomic_store_n(&team->phase, phase + 1, __ATOMIC_RELEASE);
         return;
     }

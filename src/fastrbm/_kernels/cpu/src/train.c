@@ -175,7 +175,7 @@ static void lean_chains(frbm_training *t, uint32_t *states, size_t n_chains, siz
 /* ---- phases -------------------------------------------------------------------------------------------------- */
 
 /* Positive phase, and for persistent chains the first visible draw, which does not depend on it. */
-static void positive_phase(frbm_training *t, const frbm_batch *data, size_t n, float *scratch) {
+static void positive_phase(frbm_training *t, const frbm_batch *data, size_t n, int thread, float *scratch) {
     frbm_layer hidden = hidden_layer(t, data->words, t->data_ld, n);
     hidden.means_ld = t->data_ld;
     if (is_grey(t)) {
@@ -204,24 +204,23 @@ static void positive_phase(frbm_training *t, const frbm_batch *data, size_t n, f
     const size_t n_visible = t->persistent && !t->lean ? pieces(t->n_visible, visible_size) : 0;
     const size_t n_lean = t->lean ? pieces(t->n_hidden, LEAN_OUTPUTS) + pieces(t->n_visible, LEAN_OUTPUTS) : 0;
     size_t piece;
-    while ((piece = next_piece(&t->team)) < n_hidden + n_visible + n_lean) {
-        if (piece >= n_hidden + n_visible)
-            prepare_lean(t, piece - n_hidden - n_visible);
-        else if (piece >= n_hidden)
-            run_panel(t->table, &visible, piece - n_hidden, visible_size, scratch);
-        else if (is_grey(t))
+    while ((piece = own_piece(&t->team, 0, thread, n_hidden)) < n_hidden) {
+        if (is_grey(t))
             grey_positive(t, &hidden, data->grey, n, piece, scratch);
         else
             run_panel(t->table, &hidden, piece, hidden_size, scratch);
     }
+    while ((piece = own_piece(&t->team, 1, thread, n_visible)) < n_visible)
+        run_panel(t->table, &visible, piece, visible_size, scratch);
+    while ((piece = own_piece(&t->team, 2, thread, n_lean)) < n_lean) prepare_lean(t, piece);
     barrier(&t->team);
 }
 
-static void run_layer(frbm_training *t, frbm_layer *layer, float *scratch) {
+static void run_layer(frbm_training *t, frbm_layer *layer, int thread, float *scratch) {
     frbm_choose(t->table, layer);
     const size_t size = panel_units(t, layer), n = pieces(layer->n_out, size);
     size_t piece;
-    while ((piece = next_piece(&t->team)) < n) run_panel(t->table, layer, piece, size, scratch);
+    while ((piece = own_piece(&t->team, 0, thread, n)) < n) run_panel(t->table, layer, piece, size, scratch);
     barrier(&t->team);
 }
 
@@ -239,7 +238,7 @@ static void negative_phase(frbm_training *t, const frbm_batch *data, size_t n, s
         if (!t->lean && (sweep > 1 || !t->persistent)) {
             frbm_layer visible = visible_layer(t, states, n_chains);
             visible.draw.step = t->step + sweep;
-            run_layer(t, &visible, scratch);
+            run_layer(t, &visible, thread, scratch);
         }
         const int last = sweep == t->n_sweeps;
         frbm_layer hidden = hidden_layer(t, t->visible_words, t->chain_ld, n_chains);
@@ -260,7 +259,7 @@ static void negative_phase(frbm_training *t, const frbm_batch *data, size_t n, s
             size_t piece;
             while ((piece = next_piece(&t->grey_team)) < grey_gradient_pieces(t)) grey_gradient(t, data->grey, n, piece);
         }
-        run_layer(t, &hidden, scratch);
+        run_layer(t, &hidden, thread, scratch);
     }
 }
 
@@ -316,16 +315,11 @@ static void apply_gradient(frbm_training *t, size_t batch, size_t n, size_t n_ch
     g.decay = t->decay;
     g.fixed = t->fixed;
     size_t piece;
-    while ((piece = next_piece(&t->team)) < n_next + n_tiles + n_bias) {
-        if (piece < n_next) {
-            load_block(t, batch + 1, t->step + t->n_sweeps + 1, piece);
-            continue;
-        }
-        piece -= n_next;
-        if (piece >= n_tiles) {
-            visible_bias(t, data, (piece - n_tiles) * BIAS_UNITS, n, n_chains);
-            continue;
-        }
+    while ((piece = own_piece(&t->team, 0, thread, n_next)) < n_next)
+        load_block(t, batch + 1, t->step + t->n_sweeps + 1, piece);
+    while ((piece = own_piece(&t->team, 1, thread, n_bias)) < n_bias)
+        visible_bias(t, data, piece * BIAS_UNITS, n, n_chains);
+    while ((piece = own_piece(&t->team, 2, thread, n_tiles)) < n_tiles) {
         const size_t first = piece * rows, count = t->n_hidden - first < rows ? t->n_hidden - first : rows;
         if (is_grey(t)) {
             g.dense_positive = t->grey_gradient + first * t->n_visible;
@@ -363,7 +357,8 @@ static void settle(void *context) {
 
 static void fix_weights(frbm_training *t, int thread, void (*after)(void *)) {
     size_t piece;
-    while ((piece = next_piece(&t->team)) < pieces(t->n_hidden, 16)) {
+    const size_t n = pieces(t->n_hidden, 16);
+    while ((piece = own_piece(&t->team, 0, thread, n)) < n) {
         const size_t first = 16 * piece, left = t->n_hidden - first;
         t->table->fix_rows(&t->fixed, t->weights, t->n_visible, first, left < 16 ? left : 16, &t->bounds[thread]);
     }
@@ -403,7 +398,7 @@ void frbm_train(frbm_training *t, int thread, float *scratch) {
     refix(t, thread);
     for (size_t batch = 0; batch * t->batch_size < t->n_rows && !t->team.stop; batch++) {
         const size_t n = batch_rows(t, batch), n_chains = t->persistent ? t->n_chains : n;
-        positive_phase(t, &t->batches[batch % 2], n, scratch);
+        positive_phase(t, &t->batches[batch % 2], n, thread, scratch);
         negative_phase(t, &t->batches[batch % 2], n, n_chains, thread, scratch);
         apply_gradient(t, batch, n, n_chains, thread, scratch);
         /* only the calling thread may run signal handlers; all have its answer after the barrier */

@@ -18,11 +18,15 @@ static inline int frbm_max_threads(void) { return 1; }
 static inline int frbm_has_openmp(void) { return 0; }
 #endif
 
+#define FRBM_SHARES 3        /* kinds of pieces in one stage */
+#define FRBM_MOST_SHARING 64 /* threads of a team that shares by `own_piece` */
+
 typedef struct {
     int n_threads; /* set by the region to the team it really got */
     int arrived, phase;
     int64_t ticket;
     int stop;
+    uint32_t taken[FRBM_SHARES][FRBM_MOST_SHARING][16]; /* first entry; a cache line each, see own_piece */
 } frbm_team;
 
 /* Fortran sgemm as scipy.linalg.cython_blas exports it */
