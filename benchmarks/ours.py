@@ -76,7 +76,7 @@ class FastRBM:
         bases = annealed.bases_of(model, "biases", None)
         path = annealed.Path(model, bases, "hidden", get_backend("cpu", threads), Key(seed))
         betas = annealed.temperatures(path, "linear", n_temperatures)
-        return annealed.forward(path, betas, n_chains, None, 0, None).log_weights + path.log_start
+        return annealed.forward(path, betas, n_chains) + path.log_start
 
     def partition(self, W: np.ndarray, b: np.ndarray, a: np.ndarray, *, threads: int) -> float:
         """Return log Z by a sum over the states of the hidden layer."""

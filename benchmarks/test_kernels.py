@@ -258,11 +258,12 @@ def test_train(benchmark, backend, work, persistent):
 @pytest.mark.parametrize("precision", ["full", "fast"])
 @pytest.mark.parametrize("hidden", ["mean", "sampled"])
 @pytest.mark.parametrize("target", supported_targets())
-@group("train options, PCD-1, four batches of 256")
-def test_train_options(benchmark, work, threads, target, precision, hidden):
-    plan = TrainingPlan(1, N_BATCH, True, 1, 1e-6, 0.0, False, sampled_hidden=hidden == "sampled")
+@pytest.mark.parametrize("batch", [256, 64, 10])
+@group("train options, PCD-1, 1024 rows")
+def test_train_options(benchmark, work, threads, target, precision, hidden, batch):
+    plan = TrainingPlan(1, batch, True, 1, 1e-6, 0.0, False, sampled_hidden=hidden == "sampled")
     parameters, order = work.parameters.copy(), np.arange(N_SAMPLES)
-    state, cpu = ChainState(0, work.h_bits[:N_BATCH]), CpuBackend(threads, precision=precision)
+    state, cpu = ChainState(0, work.h_bits[:batch]), CpuBackend(threads, precision=precision)
     before = current_target()
     use_target(target)
     try:

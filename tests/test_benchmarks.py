@@ -15,7 +15,7 @@ if not (ROOT / "benchmarks" / "run.py").exists():
 if str(ROOT) not in sys.path:
     sys.path.insert(0, str(ROOT))
 
-from benchmarks import data, protocol, quality, report, run  # noqa: E402
+from benchmarks import annealing, data, protocol, quality, report, run  # noqa: E402
 from benchmarks.cases import Bench, Case, all_cases  # noqa: E402
 from benchmarks.ours import FastRBM  # noqa: E402
 from benchmarks.peers import (  # noqa: E402
@@ -360,6 +360,12 @@ def test_likelihood_peers_find_the_exact_value(name):
     else:
         for side in (peer, FastRBM()):
             assert side.partition(W, b, a, threads=1) == pytest.approx(wanted, rel=1e-5)
+
+
+def test_the_table_of_annealed_estimates_is_printed(capsys):
+    assert annealing.main(["--seeds", "2", "--temperatures", "5"]) == 0
+    out = capsys.readouterr().out
+    assert out.count("\n| ") == 1 + len(annealing.LINES) and "log Z" in out
 
 
 # Reports

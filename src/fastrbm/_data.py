@@ -15,7 +15,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 from sklearn.utils.validation import assert_all_finite
 
-from ._kernels import PackedBits
+from ._kernels import PackedBits, pack
 from ._kernels.bits import n_words
 from ._kernels.cpu import CpuBackend
 
@@ -194,6 +194,16 @@ class VisibleData:
             return
         for rows in self._blocks_in_order():
             yield rows, self._take(rows)
+
+    def packed(self, advice: str) -> PackedBits:
+        """All rows as bits; ValueError with `advice` unless they are binary."""
+        if not self.binary:
+            raise ValueError(
+                "X must hold 0 and 1 only: the model has no probability for grey values. "
+                f"Binarise the rows (fastrbm.datasets.binarize), or {advice}"
+            )
+        parts = [x if isinstance(x, PackedBits) else pack(x) for _, x in self.slices()]
+        return PackedBits(np.concatenate([x.words for x in parts]), self.shape[1])
 
 
 def _canonical(x: Any) -> Any:

@@ -103,16 +103,9 @@ class ScoredRBM(BaseRBM):
         ValueError
             For rows with other values: the model has no probability for them.
         """
-        data = self._data(X)
-        if not data.binary:
-            raise ValueError(
-                "X must hold 0 and 1 only: the model has no probability for grey values. Binarise the rows "
-                "(fastrbm.datasets.binarize), or use score_samples"
-            )
+        rows = self._data(X).packed("use score_samples")
         if log_z is None:
             log_z = self.log_partition(method, **options)
         elif options or method != "auto":
             raise ValueError("log_z is given, so method and options of log_partition are not used: leave one of them")
-        elif not np.isfinite(float(log_z)):
-            raise ValueError(f"log_z must be finite, got {float(log_z)!r}")
-        return -self.free_energy(X) - float(log_z)
+        return likelihood.log_likelihood(self.model_, rows, log_z)

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 
 from ._callback import Callback
-from ._kernels import PackedBits, pack
 from ._run import FitRun
 from .likelihood import METHODS, exact
 
@@ -56,7 +55,7 @@ class LogLikelihood(Callback):
     def on_fit_begin(self, run: FitRun) -> None:
         """Check the rows and choose the method."""
         model, backend = run.estimator.model_, run.estimator._backend()
-        self._rows = _rows_of(run.estimator, self.X)
+        self._rows = run.estimator._data(self.X).packed("watch pseudo-likelihood or free energy")
         if self.method == "exact":
             exact.check_size(model, backend)
         elif self.method == "auto":
@@ -150,15 +149,3 @@ class EarlyStopping(Callback):
         for value, best in zip(run.state.parameters, self._kept, strict=True):
             value[...] = best
         run.estimator.best_iteration_ = self._best_epoch
-
-
-def _rows_of(estimator: Any, X: Any) -> PackedBits:
-    """Rows in the form that `fit` takes, if they are binary."""
-    data = estimator._data(X)
-    if not data.binary:
-        raise ValueError(
-            "X of a likelihood must hold 0 and 1 only: the model has no probability for grey values. "
-            "Binarise the rows (fastrbm.datasets.binarize), or watch pseudo-likelihood or free energy"
-        )
-    parts = [x if isinstance(x, PackedBits) else pack(x) for _, x in data.slices()]
-    return PackedBits(np.concatenate([x.words for x in parts]), data.shape[1])

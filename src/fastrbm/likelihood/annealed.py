@@ -29,6 +29,7 @@ SCHEDULES = ("adaptive", "linear", "salakhutdinov")
 STARTS = ("uniform", "biases", "base-rate")
 _EXACT_SAMPLES = 20  # units of a layer whose states are listed to draw from the model exactly
 _PILOT_CHAINS, _PILOT_STEPS = 64, 128
+_PILOT_FIRST = 1 << 31  # number of its first chain: its starts are no others'
 _BURN_IN = 1000
 _REPEATS = 200  # of the bootstrap
 _FEW = 4  # effective chains
@@ -145,7 +146,7 @@ def _adapted(path: Path, share: NDArray[np.float64]) -> NDArray[np.float64]:
     (Grosse, Maddison, Salakhutdinov, NeurIPS 2013, for why that is close to the best).
     """
     pilot = np.linspace(0, 1, _PILOT_STEPS + 1)
-    states, length = path.start(_PILOT_CHAINS, 0), [0.0]
+    states, length = path.start(_PILOT_CHAINS, _PILOT_FIRST), [0.0]
     for step in range(_PILOT_STEPS):
         log_weights, states = path.anneal(states, pilot[step : step + 2], _PILOT, step=step)
         length.append(length[-1] + float(log_weights.std()))
@@ -155,28 +156,6 @@ def _adapted(path: Path, share: NDArray[np.float64]) -> NDArray[np.float64]:
     betas = np.interp(share, position, pilot)
     betas[0], betas[-1] = 0.0, 1.0
     return betas
-
-
-@dataclass
-class Chains:
-    """Log weights of chains, which may be added to."""
-
-    path: Path
-    betas: NDArray[np.float64]
-    stage: int
-    log_weights: NDArray[np.float64]
-    states: PackedBits | None = None
-
-    @classmethod
-    def empty(cls, path: Path, betas: NDArray[np.float64], stage: int) -> Chains:
-        """No chains yet."""
-        return cls(path, betas, stage, np.zeros(0))
-
-    def add(self, states: PackedBits, progress: Progress = None) -> None:
-        """Anneal further chains from these states."""
-        first = len(self.log_weights)
-        new, self.states = self.path.anneal(states, self.betas, self.stage, first, progress=progress)
-        self.log_weights = np.concatenate([self.log_weights, new])
 
 
 def model_samples(path: Path, n: int, first: int, data: PackedBits | None, progress: Progress = None) -> PackedBits:
@@ -194,8 +173,7 @@ def model_samples(path: Path, n: int, first: int, data: PackedBits | None, progr
         start = path.start(n, first)
         _, start = path.anneal(start, np.linspace(0, 1, _BURN_IN + 1), _BURN, first, progress=progress)
     else:
-        rows = np.resize(np.arange(len(data)), n)
-        start = data[rows]
+        start = data[(first + np.arange(n)) % len(data)]
         if kept == 1:
             weights, _, bias = model.parameters
             draw = key.at(0, Stream.HIDDEN, first)
@@ -205,32 +183,53 @@ def model_samples(path: Path, n: int, first: int, data: PackedBits | None, progr
     return states
 
 
-def forward(
-    path: Path, betas: NDArray[np.float64], n: int, target: float | None, most: int, progress: Progress
-) -> Chains:
-    """Chains from 0 to 1: n of them, more until the standard error is at most `target`."""
-    chains = Chains.empty(path, betas, _FORWARD)
+def _collect(
+    path: Path,
+    betas: NDArray[np.float64],
+    stage: int,
+    start: Callable[[int], PackedBits],
+    target: float | None,
+    most: int,
+    progress: Progress,
+) -> NDArray[np.float64]:
+    """Log weights of the chains that ``start(chains so far)`` gives, of more until their error is at most `target`."""
+    log_weights = np.zeros(0)
     while True:
-        chains.add(path.start(n, len(chains.log_weights)), progress)
-        if target is None or log_mean(chains.log_weights).stderr <= target or len(chains.log_weights) + n > most:
-            return chains
+        first = len(log_weights)
+        states = start(first)
+        new, _ = path.anneal(states, betas, stage, first, progress=progress)
+        log_weights = np.concatenate([log_weights, new])
+        if target is None or log_mean(log_weights).stderr <= target or len(log_weights) + len(states) > most:
+            return log_weights
+
+
+def forward(
+    path: Path,
+    betas: NDArray[np.float64],
+    n: int,
+    target: float | None = None,
+    most: int = 0,
+    progress: Progress = None,
+) -> NDArray[np.float64]:
+    """Log weights of chains from 0 to 1, n at a time; their mean is Z / Z_0."""
+    return _collect(path, betas, _FORWARD, lambda first: path.start(n, first), target, most, progress)
 
 
 def reverse(
     path: Path,
     betas: NDArray[np.float64],
     n: int,
-    target: float | None,
-    most: int,
-    data: PackedBits | None,
-    progress: Progress,
-) -> Chains:
-    """Chains from 1 to 0."""
-    chains = Chains.empty(path, betas[::-1].copy(), _REVERSE)
-    while True:
-        chains.add(model_samples(path, n, len(chains.log_weights), data, progress), progress)
-        if target is None or log_mean(chains.log_weights).stderr <= target or len(chains.log_weights) + n > most:
-            return chains
+    target: float | None = None,
+    most: int = 0,
+    data: PackedBits | None = None,
+    progress: Progress = None,
+) -> NDArray[np.float64]:
+    """Log weights of chains from 1 to 0, n at a time; their mean is Z_0 / Z."""
+
+    def start(first: int) -> PackedBits:
+        return model_samples(path, n, first, data, progress)
+
+    return _collect(path, betas[::-1].copy(), _REVERSE, start, target, most, progress)
 
 
 def estimate(
@@ -251,15 +250,15 @@ def estimate(
     if method in ("reverse", "bracket"):
         back = reverse(path, betas, n_chains, target, most, data, progress)
     if there is not None and back is not None:
-        value, stderr, interval, ess = _bracket(there.log_weights, back.log_weights, path.key)
-        n_chains = len(there.log_weights) + len(back.log_weights)
+        value, stderr, interval, ess = _bracket(there, back, path.key)
+        n_chains = len(there) + len(back)
     else:
-        chains = there if there is not None else back
-        assert chains is not None
-        found = log_mean(chains.log_weights)
+        log_weights = there if there is not None else back
+        assert log_weights is not None
+        found = log_mean(log_weights)
         found = found if there is not None else _turned(found)
         value, stderr, interval, ess = found.value, found.stderr, (found.low, found.high), found.ess
-        n_chains = len(chains.log_weights)
+        n_chains = len(log_weights)
     if ess < max(_FEW, n_chains / 100):
         warnings.warn(
             f"only {ess:.1f} of {n_chains} chains carry the weight of the {method} estimate of log Z: it may be far "
