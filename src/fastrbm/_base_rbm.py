@@ -1,163 +1,127 @@
-"""What all estimators share: parameters, validation, fitting, and how public arrays become kernel arrays."""
+"""What all estimators share: data, parameters, and fitting."""
 
 from __future__ import annotations
 
-from numbers import Integral, Real
-from typing import Any, ClassVar
+from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
-from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
-from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import check_is_fitted, validate_data
+from numpy.typing import NDArray
+from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
-from ._callback import as_callback
 from ._data import VisibleData, decide_input_scale
-from ._exact_training import check_exact, exact_epoch
-from ._kernels import Backend, Parameters, TrainingPlan, get_backend
+from ._general_training import Setup
+from ._kernels import ChainState, Parameters
+from ._negative_phase import dense
+from ._options import RBMOptions
 from ._random import Key
 from ._run import FitRun, TrainingState
 from ._stream_fit import StreamFit
+from ._unit_data import SpinData, UnitData
+from ._visible_scale import VisibleScale
 from .callbacks import Verbose
+from .init import data_bias, get_initializer
 from .model import Model
-from .optimizers import SGD, get_optimizer
-from .regularizers import weight_decay
-from .samplers import Gibbs
-from .training import Split, check_finite, fit_loop, minibatch_epoch
-from .validation import MONITORS, validation_callbacks
+from .optimizers import get_optimizer
+from .regularizers import get_regularization
+from .training import Epoch, Split, check_finite, fit_loop, general_epoch, minibatch_epoch
+from .units import get_unit
+from .validation import validation_callbacks
 
 # what scikit-learn's validation notes down before the data are known to be good
 _SEEN_BY_VALIDATION = ("n_features_in_", "feature_names_in_")
 _DTYPES = {np.dtype(np.float32), np.dtype(np.float64)}
+#: pairs of units that backends train in one go
+_FUSED = {("bernoulli", "bernoulli"), ("ising", "bernoulli"), ("bernoulli", "ising"), ("ising", "ising")}
 
 
-class BaseRBM(StreamFit, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
-    """Machinery of the estimators; a subclass declares its units, its signature and its documentation."""
+class View(NamedTuple):
+    """The fitted model as kernels are fastest with it: spins as bits, Gaussian units standardised.
 
-    units: ClassVar[tuple[str, str]]
+    Attributes
+    ----------
+    parameters : Parameters
+    units : (visible, hidden)
+    constant : float
+        What its energies lack to be those of `BaseRBM.model_`.
+    """
+
+    parameters: Parameters
+    units: tuple[str, str]
+    constant: float = 0.0
+
+
+@dataclass
+class FitJob:
+    """A fit that is ready to run.
+
+    Attributes
+    ----------
+    run : FitRun
+    epoch : callable
+        One pass.
+    callbacks : list
+    """
+
+    run: FitRun
+    epoch: Epoch
+    callbacks: list[Any]
+
+
+class BaseRBM(StreamFit, RBMOptions, ClassNamePrefixFeaturesOutMixin, TransformerMixin):
+    """Machinery of the estimators; a subclass declares its units and its documentation."""
+
+    _units: ClassVar[tuple[str, str]]
     input_scale_: float
 
-    _parameter_constraints: ClassVar[dict[str, Any]] = {
-        "n_components": [Interval(Integral, 1, None, closed="left")],
-        "learning_rate": [Interval(Real, 0, None, closed="neither")],
-        "batch_size": [Interval(Integral, 1, None, closed="left")],
-        "n_iter": [Interval(Integral, 0, None, closed="left")],
-        "verbose": ["verbose"],
-        "algorithm": [StrOptions({"cd", "pcd", "exact"})],
-        "n_gibbs_steps": [Interval(Integral, 1, None, closed="left")],
-        "n_chains": [None, Interval(Integral, 1, None, closed="left")],
-        "optimizer": [StrOptions({"sgd"}), SGD],
-        "regularizers": [tuple, list],
-        "random_stream": [StrOptions({"philox", "sklearn"})],
-        "stochastic_input": ["boolean"],
-        "shuffle": ["boolean"],
-        "warm_start": ["boolean"],
-        "validation_fraction": [Interval(Real, 0, 1, closed="left")],
-        "early_stopping": ["boolean", StrOptions(set(MONITORS))],
-        "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
-        "tol": [Interval(Real, 0, None, closed="left")],
-        "scoring": [StrOptions({"pseudo_likelihood", "log_likelihood"})],
-        "callbacks": [tuple, list],
-        "strategy": [str],
-        "precision": [str],
-        "hidden_statistics": [StrOptions({"mean", "sampled"})],
-        "device": [str],
-        "n_threads": [None, Interval(Integral, 1, None, closed="left")],
-        "out_of_range": [StrOptions({"error", "allow"})],
-    }
-
-    # -- options --------------------------------------------------------------------------------------------
+    @property
+    def units(self) -> tuple[str, str]:
+        """Specs of the (visible, hidden) units."""
+        return self._units
 
     def _check_options(self) -> None:
-        """Everything that can be said about the options before the data are seen."""
-        self._validate_params()
-        for name in (
-            "n_components",
-            "batch_size",
-            "n_iter",
-            "n_gibbs_steps",
-            "n_chains",
-            "n_iter_no_change",
-            "n_threads",
-        ):
-            if isinstance(getattr(self, name), (bool, np.bool_)):  # an Integral to Python, never meant as one
-                raise ValueError(f"{name} must be an integer, got {getattr(self, name)!r}")
-        for callback in self.callbacks:
-            as_callback(callback)
-        if not np.isfinite(self.learning_rate):
-            raise ValueError(f"learning_rate must be a positive finite number, got {self.learning_rate!r}")
-        get_optimizer(self.optimizer)
-        weight_decay(self.regularizers)
-        self._backend()
-        if self.dtype is not None and not (_is_dtype(self.dtype) and np.dtype(self.dtype) in _DTYPES):
-            raise ValueError(f"dtype must be None, numpy.float32 or numpy.float64, got {self.dtype!r}")
-        for name, anywhere in (("strategy", ("auto", "dense")), ("precision", ("full",))):
-            value, wanted = getattr(self, name), " or ".join(map(repr, anywhere))
-            if value in anywhere:
-                continue
-            if self.dtype is not None and np.dtype(self.dtype) != np.float32:
-                raise ValueError(f"{name} must be {wanted} with dtype=float64, got {value!r}")
-            if self.random_stream == "sklearn":
-                raise ValueError(f"{name} must be {wanted} with random_stream='sklearn', got {value!r}")
-        if self.algorithm == "cd" and self.n_chains is not None:
+        super()._check_options()
+        if self.temperature != 1 and any(get_unit(u).weighted for u in self.units):
             raise ValueError(
-                f"n_chains must be None with algorithm='cd', whose chains start at the data, got {self.n_chains!r}"
+                f"temperature must be 1 for units {self.units}: another one would change their shape, "
+                f"got {self.temperature!r}"
             )
-        if self.algorithm == "exact":
-            self._check_exact()
-        if self.early_stopping and self.validation_fraction == 0:
-            raise ValueError("validation_fraction must be above 0 with early_stopping, which watches held-out rows")
         if self.random_stream == "sklearn":
             self._check_sklearn_stream()
         else:
-            Key.check(self.random_state)
-
-    def _check_exact(self) -> None:
-        """Options that say how chains run have nothing to act on."""
-        unused = {"n_gibbs_steps": 1, "n_chains": None, "hidden_statistics": "mean"}
-        for name, wanted in unused.items():
-            if getattr(self, name) != wanted:
-                raise ValueError(
-                    f"{name} must be {wanted!r} with algorithm='exact', which has no chains, "
-                    f"got {getattr(self, name)!r}"
-                )
-
-    def _backend(self) -> Backend:
-        return get_backend(self.device, self.n_threads, self.strategy, self.precision)
-
-    def _compute_dtype(self, x: Any) -> Any:
-        if self.dtype is not None:
-            return np.dtype(self.dtype)
-        if self.random_stream == "sklearn":  # as scikit-learn: the type of the data
-            return np.dtype(np.float32 if x.dtype == np.float32 else np.float64)
-        return np.dtype(np.float32)
+            self._check_random_state()
 
     # -- data -----------------------------------------------------------------------------------------------
 
     def _validated(self, X: Any, *, reset: bool) -> Any:
         """Two-dimensional numeric array or CSR matrix; finiteness is checked when it is packed."""
-        X = validate_data(self, X, accept_sparse=("csr", "csc"), reset=reset, dtype="numeric", ensure_all_finite=False)
+        sparse: Any = ("csr", "csc") if self.units[0] == "bernoulli" else False
+        X = validate_data(self, X, accept_sparse=sparse, reset=reset, dtype="numeric", ensure_all_finite=False)
         if hasattr(X, "tocsr"):
             X = X.tocsr()
         if X.dtype.kind not in "buif":
             raise ValueError(f"X must be numeric, got dtype {X.dtype}")
         return X
 
-    def _data(self, X: Any, *, check_range: bool = True) -> VisibleData:
+    def _data(self, X: Any, *, check_range: bool = True) -> Any:
         """Rows for a fitted estimator."""
         check_is_fitted(self)
         X = self._validated(X, reset=False)
         return self._wrap(X, self.components_.dtype, self.input_scale_, check_range=check_range)
 
-    def _wrap(self, X: Any, dtype: Any, scale: float, *, check_range: bool = True) -> VisibleData:
+    def _wrap(self, X: Any, dtype: Any, scale: float, *, check_range: bool = True) -> Any:
         dtype = dtype if dtype in _DTYPES else np.dtype(np.float64)
-        return VisibleData(
-            X,
-            scale,
-            dtype,
-            check_range=check_range and self.out_of_range == "error",
-            name=type(self).__name__,
-            n_threads=self.n_threads,
-        )
+        check_range = check_range and self.out_of_range == "error"
+        if self.units[0] in ("bernoulli", "ising"):
+            kind = VisibleData if self.units[0] == "bernoulli" else SpinData
+            return kind(
+                X, scale, dtype, check_range=check_range, name=type(self).__name__, n_threads=self.n_threads
+            )
+        return UnitData(X, self.units[0], dtype, sigma=self._scale().sigma, check_range=check_range)
+
+    def _input_scale(self, X: Any) -> float:
+        return decide_input_scale(X) if self.units[0] == "bernoulli" else 1.0
 
     def _output_dtype(self, X: Any) -> Any:
         """Float type of results for this input: its own; the computing type for images; else float64."""
@@ -180,12 +144,22 @@ class BaseRBM(StreamFit, ClassNamePrefixFeaturesOutMixin, TransformerMixin, Base
             )
         )
 
+    def _scale(self) -> VisibleScale:
+        """Between shown parameters and those of kernels."""
+        return VisibleScale(1 / self.temperature)
+
+    def _view(self) -> View:
+        parameters = self._scale().to_kernels(self._parameters())
+        if "ising" not in self.units:
+            return View(parameters, self.units)
+        model, constant = Model(*parameters, *self.units).as_bernoulli()
+        return View(model.parameters, model.units, constant)
+
     @property
     def model_(self) -> Model:
-        """The fitted parameters as a `fastrbm.Model` (copies)."""
+        """The fitted model (copies): at its temperature, Gaussian visible units in units of their deviations."""
         check_is_fitted(self)
-        weights, visible_bias, hidden_bias = (x.copy() for x in self._parameters())
-        return Model(weights, visible_bias, hidden_bias, *self.units)
+        return Model(*(x.copy() for x in self._scale().to_kernels(self._parameters())), *self.units)
 
     def _publish(self, state: TrainingState) -> None:
         """Fitted attributes that live on the arrays being trained, so that they are right at any moment."""
@@ -198,66 +172,88 @@ class BaseRBM(StreamFit, ClassNamePrefixFeaturesOutMixin, TransformerMixin, Base
 
     def _publish_chains(self, state: TrainingState) -> None:
         self.n_iter_ = state.epoch
-        if state.chains.chains is not None:
-            self.h_samples_ = state.chains.chains.dense(self.components_.dtype)
+        hidden: Any = None if state.tempered is None else state.tempered.at(-1)
+        hidden = hidden if state.chains.chains is None else state.chains.chains
+        if hidden is not None:
+            self.h_samples_ = dense(hidden, self.components_.dtype).astype(self.components_.dtype, copy=False)
+        if "rho" in state.extras:
+            self.weight_deviation_ = np.logaddexp(state.extras["rho"], 0)
 
     # -- fitting --------------------------------------------------------------------------------------------
 
-    def _initial_state(self, n_features: int, dtype: Any) -> TrainingState:
+    def _initial_state(self, data: Any, split: Split, dtype: Any) -> TrainingState:
         key = Key.from_random_state(self.random_state)
-        weights = np.ascontiguousarray(key.normal((self.n_components, n_features), 0.01).astype(dtype))
-        parameters = Parameters(weights, np.zeros(n_features, dtype), np.zeros(self.n_components, dtype))
-        return TrainingState(parameters, None, self._sampler().init(self._n_chains(), self.n_components), key)
+        n_visible = data.shape[1]
+        start = get_initializer(self.init).weights(self.n_components, n_visible, key, self.units)
+        visible_bias = np.zeros(n_visible) if start.visible_bias is None else start.visible_bias
+        if self.visible_bias == "data":
+            visible_bias = self._bias_of(data, split)
+        hidden_bias = np.zeros(self.n_components) if start.hidden_bias is None else start.hidden_bias
+        parameters = Parameters(*(np.ascontiguousarray(x.astype(dtype)) for x in (start.weights, visible_bias, hidden_bias)))
+        return TrainingState(parameters, [], ChainState(0, None), key)
 
-    def _sampler(self) -> Gibbs:
-        return Gibbs(self.n_gibbs_steps, self.algorithm == "pcd")
+    def _bias_of(self, data: Any, split: Split) -> NDArray[np.float64]:
+        """Visible biases with which a model without weights has the means of the rows trained on."""
+        rows = split.order(Key(0), False)(0)
+        total = np.zeros(data.shape[1])
+        for part, local in data.batches(rows, 4096):
+            for first in range(0, len(local), 4096):
+                total += dense(part[local[first : first + 4096]], np.float64).sum(axis=0, dtype=np.float64)
+        mean = total / len(rows)
+        if self.units[0] == "ising":
+            mean = 2 * mean - 1
+        return data_bias(mean, self.units[0], 1 / (len(rows) + 2))
 
-    def _n_chains(self) -> int:
-        return self.batch_size if self.n_chains is None else self.n_chains
+    def _setup(self, n_rows: int) -> Setup:
+        return Setup(
+            self.units,
+            self._negative(),
+            get_regularization(self.regularizers),
+            self._scale(),
+            bool(self.centered),
+            self._variance_rate(),
+            n_rows,
+        )
 
-    def _prepare(self, state: TrainingState, n_features: int) -> TrainingPlan:
+    def _variance_rate(self) -> float:
+        return 0.0
+
+    def _fused(self, data: Any, sample_weight: Any) -> bool:
+        """Whether the backend does whole passes itself."""
+        reg = get_regularization(self.regularizers)
+        plain = self._algorithm() in ("cd", "pcd") and reg.in_kernels and not self.centered and self._scale().trivial
+        return plain and sample_weight is None and self.units in _FUSED and isinstance(data, VisibleData)
+
+    def _prepare(self, state: TrainingState, n_visible: int, n_epochs: int) -> None:
         """Bring a new or continued state in line with the options."""
-        if state.parameters.weights.shape != (self.n_components, n_features):
+        if state.parameters.weights.shape != (self.n_components, n_visible):
             raise ValueError(
                 f"n_components and the features of X must stay {state.parameters.weights.shape} when training goes on, "
-                f"got {(self.n_components, n_features)}"
+                f"got {(self.n_components, n_visible)}"
             )
         if hasattr(self, "components_"):  # set by hand, or separated by a copy
             for value, given in zip(state.parameters, self._parameters(), strict=True):
                 if given is not value:
                     value[...] = given
-        momentum = float(get_optimizer(self.optimizer).momentum)
-        if momentum and state.velocity is None:
-            state.velocity = state.parameters.zeros_like()
-        if self.algorithm == "exact":
-            check_exact(self.n_components, n_features)
-        if self.algorithm != "pcd":
-            state.chains.chains = None
-        elif state.chains.chains is None or len(state.chains.chains) != self._n_chains():
-            fresh = self._sampler().init(self._n_chains(), self.n_components, state.chains.step)
-            state.chains.chains = fresh.chains
-        return TrainingPlan(
-            state.key.seed,
-            int(self.batch_size),
-            self.algorithm == "pcd",
-            int(self.n_gibbs_steps),
-            float(self.learning_rate),
-            momentum,
-            bool(self.stochastic_input),
-            weight_decay(self.regularizers),
-            self.hidden_statistics == "sampled",
-        )
+        n_slots = get_optimizer(self.optimizer).n_slots()
+        del state.slots[n_slots:]
+        while len(state.slots) < n_slots:
+            state.slots.append(state.parameters.zeros_like())
+        self._negative().prepare(state, self.units, self._n_chains(n_epochs))
 
-    def fit(self, X: Any, y: Any = None) -> Any:
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Any:
         """Train for `n_iter` passes over the data.
 
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Values in [0, 1], or uint8 images in 0..255: whether uint8 data are 0/1 or 0..255 is decided here, by
-            their largest value, and remembered as ``input_scale_``. Not copied to float as a whole.
+            Values the visible units can take; Bernoulli units take all of [0, 1], and uint8 images in 0..255: whether
+            uint8 data are 0/1 or 0..255 is decided here, by their largest value, and remembered as ``input_scale_``.
+            Not copied to float as a whole. Sparse matrices for Bernoulli units only.
         y : ignored
             For use in pipelines.
+        sample_weight : array-like of shape (n_samples,) or None
+            Not negative. Rows count by their weight within their minibatch; those of weight 0 are left out.
 
         Returns
         -------
@@ -271,61 +267,104 @@ class BaseRBM(StreamFit, ClassNamePrefixFeaturesOutMixin, TransformerMixin, Base
             If parameters become infinite or NaN; the last finite ones are kept.
         """
         self._check_options()
-        given = X
+        if self.random_stream == "sklearn":
+            return self._fit_sklearn_stream(X, sample_weight)
+        job = self._begin(X, sample_weight)
+        try:
+            fit_loop(job.run, job.epoch, job.callbacks)
+        finally:
+            self._publish_chains(job.run.state)
+        return self
+
+    def _begin(self, given: Any, sample_weight: Any) -> FitJob:
+        """Check the data and set everything up for a run."""
         go_on = self.warm_start and hasattr(self, "_state")
-        callbacks = [*self.callbacks, *([Verbose(X)] if self.verbose else [])]
+        X, data, dtype = self._take_over(given, go_on)
+        if sample_weight is not None:
+            sample_weight = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
+        key = self._state.key if go_on else Key.from_random_state(self.random_state)
+        split = Split.of(X.shape[0], self.validation_fraction, key)
+        if sample_weight is not None:
+            split = split.without(sample_weight == 0)
+            if not len(split):
+                raise ValueError("sample_weight must have values above 0 among the rows that are trained on")
+        state = self._state if go_on else self._initial_state(data, split, dtype)
+        state.key = key
+        if state.parameters.weights.dtype != dtype:
+            raise ValueError(f"dtype must stay {state.parameters.weights.dtype} when training goes on, got {dtype}")
+        n_epochs = state.epoch + self.n_iter
+        self._prepare(state, data.shape[1], n_epochs)
+        if not go_on:
+            self.history_: dict[str, list[Any]] = {"epoch": [], "seconds": []}
+        self._publish(state)
+        epoch, batches = self._epochs(state, data, split, n_epochs, sample_weight)
+        run = FitRun(self, self.n_iter, batches, state, self.history_)
+        callbacks = [*self.callbacks, *([Verbose(given)] if self.verbose else [])]
+        if split.held_out is not None:
+            callbacks = [*validation_callbacks(self, given, data.binary, split), *callbacks]
+        return FitJob(run, epoch, callbacks)
+
+    def _take_over(self, X: Any, go_on: bool) -> tuple[Any, Any, Any]:
+        """Validated X, its `VisibleData`, and the type to compute in; an earlier fit is given up once they are good."""
         seen = {name: value for name, value in vars(self).items() if name in _SEEN_BY_VALIDATION}
         try:
             X = self._validated(X, reset=not go_on)
             dtype = self._compute_dtype(X)
-            scale = self.input_scale_ if go_on else decide_input_scale(X)
+            scale = self.input_scale_ if go_on else self._input_scale(X)
             data = self._wrap(X, dtype, scale)
         except Exception:
             for name in _SEEN_BY_VALIDATION:
                 self.__dict__.pop(name, None)
             self.__dict__.update(seen)
             raise
-        if not go_on:  # from here on the data are good, and an earlier fit is given up
+        if not go_on:
             self._forget()
             self.input_scale_ = scale
-        if self.random_stream == "sklearn":
-            return self._fit_sklearn_stream(X, data, dtype, callbacks)
-        if not go_on:
             for name in ("components_", "intercept_hidden_", "intercept_visible_"):
                 self.__dict__.pop(name, None)
-        state = self._state if go_on else self._initial_state(X.shape[1], dtype)
-        if state.parameters.weights.dtype != dtype:
-            raise ValueError(f"dtype must stay {state.parameters.weights.dtype} when training goes on, got {dtype}")
-        plan = self._prepare(state, X.shape[1])
-        if not go_on:
-            self.history_: dict[str, list[Any]] = {"epoch": [], "seconds": []}
-        self._publish(state)
-        split = Split.of(X.shape[0], self.validation_fraction, state.key)
-        run = FitRun(self, self.n_iter, len(split), plan.batch_size, state, self.history_)
-        run.sweeps_per_batch = plan.n_sweeps + 1
-        if split.held_out is not None:
-            callbacks = [*validation_callbacks(self, given, data.binary, split), *callbacks]
-        epoch = exact_epoch if self.algorithm == "exact" else minibatch_epoch
-        order = split.order(state.key, self.shuffle)
-        try:
-            fit_loop(run, epoch(state, data, self._backend(), plan, self.units, order), callbacks)
-        finally:
-            self._publish_chains(state)
-        return self
+        return X, data, dtype
+
+    def _epochs(
+        self, state: TrainingState, data: Any, split: Split, n_epochs: int, sample_weight: Any
+    ) -> tuple[Epoch, list[int]]:
+        """One pass, and the numbers of minibatches of all passes."""
+
+        def plan(epoch: int) -> Any:
+            return self._plan(state.key.seed, epoch, n_epochs)
+
+        def length(epoch: int) -> int:
+            if self.steps_per_epoch is None:
+                return len(split)
+            return int(self.steps_per_epoch) * self._batch_size_at(epoch, n_epochs)
+
+        order = split.order(state.key, self.shuffle, length)
+        sizes = [self._batch_size_at(epoch, n_epochs) for epoch in range(state.epoch, n_epochs)]
+        batches = [-(-length(state.epoch + k) // size) for k, size in enumerate(sizes)]
+        backend = self._backend()
+        if self._fused(data, sample_weight):
+            return minibatch_epoch(state, data, backend, plan, self.units, order), batches
+        return general_epoch(state, data, backend, plan, self._setup(len(split)), order, sample_weight), batches
 
     def _forget(self) -> None:
         """Drop what an earlier fit left that this one may not set again."""
-        for name in ("h_samples_", "random_state_", "_state", "_trainer", "_call_key", "_calls", "best_iteration_"):
+        for name in (
+            "h_samples_", "random_state_", "_state", "_trainer", "_call_key", "_calls", "best_iteration_",
+            "weight_deviation_",
+        ):  # fmt: skip
             self.__dict__.pop(name, None)
 
-    def partial_fit(self, X: Any, y: Any = None) -> Any:
+    def partial_fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Any:
         """One gradient step on X as a minibatch, whatever its size.
+
+        Options that change from pass to pass have the values of their first one.
 
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
             As in `fit`; the first call decides ``input_scale_``.
         y : ignored
+        sample_weight : array-like of shape (n_samples,) or None
+            As in `fit`.
 
         Returns
         -------
@@ -342,20 +381,28 @@ class BaseRBM(StreamFit, ClassNamePrefixFeaturesOutMixin, TransformerMixin, Base
         first = not hasattr(self, "components_")
         X = self._validated(X, reset=first)
         if first:
-            self.input_scale_ = decide_input_scale(X)
+            self.input_scale_ = self._input_scale(X)
         if self.random_stream == "sklearn":
-            return self._partial_fit_sklearn_stream(X, first)
+            return self._partial_fit_sklearn_stream(X, first, sample_weight)
         dtype = self._compute_dtype(X) if first else self.components_.dtype
         data = self._wrap(X, dtype, self.input_scale_)
+        if sample_weight is not None:
+            sample_weight = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
+            if not sample_weight.any():
+                raise ValueError("sample_weight must have values above 0")
         if not hasattr(self, "_state"):
-            self._state = self._initial_state(X.shape[1], dtype)
+            self._state = self._initial_state(data, Split(X.shape[0]), dtype)
         state = self._state
-        plan = self._prepare(state, X.shape[1])._replace(batch_size=X.shape[0])
+        self._prepare(state, data.shape[1], 1)
+        plan = self._plan(state.key.seed, 0, max(1, self.n_iter))._replace(batch_size=X.shape[0])
         backup = state.parameters.copy()
         order = np.arange(X.shape[0], dtype=np.int64)
-        epoch = exact_epoch if self.algorithm == "exact" else minibatch_epoch
+        args: Any = (state, data, self._backend(), lambda _: plan)
         try:
-            epoch(state, data, self._backend(), plan, self.units, lambda _: order)(None)
+            if self._fused(data, sample_weight):
+                minibatch_epoch(*args, self.units, lambda _: order)(None)
+            else:
+                general_epoch(*args, self._setup(X.shape[0]), lambda _: order, sample_weight)(None)
         finally:
             self._publish(state)
             self._publish_chains(state)
@@ -375,14 +422,6 @@ class BaseRBM(StreamFit, ClassNamePrefixFeaturesOutMixin, TransformerMixin, Base
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = True
+        tags.input_tags.sparse = self.units[0] == "bernoulli"
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
-
-
-def _is_dtype(value: Any) -> bool:
-    try:
-        np.dtype(value)
-    except TypeError:
-        return False
-    return True

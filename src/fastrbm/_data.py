@@ -84,16 +84,32 @@ class VisibleData:
         if flags & 2:
             assert_all_finite(x, estimator_name=name, input_name="X")
         if flags & 2 and check_range:
-            values = self._x.data if sp.issparse(x) else self._x
-            low, high = float(values.min()) * self._factor, float(values.max()) * self._factor
-            raise ValueError(
-                f"X must hold values in [0, 1] (or uint8 images), got values from {low:g} to {high:g}. Scale the data, "
-                "or pass out_of_range='allow' to use such values as they are, which has no probabilistic meaning"
-            )
+            raise self._range_error()
 
     @property
     def _factor(self) -> float:
         return self._scale if self._x.dtype == np.uint8 else 1.0
+
+    def _range_error(self) -> ValueError:
+        values = self._x.data if sp.issparse(self._x) else self._x
+        low, high = float(values.min()) * self._factor, float(values.max()) * self._factor
+        return ValueError(
+            f"X must hold values in [0, 1] (or uint8 images), got values from {low:g} to {high:g}, the first one outside "
+            f"in column {self._first_column()}. Scale the data, or pass out_of_range='allow' to use such values as they "
+            "are, which has no probabilistic meaning"
+        )
+
+    def _first_column(self) -> int:
+        """Column of the first value outside [0, 1], in the order of the rows."""
+        if sp.issparse(self._x):
+            values = self._x.data * self._factor
+            return int(self._x.indices[np.argmax((values < 0) | (values > 1))])
+        for rows in self._blocks_in_order():
+            values = np.asarray(self._x[rows], dtype=np.float64) * self._factor
+            outside = (values < 0) | (values > 1)
+            if outside.any():
+                return int(np.argwhere(outside)[0, 1])
+        raise AssertionError("no value is outside [0, 1]")
 
     # -- looking at the data --------------------------------------------------------------------------------------
 
@@ -158,6 +174,9 @@ class VisibleData:
             return bits
         if part.dtype == np.uint8 and self._scale != 1:
             return np.multiply(part, self.dtype.type(self._scale), dtype=self.dtype)
+        return self._as_floats(part)
+
+    def _as_floats(self, part: NDArray[Any]) -> NDArray[Any]:
         return np.ascontiguousarray(part, dtype=self.dtype)
 
     def _resident(self) -> PackedBits | NDArray[Any] | None:
@@ -195,7 +214,7 @@ class VisibleData:
         for rows in self._blocks_in_order():
             yield rows, self._take(rows)
 
-    def packed(self, advice: str) -> PackedBits:
+    def states(self, advice: str) -> PackedBits:
         """All rows as bits; ValueError with `advice` unless they are binary."""
         if not self.binary:
             raise ValueError(

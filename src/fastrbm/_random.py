@@ -42,6 +42,10 @@ class Stream(IntEnum):
     SHUFFLE = 4
     FOLD = 5
     START = 6
+    SWAP = 7
+    DROPOUT = 8
+    DROP_CONNECT = 9
+    WEIGHT_NOISE = 10
 
 
 class Draw(NamedTuple):

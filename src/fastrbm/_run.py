@@ -6,9 +6,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ._kernels import ChainState, Parameters
 from ._random import Key
+from .samplers import TemperedState
 
 
 @dataclass
@@ -19,21 +21,27 @@ class TrainingState:
     ----------
     parameters : Parameters
         Updated in place.
-    velocity : Parameters or None
-        Momentum.
+    slots : list of Parameters
+        What the optimiser keeps.
     chains : ChainState
         Persistent chains and the next Gibbs step.
     key : Key
         Of all draws.
     epoch : int
         Epochs finished.
+    tempered : TemperedState or None
+        Chains at several temperatures.
+    extras : dict of ndarray
+        What parts of the training keep between minibatches under names of their own: offsets, fast weights, ladders.
     """
 
     parameters: Parameters
-    velocity: Parameters | None
+    slots: list[Parameters]
     chains: ChainState
     key: Key
     epoch: int = 0
+    tempered: TemperedState | None = None
+    extras: dict[str, NDArray[Any]] = field(default_factory=dict)
 
 
 @dataclass
@@ -46,8 +54,8 @@ class FitRun:
         The estimator being fitted; its fitted attributes are those of the moment.
     n_epochs : int
         Epochs this run was asked for.
-    n_rows, batch_size : int
-        Size of the data and of a minibatch.
+    batches : list of int
+        Minibatches of each epoch of this run.
     state : TrainingState
     history : dict of list
         One entry per finished epoch and metric; "epoch" and "seconds" are always there.
@@ -59,14 +67,12 @@ class FitRun:
 
     estimator: Any
     n_epochs: int
-    n_rows: int
-    batch_size: int
+    batches: list[int]
     state: TrainingState
     history: dict[str, list[Any]]
     done: int = 0
     stop_requested: bool = False
-    step_at_epoch_start: int = field(default=0, repr=False)
-    sweeps_per_batch: int = field(default=2, repr=False)
+    updates_at_epoch_start: int = field(default=0, repr=False)
 
     def record(self, name: str, value: float) -> None:
         """Record a metric of the epoch that has just finished."""
@@ -81,9 +87,9 @@ class FitRun:
     @property
     def batches_done(self) -> int:
         """Minibatches finished in the current epoch."""
-        return (self.state.chains.step - self.step_at_epoch_start) // self.sweeps_per_batch
+        return self.state.chains.updates - self.updates_at_epoch_start
 
     @property
     def n_batches(self) -> int:
-        """Minibatches of an epoch."""
-        return -(-self.n_rows // self.batch_size)
+        """Minibatches of the current epoch, or of the last one."""
+        return self.batches[min(self.done, len(self.batches) - 1)] if self.batches else 0

@@ -85,7 +85,7 @@ class ProgressBar(Callback):
         except ImportError as error:
             raise ImportError('ProgressBar needs tqdm: pip install "fastrbm[plot]"') from error
         self._shown = 0
-        self._bar = tqdm(total=run.n_epochs * run.n_batches, unit="batch", **self.options)
+        self._bar = tqdm(total=sum(run.batches), unit="batch", **self.options)
 
     def _advance(self, to: int) -> None:
         self._bar.update(to - self._shown)
@@ -93,11 +93,11 @@ class ProgressBar(Callback):
 
     def on_batch(self, run: FitRun) -> None:
         """Move."""
-        self._advance(run.done * run.n_batches + run.batches_done)
+        self._advance(sum(run.batches[: run.done]) + run.batches_done)
 
     def on_epoch_end(self, run: FitRun) -> None:
         """Move to the epoch's end and show the metrics."""
-        self._advance(run.done * run.n_batches)
+        self._advance(sum(run.batches[: run.done]))
         metrics = {k: f"{v[-1]:.4g}" for k, v in run.history.items() if k not in ("epoch", "seconds") and v}
         self._bar.set_postfix(epoch=run.state.epoch, **metrics)
 

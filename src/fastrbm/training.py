@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ._callback import Callback, as_callback
 from ._data import VisibleData
+from ._general_training import Setup, Step
 from ._kernels import Backend, Parameters, TrainingPlan
 from ._random import Key
 from ._run import FitRun, TrainingState
@@ -26,8 +27,8 @@ def check_finite(state: TrainingState, backup: Parameters, where: str) -> None:
         return
     for value, before in zip(state.parameters, backup, strict=True):
         value[...] = before
-    if state.velocity is not None:
-        for value in state.velocity:
+    for slot in state.slots:
+        for value in slot:
             value[...] = 0
     raise DivergenceError(
         f"parameters became infinite or NaN in {where}; the last finite ones were kept. "
@@ -68,18 +69,37 @@ class Split(NamedTuple):
     def __len__(self) -> int:
         return self.n_rows if self.trained is None else len(self.trained)
 
-    def order(self, key: Key, shuffle: bool) -> Order:
-        """Rows of a pass; a function of the key and the number of the pass only."""
+    def without(self, rows: NDArray[np.bool_]) -> Split:
+        """The same split with some rows left out of training."""
+        trained = np.arange(self.n_rows, dtype=np.int64) if self.trained is None else self.trained
+        return self._replace(trained=trained[~rows[trained]])
+
+    def order(self, key: Key, shuffle: bool, length: Callable[[int], int] | None = None) -> Order:
+        """Rows of a pass; a function of the key and the number of the pass only.
+
+        Parameters
+        ----------
+        key : Key
+        shuffle : bool
+        length : callable or None
+            Rows of a pass by its number, None for all of them once. More than there are come by further rounds.
+        """
         n = len(self)
 
-        def order(epoch: int) -> NDArray[np.int64]:
-            rows = key.permutation(n, epoch) if shuffle else np.arange(n, dtype=np.int64)
+        def round_of(number: int) -> NDArray[np.int64]:
+            rows = key.permutation(n, number) if shuffle else np.arange(n, dtype=np.int64)
             return rows if self.trained is None else self.trained[rows]
+
+        def order(epoch: int) -> NDArray[np.int64]:
+            wanted = n if length is None else length(epoch)
+            rounds = [round_of(epoch + _ROUND * k) for k in range(-(-wanted // n))]
+            return rounds[0] if wanted == n else np.concatenate(rounds)[:wanted]
 
         return order
 
 
 _SPLIT = 1 << 62  # in place of the number of a pass
+_ROUND = 1 << 40  # from one round through the rows to the next within a pass
 
 
 def fit_loop(run: FitRun, epoch: Epoch, callbacks: Sequence[Callback | Callable[[FitRun], None]]) -> None:
@@ -99,7 +119,7 @@ def fit_loop(run: FitRun, epoch: Epoch, callbacks: Sequence[Callback | Callable[
         for _ in range(run.n_epochs):
             begin = time.perf_counter()
             backup = state.parameters.copy()
-            run.step_at_epoch_start = state.chains.step
+            run.updates_at_epoch_start = state.chains.updates
             try:
                 epoch(on_batch)
             finally:
@@ -117,14 +137,49 @@ def fit_loop(run: FitRun, epoch: Epoch, callbacks: Sequence[Callback | Callable[
             listener.on_fit_end(run)
 
 
+#: plan of a pass by its number
+Plans = Callable[[int], TrainingPlan]
+
+
 def minibatch_epoch(
-    state: TrainingState, data: VisibleData, backend: Backend, plan: TrainingPlan, units: tuple[str, str], order: Order
+    state: TrainingState, data: VisibleData, backend: Backend, plans: Plans, units: tuple[str, str], order: Order
 ) -> Epoch:
     """One pass over the data by a backend, the rows of each pass as `order` has them."""
 
     def epoch(on_batch: Callable[[], None] | None) -> None:
+        plan = plans(state.epoch)
         for rows, local in data.batches(order(state.epoch), plan.batch_size):
-            backend.train(state.parameters, state.velocity, rows, local, plan, units, state.chains, on_batch)
+            backend.train(state.parameters, state.slots, rows, local, plan, units, state.chains, on_batch)
+
+    return epoch
+
+
+def general_epoch(
+    state: TrainingState,
+    data: VisibleData,
+    backend: Backend,
+    plans: Plans,
+    setup: Setup,
+    order: Order,
+    sample_weight: NDArray[Any] | None = None,
+) -> Epoch:
+    """One pass over the data by `fastrbm._general_training.Step`."""
+
+    def epoch(on_batch: Callable[[], None] | None) -> None:
+        plan, rows = plans(state.epoch), order(state.epoch)
+        step, done = Step(setup, backend, plan, state), 0
+        for part, local in data.batches(rows, plan.batch_size):
+            for first in range(0, len(local), plan.batch_size):
+                batch = part[local[first : first + plan.batch_size]]
+                n = batch.shape[0]
+                shares = None
+                if sample_weight is not None:
+                    shares = sample_weight[rows[done : done + n]]
+                    shares = shares / shares.sum()
+                step(batch, shares)
+                done += n
+                if on_batch is not None:
+                    on_batch()
 
     return epoch
 

@@ -6,8 +6,20 @@ from typing import Any
 
 from .bits import PackedBits, pack
 from .contract import Backend, ChainState, Parameters, Phase, TrainingPlan
+from .rules import Rule, Update
 
-__all__ = ["Backend", "ChainState", "PackedBits", "Parameters", "Phase", "TrainingPlan", "get_backend", "pack"]
+__all__ = [
+    "Backend",
+    "ChainState",
+    "PackedBits",
+    "Parameters",
+    "Phase",
+    "Rule",
+    "TrainingPlan",
+    "Update",
+    "get_backend",
+    "pack",
+]
 
 DEVICES = ("auto", "cpu", "reference")
 

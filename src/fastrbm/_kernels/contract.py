@@ -11,17 +11,19 @@ replaced by fused versions.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .._random import Draw, Stream
+from .._random import Draw, Stream, uniforms
 from ..units import get_unit
 from .bits import PackedBits
 from .partition import log_partition_sum
+from .rules import Rule, Update, apply_rule
 
 States = PackedBits | NDArray[Any]
 
@@ -45,7 +47,7 @@ class Parameters(NamedTuple):
         return Parameters(*(np.ascontiguousarray(x).copy() for x in self))
 
     def zeros_like(self) -> Parameters:
-        """Zeros of the same shapes (velocities of an optimiser)."""
+        """Zeros of the same shapes (a slot of an optimiser)."""
         return Parameters(*(np.zeros_like(x) for x in self))
 
 
@@ -57,10 +59,13 @@ class Phase(NamedTuple):
     visible : PackedBits or ndarray, shape (n_samples, n_visible)
     hidden : ndarray (means) or PackedBits (states), shape (n_samples, n_hidden)
         The same kind in both halves.
+    shares : ndarray, shape (n_samples,), or None
+        Weights of the samples in the mean, adding up to 1; None for equal ones.
     """
 
     visible: States
     hidden: States
+    shares: NDArray[Any] | None = None
 
 
 class TrainingPlan(NamedTuple):
@@ -79,11 +84,11 @@ class TrainingPlan(NamedTuple):
     rate : float
         Learning rate.
     momentum : float
-        0 for plain gradient ascent.
+        Of the rule; beta 1 of Adam.
     stochastic_input : bool
         Draw binary visible states from grey rows each time they are used.
-    l2 : float
-        Weight decay: the gradient of the weights is lessened by l2 * weights.
+    rule : Rule
+        How parameters follow their gradient.
     sampled_hidden : bool
         Gradients of sampled hidden states in place of their means. The positive phase draws at the minibatch's first
         step, also with persistent chains, which leave that address free.
@@ -96,8 +101,12 @@ class TrainingPlan(NamedTuple):
     rate: float
     momentum: float
     stochastic_input: bool
-    l2: float = 0.0
+    rule: Rule = Rule()
     sampled_hidden: bool = False
+
+    def update(self, count: int) -> Update:
+        """Application of the rule after `count` others."""
+        return Update(self.rule, self.rate, self.momentum, count)
 
 
 @dataclass
@@ -110,10 +119,13 @@ class ChainState:
         Next unused Gibbs step; a minibatch takes ``n_sweeps + 1``.
     chains : PackedBits or None
         Hidden states of the persistent chains.
+    updates : int
+        Minibatches done.
     """
 
     step: int
     chains: PackedBits | None
+    updates: int = 0
 
 
 class Backend:
@@ -150,22 +162,42 @@ class Backend:
         """Bits that are set with the given probabilities, shape (n_samples, n_units)."""
         raise TypeError(f"backend {self.name!r} lacks draw_bits")
 
+    def normals(self, draw: Draw, n_rows: int, n_units: int, dtype: Any) -> NDArray[Any]:
+        """Standard normal draws, the quantiles of the uniforms of an address, shape (n_rows, n_units)."""
+        from scipy.special import ndtri
+
+        return ndtri(uniforms(draw, n_rows, n_units, dtype)).astype(dtype, copy=False)
+
+    @contextmanager
+    def holding(self, weights: NDArray[Any]) -> Iterator[None]:
+        """Within the block these weights do not change, so what is derived from them may be kept."""
+        yield
+
     def gradient_step(
         self,
         parameters: Parameters,
-        velocity: Parameters | None,
+        slots: Sequence[Parameters],
         data: Phase,
         model: Phase,
-        rate: float,
-        momentum: float,
-        l2: float = 0.0,
+        update: Update,
     ) -> None:
-        """Ascend the contrastive gradient in place.
+        """Change parameters and slots in place by the contrastive gradient; the same as `gradient`, then `ascend`."""
+        self.ascend(parameters, slots, self.gradient(data, model), update)
 
-        gradient = mean over data of (h v, v, h) - mean over model of the same, and - l2 * weights for the weights;
-        velocity = momentum * velocity + rate * gradient; parameters += velocity.
-        """
-        raise TypeError(f"backend {self.name!r} lacks gradient_step")
+    def moments(self, phase: Phase) -> Parameters:
+        """Mean of (h v, v, h) over the samples, by their shares; dense states give the type, float32 if there are none."""
+        raise TypeError(f"backend {self.name!r} lacks moments")
+
+    def gradient(self, data: Phase, model: Phase) -> Parameters:
+        """Contrastive gradient: moments of the data minus moments of the model."""
+        return Parameters(*(x - y for x, y in zip(self.moments(data), self.moments(model), strict=True)))
+
+    def ascend(
+        self, parameters: Parameters, slots: Sequence[Parameters], gradient: Parameters, update: Update
+    ) -> None:
+        """Change parameters and slots in place by a rule; penalties act on the weights."""
+        for i, (value, g) in enumerate(zip(parameters, gradient, strict=True)):
+            apply_rule(update, value, [slot[i] for slot in slots], g, i == 0)
 
     def free_energy(self, unit: str, states: States, parameters: Parameters) -> NDArray[np.float64]:
         """-a.v - sum over hidden units of cgf(input), shape (n_samples,); `unit` is that of the hidden layer."""
@@ -272,7 +304,7 @@ class Backend:
     def train(
         self,
         parameters: Parameters,
-        velocity: Parameters | None,
+        slots: Sequence[Parameters],
         rows: States,
         order: NDArray[np.int64],
         plan: TrainingPlan,
@@ -280,7 +312,7 @@ class Backend:
         state: ChainState,
         on_batch: Callable[[], None] | None = None,
     ) -> None:
-        """Minibatches of ``rows[order]`` one after another; parameters, velocity and state change in place.
+        """Minibatches of ``rows[order]`` one after another; parameters, slots and state change in place.
 
         An exception of `on_batch` leaves all of them as they were after the last whole minibatch. So does a signal
         in a fused version, which handles signals between minibatches; here one may fall inside a minibatch.
@@ -288,7 +320,7 @@ class Backend:
         """
         for first in range(0, len(order), plan.batch_size):
             batch = rows[order[first : first + plan.batch_size]]
-            train_batch(self, parameters, velocity, batch, plan, units, state)
+            train_batch(self, parameters, slots, batch, plan, units, state)
             if on_batch is not None:
                 on_batch()
 
@@ -334,7 +366,7 @@ class Backend:
 def train_batch(
     backend: Backend,
     parameters: Parameters,
-    velocity: Parameters | None,
+    slots: Sequence[Parameters],
     batch: States,
     plan: TrainingPlan,
     units: tuple[str, str],
@@ -363,8 +395,9 @@ def train_batch(
             hidden = backend.samples(hidden_unit, visible, weights, hidden_bias, at)
     model_hidden = hidden if sampled else backend.means(hidden_unit, visible, weights, hidden_bias)
     backend.gradient_step(
-        parameters, velocity, Phase(batch, data_hidden), Phase(visible, model_hidden), plan.rate, plan.momentum, plan.l2
+        parameters, slots, Phase(batch, data_hidden), Phase(visible, model_hidden), plan.update(state.updates)
     )
+    state.updates += 1
     state.step = step + plan.n_sweeps + 1
     if plan.persistent:
         state.chains = hidden

@@ -18,6 +18,12 @@ def as_dense(states: States, dtype: Any) -> NDArray[Any]:
     return states.dense(dtype) if isinstance(states, PackedBits) else states
 
 
+def type_of(*phases: Phase) -> Any:
+    """Float type of the dense states of gradients; float32 where there are only bits."""
+    dense = [x.dtype for phase in phases for x in phase[:2] if isinstance(x, np.ndarray)]
+    return np.result_type(*dense) if dense else np.dtype(np.float32)
+
+
 class ReferenceBackend(Backend):
     """Kernels as their formulas, for any registered unit."""
 
@@ -57,32 +63,13 @@ class ReferenceBackend(Backend):
         """See `Backend.draw_bits`."""
         return pack(uniforms(draw, probabilities.shape[0], probabilities.shape[1], probabilities.dtype) < probabilities)
 
-    def gradient_step(
-        self,
-        parameters: Parameters,
-        velocity: Parameters | None,
-        data: Phase,
-        model: Phase,
-        rate: float,
-        momentum: float,
-        l2: float = 0.0,
-    ) -> None:
-        """See `Backend.gradient_step`."""
-        dtype = parameters.weights.dtype
-        v_data, v_model = as_dense(data.visible, dtype), as_dense(model.visible, dtype)
-        h_data, h_model = as_dense(data.hidden, dtype), as_dense(model.hidden, dtype)
-        n_data, n_model = dtype.type(len(v_data)), dtype.type(len(v_model))
-        gradient = Parameters(
-            h_data.T @ v_data / n_data - h_model.T @ v_model / n_model - dtype.type(l2) * parameters.weights,
-            v_data.mean(axis=0) - v_model.mean(axis=0),
-            h_data.mean(axis=0) - h_model.mean(axis=0),
-        )
-        for i, (value, g) in enumerate(zip(parameters, gradient, strict=True)):
-            change = dtype.type(rate) * g
-            if velocity is not None:
-                change += dtype.type(momentum) * velocity[i]
-                velocity[i][...] = change
-            value += change
+    def moments(self, phase: Phase) -> Parameters:
+        """See `Backend.moments`."""
+        dtype = type_of(phase)
+        v, h = as_dense(phase.visible, dtype), as_dense(phase.hidden, dtype)
+        shares = (np.full(len(v), 1 / len(v)) if phase.shares is None else phase.shares).astype(dtype)
+        weighted = shares[:, None] * h
+        return Parameters(weighted.T @ v, shares @ v, weighted.sum(axis=0))
 
     def free_energy(self, unit: str, states: States, parameters: Parameters) -> NDArray[np.float64]:
         """See `Backend.free_energy`."""

@@ -6,7 +6,7 @@ but partition sums differ in their last bits between instruction sets.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,8 @@ from ..._random import Draw
 from ..bits import PackedBits, n_words
 from ..contract import ChainState, Parameters, Phase, States, TrainingPlan
 from ..partition import check_partition
+from ..reference import type_of
+from ..rules import Rule, Update
 from ._runtime import (
     current_target,
     default_threads,
@@ -228,61 +230,79 @@ class CpuBackend(Scores):
     # -- gradient and training -----------------------------------------------------------------------------------
 
     def gradient_step(
-        self,
-        parameters: Parameters,
-        velocity: Parameters | None,
-        data: Phase,
-        model: Phase,
-        rate: float,
-        momentum: float,
-        l2: float = 0.0,
+        self, parameters: Parameters, slots: Sequence[Parameters], data: Phase, model: Phase, update: Update
     ) -> None:
-        """See `Backend.gradient_step`."""
+        """See `Backend.gradient_step`: in one pass over the weights for bits and equal shares."""
+        if not self._gradient_of_bits(parameters, slots, data, model, update):
+            super().gradient_step(parameters, slots, data, model, update)
+
+    def _gradient_of_bits(
+        self, parameters: Parameters, slots: Sequence[Parameters], data: Phase, model: Phase, update: Update
+    ) -> bool:
         weights, visible_bias, hidden_bias = parameters
-        n_data, n_model = len(data.hidden), len(model.hidden)
-        threads = self._threads(float(n_data + n_model) * weights.size)
-        gradient = _mean_rows(data.visible) - _mean_rows(model.visible)
-        _ascend(visible_bias, None if velocity is None else velocity.visible_bias, gradient, rate, momentum)
-        if (
-            isinstance(data.visible, PackedBits)
-            and isinstance(model.visible, PackedBits)
-            and weights.dtype == np.float32
-        ):
-            _cpu.gradient_step(
-                data.visible.words,
-                _hidden_factor(data.hidden, 1),
-                model.visible.words,
-                _hidden_factor(model.hidden, -1),
-                weights,
-                hidden_bias,
-                None if velocity is None else velocity.weights,
-                None if velocity is None else velocity.hidden_bias,
-                rate,
-                momentum,
-                l2,
-                1 / _MEAN_SCALE,
-                threads,
-            )
-            return
-        change = np.zeros_like(weights)
+        packed = all(
+            isinstance(p.visible, PackedBits)
+            and p.shares is None
+            # sums of fixed-point means fit where the means are in [-1, 1]
+            and (isinstance(p.hidden, PackedBits) or (np.abs(p.hidden) <= 1).all())
+            for p in (data, model)
+        )
+        if not packed or weights.dtype != np.float32:
+            return False
+        threads = self._threads(float(len(data.hidden) + len(model.hidden)) * weights.size)
+        of_visible = (_mean_rows(data) - _mean_rows(model)).astype(np.float32)
+        _cpu.apply_rule(update, visible_bias, [s.visible_bias for s in slots], of_visible, False, 1)
+        _cpu.gradient_step(
+            data.visible.words, _hidden_factor(data.hidden, 1), model.visible.words, _hidden_factor(model.hidden, -1),
+            weights, hidden_bias, [s.weights for s in slots], [s.hidden_bias for s in slots], update, 1 / _MEAN_SCALE,
+            threads,
+        )  # fmt: skip
+        return True
+
+    def gradient(self, data: Phase, model: Phase) -> Parameters:
+        """See `Backend.gradient`."""
+        out = _zeros(data, type_of(data, model))
+        if self._gradient_of_bits(out, (), data, model, _PLAIN):
+            return out
+        return super().gradient(data, model)
+
+    def moments(self, phase: Phase) -> Parameters:
+        """See `Backend.moments`."""
+        dtype = type_of(phase)
+        out = _zeros(phase, dtype)
+        if self._gradient_of_bits(out, (), phase, _nothing_like(phase), _PLAIN):
+            return out
+        n, threads = phase.hidden.shape[0], self._threads(float(phase.hidden.shape[0]) * out.weights.size)
         with single_threaded_blas():
-            for phase, scale in ((data, 1 / n_data), (model, -1 / n_model)):
-                for rows in dense_blocks(phase.visible, weights.dtype):
-                    v, h = (
-                        x.dense(weights.dtype) if isinstance(x, PackedBits) else x
-                        for x in (phase.visible[rows], phase.hidden[rows])
-                    )
-                    _cpu.dense_gradient(np.ascontiguousarray(h), v, scale, change, threads)
-        if l2:
-            change -= weights.dtype.type(l2) * weights
-        _ascend(weights, None if velocity is None else velocity.weights, change, rate, momentum)
-        gradient = _mean_rows(data.hidden) - _mean_rows(model.hidden)
-        _ascend(hidden_bias, None if velocity is None else velocity.hidden_bias, gradient, rate, momentum)
+            for rows in dense_blocks(phase.visible, dtype):
+                v, h = (
+                    x.dense(dtype) if isinstance(x, PackedBits) else x.astype(dtype, copy=False)
+                    for x in (phase.visible[rows], phase.hidden[rows])
+                )
+                scale = 1 / n
+                if phase.shares is not None:
+                    h, scale = h * phase.shares[rows, None].astype(dtype), 1.0
+                _cpu.dense_gradient(np.ascontiguousarray(h), v, scale, out.weights, threads)
+        out.visible_bias[...] = _mean_rows(phase)
+        out.hidden_bias[...] = _mean_rows(Phase(phase.hidden, phase.hidden, phase.shares))
+        return out
+
+    def ascend(
+        self, parameters: Parameters, slots: Sequence[Parameters], gradient: Parameters, update: Update
+    ) -> None:
+        """See `Backend.ascend`; float32 gradients are overwritten."""
+        if parameters.weights.dtype != np.float32:
+            super().ascend(parameters, slots, gradient, update)
+            return
+        for i, (value, g) in enumerate(zip(parameters, gradient, strict=True)):
+            flat = np.ascontiguousarray(g, dtype=np.float32).reshape(-1)
+            slot = [s[i] for s in slots]
+            _cpu.apply_rule(update, value.reshape(-1), slot, flat, i == 0, self._threads(20.0 * value.size))
 
     def train(
         self,
         parameters: Parameters,
-        velocity: Parameters | None,
+        slots: Sequence[Parameters],
         rows: States,
         order: NDArray[np.int64],
         plan: TrainingPlan,
@@ -290,26 +310,27 @@ class CpuBackend(Scores):
         state: ChainState,
         on_batch: Callable[[], None] | None = None,
     ) -> None:
-        """See `Backend.train`: float32 runs in one native call, float64 through the composed form."""
-        if parameters.weights.dtype != np.float32 or len(order) == 0:
-            super().train(parameters, velocity, rows, order, plan, units, state, on_batch)
+        """See `Backend.train`: float32 layers of bits in one native call, the rest through the composed form."""
+        bits = isinstance(rows, PackedBits) or plan.stochastic_input
+        native = _BITS.issuperset(units) and (bits or units == ("bernoulli", "bernoulli"))
+        if not native or parameters.weights.dtype != np.float32 or len(order) == 0:
+            super().train(parameters, slots, rows, order, plan, units, state, on_batch)
             return
-        for unit in units:
-            check_unit(unit, "train")
         while len(order):
-            done = self._train_native(parameters, velocity, rows, order, plan, state, on_batch)
+            done = self._train_native(parameters, slots, rows, order, plan, units, state, on_batch)
             order = order[done:]
             # the weights have outgrown fixed point: one minibatch through BLAS, then try again
-            super().train(parameters, velocity, rows, order[: plan.batch_size], plan, units, state, on_batch)
+            super().train(parameters, slots, rows, order[: plan.batch_size], plan, units, state, on_batch)
             order = order[plan.batch_size :]
 
     def _train_native(
         self,
         parameters: Parameters,
-        velocity: Parameters | None,
+        slots: Sequence[Parameters],
         rows: States,
         order: NDArray[np.int64],
         plan: TrainingPlan,
+        units: tuple[str, str],
         state: ChainState,
         on_batch: Callable[[], None] | None,
     ) -> int:
@@ -323,7 +344,7 @@ class CpuBackend(Scores):
         threads = self._threads(float(batch) * parameters.weights.size)
         strategy = choose_for_training(self.strategy, plan.n_sweeps)
         run = _cpu.Training(
-            parameters, velocity, plan, len(order), words, n_chains, packed is None, by_rows, threads, strategy,
+            parameters, slots, plan, units, state.updates, len(order), words, n_chains, packed is None, by_rows, threads, strategy,
             landmark_bases(parameters.weights) if strategy == "bounds" else None, self.fast,
         )  # fmt: skip
         try:
@@ -392,6 +413,8 @@ class CpuBackend(Scores):
 
 
 _MEAN_SCALE = 2.0**30  # of fixed-point hidden means: MEAN_SCALE of src/train.c
+_BITS = {"bernoulli", "ising"}  # units of fused training
+_PLAIN = Update(Rule(), 1.0)  # leaves the gradient in zeros
 _GUESSED_DENSITY = 0.3  # share of active units where it is not known before the run
 
 
@@ -402,7 +425,14 @@ def _hidden_factor(hidden: States, sign: int) -> NDArray[Any]:
     return _cpu.round_means(hidden, np.float32(sign * _MEAN_SCALE) / np.float32(len(hidden)))
 
 
-def _mean_rows(states: States) -> NDArray[np.float64]:
+def _mean_rows(phase: Phase) -> NDArray[np.float64]:
+    states = phase.visible
+    if phase.shares is not None:
+        shares = phase.shares.astype(np.float64)
+        total = np.zeros(states.shape[1])
+        for rows in dense_blocks(states, np.float64):
+            total += shares[rows] @ (states[rows].dense(np.float64) if isinstance(states, PackedBits) else states[rows])
+        return total
     if isinstance(states, PackedBits):
         total = np.zeros(states.n_units)
         for rows in dense_blocks(states, np.uint8):
@@ -411,9 +441,17 @@ def _mean_rows(states: States) -> NDArray[np.float64]:
     return states.mean(axis=0, dtype=np.float64)
 
 
-def _ascend(value: NDArray[Any], velocity: NDArray[Any] | None, gradient: Any, rate: float, momentum: float) -> None:
-    change = value.dtype.type(rate) * gradient.astype(value.dtype, copy=False)
-    if velocity is not None:
-        change += value.dtype.type(momentum) * velocity
-        velocity[...] = change
-    value += change
+def _zeros(phase: Phase, dtype: Any) -> Parameters:
+    shape = phase.hidden.shape[1], phase.visible.shape[1]
+    return Parameters(np.zeros(shape, dtype), np.zeros(shape[1], dtype), np.zeros(shape[0], dtype))
+
+
+def _nothing_like(phase: Phase) -> Phase:
+    """One sample with all units off: its moments are 0."""
+    hidden, visible = phase.hidden, phase.visible
+    if isinstance(hidden, PackedBits):
+        off: States = PackedBits(np.zeros((1, hidden.words.shape[1]), np.uint64), hidden.n_units)
+    else:
+        off = np.zeros((1, hidden.shape[1]), hidden.dtype)
+    n_units = visible.shape[1]
+    return Phase(PackedBits(np.zeros((1, n_words(n_units)), np.uint64), n_units), off)

@@ -37,6 +37,7 @@ cdef extern from "workers.h" nogil:
         void (*draw_rows)(const float *, size_t, const int64_t *, size_t, size_t, size_t, const frbm_draw *,
                           uint32_t *, size_t, uint32_t *, size_t) noexcept nogil
         float look_cost, build_cost, row_cost, narrow_cost
+        void (*apply_rule)(const frbm_rule *, int, float *, float **, size_t, float *, size_t) noexcept nogil
         void (*gradient_rows)(const frbm_gradient *, size_t, size_t, frbm_bounds *, float *) noexcept nogil
         void (*fix_rows)(const frbm_fixed *, const float *, size_t, size_t, size_t, frbm_bounds *) noexcept nogil
         void (*fix)(const float *, size_t, float, int32_t *) noexcept nogil
@@ -93,6 +94,17 @@ cdef extern from "workers.h" nogil:
         float unit
         size_t rank, chunk
 
+    enum: FRBM_SLOTS
+
+    ctypedef struct frbm_rule:
+        int kind
+        float rate, momentum, decay, epsilon, mean_scale, square_scale, l1, l2, clip
+
+    ctypedef struct frbm_spins:
+        int visible, hidden
+        const float *delta_visible
+        float scale
+
     ctypedef struct frbm_gradient:
         frbm_operand positive, negative
         float unit
@@ -101,11 +113,12 @@ cdef extern from "workers.h" nogil:
         size_t hidden_ld
         float positive_share, negative_share
         float *weights
-        float *velocity
+        float *slots[3]
         float *bias
-        float *bias_velocity
+        float *bias_slots[3]
         size_t n_visible
-        float rate, momentum, decay
+        frbm_rule rule
+        frbm_spins spins
         frbm_fixed fixed
 
     ctypedef struct frbm_team:
@@ -126,9 +139,15 @@ cdef extern from "workers.h" nogil:
         float *weights
         float *bias_hidden
         float *bias_visible
-        float *velocity
-        float *velocity_hidden
-        float *velocity_visible
+        float *slots[3]
+        float *slots_hidden[3]
+        float *slots_visible[3]
+        frbm_rule rule
+        uint64_t updates
+        frbm_spins spins
+        float *bits_hidden
+        float *bits_visible
+        float *delta_visible
         frbm_fixed fixed
         frbm_bounds *bounds
         int fast
@@ -144,7 +163,6 @@ cdef extern from "workers.h" nogil:
         uint32_t *chains
         uint32_t key[2]
         uint64_t step
-        float rate, momentum, decay
         frbm_sgemm sgemm
         frbm_batch batches[2]
         uint32_t *hidden_words

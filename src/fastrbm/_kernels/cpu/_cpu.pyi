@@ -1,5 +1,5 @@
 # Signatures of the extension module; contracts in _cpu.pyx and src/*.h.
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -7,6 +7,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from ..._random import Draw
 from ..contract import ChainState, Parameters, TrainingPlan
+from ..rules import Update
 
 TARGETS: tuple[str, ...]
 STRATEGIES: tuple[str, ...]
@@ -39,8 +40,10 @@ class Training:
     def __init__(
         self,
         parameters: Parameters,
-        velocity: Parameters | None,
+        slots: Sequence[Parameters],
         plan: TrainingPlan,
+        units: tuple[str, str],
+        n_updates: int,
         n_rows: int,
         chains: NDArray[np.uint32] | None,
         n_chains: int,
@@ -144,12 +147,18 @@ def gradient_step(
     model_hidden: NDArray[np.uint64] | NDArray[np.int32],
     weights: NDArray[np.float32],
     hidden_bias: NDArray[np.float32],
-    velocity: NDArray[np.float32] | None,
-    hidden_velocity: NDArray[np.float32] | None,
-    rate: float,
-    momentum: float,
-    l2: float,
+    slots: Sequence[NDArray[np.float32]],
+    hidden_slots: Sequence[NDArray[np.float32]],
+    update: Update,
     unit: float,
+    n_threads: int,
+) -> None: ...
+def apply_rule(
+    update: Update,
+    values: NDArray[np.float32],
+    slots: Sequence[NDArray[np.float32]],
+    gradient: NDArray[np.float32],
+    penalised: bool,
     n_threads: int,
 ) -> None: ...
 def pseudo_grey(

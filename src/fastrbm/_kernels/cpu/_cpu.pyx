@@ -15,6 +15,8 @@ from scipy.linalg.cython_blas cimport dgemm, sgemm
 
 import numpy as np
 
+from ..rules import RULES
+
 ctypedef fused real:
     float
     double

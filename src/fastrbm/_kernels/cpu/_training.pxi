@@ -31,6 +31,39 @@ def run_chains(uint32_t[:, ::1] hidden, uint32_t[:, ::1] visible, int n_chains, 
     poller.reraise()
 
 
+# ---- rules -----------------------------------------------------------------------------------------------
+
+cdef void _set_rule(frbm_rule *out, update) except *:
+    rule = update.rule
+    out.kind = RULES.index(rule.kind)
+    out.rate, out.momentum, out.decay, out.epsilon = update.rate, update.momentum, rule.decay, rule.epsilon
+    out.mean_scale, out.square_scale = update.scales()
+    out.l1, out.l2, out.clip = rule.l1, rule.l2, rule.clip
+
+
+cdef void _set_slots(float **out, slots, Py_ssize_t n) except *:
+    cdef float[::1] flat
+    assert len(slots) <= FRBM_SLOTS
+    for k, slot in enumerate(slots):
+        flat = slot.reshape(-1)  # a view: the caller's arrays are contiguous
+        assert flat.shape[0] == n and np.shares_memory(np.asarray(flat), slot)
+        out[k] = &flat[0]
+
+
+def apply_rule(update, float[::1] values, slots, float[::1] gradient, bint penalised, int n_threads):
+    """One application of a rule to flat arrays; `gradient` is overwritten."""
+    cdef frbm_rule rule
+    cdef float *pointers[3]
+    cdef Py_ssize_t n = values.shape[0], piece = 1 << 14, k
+    memset(pointers, 0, sizeof(pointers))
+    _set_rule(&rule, update)
+    _set_slots(pointers, slots, n)
+    assert gradient.shape[0] == n
+    for k in prange((n + piece - 1) // piece, nogil=True, num_threads=n_threads, schedule="static"):
+        TABLE.apply_rule(&rule, penalised, &values[0], pointers, k * piece, &gradient[k * piece],
+                         n - k * piece if n - k * piece < piece else piece)
+
+
 # ---- training --------------------------------------------------------------------------------------------
 
 cdef class Training:
@@ -56,14 +89,20 @@ cdef class Training:
         self.keep.append(view)
         return &view[0]
 
-    def __init__(self, parameters, velocity, plan, size_t n_rows, uint32_t[:, ::1] chains, size_t n_chains, bint grey,
+    def __init__(self, parameters, slots, plan, units, size_t n_updates, size_t n_rows, uint32_t[:, ::1] chains, size_t n_chains, bint grey,
                  bint transposed, int n_threads, str strategy="dense", bases=None, bint fast=False):
         self.keep = []
         memset(&self.t, 0, sizeof(self.t))
         self._set_parameters(*parameters)
-        if velocity is not None:
-            self._set_velocity(*velocity)
         cdef frbm_training *t = &self.t
+        self.keep.append(slots)
+        _set_slots(t.slots, [s.weights for s in slots], t.n_hidden * t.n_visible)
+        _set_slots(t.slots_visible, [s.visible_bias for s in slots], t.n_visible)
+        _set_slots(t.slots_hidden, [s.hidden_bias for s in slots], t.n_hidden)
+        _set_rule(&t.rule, plan.update(n_updates))
+        t.updates = n_updates
+        t.delta_visible = self.floats(t.n_visible)
+        self._set_spins(units[0] == "ising", units[1] == "ising")
         cdef bint use_lean = strategy != "dense" and plan.n_sweeps > 1
         self.fixed = FixedWeights(t.n_hidden, t.n_visible, transposed or use_lean, n_threads)
         t.fixed, t.bounds, t.fast = self.fixed.f, self.fixed.bounds, fast
@@ -73,7 +112,6 @@ cdef class Training:
         t.stochastic_input = grey and plan.stochastic_input
         t.sampled_hidden = plan.sampled_hidden
         t.key[0], t.key[1] = plan.seed & 0xFFFFFFFF, plan.seed >> 32
-        t.rate, t.momentum, t.decay = plan.rate, plan.momentum, plan.l2
         t.sgemm = <frbm_sgemm>sgemm
         t.row_words = (t.n_visible + 63) // 64
         t.visible_ld = 64 * t.row_words
@@ -123,11 +161,12 @@ cdef class Training:
         self.t.weights, self.t.bias_visible = &weights[0, 0], &visible_bias[0]
         self.t.bias_hidden = &hidden_bias[0]
 
-    def _set_velocity(self, float[:, ::1] weights, float[::1] visible_bias, float[::1] hidden_bias):
-        self.keep += [weights, visible_bias, hidden_bias]
-        assert weights.shape[0] == <Py_ssize_t>self.t.n_hidden and weights.shape[1] == <Py_ssize_t>self.t.n_visible
-        self.t.velocity, self.t.velocity_visible = &weights[0, 0], &visible_bias[0]
-        self.t.velocity_hidden = &hidden_bias[0]
+    cdef void _set_spins(self, bint visible, bint hidden) except *:
+        cdef frbm_training *t = &self.t
+        if visible or hidden:
+            t.spins.visible, t.spins.hidden, t.spins.scale = visible, hidden, (1 + visible) * (1 + hidden)
+            t.spins.delta_visible = t.delta_visible
+            t.bits_hidden, t.bits_visible = self.floats(t.n_hidden), self.floats(t.n_visible)
 
     def run(self, const uint64_t[:, ::1] rows, const float[:, ::1] grey, const int64_t[::1] order, state, on_batch):
         """Do the minibatches of `order`; ``state.step`` is advanced by what was done, also on an interrupt.
@@ -161,13 +200,14 @@ cdef class Training:
             t.team.n_threads = frbm_team_size()
             frbm_train(t, thread, &scratch[thread * stride])
         state.step = t.step
+        state.updates += t.batches_done
         poller.reraise()
         return min(<size_t>order.shape[0], t.batches_done * t.batch_size)
 
 
 def gradient_step(const uint64_t[:, ::1] data, data_hidden, const uint64_t[:, ::1] model, model_hidden,
-                  float[:, ::1] weights, float[::1] hidden_bias, float[:, ::1] velocity, float[::1] hidden_velocity,
-                  float rate, float momentum, float l2, float unit, int n_threads):
+                  float[:, ::1] weights, float[::1] hidden_bias, slots, hidden_slots, update, float unit,
+                  int n_threads):
     """Weights and hidden biases from packed visible states.
 
     Hidden: both packed states, or both unit-major means from `round_means` (model_hidden negative).
@@ -195,9 +235,9 @@ def gradient_step(const uint64_t[:, ::1] data, data_hidden, const uint64_t[:, ::
         g.positive.coef, g.positive.out_stride, g.positive.in_stride = &data_means[0, 0], n, 1
         g.negative.coef, g.negative.out_stride, g.negative.in_stride = &model_means[0, 0], m, 1
     g.weights, g.bias, g.n_visible, g.unit = &weights[0, 0], &hidden_bias[0], weights.shape[1], unit
-    g.rate, g.momentum, g.decay = rate, momentum, l2
-    if velocity is not None:
-        g.velocity, g.bias_velocity = &velocity[0, 0], &hidden_velocity[0]
+    _set_rule(&g.rule, update)
+    _set_slots(g.slots, slots, weights.shape[0] * weights.shape[1])
+    _set_slots(g.bias_slots, hidden_slots, weights.shape[0])
     cdef Py_ssize_t n_hidden = weights.shape[0], tiles = (n_hidden + 11) // 12, tile
     cdef size_t stride = FRBM_SCRATCH_FLOATS
     cdef float[::1] scratch = aligned(stride * n_threads, np.float32)

@@ -5,6 +5,7 @@
 #include "fixed.h"
 #include "lookup.h"
 #include "pairs.h"
+#include "rules.h"
 
 /* 16 partial sums, then pairwise: an order that does not depend on the vector width */
 INLINE float row_sum(const float *x, size_t n) {
@@ -22,22 +23,6 @@ INLINE int32_t fixed_sum(const int32_t *x, size_t n) {
     uint32_t total = 0;
     for (size_t i = 0; i < n; i++) total += (uint32_t)x[i];
     return (int32_t)total;
-}
-
-/* The rule of the optimiser, for values that lie side by side with their slots and gradient: one pass over all of them
- * while the gradient is in cache.  Other rules (RMSprop, Adam) are further branches with slots of their own. */
-INLINE void update(float *value, float *velocity, float *gradient, size_t n, float rate, float momentum,
-                   float decay) {
-    if (decay != 0.0f)
-        for (size_t i = 0; i < n; i++) gradient[i] -= decay * value[i];
-    if (velocity) {
-        for (size_t i = 0; i < n; i++) {
-            velocity[i] = momentum * velocity[i] + rate * gradient[i];
-            value[i] += velocity[i];
-        }
-    } else {
-        for (size_t i = 0; i < n; i++) value[i] += rate * gradient[i];
-    }
 }
 
 /* sums[i] * unit in place of the sums */
@@ -84,7 +69,19 @@ static void tile_products(const frbm_gradient *g, size_t first, size_t count, si
     }
 }
 
-static void gradient_tile(const frbm_gradient *g, size_t first, size_t count, float *scratch) {
+/* Gradient of the coupling of spins; `hidden` is that of the hidden bias, as bits */
+INLINE void to_spins(const frbm_spins *s, float hidden, size_t lane, float *row, size_t n) {
+    const float of_hidden = s->visible ? 0.5f * hidden : 0.0f;
+    if (s->hidden)
+        for (size_t i = 0; i < n; i++)
+            row[i] = s->scale * (row[i] - of_hidden - 0.5f * s->delta_visible[lane + i]);
+    else
+        for (size_t i = 0; i < n; i++) row[i] = s->scale * (row[i] - of_hidden);
+}
+
+/* `hidden`: gradients of the hidden biases from unit `base` on */
+static void gradient_tile(const frbm_gradient *g, size_t first, size_t count, const float *hidden, size_t base,
+                          float *scratch) {
     int32_t *tables = (int32_t *)scratch, *sums = (int32_t *)(scratch + FRBM_TABLE_FLOATS);
     for (size_t lane = 0; lane < g->n_visible; lane += FRBM_LANE_BLOCK) {
         const size_t n_lanes = g->n_visible - lane < FRBM_LANE_BLOCK ? g->n_visible - lane : FRBM_LANE_BLOCK;
@@ -95,8 +92,8 @@ static void gradient_tile(const frbm_gradient *g, size_t first, size_t count, fl
             const float *dense = g->dense_positive ? g->dense_positive + j * g->dense_ld + lane : NULL;
             if (dense)
                 for (size_t i = 0; i < n_lanes; i++) row[i] += dense[i];
-            update(g->weights + at, g->velocity ? g->velocity + at : NULL, row, n_lanes, g->rate, g->momentum,
-                   g->decay);
+            if (g->spins.scale != 0.0f) to_spins(&g->spins, hidden[first + j - base], lane, row, n_lanes);
+            update(&g->rule, 1, g->weights, g->slots, at, row, n_lanes);
         }
     }
 }
@@ -134,16 +131,16 @@ static float hidden_gradient(const frbm_gradient *g, size_t j) {
 
 static void gradient_rows(const frbm_gradient *g, size_t first, size_t count, frbm_bounds *bounds, float *scratch) {
     frbm_gradient tile = *g;
+    float hidden[FRBM_UPDATE_ROWS];
+    for (size_t j = 0; j < count; j++) hidden[j] = hidden_gradient(g, first + j);
     for (size_t j = first; j < first + count; j += FRBM_TILE) {
         const size_t here = first + count - j < FRBM_TILE ? first + count - j : FRBM_TILE;
-        gradient_tile(&tile, j, here, scratch);
+        gradient_tile(&tile, j, here, hidden, first, scratch);
         if (tile.dense_positive) tile.dense_positive += FRBM_TILE * g->dense_ld;
     }
-    for (size_t j = first; j < first + count; j++) {
-        float gradient = hidden_gradient(g, j);
-        update(g->bias + j, g->bias_velocity ? g->bias_velocity + j : NULL, &gradient, 1, g->rate, g->momentum,
-               0.0f);
-    }
+    if (g->spins.hidden)
+        for (size_t j = 0; j < count; j++) hidden[j] *= 2.0f;
+    update(&g->rule, 0, g->bias, g->bias_slots, first, hidden, count);
     if (g->fixed.weights) fix_rows(&g->fixed, g->weights, g->n_visible, first, count, bounds);
 }
 

@@ -23,6 +23,7 @@
 #define FRBM_LANE_PAD 16    /* rows of fixed-point weights are padded to this many */
 #define FRBM_PANEL 64       /* most outputs of one panel; whole words of sampled bits, so panels never share a word */
 #define FRBM_TILE 6         /* outputs whose tables are in use together: 6 x 64 sums fill the register file */
+#define FRBM_UPDATE_ROWS 16   /* hidden units of one call of gradient_rows, at most */
 #define FRBM_LANE_BLOCK 1024 /* lanes of one panel pass; bounds the scratch and keeps the sums in L2 */
 #define FRBM_SUM_LD (FRBM_LANE_BLOCK + 16) /* row stride of the sums: not a power of two, whose rows share cache sets */
 #define FRBM_CHUNK_WORDS 8  /* 32-input words whose tables are built at once: 24 KB, so that they stay in L1 */
@@ -137,8 +138,29 @@ typedef struct {
     float bound_scale; /* 2^s */
 } frbm_fixed;
 
-/* Gradient of one block of hidden units and its update:
- * velocity = momentum * velocity + rate * (gradient - decay * W); W += velocity (velocity NULL: plain SGD). */
+#define FRBM_SLOTS 3 /* arrays of the size of the parameters that a rule keeps, at most */
+
+enum frbm_rule_kind { FRBM_SGD, FRBM_NESTEROV, FRBM_RMSPROP, FRBM_ADAM, FRBM_AMSGRAD };
+
+/* How parameters follow their gradient; see rules.h */
+typedef struct {
+    int kind;
+    float rate, momentum; /* momentum: beta 1 of Adam */
+    float decay, epsilon; /* of the mean square: rho, beta 2 */
+    float mean_scale, square_scale; /* Adam at update t: 1 / (1 - momentum^t), 1 / (1 - decay^t) */
+    float l1, l2;
+    float clip; /* 0: none */
+} frbm_rule;
+
+/* Layers of spins s = 2 x - 1, of which the kernels see the bits x.  The gradient of the coupling of the spins is
+ * scale * (gradient of bits - visible/2 * that of hidden biases - hidden/2 * that of visible ones). */
+typedef struct {
+    int visible, hidden;        /* which layers are spins */
+    const float *delta_visible; /* gradient of the visible biases, as bits */
+    float scale;                /* 2 for each layer of spins */
+} frbm_spins;
+
+/* Gradient of one block of hidden units and its update */
 typedef struct {
     frbm_operand positive, negative; /* bits: planes of v; coef: fixed_means [unit][sample], scale and sign included */
     float unit;                      /* value of 1 in them */
@@ -149,10 +171,11 @@ typedef struct {
     const uint32_t *positive_hidden, *negative_hidden;
     size_t hidden_ld;
     float positive_share, negative_share; /* 1 / samples and -1 / chains */
-    float *weights, *velocity; /* [n_hidden][n_visible] */
-    float *bias, *bias_velocity;
+    float *weights, *slots[FRBM_SLOTS]; /* [n_hidden][n_visible] */
+    float *bias, *bias_slots[FRBM_SLOTS];
     size_t n_visible;
-    float rate, momentum, decay;
+    frbm_rule rule;
+    frbm_spins spins; /* scale 0: both layers are bits */
     frbm_fixed fixed; /* fixed.weights NULL: no copy wanted */
 } frbm_gradient;
 
@@ -221,6 +244,8 @@ typedef struct {
                       size_t planes_ld);
     /* units [first, first + count), first a multiple of 32, count at most FRBM_PANEL */
     void (*panel)(const frbm_layer *layer, size_t first, size_t count, float *scratch);
+    void (*apply_rule)(const frbm_rule *rule, int penalised, float *values, float *const *slots, size_t at,
+                       float *gradient, size_t n);
     void (*gradient_rows)(const frbm_gradient *g, size_t first, size_t count, frbm_bounds *bounds, float *scratch);
     /* fixed-point copy of hidden units [first, first + count) */
     void (*fix_rows)(const frbm_fixed *f, const float *weights, size_t n_visible, size_t first, size_t count,

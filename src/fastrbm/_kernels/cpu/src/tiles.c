@@ -266,6 +266,7 @@ const frbm_table FRBM_TABLE = {
     .turn_words = turn_words,
     .draw_rows = draw_rows,
     .panel = panel,
+    .apply_rule = apply_rule,
     .gradient_rows = gradient_rows,
     .fix_rows = fix_rows,
     .fix = fix,

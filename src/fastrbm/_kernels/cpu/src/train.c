@@ -10,10 +10,15 @@
 #define GREY_HIDDEN 128
 #define GREY_VISIBLE 256
 /* Hidden units of one piece of the gradient: whole tiles, or whole cache lines of a transposed copy */
-#define UPDATE_ROWS(t) (size_t)((t)->fixed.transposed ? 16 : 2 * FRBM_TILE)
+#define UPDATE_ROWS(t) (size_t)((t)->fixed.transposed ? FRBM_UPDATE_ROWS : 2 * FRBM_TILE)
 #define BIAS_UNITS 1024
 #define LEAN_OUTPUTS 32 /* outputs of one piece of preparation */
 #define MEAN_SCALE 1073741824.0f /* 2^30: coefficients of a gradient add up to at most 1 in magnitude */
+
+static int has_spins(const frbm_training *t) { return t->spins.scale != 0.0f; }
+
+/* Value of 1 in products of bits with the fixed-point weights */
+static float unit_of(const frbm_training *t) { return (has_spins(t) ? t->spins.scale : 1.0f) / t->fixed.scale; }
 
 static int is_grey(const frbm_training *t) { return !t->rows && !t->stochastic_input; }
 
@@ -28,9 +33,9 @@ static frbm_layer hidden_layer(const frbm_training *t, const uint32_t *words, si
     layer.op = product(words, ld, t->n_visible, t->fixed.weights, t->fixed.ld, 1);
     layer.op.rows = t->fixed.transposed;
     layer.op.rows_ld = t->fixed.transposed_ld;
-    layer.unit = 1.0f / t->fixed.scale;
+    layer.unit = unit_of(t);
     layer.narrow = t->fixed.narrow;
-    layer.bias = t->bias_hidden;
+    layer.bias = has_spins(t) ? t->bits_hidden : t->bias_hidden;
     layer.n_out = t->n_hidden;
     layer.n_lanes = n_lanes;
     layer.draw = (frbm_draw){{t->key[0], t->key[1]}, t->step, FRBM_HIDDEN, 0};
@@ -43,9 +48,9 @@ static frbm_layer visible_layer(const frbm_training *t, const uint32_t *words, s
     layer.op = product(words, t->chain_ld, t->n_hidden, t->fixed.weights, 1, t->fixed.ld);
     layer.op.rows = t->fixed.weights;
     layer.op.rows_ld = t->fixed.ld;
-    layer.unit = 1.0f / t->fixed.scale;
+    layer.unit = unit_of(t);
     layer.narrow = t->fixed.narrow;
-    layer.bias = t->bias_visible;
+    layer.bias = has_spins(t) ? t->bits_visible : t->bias_visible;
     layer.n_out = t->n_visible;
     layer.n_lanes = n_lanes;
     layer.words = t->visible_words;
@@ -263,11 +268,12 @@ static void negative_phase(frbm_training *t, const frbm_batch *data, size_t n, s
     }
 }
 
-/* a += rate * (mean of the data - mean of the chains) for one block of visible units */
+/* Visible biases by their gradient, mean of the data - mean of the chains, for one block of units */
 static void visible_bias(frbm_training *t, const frbm_batch *batch, size_t first, size_t n, size_t n_chains) {
     const size_t count = t->n_visible - first < BIAS_UNITS ? t->n_visible - first : BIAS_UNITS;
     int32_t data[BIAS_UNITS] = {0}, model[BIAS_UNITS] = {0};
     double grey[BIAS_UNITS] = {0};
+    float gradient[BIAS_UNITS];
     if (t->rows || t->stochastic_input)
         t->table->count_planes(batch->planes, t->visible_ld, (n + 31) / 32, first, count, data);
     else
@@ -275,15 +281,11 @@ static void visible_bias(frbm_training *t, const frbm_batch *batch, size_t first
             for (size_t i = 0; i < count; i++) grey[i] += (double)batch->grey[s * t->n_visible + first + i];
     t->table->count_planes(t->visible_planes, t->visible_ld, (n_chains + 31) / 32, first, count, model);
     for (size_t i = 0; i < count; i++) {
-        const float gradient =
-            (float)(((double)data[i] + grey[i]) / (double)n - (double)model[i] / (double)n_chains);
-        float change = t->rate * gradient;
-        if (t->velocity_visible) {
-            change += t->momentum * t->velocity_visible[first + i];
-            t->velocity_visible[first + i] = change;
-        }
-        t->bias_visible[first + i] += change;
+        float *delta = &t->delta_visible[first + i];
+        *delta = (float)(((double)data[i] + grey[i]) / (double)n - (double)model[i] / (double)n_chains);
+        gradient[i] = t->spins.visible ? 2.0f * *delta : *delta;
     }
+    t->table->apply_rule(&t->rule, 0, t->bias_visible, t->slots_visible, first, gradient, count);
 }
 
 /* Gradient and update, and the rows of the next batch */
@@ -306,19 +308,19 @@ static void apply_gradient(frbm_training *t, size_t batch, size_t n, size_t n_ch
     }
     g.dense_means = is_grey(t) ? t->data_means : NULL;
     g.weights = t->weights;
-    g.velocity = t->velocity;
     g.bias = t->bias_hidden;
-    g.bias_velocity = t->velocity_hidden;
+    memcpy(g.slots, t->slots, sizeof g.slots);
+    memcpy(g.bias_slots, t->slots_hidden, sizeof g.bias_slots);
     g.n_visible = t->n_visible;
-    g.rate = t->rate;
-    g.momentum = t->momentum;
-    g.decay = t->decay;
+    g.rule = t->rule;
+    g.spins = t->spins;
     g.fixed = t->fixed;
     size_t piece;
     while ((piece = own_piece(&t->team, 0, thread, n_next)) < n_next)
         load_block(t, batch + 1, t->step + t->n_sweeps + 1, piece);
     while ((piece = own_piece(&t->team, 1, thread, n_bias)) < n_bias)
         visible_bias(t, data, piece * BIAS_UNITS, n, n_chains);
+    if (t->spins.hidden) barrier(&t->team); /* the gradient of W is made with that of the visible biases */
     while ((piece = own_piece(&t->team, 2, thread, n_tiles)) < n_tiles) {
         const size_t first = piece * rows, count = t->n_hidden - first < rows ? t->n_hidden - first : rows;
         if (is_grey(t)) {
@@ -352,7 +354,7 @@ static void settle(void *context) {
         t->unfixable = t->team.stop = 1;
     else
         t->fixed.scale = ldexpf(1.0f, exponent);
-    if (t->lean) t->lean->unit = 1.0f / t->fixed.scale;
+    if (t->lean) t->lean->unit = unit_of(t);
 }
 
 static void fix_weights(frbm_training *t, int thread, void (*after)(void *)) {
@@ -365,6 +367,51 @@ static void fix_weights(frbm_training *t, int thread, void (*after)(void *)) {
     barrier_then(&t->team, after, t);
 }
 
+/* ---- layers of spins ------------------------------------------------------------------------------------------ */
+
+#define SPIN_COLUMNS 256
+
+/* With s = 2 x - 1 in place of a spin, its layer has the input 2 (bias + W t), and the other one loses the sum of the
+ * weights of the spins.  Sums are of the fixed-point weights, the ones that states are drawn with, and exact. */
+static void bits_of_hidden(frbm_training *t, size_t first, size_t count) {
+    for (size_t j = first; j < first + count; j++) {
+        const int32_t *row = t->fixed.weights + j * t->fixed.ld;
+        int64_t sum = 0;
+        if (t->spins.visible)
+            for (size_t i = 0; i < t->n_visible; i++) sum += row[i];
+        const float bias = t->bias_hidden[j] - (float)((double)sum / (double)t->fixed.scale);
+        t->bits_hidden[j] = t->spins.hidden ? 2.0f * bias : bias;
+    }
+}
+
+static void bits_of_visible(frbm_training *t, size_t first, size_t count) {
+    int64_t sums[SPIN_COLUMNS] = {0};
+    if (t->spins.hidden)
+        for (size_t j = 0; j < t->n_hidden; j++) {
+            const int32_t *row = t->fixed.weights + j * t->fixed.ld + first;
+            for (size_t i = 0; i < count; i++) sums[i] += row[i];
+        }
+    for (size_t i = 0; i < count; i++) {
+        const float bias = t->bias_visible[first + i] - (float)((double)sums[i] / (double)t->fixed.scale);
+        t->bits_visible[first + i] = t->spins.visible ? 2.0f * bias : bias;
+    }
+}
+
+static void prepare_spins(frbm_training *t, int thread) {
+    if (!has_spins(t)) return;
+    const size_t of_hidden = pieces(t->n_hidden, 16), of_visible = pieces(t->n_visible, SPIN_COLUMNS);
+    size_t piece;
+    while ((piece = own_piece(&t->team, 0, thread, of_hidden)) < of_hidden)
+        bits_of_hidden(t, 16 * piece, t->n_hidden - 16 * piece < 16 ? t->n_hidden - 16 * piece : 16);
+    while ((piece = own_piece(&t->team, 1, thread, of_visible)) < of_visible) {
+        const size_t first = SPIN_COLUMNS * piece, left = t->n_visible - first;
+        bits_of_visible(t, first, left < SPIN_COLUMNS ? left : SPIN_COLUMNS);
+    }
+    barrier(&t->team);
+}
+
+/* ---- the run --------------------------------------------------------------------------------------------------- */
+
 static void end_refix(void *context) { clear_bounds(context); }
 
 static void refix(frbm_training *t, int thread) {
@@ -372,8 +419,16 @@ static void refix(frbm_training *t, int thread) {
     fix_weights(t, thread, end_refix);
 }
 
+/* What Adam divides its running means by at the coming update, since they start at 0 */
+static void scale_rule(frbm_training *t) {
+    const double update = (double)(t->updates + t->batches_done + 1);
+    t->rule.mean_scale = (float)(1.0 / (1.0 - pow(t->rule.momentum, update)));
+    t->rule.square_scale = (float)(1.0 / (1.0 - pow(t->rule.decay, update)));
+}
+
 static void begin(void *context) {
     frbm_training *t = context;
+    scale_rule(t);
     t->exponent = 0;
     t->fixed.narrow = 0;
     t->fixed.scale = 1.0f;
@@ -385,6 +440,7 @@ static void end_batch(void *context) {
     frbm_training *t = context;
     t->step += t->n_sweeps + 1;
     t->batches_done++;
+    scale_rule(t);
     t->grey_team.ticket = 0;
     settle(t);
 }
@@ -398,6 +454,7 @@ void frbm_train(frbm_training *t, int thread, float *scratch) {
     refix(t, thread);
     for (size_t batch = 0; batch * t->batch_size < t->n_rows && !t->team.stop; batch++) {
         const size_t n = batch_rows(t, batch), n_chains = t->persistent ? t->n_chains : n;
+        prepare_spins(t, thread);
         positive_phase(t, &t->batches[batch % 2], n, thread, scratch);
         negative_phase(t, &t->batches[batch % 2], n, n_chains, thread, scratch);
         apply_gradient(t, batch, n, n_chains, thread, scratch);

@@ -80,7 +80,12 @@ typedef struct {
 typedef struct {
     const frbm_table *table;
     float *weights, *bias_hidden, *bias_visible;                         /* updated in place */
-    float *velocity, *velocity_hidden, *velocity_visible;                /* NULL: no momentum */
+    float *slots[FRBM_SLOTS], *slots_hidden[FRBM_SLOTS], *slots_visible[FRBM_SLOTS]; /* of the rule, or NULL */
+    frbm_rule rule;   /* its scales are those of the update at hand */
+    uint64_t updates; /* made before this run */
+    /* Layers of spins: parameters are those of spins, these are the biases that the layers have as bits */
+    frbm_spins spins;
+    float *bits_hidden, *bits_visible, *delta_visible;
     frbm_fixed fixed;    /* its copy of the weights; memory from the caller */
     frbm_bounds *bounds; /* one per thread */
     int exponent, refix; /* k of `fixed`; it or `narrow` changed */
@@ -98,7 +103,6 @@ typedef struct {
     uint32_t *chains; /* persistent hidden states as words, lane stride padded n_chains */
     uint32_t key[2];
     uint64_t step;
-    float rate, momentum, decay;
     frbm_sgemm sgemm;
     /* scratch of the team; sizes in frbm_training_layout */
     frbm_batch batches[2]; /* this one and the next */

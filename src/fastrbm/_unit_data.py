@@ -1,0 +1,117 @@
+"""Visible data of other units than Bernoulli ones, in the form of `fastrbm._data.VisibleData`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ._data import BLOCK_BYTES, VisibleData
+from ._kernels import PackedBits
+from .units import get_unit
+
+
+class SpinData(VisibleData):
+    """Rows of -1 and +1 as bits; other values x, where they are allowed, as (x + 1) / 2."""
+
+    _domain = "-1 and +1 only (2 * X - 1 for zeros and ones)"
+
+    def _range_error(self) -> ValueError:
+        row, column, value = _first(self._x, lambda x: (x != -1) & (x != 1), self._blocks_in_order())
+        return ValueError(
+            f"X must hold {self._domain}, got {value:g} in row {row}, column {column}; out_of_range='allow' uses values "
+            "in between as means"
+        )
+
+    def _flags_of(self, x: NDArray[Any]) -> tuple[int, PackedBits | None]:
+        flags, bits = self._kernels.pack_checked(0.5 * (x.astype(np.float64) + 1))
+        # no value but the two spins is in the domain
+        return (flags | 2 if flags else 0), bits
+
+    def _as_floats(self, part: NDArray[Any]) -> NDArray[Any]:
+        return np.ascontiguousarray(0.5 * (part.astype(self.dtype) + 1))
+
+
+class UnitData:
+    """Rows of values of any unit, checked once, converted a block at a time.
+
+    Parameters
+    ----------
+    x : ndarray, shape (n_samples, n_features)
+        Numeric, two-dimensional.
+    unit : str
+        Spec of the visible unit.
+    dtype : numpy dtype
+    sigma : ndarray or None
+        What `slices` divides by.
+    check_range : bool
+        Raise for values outside the unit's support; NaN and infinity always raise.
+    """
+
+    bits = None
+    binary = False
+
+    def __init__(
+        self, x: NDArray[Any], unit: str, dtype: Any, *, sigma: NDArray[Any] | None = None, check_range: bool = True
+    ):
+        self._x = x
+        self._unit = get_unit(unit)
+        self.shape: tuple[int, int] = x.shape
+        self.dtype = np.dtype(dtype)
+        self._sigma = sigma
+        self._unit.check_width(x.shape[1])
+        self._check(lambda block: ~np.isfinite(block), "finite numbers")
+        if check_range:
+            self._check(self._unit.outside, self._unit.domain)
+
+    def _check(self, outside: Any, domain: str) -> None:
+        found = _first(self._x, outside, self._blocks_in_order())
+        if found is not None:
+            row, column, value = found
+            raise ValueError(
+                f"X must hold {domain} for {self._unit.spec!r} visible units, got {value:g} in row {row}, column {column}"
+            )
+
+    def _blocks_in_order(self) -> Iterator[slice]:
+        step = max(1, BLOCK_BYTES // max(1, 8 * self.shape[1]))
+        for first in range(0, self.shape[0], step):
+            yield slice(first, min(first + step, self.shape[0]))
+
+    def _take(self, rows: Any) -> NDArray[Any]:
+        return np.ascontiguousarray(self._x[rows], dtype=self.dtype)
+
+    def batches(self, order: NDArray[np.int64], batch_size: int) -> Iterator[tuple[NDArray[Any], NDArray[np.int64]]]:
+        """As `VisibleData.batches`; values as they are given."""
+        if self._x.dtype == self.dtype and self._x.flags.c_contiguous:
+            yield self._x, order
+            return
+        step = batch_size * max(1, BLOCK_BYTES // max(1, batch_size * self.shape[1] * self.dtype.itemsize))
+        for first in range(0, len(order), step):
+            part = order[first : first + step]
+            yield self._take(part), np.arange(len(part))
+
+    def slices(self) -> Iterator[tuple[slice, NDArray[Any]]]:
+        """Row slices in order with their states as kernels take them."""
+        for rows in self._blocks_in_order():
+            states = self._take(rows)
+            if self._sigma is not None:
+                states = np.ascontiguousarray(states / self._sigma, dtype=self.dtype)
+            yield rows, states
+
+    def states(self, advice: str) -> NDArray[Any]:
+        """All rows as states of the layer."""
+        self._check(self._unit.outside, f"{self._unit.domain} (to have a probability; or {advice})")
+        return np.concatenate([states for _, states in self.slices()])
+
+
+def _first(x: Any, outside: Any, blocks: Iterator[slice]) -> tuple[int, int, float] | None:
+    """Row, column and value of the first entry that is outside."""
+    for rows in blocks:
+        block = np.asarray(x[rows], dtype=np.float64)
+        wrong = outside(block)
+        if wrong.any():
+            row, column = np.argwhere(wrong)[0]
+            return rows.start + int(row), int(column), float(block[row, column])
+    return None
