@@ -16,8 +16,9 @@ from .units import get_unit
 class Model:
     """Restricted Boltzmann machine with energy E(v, h) = -a.T(v) - b.T(h) - T(h).W T(v).
 
-    All units have T(x) = x. Gaussian ones have variance 1 given the other layer: the energy has + v.v / 2 for a
-    Gaussian visible layer, likewise for a hidden one.
+    All units have T(x) = x. Units with a base measure add minus the log of it: the energy has + v.v / 2 for a Gaussian
+    or ReLU visible layer, whose units have variance 1 given the other layer (before truncation), likewise for a hidden
+    one; binomial units add -log C(n, v).
 
     Parameters
     ----------
@@ -27,18 +28,21 @@ class Model:
         a.
     hidden_bias : ndarray, shape (n_hidden,)
         b.
-    visible, hidden : {"bernoulli", "ising", "gaussian", "onehot"}, default="bernoulli"
-        Unit types of the layers: {0, 1}, {-1, +1}, real numbers, and a layer of which exactly one unit is 1.
+    visible, hidden : str or Unit, default="bernoulli"
+        Unit types of the layers: "bernoulli" {0, 1}, "ising" {-1, +1}, "gaussian" real numbers, "relu" numbers of at
+        least 0, "binomial(n)" whole numbers to n, "onehot(k)" groups of k units of which one is 1, "onehot" a layer of
+        which one unit is 1, "mixed(...)" some of these side by side; see `fastrbm.units`. Stored as specs.
 
     Raises
     ------
     ValueError
-        For shapes that do not fit, values that are not finite, or unknown units.
+        For shapes that do not fit, values that are not finite, unknown units, or layers that units cannot have.
 
     Notes
     -----
-    Methods that take a `backend` choose one themselves if none is given: native kernels for Bernoulli layers, NumPy
-    ("reference") where a layer has other units.
+    Methods that take a `backend` choose one themselves if none is given: the CPU kernels. Nothing is checked for being
+    normalisable: two layers that both have real units are so only where their couplings are weak enough (see
+    `fastrbm.likelihood.log_partition`); their conditionals exist whatever the weights.
 
     References
     ----------
@@ -52,8 +56,8 @@ class Model:
     hidden: str = "bernoulli"
 
     def __post_init__(self) -> None:
-        get_unit(self.visible)
-        get_unit(self.hidden)
+        for name in ("visible", "hidden"):
+            object.__setattr__(self, name, get_unit(getattr(self, name)).spec)
         dtype = np.float64 if np.asarray(self.weights).dtype == np.float64 else np.float32
         for name, n_dim in (("weights", 2), ("visible_bias", 1), ("hidden_bias", 1)):
             value = np.ascontiguousarray(getattr(self, name), dtype=dtype)
@@ -65,6 +69,11 @@ class Model:
         wanted = (len(self.hidden_bias), len(self.visible_bias))
         if self.weights.shape != wanted:
             raise ValueError(f"weights must have shape (n_hidden, n_visible) = {wanted}, got {self.weights.shape}")
+        for layer, n_units in (("visible", wanted[1]), ("hidden", wanted[0])):
+            try:
+                get_unit(getattr(self, layer)).check_width(n_units)
+            except ValueError as error:
+                raise ValueError(f"{layer}: {error}") from None
 
     @property
     def parameters(self) -> Parameters:
@@ -73,11 +82,8 @@ class Model:
 
     @property
     def units(self) -> tuple[str, str]:
-        """(visible, hidden) unit names."""
+        """(visible, hidden) unit specs."""
         return self.visible, self.hidden
-
-    def _backend(self) -> Backend:
-        return get_backend("auto" if self.units == ("bernoulli", "bernoulli") else "reference")
 
     def _states(self, x: ArrayLike | PackedBits, n_units: int, name: str) -> Any:
         states: Any = x
@@ -86,7 +92,7 @@ class Model:
         if len(states.shape) != 2 or states.shape[1] != n_units:
             raise ValueError(f"{name} must have shape (n_samples, {n_units}), got {states.shape}")
         unit = get_unit(self.visible if name == "v" else self.hidden)
-        if isinstance(states, PackedBits) and unit.name != "bernoulli":
+        if isinstance(states, PackedBits) and not unit.packed:
             # backends take a set bit for 1 and others for 0
             states = states.dense(self.weights.dtype)
             if unit.support is not None and len(unit.support) == 2:
@@ -113,28 +119,32 @@ class Model:
         return -biases - np.einsum("nj,ji,ni->n", th, self.weights, tv) - visible.base(v) - hidden.base(h)
 
     def free_energy(self, v: ArrayLike | PackedBits, backend: Backend | None = None) -> NDArray[np.float64]:
-        """-log of the sum over h of exp(-E(v, h)) (integral for Gaussian units), shape (n_samples,)."""
+        """-log of the sum over h of exp(-E(v, h)) (integral for real units), shape (n_samples,)."""
         states = self._states(v, len(self.visible_bias), "v")
-        energy = (backend or self._backend()).free_energy(self.hidden, states, self.parameters)
+        energy = (backend or get_backend()).free_energy(self.hidden, states, self.parameters)
         # backends do not know what the visible units are
         return energy - get_unit(self.visible).base(states)
 
     def mean_hidden(self, v: ArrayLike | PackedBits, backend: Backend | None = None) -> NDArray[Any]:
         """Means of the hidden layer given v, shape (n_samples, n_hidden)."""
         states = self._states(v, len(self.visible_bias), "v")
-        return (backend or self._backend()).means(self.hidden, states, self.weights, self.hidden_bias)
+        return (backend or get_backend()).means(self.hidden, states, self.weights, self.hidden_bias)
 
     def mean_visible(self, h: ArrayLike | PackedBits, backend: Backend | None = None) -> NDArray[Any]:
         """Means of the visible layer given h, shape (n_samples, n_visible)."""
         states = self._states(h, len(self.hidden_bias), "h")
-        return (backend or self._backend()).means(self.visible, states, self.weights, self.visible_bias, transpose=True)
+        return (backend or get_backend()).means(self.visible, states, self.weights, self.visible_bias, transpose=True)
 
     def at_temperature(self, temperature: float) -> Model:
-        """Model whose energy is divided by `temperature` (positive); not for Gaussian units, whose variance is 1."""
-        if "gaussian" in self.units:
+        """Model whose energy is divided by `temperature` (positive); not for units with a base measure.
+
+        That would be divided, too: Gaussian and ReLU units would have another variance than 1, and binomial ones
+        another distribution.
+        """
+        if any(get_unit(unit).weighted for unit in self.units):
             raise ValueError(
-                "a temperature would change the variance of Gaussian units, which is 1; "
-                f"at_temperature needs units of other types, got {self.units}"
+                "a temperature would change the base measure of units that have one, such as the variance of Gaussian "
+                f"units, which is 1; at_temperature needs units of other types, got {self.units}"
             )
         if not temperature > 0 or not np.isfinite(temperature):
             raise ValueError(f"temperature must be a positive number, got {temperature!r}")

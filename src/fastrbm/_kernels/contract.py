@@ -1,9 +1,10 @@
 """What a kernel backend provides: array functions on packed or dense states, never on a Model.
 
-States of a layer are a `PackedBits` (binary layers) or a dense float array of shape (n_samples, n_units) in the dtype
-of the weights. Weights have shape (n_hidden, n_visible); ``transpose=True`` means the other direction, hidden states to
-visible units. Every random decision is addressed by a `Draw`, so two backends given the same address make the same
-decision up to rounding at a tie.
+States of a layer are a `PackedBits` (Bernoulli layers: set bits stand for 1 in all products) or a dense float array of
+shape (n_samples, n_units) in the dtype of the weights. Units are named by their spec (`fastrbm.units.get_unit`).
+Weights have shape (n_hidden, n_visible); ``transpose=True`` means the other direction, hidden states to visible units.
+Every random decision is addressed by a `Draw`, so two backends given the same address make the same decision up to
+rounding at a tie.
 
 A backend must provide the methods that raise TypeError here; `run_chains` and `train` are composed from them and may be
 replaced by fused versions.
@@ -26,6 +27,8 @@ from .partition import log_partition_sum
 from .rules import Rule, Update, apply_rule
 
 States = PackedBits | NDArray[Any]
+#: states that were drawn: `PackedBits` where the unit is `packed`, else a dense array; which, only the unit's spec says
+Drawn = Any
 
 
 class Parameters(NamedTuple):
@@ -117,14 +120,14 @@ class ChainState:
     ----------
     step : int
         Next unused Gibbs step; a minibatch takes ``n_sweeps + 1``.
-    chains : PackedBits or None
+    chains : PackedBits, ndarray or None
         Hidden states of the persistent chains.
     updates : int
         Minibatches done.
     """
 
     step: int
-    chains: PackedBits | None
+    chains: Drawn | None
     updates: int = 0
 
 
@@ -154,8 +157,8 @@ class Backend:
         draw: Draw,
         *,
         transpose: bool = False,
-    ) -> PackedBits:
-        """States of a layer of binary `unit` drawn given the other."""
+    ) -> Drawn:
+        """States of a layer of `unit` drawn given the other: `PackedBits` if the unit is `packed`, else dense."""
         raise TypeError(f"backend {self.name!r} lacks samples")
 
     def draw_bits(self, probabilities: NDArray[Any], draw: Draw) -> PackedBits:
@@ -211,13 +214,13 @@ class Backend:
         raise TypeError(f"backend {self.name!r} lacks pseudo_likelihood")
 
     def run_chains(
-        self, hidden: PackedBits, parameters: Parameters, units: tuple[str, str], draw: Draw, n_sweeps: int
-    ) -> tuple[PackedBits, PackedBits]:
+        self, hidden: States, parameters: Parameters, units: tuple[str, str], draw: Draw, n_sweeps: int
+    ) -> tuple[Drawn, Drawn]:
         """Gibbs sweeps v ~ p(v|h), h ~ p(h|v) at steps draw.step, draw.step + 1, ...
 
         Parameters
         ----------
-        hidden : PackedBits, shape (n_chains, n_hidden)
+        hidden : PackedBits or ndarray, shape (n_chains, n_hidden)
             Start.
         parameters : Parameters
         units : (visible unit, hidden unit)
@@ -228,8 +231,8 @@ class Backend:
 
         Returns
         -------
-        (visible, hidden) : tuple of PackedBits
-            The last states.
+        (visible, hidden) : tuple
+            The last states, as `samples` returns them.
         """
         weights, visible_bias, hidden_bias = parameters
         for sweep in range(n_sweeps):
@@ -342,14 +345,16 @@ class Backend:
         Parameters
         ----------
         parameters : Parameters
-            Finite; n_hidden from 1 to 40.
+            Finite; n_hidden at least 1, at most 40 for units of two values.
         units : (visible unit, hidden unit)
-            The hidden unit must have two values; T of them stands for h above.
+            The states of the hidden layer must be such that they can be listed, 2^40 at most; T of them stands for h
+            above, and their terms have the log base measure besides.
         dtype : float64 or float32
             Precision of the products over visible units, never of the sums. Relative error of log Z (absolute where
             |log Z| < 1) below 1e-10 or 2e-6.
-        log_weights : ndarray of float64, shape (2^n_hidden,), or None
-            Filled with the terms [ ... ] of the states; unit k of state s is bit k of s.
+        log_weights : ndarray of float64, shape (number of hidden states,), or None
+            Filled with the terms [ ... ] of the states, in the order of `Unit.states`; of two values, unit k of state s
+            is bit k of s.
         on_progress : callable or None
             Called as ``on_progress(states done, states in all)`` now and then, the last time when all are done. What
             it raises ends the sum.

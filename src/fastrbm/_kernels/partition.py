@@ -23,13 +23,13 @@ _BLOCK_VALUES = 1 << 18  # float64 inputs held at once: 2 MB
 def check_partition(parameters: Parameters, units: tuple[str, str], log_weights: NDArray[np.float64] | None) -> None:
     """Raise ValueError or TypeError unless the sum can be done."""
     listed = get_unit(units[1])
-    if listed.support is None or len(listed.support) != 2 or listed.layerwise:
-        raise ValueError(f"units[1] must be a unit of two values, whose states can be enumerated, got {units[1]!r}")
+    if not listed.finite:
+        raise ValueError(f"units[1] must be a unit whose states can be enumerated, got {units[1]!r}")
     n_hidden, n_visible = parameters.weights.shape
-    if not 1 <= n_hidden <= MOST_UNITS or n_visible < 1:
+    if n_hidden < 1 or n_visible < 1 or listed.log2_states(n_hidden) > MOST_UNITS:
         raise ValueError(
-            f"the layer that is enumerated must have 1 to {MOST_UNITS} units and the other at least 1, "
-            f"got {n_hidden} and {n_visible}"
+            f"the layer that is enumerated must have 1 to {MOST_UNITS} units of two values (2^{MOST_UNITS} states) "
+            f"and the other at least 1, got {n_hidden} and {n_visible}"
         )
     if not all(np.isfinite(x).all() for x in parameters):
         raise ValueError("parameters must be finite, got infinity or NaN")
@@ -37,9 +37,10 @@ def check_partition(parameters: Parameters, units: tuple[str, str], log_weights:
         return
     if not isinstance(log_weights, np.ndarray) or log_weights.dtype != np.float64:
         raise TypeError(f"log_weights must be an array of float64, got {getattr(log_weights, 'dtype', log_weights)!r}")
-    if log_weights.shape != (1 << n_hidden,) or not log_weights.flags.c_contiguous or not log_weights.flags.writeable:
+    n_states = listed.n_states(n_hidden)
+    if log_weights.shape != (n_states,) or not log_weights.flags.c_contiguous or not log_weights.flags.writeable:
         raise ValueError(
-            f"log_weights must be writeable and contiguous, of shape ({1 << n_hidden},), got {log_weights.shape}"
+            f"log_weights must be writeable and contiguous, of shape ({n_states},), got {log_weights.shape}"
         )
 
 
@@ -60,7 +61,7 @@ def log_partition_sum(
     weights, visible_bias, hidden_bias = (x.astype(np.float64) for x in parameters)
     visible, hidden = get_unit(units[0]), get_unit(units[1])
     n_hidden, n_visible = weights.shape
-    total = 1 << n_hidden
+    total = hidden.n_states(n_hidden)
     step = min(total, max(1, _BLOCK_VALUES // max(n_visible, n_hidden)))
 
     def terms(first: int, stop: int) -> NDArray[np.float64]:

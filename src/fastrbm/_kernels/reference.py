@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from .._random import Draw, uniforms
 from ..units import get_unit, softplus
 from .bits import PackedBits, pack
-from .contract import Backend, Parameters, Phase, States
+from .contract import Backend, Drawn, Parameters, Phase, States
 
 
 def as_dense(states: States, dtype: Any) -> NDArray[Any]:
@@ -51,13 +51,11 @@ class ReferenceBackend(Backend):
         draw: Draw,
         *,
         transpose: bool = False,
-    ) -> PackedBits:
+    ) -> Drawn:
         """See `Backend.samples`."""
-        # packed states stand for 0 and 1 in all products
-        if not get_unit(unit).binary or get_unit(unit).support != (0.0, 1.0):
-            raise ValueError(f"samples are packed, so the unit must have the values 0 and 1, got {unit!r}")
         theta = self.inputs(states, weights, bias, transpose=transpose)
-        return pack(get_unit(unit).sample(theta, uniforms(draw, theta.shape[0], theta.shape[1], theta.dtype)))
+        drawn = get_unit(unit).sample(theta, uniforms(draw, theta.shape[0], theta.shape[1], theta.dtype))
+        return pack(drawn) if get_unit(unit).packed else drawn
 
     def draw_bits(self, probabilities: NDArray[Any], draw: Draw) -> PackedBits:
         """See `Backend.draw_bits`."""

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from .._kernels import Backend, ChainState, PackedBits, Parameters
 from .._kernels.bits import n_words
+from .._kernels.contract import Drawn, States
 from .._random import Draw, Stream
+from ..units import get_unit
 
 
 @dataclass(frozen=True)
@@ -27,13 +30,17 @@ class Gibbs:
     n_steps: int = 1
     persistent: bool = True
 
-    def init(self, n_chains: int, n_hidden: int, step: int = 0) -> ChainState:
-        """All hidden units off, as scikit-learn starts its chains."""
-        chains = PackedBits(np.zeros((n_chains, n_words(n_hidden)), dtype=np.uint64), n_hidden)
-        return ChainState(step, chains)
+    def init(
+        self, n_chains: int, n_hidden: int, step: int = 0, unit: str = "bernoulli", dtype: Any = np.float32
+    ) -> ChainState:
+        """Start all chains alike: hidden units off, as in scikit-learn, or the first state of other units."""
+        hidden = get_unit(unit)
+        if hidden.packed:
+            return ChainState(step, PackedBits(np.zeros((n_chains, n_words(n_hidden)), dtype=np.uint64), n_hidden))
+        return ChainState(step, np.tile(hidden.first_state(n_hidden).astype(dtype), (n_chains, 1)))
 
     def init_from_visible(
-        self, visible: PackedBits, parameters: Parameters, units: tuple[str, str], seed: int, backend: Backend
+        self, visible: States, parameters: Parameters, units: tuple[str, str], seed: int, backend: Backend
     ) -> ChainState:
         """Chains whose hidden layer is drawn given the visible states."""
         draw = Draw(seed, 0, Stream.HIDDEN)
@@ -47,7 +54,7 @@ class Gibbs:
         units: tuple[str, str],
         seed: int,
         backend: Backend,
-    ) -> PackedBits:
+    ) -> Drawn:
         """Do `n_steps` sweeps: ``state`` goes on in place, the last visible states are returned."""
         assert state.chains is not None
         draw = Draw(seed, state.step, Stream.VISIBLE)

@@ -17,12 +17,9 @@ class Bernoulli(Unit):
 
     name = "bernoulli"
     binary = True
+    packed = True
     support = (0.0, 1.0)
     domain = "0 and 1 only"
-
-    def statistics(self, x: NDArray[Any]) -> NDArray[Any]:
-        """Return x itself."""
-        return x
 
     def cgf(self, theta: NDArray[Any]) -> NDArray[Any]:
         """Softplus of theta."""

@@ -22,10 +22,7 @@ class Gaussian(Unit):
     """
 
     name = "gaussian"
-
-    def statistics(self, x: NDArray[Any]) -> NDArray[Any]:
-        """Return x itself."""
-        return x
+    weighted = True
 
     def cgf(self, theta: NDArray[Any]) -> NDArray[Any]:
         """Log of the integral of exp(theta x - x^2 / 2)."""

@@ -19,10 +19,6 @@ class Ising(Unit):
     support = (-1.0, 1.0)
     domain = "-1 and +1 only (2 x - 1 for bits x)"
 
-    def statistics(self, x: NDArray[Any]) -> NDArray[Any]:
-        """Return x itself."""
-        return x
-
     def cgf(self, theta: NDArray[Any]) -> NDArray[Any]:
         """Log of 2 cosh(theta), written |theta| + log(1 + e^(-2 |theta|)): cosh itself overflows."""
         size = np.abs(theta)

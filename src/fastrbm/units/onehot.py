@@ -1,4 +1,4 @@
-"""One-hot layer: exactly one unit of the layer is on."""
+"""One-hot units: exactly one of a group is on."""
 
 from __future__ import annotations
 
@@ -9,50 +9,107 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import softmax
 
-from ._base import Unit, register
+from ._base import Unit, digits_of, positive_integer, register
 
 
 @register
 class OneHot(Unit):
-    """Layer of L units of which one is 1 and the others 0: a choice of one of L classes.
+    """Groups of neighbouring units of which one is 1 and the others 0: choices of one of k classes (softmax units).
 
-    T(x) = x; the cgf of the layer is the log-sum-exp of theta, the mean its softmax. L = 1 is a constant.
+    T(x) = x; the cgf of a group is the log-sum-exp of its theta, the mean its softmax. A group is drawn with the
+    uniform of its first unit.
+
+    Parameters
+    ----------
+    n_classes : int or None
+        Units of a group, so a layer has a multiple of it; None makes the whole layer one group. 1 is a constant.
+
+    References
+    ----------
+    Salakhutdinov, Mnih and Hinton, "Restricted Boltzmann machines for collaborative filtering", ICML 2007, eq. 1.
     """
 
     name = "onehot"
     layerwise = True
     support = (0.0, 1.0)
-    domain = "one 1 in each row and 0 elsewhere"
 
-    def statistics(self, x: NDArray[Any]) -> NDArray[Any]:
-        """Return x itself."""
-        return x
+    n_classes: int | None
+
+    def __init__(self, n_classes: int | None = None):
+        number = None if n_classes is None else positive_integer(n_classes, "n_classes of units 'onehot'")
+        object.__setattr__(self, "n_classes", number)
+
+    @classmethod
+    def from_text(cls, text: str) -> OneHot:
+        """Of the number of classes."""
+        return cls(positive_integer(text, "n_classes of units 'onehot'"))
+
+    @property
+    def parameters(self) -> tuple[int, ...]:
+        """The number of classes, if it is given."""
+        return () if self.n_classes is None else (self.n_classes,)
+
+    @property
+    def domain(self) -> str:
+        """One 1 a group."""
+        if self.n_classes is None:
+            return "one 1 in each row and 0 elsewhere"
+        return f"one 1 in each {self.n_classes} neighbouring columns and 0 elsewhere"
+
+    def check_width(self, n_units: int) -> None:
+        """Whole groups only."""
+        if self.n_classes is not None and n_units % self.n_classes:
+            raise ValueError(
+                f"a layer of units {self.spec!r} must have a multiple of {self.n_classes} units, got {n_units}"
+            )
+
+    def _groups(self, x: NDArray[Any]) -> NDArray[Any]:
+        """Groups along a further axis."""
+        width = x.shape[-1]
+        self.check_width(width)
+        size = self.n_classes or width
+        return x.reshape(*x.shape[:-1], width // size, size)
 
     def cgf(self, theta: NDArray[Any]) -> NDArray[Any]:
-        """Log-sum-exp over the last axis, which stays with length 1."""
-        top = theta.max(axis=-1, keepdims=True)
-        return top + np.log(np.exp(theta - top).sum(axis=-1, keepdims=True))
+        """Log-sum-exp of each group, shape (..., n_groups)."""
+        groups = self._groups(theta)
+        top = groups.max(axis=-1, keepdims=True)
+        return (top + np.log(np.exp(groups - top).sum(axis=-1, keepdims=True)))[..., 0]
 
     def mean(self, theta: NDArray[Any]) -> NDArray[Any]:
-        """Softmax over the last axis."""
-        return softmax(theta, axis=-1)
+        """Softmax of each group."""
+        return softmax(self._groups(theta), axis=-1).reshape(theta.shape)
 
     def sample(self, theta: NDArray[Any], u: NDArray[Any]) -> NDArray[Any]:
-        """Inverse of the distribution function at the first uniform of each row."""
+        """Inverse of the distribution function at the first uniform of each group."""
         # float64: with float32 sums of many classes would favour the first ones
-        wide = theta.astype(np.float64)
+        wide = self._groups(theta).astype(np.float64)
         cumulative = np.cumsum(np.exp(wide - wide.max(axis=-1, keepdims=True)), axis=-1)
-        chosen = (cumulative <= u[..., :1] * cumulative[..., -1:]).sum(axis=-1, keepdims=True)
-        return (np.arange(theta.shape[-1]) == chosen).astype(theta.dtype)
+        chosen = (cumulative <= self._groups(u)[..., :1] * cumulative[..., -1:]).sum(axis=-1, keepdims=True)
+        return (np.arange(wide.shape[-1]) == chosen).astype(theta.dtype).reshape(theta.shape)
 
-    def contains(self, x: NDArray[Any]) -> bool:
-        """Whether all rows have one 1 and 0 elsewhere."""
-        return super().contains(x) and bool((x.sum(axis=-1) == 1).all())
+    def outside(self, x: NDArray[Any]) -> NDArray[np.bool_]:
+        """Values that are neither 0 nor 1, every further 1 of a group, the first unit of a group without any."""
+        groups = self._groups(x)
+        on = groups == 1
+        wrong = ~(on | (groups == 0))
+        clean = ~wrong.any(axis=-1, keepdims=True)
+        wrong |= clean & on & (np.cumsum(on, axis=-1) > 1)
+        wrong[..., :1] |= clean & ~on.any(axis=-1, keepdims=True)
+        return wrong.reshape(x.shape)
+
+    def n_states(self, n_units: int) -> int:
+        """Product of k over the groups."""
+        size = self.n_classes or n_units
+        return size ** (n_units // size)
 
     def log2_states(self, n_units: int) -> float:
-        """L states."""
-        return math.log2(n_units)
+        """Log to base 2 of k for every group."""
+        size = self.n_classes or n_units
+        return n_units // size * math.log2(size)
 
-    def states(self, first: int, stop: int, n_units: int) -> NDArray[np.float64]:
-        """State k has unit k on."""
-        return (np.arange(n_units) == np.arange(first, stop)[:, None]).astype(np.float64)
+    def states_at(self, numbers: NDArray[np.uint64], n_units: int) -> NDArray[np.float64]:
+        """Digit g of the number, to base k, is the unit that is on in group g."""
+        size = self.n_classes or n_units
+        digits = digits_of(numbers, size, n_units // size)
+        return (np.arange(size) == digits[..., None]).astype(np.float64).reshape(len(numbers), n_units)

@@ -13,9 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..._random import Draw
+from ...units import get_unit
 from ..bits import PackedBits, n_words
-from ..contract import ChainState, Parameters, Phase, States, TrainingPlan
+from ..contract import ChainState, Drawn, Parameters, Phase, States, TrainingPlan
 from ..partition import check_partition
+from . import layers as any_units
 from ..reference import type_of
 from ..rules import Rule, Update
 from ._runtime import (
@@ -29,7 +31,7 @@ from ._runtime import (
 )
 from ._runtime import extension as _cpu
 from .partition import log_partition_sum
-from .scores import Scores, check_unit, dense_blocks, lanes
+from .scores import Scores, check_unit, dense_blocks, is_native, lanes
 from .strategy import (
     choose_for_chains,
     choose_for_rows,
@@ -134,7 +136,9 @@ class CpuBackend(Scores):
         self, unit: str, states: States, weights: NDArray[Any], bias: NDArray[Any], *, transpose: bool = False
     ) -> NDArray[Any]:
         """See `Backend.means`."""
-        check_unit(unit, "means")
+        if not is_native(unit):
+            x = self.inputs(states, weights, bias, transpose=transpose)
+            return any_units.means_in_place(get_unit(unit), x)
         return self._layer(states, weights, bias, transpose, "means")
 
     def _layer(
@@ -173,9 +177,11 @@ class CpuBackend(Scores):
         draw: Draw,
         *,
         transpose: bool = False,
-    ) -> PackedBits:
+    ) -> Drawn:
         """See `Backend.samples`."""
-        check_unit(unit, "samples")
+        if not is_native(unit):
+            x = self.inputs(states, weights, bias, transpose=transpose)
+            return any_units.samples(unit, x, draw, self.n_threads)
         n, n_out = states.shape[0], weights.shape[1 if transpose else 0]
         out = np.empty((n, n_words(n_out)), dtype=np.uint64)
         if n == 0:
@@ -356,16 +362,17 @@ class CpuBackend(Scores):
                 state.chains = _from_words(words, n_chains, parameters.weights.shape[0])
 
     def run_chains(
-        self, hidden: PackedBits, parameters: Parameters, units: tuple[str, str], draw: Draw, n_sweeps: int
-    ) -> tuple[PackedBits, PackedBits]:
-        """See `Backend.run_chains`."""
+        self, hidden: States, parameters: Parameters, units: tuple[str, str], draw: Draw, n_sweeps: int
+    ) -> tuple[Drawn, Drawn]:
+        """See `Backend.run_chains`: in one native call between two layers of bits."""
+        if not all(map(is_native, units)):
+            return super().run_chains(hidden, parameters, units, draw, n_sweeps)
         weights, visible_bias, hidden_bias = parameters
         by_rows = _cpu.prefers_rows(max(1, len(hidden)), _GUESSED_DENSITY, self.fast)
         fixed = self._fixed(hidden, weights, by_rows, self.fast) if len(hidden) else None
         if fixed is None:
             return super().run_chains(hidden, parameters, units, draw, n_sweeps)
-        for unit in units:
-            check_unit(unit, "run_chains")
+        assert isinstance(hidden, PackedBits)
         n = len(hidden)
         h = _to_words(hidden)
         v = np.zeros((2 * n_words(weights.shape[1]), h.shape[1]), dtype=np.uint32)

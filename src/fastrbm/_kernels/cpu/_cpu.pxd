@@ -46,6 +46,9 @@ cdef extern from "workers.h" nogil:
         void (*count_planes)(const uint32_t *, size_t, size_t, size_t, size_t, int32_t *) noexcept nogil
         void (*draw_inputs)(const void *, int, size_t, size_t, size_t, const frbm_draw *, uint64_t *, size_t) noexcept nogil
         void (*philox)(uint32_t *, uint32_t, uint32_t, const frbm_draw *) noexcept nogil
+        void (*uniform_rows)(void *, int, size_t, size_t, size_t, const frbm_draw *) noexcept nogil
+        void (*add_normals)(float *, size_t, size_t, size_t, const frbm_draw *) noexcept nogil
+        void (*normal_quantiles)(const uint32_t *, size_t, float *) noexcept nogil
 
     ctypedef struct frbm_operand:
         const uint32_t *bits

@@ -209,6 +209,50 @@ cdef void _draw_block(const void *inputs, int is_double, size_t width, size_t n,
     TABLE.draw_inputs(inputs, is_double, width, n, width, &draw, out, row_words)
 
 
+def uniform_rows(draw, real[:, ::1] out, int n_threads):
+    """Fill with the uniforms of `fastrbm._random.uniforms`, bit for bit."""
+    cdef Py_ssize_t n = out.shape[0], width = out.shape[1], blocks = (n + 31) // 32, b
+    cdef frbm_draw address
+    _set_draw(&address, draw)
+    if width == 0:
+        return
+    for b in prange(blocks, nogil=True, num_threads=n_threads):
+        _uniform_block(&out[32 * b, 0], sizeof(real) == 8, width, n - 32 * b if n - 32 * b < 32 else 32, &address, 32 * b)
+
+
+cdef void _uniform_block(void *out, int is_double, size_t width, size_t n, const frbm_draw *base,
+                         size_t first) noexcept nogil:
+    cdef frbm_draw draw = base[0]
+    draw.first_chain += <uint32_t>first
+    TABLE.uniform_rows(out, is_double, width, n, width, &draw)
+
+
+def add_normals(float[:, ::1] inputs, draw, int n_threads):
+    """States of Gaussian units with the given natural parameters, in their place."""
+    cdef Py_ssize_t n = inputs.shape[0], width = inputs.shape[1], blocks = (n + 31) // 32, b
+    cdef frbm_draw address
+    _set_draw(&address, draw)
+    if width == 0:
+        return
+    for b in prange(blocks, nogil=True, num_threads=n_threads):
+        _normal_block(&inputs[32 * b, 0], width, n - 32 * b if n - 32 * b < 32 else 32, &address, 32 * b)
+
+
+cdef void _normal_block(float *inputs, size_t width, size_t n, const frbm_draw *base, size_t first) noexcept nogil:
+    cdef frbm_draw draw = base[0]
+    draw.first_chain += <uint32_t>first
+    TABLE.add_normals(inputs, width, n, width, &draw)
+
+
+def normal_quantiles(const uint32_t[::1] words):
+    """Normal quantiles of the float32 uniforms of words, a multiple of 16: what tests look at."""
+    assert words.shape[0] % 16 == 0
+    cdef float[::1] out = np.empty(words.shape[0], dtype=np.float32)
+    if words.shape[0]:
+        TABLE.normal_quantiles(&words[0], words.shape[0], &out[0])
+    return np.asarray(out)
+
+
 def philox_block(draw, uint32_t unit_block):
     """Words of 16 chains and the 4 units of a block, shape (4, 16): pins the C stream in tests."""
     cdef frbm_draw address

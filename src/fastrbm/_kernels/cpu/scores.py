@@ -9,16 +9,25 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ...units import Ising, get_unit
 from ..bits import PackedBits
 from ..contract import Backend, Parameters, States
+from ..reference import ReferenceBackend
+from . import layers as any_units
 from ._runtime import extension as _cpu
 
+#: specs of units whose layers are one native call
 _FAST_UNITS = {"bernoulli"}
+
+
+def is_native(unit: str) -> bool:
+    """Whether a layer of `unit` is one native call; others go through `layers`."""
+    return unit in _FAST_UNITS
 
 
 def check_unit(unit: str, operation: str) -> None:
     """Raise unless the backend has native kernels for `unit`."""
-    if unit not in _FAST_UNITS:
+    if not is_native(unit):
         raise ValueError(
             f"the cpu backend has {operation} for units {sorted(_FAST_UNITS)}, got {unit!r}; use device='reference'"
         )
@@ -52,7 +61,8 @@ class Scores(Backend):
 
     def free_energy(self, unit: str, states: States, parameters: Parameters) -> NDArray[np.float64]:
         """See `Backend.free_energy`."""
-        check_unit(unit, "free_energy")
+        if not is_native(unit):
+            return any_units.free_energy(self, unit, states, parameters)
         weights, visible_bias, hidden_bias = parameters
         energy = np.empty(states.shape[0])
         fixed = self._fixed(states, weights) if states.shape[0] else None
@@ -71,9 +81,13 @@ class Scores(Backend):
         """See `Backend.pseudo_likelihood`.
 
         float32 rows in [0, 1] go through products of ratios while the weights and inputs are small enough for them;
-        everything else through differences of softplus in float64.
+        everything else through differences of softplus in float64. Ising hidden units are written as bits; others
+        than binary ones go through the reference.
         """
-        check_unit(unit, "pseudo_likelihood")
+        if not is_native(unit):
+            if isinstance(get_unit(unit), Ising):
+                return self.pseudo_likelihood("bernoulli", states, any_units.ising_as_bernoulli(parameters))
+            return ReferenceBackend().pseudo_likelihood(unit, states, parameters)
         weights, visible_bias, hidden_bias = parameters
         score = np.zeros(states.shape[0])
         if states.shape[0] == 0:

@@ -280,6 +280,11 @@ typedef struct {
     void (*partition_f64)(const frbm_partition *p, size_t block, void *scratch);
     /* 64 words: unit 4 * unit_block + q, chain first_chain + lane at out[16 * q + lane] */
     void (*philox)(uint32_t *out, uint32_t unit_block, uint32_t first_chain, const frbm_draw *draw);
+    /* sample-major rows of uniforms (float32, or float64 when is_double); row r is chain draw->first_chain + r */
+    void (*uniform_rows)(void *out, int is_double, size_t ld, size_t n_rows, size_t n_units, const frbm_draw *draw);
+    /* rows += normal quantiles of their float32 uniforms */
+    void (*add_normals)(float *rows, size_t ld, size_t n_rows, size_t n_units, const frbm_draw *draw);
+    void (*normal_quantiles)(const uint32_t *words, size_t n, float *out);
 } frbm_table;
 
 extern int frbm_vpopcnt; /* whether AVX-512 kernels may count bits of lanes (AVX512_VPOPCNTDQ) */

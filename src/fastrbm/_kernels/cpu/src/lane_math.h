@@ -138,9 +138,11 @@ INLINE float softplus_lane(float x) {
 /* The middle of one of 2^23 equal cells of (0, 1): exact in float32, never 0 or 1. */
 INLINE float uniform_lane(uint32_t word) { return ((float)(int32_t)(word >> 9) + 0.5f) * 1.1920928955078125e-7f; }
 
-/* Philox4x32-10 (Salmon, Moraes, Dror, Shaw: SC'11) for 16 consecutive chains and the four units of unit_block.
- * Counter: (unit / 4, chain, step low, stream << 24 | step high); out[q][lane] is the word of unit 4*unit_block+q. */
-INLINE void philox_lanes(uint32_t out[4][16], uint32_t unit_block, uint32_t first_chain, const frbm_draw *draw) {
+/* Philox4x32-10 (Salmon, Moraes, Dror, Shaw: SC'11) for 16 lanes: lane l is chain first_chain + l * chain_stride and
+ * the four units of block unit_block + l * block_stride.  Strides are constants.
+ * Counter: (unit / 4, chain, step low, stream << 24 | step high); out[q][lane] is the word of unit 4 * block + q. */
+INLINE void philox_strides(uint32_t out[4][16], uint32_t unit_block, const uint32_t block_stride, uint32_t first_chain,
+                           const uint32_t chain_stride, const frbm_draw *draw) {
 #if defined(FRBM_AVX512)
     /* a 32 x 32 -> 64 bit product is one instruction on 64-bit elements: a word lives in the low half of one, and what
      * gathers in the high half is never read */
@@ -149,8 +151,11 @@ INLINE void philox_lanes(uint32_t out[4][16], uint32_t unit_block, uint32_t firs
     const uint32_t high = draw->stream << 24 | ((uint32_t)(draw->step >> 32) & 0xFFFFFFu);
     __m512i a[2], b[2], c[2], d[2];
     for (int v = 0; v < 2; v++) {
+        const __m512i lane = _mm512_add_epi64(lanes, _mm512_set1_epi64(8 * v));
         a[v] = _mm512_set1_epi64(unit_block);
-        b[v] = _mm512_add_epi64(_mm512_set1_epi64((int64_t)first_chain + 8 * v), lanes);
+        b[v] = _mm512_set1_epi64(first_chain);
+        if (block_stride) a[v] = _mm512_add_epi64(a[v], _mm512_mul_epu32(lane, _mm512_set1_epi64(block_stride)));
+        if (chain_stride) b[v] = _mm512_add_epi64(b[v], _mm512_mul_epu32(lane, _mm512_set1_epi64(chain_stride)));
         c[v] = _mm512_set1_epi64((int64_t)(draw->step & 0xFFFFFFFFu));
         d[v] = _mm512_set1_epi64(high);
     }
@@ -177,8 +182,8 @@ INLINE void philox_lanes(uint32_t out[4][16], uint32_t unit_block, uint32_t firs
 #else
     uint32_t c0[16], c1[16], c2[16], c3[16];
     for (int l = 0; l < 16; l++) {
-        c0[l] = unit_block;
-        c1[l] = first_chain + (uint32_t)l;
+        c0[l] = unit_block + (uint32_t)l * block_stride;
+        c1[l] = first_chain + (uint32_t)l * chain_stride;
         c2[l] = (uint32_t)draw->step;
         c3[l] = draw->stream << 24 | ((uint32_t)(draw->step >> 32) & 0xFFFFFFu);
     }
@@ -200,6 +205,11 @@ INLINE void philox_lanes(uint32_t out[4][16], uint32_t unit_block, uint32_t firs
     memcpy(out[2], c2, sizeof c2);
     memcpy(out[3], c3, sizeof c3);
 #endif
+}
+
+/* 16 consecutive chains and the four units of unit_block */
+INLINE void philox_lanes(uint32_t out[4][16], uint32_t unit_block, uint32_t first_chain, const frbm_draw *draw) {
+    philox_strides(out, unit_block, 0, first_chain, 1, draw);
 }
 
 #endif

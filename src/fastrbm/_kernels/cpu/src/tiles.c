@@ -8,6 +8,7 @@
 #include "gradient.h"
 #include "lookup.h"
 #include "narrow.h"
+#include "normal.h"
 #include "partition_math.h"
 #include "pseudo.h"
 #include "sparse.h"
@@ -284,4 +285,7 @@ const frbm_table FRBM_TABLE = {
     .partition_f32 = partition_block_f32,
     .partition_f64 = partition_block_f64,
     .philox = philox,
+    .uniform_rows = uniform_rows,
+    .add_normals = add_normals,
+    .normal_quantiles = normal_quantiles,
 };
