@@ -11,7 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from . import callbacks, compat, datasets, likelihood, plot
+    from . import callbacks, compat, datasets, init, likelihood, plot
     from ._files import load
     from ._kernels.cpu.strategy import count_work
     from ._versions import show_versions
@@ -41,7 +41,7 @@ _LAZY = {
     "unpatch_sklearn": "compat",
     "show_versions": "_versions",
 }
-_MODULES = ("callbacks", "compat", "datasets", "likelihood", "plot")
+_MODULES = ("callbacks", "compat", "datasets", "init", "likelihood", "plot")
 
 __all__ = [
     "L2",
@@ -55,6 +55,7 @@ __all__ = [
     "compat",
     "count_work",
     "datasets",
+    "init",
     "likelihood",
     "load",
     "patch_sklearn",
