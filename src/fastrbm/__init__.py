@@ -11,7 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from . import callbacks, compat, datasets, init, likelihood, plot
+    from . import analysis, callbacks, compat, datasets, init, likelihood, plot, samplers
     from ._files import load
     from ._kernels.cpu.strategy import count_work
     from ._versions import show_versions
@@ -41,7 +41,7 @@ _LAZY = {
     "unpatch_sklearn": "compat",
     "show_versions": "_versions",
 }
-_MODULES = ("callbacks", "compat", "datasets", "init", "likelihood", "plot")
+_MODULES = ("analysis", "callbacks", "compat", "datasets", "init", "likelihood", "plot", "samplers")
 
 __all__ = [
     "L2",
@@ -51,6 +51,7 @@ __all__ = [
     "Gibbs",
     "Model",
     "__version__",
+    "analysis",
     "callbacks",
     "compat",
     "count_work",
@@ -60,6 +61,7 @@ __all__ = [
     "load",
     "patch_sklearn",
     "plot",
+    "samplers",
     "show_versions",
     "unpatch_sklearn",
 ]
