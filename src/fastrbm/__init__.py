@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from .model import Model
     from .optimizers import SGD
     from .regularizers import L2
-    from .samplers import Gibbs
+    from .samplers import Gibbs, Tempering
     from .training import DivergenceError
 
 try:
@@ -36,6 +36,7 @@ _LAZY = {
     "SGD": "optimizers",
     "L2": "regularizers",
     "Gibbs": "samplers",
+    "Tempering": "samplers",
     "DivergenceError": "training",
     "patch_sklearn": "compat",
     "unpatch_sklearn": "compat",
@@ -50,6 +51,7 @@ __all__ = [
     "DivergenceError",
     "Gibbs",
     "Model",
+    "Tempering",
     "__version__",
     "analysis",
     "callbacks",

@@ -42,6 +42,7 @@ class Stream(IntEnum):
     SHUFFLE = 4
     FOLD = 5
     START = 6
+    SWAP = 7
 
 
 class Draw(NamedTuple):
