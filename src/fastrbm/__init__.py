@@ -11,16 +11,29 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from . import callbacks, compat, datasets, likelihood, plot
+    from . import (
+        analysis,
+        callbacks,
+        compat,
+        datasets,
+        init,
+        likelihood,
+        optimizers,
+        plot,
+        regularizers,
+        samplers,
+        schedules,
+        units,
+    )
     from ._files import load
     from ._kernels.cpu.strategy import count_work
     from ._versions import show_versions
     from .compat import patch_sklearn, unpatch_sklearn
-    from .estimators import BernoulliRBM
+    from .estimators import RBM, BernoulliRBM, IsingRBM, PottsRBM
     from .model import Model
-    from .optimizers import SGD
-    from .regularizers import L2
-    from .samplers import Gibbs
+    from .optimizers import SGD, Adam, RMSprop
+    from .regularizers import L1, L2, Clip, DropConnect, Dropout, MaxNorm, SparsityTarget, WeightUncertainty
+    from .samplers import Gibbs, Tempering
     from .training import DivergenceError
 
 try:
@@ -29,39 +42,37 @@ except PackageNotFoundError:  # a checkout that is not installed
     __version__ = "0+unknown"
 
 _LAZY = {
-    "BernoulliRBM": "estimators",
+    **dict.fromkeys(("RBM", "BernoulliRBM", "IsingRBM", "PottsRBM"), "estimators"),
     "load": "_files",
     "Model": "model",
     "count_work": "_kernels.cpu.strategy",
-    "SGD": "optimizers",
-    "L2": "regularizers",
+    **dict.fromkeys(("Adam", "RMSprop", "SGD"), "optimizers"),
+    **dict.fromkeys(
+        ("L1", "L2", "Clip", "DropConnect", "Dropout", "MaxNorm", "SparsityTarget", "WeightUncertainty"), "regularizers"
+    ),
     "Gibbs": "samplers",
+    "Tempering": "samplers",
     "DivergenceError": "training",
     "patch_sklearn": "compat",
     "unpatch_sklearn": "compat",
     "show_versions": "_versions",
 }
-_MODULES = ("callbacks", "compat", "datasets", "likelihood", "plot")
-
-__all__ = [
-    "L2",
-    "SGD",
-    "BernoulliRBM",
-    "DivergenceError",
-    "Gibbs",
-    "Model",
-    "__version__",
+_MODULES = (
+    "analysis",
     "callbacks",
     "compat",
-    "count_work",
     "datasets",
+    "init",
     "likelihood",
-    "load",
-    "patch_sklearn",
+    "optimizers",
     "plot",
-    "show_versions",
-    "unpatch_sklearn",
-]
+    "regularizers",
+    "samplers",
+    "schedules",
+    "units",
+)
+
+__all__ = ["__version__", *sorted(_LAZY), *_MODULES]  # noqa: PLE0604
 
 
 def __getattr__(name: str) -> Any:

@@ -69,7 +69,7 @@ class FitJob:
     callbacks: list[Any]
 
 
-class BaseRBM(StreamFit, RBMOptions, ClassNamePrefixFeaturesOutMixin, TransformerMixin):
+class BaseRBM(StreamFit, ClassNamePrefixFeaturesOutMixin, TransformerMixin, RBMOptions):
     """Machinery of the estimators; a subclass declares its units and its documentation."""
 
     _units: ClassVar[tuple[str, str]]

@@ -214,6 +214,10 @@ class VisibleData:
         for rows in self._blocks_in_order():
             yield rows, self._take(rows)
 
+    def encoded(self, batch: Any) -> tuple[Any, None]:
+        """Rows of `batches` as training takes them, and which of their units are missing: none."""
+        return batch, None
+
     def states(self, advice: str) -> PackedBits:
         """All rows as bits; ValueError with `advice` unless they are binary."""
         if not self.binary:

@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 import importlib
-import json
 import os
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from . import io
 from ._kernels import ChainState, PackedBits, Parameters
 from ._random import Key
 from ._run import TrainingState
-from .optimizers import SGD
-from .regularizers import L2
+from .samplers import TemperedState
+from .units import Unit, get_unit
 
 # module and class names that a file may ask for
-_KNOWN = {("estimators", "BernoulliRBM"), ("compat", "BernoulliRBM")}
+_KNOWN = {
+    *(("estimators", name) for name in ("BernoulliRBM", "IsingRBM", "PottsRBM", "RBM")),
+    ("gaussian", "GaussianRBM"),
+    ("softmax", "SoftmaxRBM"),
+    ("compat", "BernoulliRBM"),
+}
 
 
 def write(estimator: Any, path: str | os.PathLike[str]) -> Path:
@@ -40,11 +46,19 @@ def write(estimator: Any, path: str | os.PathLike[str]) -> Path:
     }
     state = getattr(estimator, "_state", None)
     if state is not None:
-        header["state"] = {"seed": state.key.seed, "step": state.chains.step, "epoch": state.epoch}
+        header["state"] = {
+            "seed": state.key.seed,
+            "step": state.chains.step,
+            "epoch": state.epoch,
+            "updates": state.chains.updates,
+            "slots": len(state.slots),
+        }
         if state.chains.chains is not None:
-            arrays["chains"] = state.chains.chains.words
-        if state.velocity is not None:
-            arrays |= {f"velocity_{i}": x for i, x in enumerate(state.velocity)}
+            arrays["chains"] = _stored(state.chains.chains)
+        arrays |= {f"slot_{k}_{i}": x for k, slot in enumerate(state.slots) for i, x in enumerate(slot)}
+        arrays |= {f"extra_{name}": x for name, x in state.extras.items()}
+        if state.tempered is not None:
+            _store_tempered(state.tempered, header, arrays)
     elif hasattr(estimator, "h_samples_"):
         arrays["h_samples_"] = estimator.h_samples_
     return io.write_model(path, header, arrays)
@@ -86,10 +100,14 @@ def _restore(estimator: Any, header: dict[str, Any], arrays: dict[str, NDArray[A
     weights = np.ascontiguousarray(arrays["components_"])
     parameters = Parameters(weights, arrays["intercept_visible_"], arrays["intercept_hidden_"])
     estimator.input_scale_, estimator.n_features_in_ = float(header["input_scale"]), weights.shape[1]
-    chains = PackedBits(np.ascontiguousarray(arrays["chains"]), weights.shape[0]) if "chains" in arrays else None
-    velocity = Parameters(*(arrays[f"velocity_{i}"] for i in range(3))) if "velocity_0" in arrays else None
-    s = header.get("state") or {"seed": 0, "step": 0, "epoch": header["n_iter"]}
-    state = TrainingState(parameters, velocity, ChainState(s["step"], chains), Key(s["seed"]), s["epoch"])
+    s = header.get("state") or {"seed": 0, "step": 0, "epoch": header["n_iter"], "updates": 0, "slots": 0}
+    hidden = estimator.units[1]
+    chains = _restored(arrays["chains"], hidden, weights.shape[0]) if "chains" in arrays else None
+    slots = [Parameters(*(arrays[f"slot_{k}_{i}"] for i in range(3))) for k in range(s["slots"])]
+    state = TrainingState(parameters, slots, ChainState(s["step"], chains, s["updates"]), Key(s["seed"]), s["epoch"])
+    state.extras |= {name[6:]: x for name, x in arrays.items() if name.startswith("extra_")}
+    if "tempered" in header:
+        state.tempered = _restored_tempered(header["tempered"], arrays, hidden, weights.shape[0])
     estimator._publish(state)
     estimator._publish_chains(state)
     if "state" not in header:  # a scikit-learn stream cannot be continued
@@ -102,27 +120,91 @@ def _restore(estimator: Any, header: dict[str, Any], arrays: dict[str, NDArray[A
         estimator.feature_names_in_ = np.array(header["feature_names"], dtype=object)
 
 
+# ---- chains -----------------------------------------------------------------------------------------------------
+
+
+def _stored(states: Any) -> NDArray[Any]:
+    return states.words if isinstance(states, PackedBits) else states
+
+
+def _restored(array: NDArray[Any], unit: str, n_units: int) -> Any:
+    array = np.ascontiguousarray(array)
+    return PackedBits(array, n_units) if get_unit(unit).packed else array
+
+
+_TEMPERED_ARRAYS = ("betas", "swap_accepts", "swap_tries", "acceptance", "marks")
+_TEMPERED_NUMBERS = ("step", "round_trips", "adapting", "round", "n_adaptations")
+
+
+def _store_tempered(state: TemperedState, header: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> None:
+    header["tempered"] = {name: getattr(state, name) for name in _TEMPERED_NUMBERS}
+    arrays |= {f"tempered_{name}": getattr(state, name) for name in _TEMPERED_ARRAYS}
+    arrays["tempered_hidden"] = _stored(state.hidden)
+
+
+def _restored_tempered(
+    numbers: dict[str, Any], arrays: dict[str, NDArray[Any]], unit: str, n_units: int
+) -> TemperedState:
+    hidden = _restored(arrays["tempered_hidden"], unit, n_units)
+    return TemperedState(hidden=hidden, **numbers, **{name: arrays[f"tempered_{name}"] for name in _TEMPERED_ARRAYS})
+
+
+# ---- options ----------------------------------------------------------------------------------------------------
+
+
 def _plain_options(estimator: Any) -> dict[str, Any]:
     options = estimator.get_params(deep=False)
     options["callbacks"] = []
-    if isinstance(options["optimizer"], SGD):
-        options["optimizer"] = options["optimizer"].get_params()
-    options["regularizers"] = [one.get_params() for one in options["regularizers"]]
     if options["dtype"] is not None:
         options["dtype"] = np.dtype(options["dtype"]).name
-    options = {k: v.item() if isinstance(v, np.generic) else v for k, v in options.items()}
-    if not isinstance(options["random_state"], int):
+    if not isinstance(options["random_state"], Integral):
         options["random_state"] = None
-    json.dumps(options)  # fails here rather than half-way through a file
-    return options
+    return {name: _plain(name, value) for name, value in options.items()}
+
+
+def _plain(name: str, value: Any) -> Any:
+    """An option as JSON has it: objects of this package as their class and options."""
+    if isinstance(value, np.generic):
+        value = value.item()
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    if isinstance(value, np.ndarray):
+        return {"array": value.tolist(), "dtype": value.dtype.name}
+    if isinstance(value, (tuple, list)):
+        return [_plain(name, one) for one in value]
+    if isinstance(value, Unit):
+        return value.spec
+    module = type(value).__module__
+    if module.startswith(f"{__package__}.") and isinstance(value, BaseEstimator):
+        inner = value.get_params(deep=False)
+        return {
+            "class": f"{module.removeprefix(f'{__package__}.')}.{type(value).__name__}",
+            "options": {key: _plain(f"{name}__{key}", one) for key, one in inner.items()},
+        }
+    raise ValueError(f"{name} cannot be stored in a model file: {value!r} is neither a value nor an object of fastrbm")
 
 
 def _options(plain: dict[str, Any]) -> dict[str, Any]:
-    options = dict(plain)
-    options["callbacks"] = tuple(options["callbacks"])
-    if isinstance(options["optimizer"], dict):
-        options["optimizer"] = SGD(**options["optimizer"])
-    options["regularizers"] = tuple(L2(**one) for one in options.get("regularizers", ()))
+    options = {name: _rich(value) for name, value in plain.items()}
     if options["dtype"] is not None:
         options["dtype"] = np.dtype(options["dtype"]).type
     return options
+
+
+_OPTION_MODULES = {"optimizers", "regularizers", "schedules", "init", "samplers.fast", "samplers.tempering", "gaussian"}
+
+
+def _rich(value: Any) -> Any:
+    if isinstance(value, list):
+        return tuple(_rich(one) for one in value)
+    if not isinstance(value, dict):
+        return value
+    if "array" in value:
+        return np.array(value["array"], dtype=value["dtype"])
+    module, _, name = value["class"].rpartition(".")
+    if module not in _OPTION_MODULES:
+        raise KeyError(value["class"])
+    cls = getattr(importlib.import_module(f"{__package__}.{module}"), name)
+    if not (isinstance(cls, type) and issubclass(cls, BaseEstimator)):
+        raise KeyError(value["class"])
+    return cls(**{key: _rich(one) for key, one in value["options"].items()})

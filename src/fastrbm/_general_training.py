@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ._kernels import Backend, PackedBits, Parameters, Phase, TrainingPlan
+from ._kernels.contract import values_of
 from ._kernels.rules import apply_rule
-from ._negative_phase import Exact, Minibatch, NegativePhase, dense, values_of
+from ._negative_phase import Exact, Minibatch, NegativePhase, dense
 from ._random import Draw, Stream
 from ._run import TrainingState
 from ._visible_scale import VisibleScale
@@ -70,7 +71,7 @@ class Step:
         self.dtype = state.parameters.weights.dtype
 
     def __call__(
-        self, rows: Any, shares: NDArray[Any] | None = None, present: NDArray[np.bool_] | None = None
+        self, rows: Any, present: NDArray[np.bool_] | None = None, shares: NDArray[Any] | None = None
     ) -> None:
         """Change parameters, slots, chains and extras in place.
 
@@ -78,10 +79,10 @@ class Step:
         ----------
         rows : PackedBits or ndarray
             As the data hold them: bits for binary layers, unscaled values for Gaussian ones.
-        shares : ndarray or None
-            Weights of the rows, adding up to 1.
         present : ndarray of bool or None
             Visible units that are there.
+        shares : ndarray or None
+            Weights of the rows, adding up to 1.
         """
         setup, state, reg = self.setup, self.state, self.setup.regularization
         scale = setup.scale_of(state)

@@ -23,16 +23,6 @@ MOST_UNITS = 20
 _TEMPERED = 1 << 50  # in place of the numbers of sampling calls
 
 
-def values_of(unit: str, states: States, dtype: Any) -> States:
-    """States as kernels take them: bits that stand for spins as spins."""
-    kind = get_unit(unit)
-    if isinstance(states, PackedBits) and not kind.packed:
-        assert kind.support is not None
-        off, on = kind.support
-        return states.dense(dtype) * dtype.type(on - off) + dtype.type(off)
-    return states
-
-
 def start_chains(unit: str, n_chains: int, n_units: int, key: Key, dtype: Any) -> States:
     """Hidden states that persistent chains start with: Bernoulli units off, as in scikit-learn, others drawn freely."""
     kind = get_unit(unit)

@@ -9,20 +9,26 @@ from numpy.typing import NDArray
 
 from . import likelihood
 from ._base_rbm import BaseRBM
+from .units import get_unit
 
 
 class ScoredRBM(BaseRBM):
     """What an estimator says about rows."""
 
     def free_energy(self, X: Any) -> NDArray[np.float64]:
-        """Free energy F(v) = -log sum_h exp(-E(v, h)) of rows, shape (n_samples,), float64.
+        """Free energy F(v) = -log sum_h exp(-E(v, h)) of rows under `model_`, shape (n_samples,), float64.
 
-        A polynomial and softplus of v, so any finite values are allowed.
+        A formula of v, so any finite values are allowed.
         """
         data = self._data(X, check_range=False)
-        parameters, backend = self._parameters(), self._backend()
-        parts = [backend.free_energy(self.units[1], states, parameters) for _, states in data.slices()]
-        return np.concatenate(parts)
+        view, backend = self._view(), self._backend()
+        base = get_unit(view.units[0]).base
+        parts = [
+            backend.free_energy(view.units[1], states, view.parameters)
+            - (base(states) if isinstance(states, np.ndarray) else 0.0)
+            for _, states in data.slices()
+        ]
+        return np.concatenate(parts) + view.constant
 
     def score_samples(self, X: Any, normalize: bool = False) -> NDArray[np.float64]:
         """Pseudo-likelihood of rows: sum over features of log p(v_i | all other v).
@@ -41,9 +47,13 @@ class ScoredRBM(BaseRBM):
         -------
         ndarray of float64, shape (n_samples,)
         """
+        if self.units[0] not in ("bernoulli", "ising"):
+            raise ValueError(
+                f"a pseudo-likelihood needs binary visible units, got {self.units[0]!r}; use log_likelihood"
+            )
         data = self._data(X, check_range=False)
-        parameters, backend = self._parameters(), self._backend()
-        parts = [backend.pseudo_likelihood(self.units[1], states, parameters) for _, states in data.slices()]
+        view, backend = self._view(), self._backend()
+        parts = [backend.pseudo_likelihood(view.units[1], states, view.parameters) for _, states in data.slices()]
         score = np.concatenate(parts)
         return score / data.shape[1] if normalize else score
 
@@ -103,9 +113,14 @@ class ScoredRBM(BaseRBM):
         ValueError
             For rows with other values: the model has no probability for them.
         """
-        rows = self._data(X).packed("use score_samples")
+        rows = self._data(X).states("use score_samples")
         if log_z is None:
             log_z = self.log_partition(method, **options)
         elif options or method != "auto":
             raise ValueError("log_z is given, so method and options of log_partition are not used: leave one of them")
-        return likelihood.log_likelihood(self.model_, rows, log_z)
+        return likelihood.log_likelihood(self.model_, rows, log_z) - self._log_volume()
+
+    def _log_volume(self) -> float:
+        """Sum of the logs of the deviations by which rows were divided."""
+        sigma = self._scale().sigma
+        return 0.0 if sigma is None else float(np.log(sigma, dtype=np.float64).sum())

@@ -7,14 +7,14 @@ from typing import Any
 import numpy as np
 from sklearn.utils import check_random_state
 
-from ._callback import Callback
-from ._data import VisibleData
-from ._kernels import ChainState, Parameters
+from ._kernels import ChainState, Parameters, Rule
 from ._random import Key
 from ._run import FitRun, TrainingState
 from ._sklearn_stream import SklearnStreamTrainer
+from .callbacks import Verbose
 from .optimizers import get_optimizer
-from .regularizers import weight_decay
+from .regularizers import Regularization, get_regularization
+from .schedules import is_schedule
 from .training import check_finite, fit_loop
 
 
@@ -32,34 +32,49 @@ class StreamFit:
             "shuffle": False,
             "warm_start": False,
             "validation_fraction": 0,
+            "steps_per_epoch": None,
+            "centered": False,
+            "temperature": 1,
+            "init": "normal",
+            "visible_bias": "zeros",
         }
         for name, wanted in fixed.items():
-            if getattr(self, name) != wanted:
+            given = getattr(self, name)
+            if type(given) is not type(wanted) and not isinstance(given, (int, float)) or given != wanted:
                 raise ValueError(
                     f"{name} must be {wanted!r} with random_stream='sklearn', which repeats scikit-learn's training "
-                    f"step by step, got {getattr(self, name)!r}"
+                    f"step by step, got {given!r}"
                 )
-        if get_optimizer(self.optimizer).momentum != 0:
-            raise ValueError("optimizer must be plain 'sgd' with random_stream='sklearn', got momentum > 0")
-        if weight_decay(self.regularizers) != 0:
+        if get_optimizer(self.optimizer).rule() != Rule() or get_optimizer(self.optimizer).n_slots():
+            raise ValueError(f"optimizer must be plain 'sgd' with random_stream='sklearn', got {self.optimizer!r}")
+        if get_regularization(self.regularizers) != Regularization():
             raise ValueError(f"regularizers must be empty with random_stream='sklearn', got {self.regularizers!r}")
+        for name in ("learning_rate", "batch_size"):
+            if is_schedule(getattr(self, name)):
+                raise ValueError(
+                    f"{name} must be a number with random_stream='sklearn', got {getattr(self, name)!r}"
+                )
 
-    def _fit_sklearn_stream(self: Any, X: Any, data: VisibleData, dtype: Any, callbacks: list[Callback]) -> Any:
+    def _fit_sklearn_stream(self: Any, given: Any, sample_weight: Any) -> Any:
+        _refuse_weights(sample_weight)
+        X, data, dtype = self._take_over(given, False)
+        callbacks = [*self.callbacks, *([Verbose(given)] if self.verbose else [])]
         rng = check_random_state(self.random_state)
         trainer = SklearnStreamTrainer(self.n_components, X.shape[1], self.batch_size, self.learning_rate, rng, dtype)
         parameters = Parameters(trainer.weights, trainer.visible_bias, trainer.hidden_bias)
-        state = TrainingState(parameters, None, ChainState(0, None), Key(0))
+        state = TrainingState(parameters, [], ChainState(0, None), Key(0))
         history: dict[str, list[Any]] = {"epoch": [], "seconds": []}
         self.history_ = history
         self._publish(state)
         del self._state  # nothing that warm_start could go on from
         self._trainer = trainer
         values = _float_rows(X, self.input_scale_, dtype)
-        run = FitRun(self, self.n_iter, X.shape[0], self.batch_size, state, self.history_)
+        batches = [-(-data.shape[0] // self.batch_size)] * self.n_iter
+        run = FitRun(self, self.n_iter, batches, state, self.history_)
 
         def epoch(on_batch: Any) -> None:
             def count() -> None:
-                state.chains.step += run.sweeps_per_batch
+                state.chains.updates += 1
                 if on_batch is not None:
                     on_batch()
 
@@ -72,7 +87,8 @@ class StreamFit:
             self.h_samples_ = trainer.chains
         return self
 
-    def _partial_fit_sklearn_stream(self: Any, X: Any, first: bool) -> Any:
+    def _partial_fit_sklearn_stream(self: Any, X: Any, first: bool, sample_weight: Any) -> Any:
+        _refuse_weights(sample_weight)
         # scikit-learn's partial_fit computes in float64 whatever it is given
         dtype = np.dtype(np.float64) if self.dtype is None else np.dtype(self.dtype)
         self._wrap(X, dtype, self.input_scale_)
@@ -85,7 +101,7 @@ class StreamFit:
         trainer = self._trainer
         trainer.rng, trainer.learning_rate = self.random_state_, self.learning_rate
         state = TrainingState(
-            Parameters(trainer.weights, trainer.visible_bias, trainer.hidden_bias), None, ChainState(0, None), Key(0)
+            Parameters(trainer.weights, trainer.visible_bias, trainer.hidden_bias), [], ChainState(0, None), Key(0)
         )
         backup = Parameters(*(x.copy() for x in state.parameters))
         self.components_, self.intercept_hidden_ = trainer.weights, trainer.hidden_bias
@@ -96,6 +112,11 @@ class StreamFit:
             self.h_samples_ = trainer.chains
             check_finite(state, backup, "partial_fit")
         return self
+
+
+def _refuse_weights(sample_weight: Any) -> None:
+    if sample_weight is not None:
+        raise ValueError("sample_weight must be None with random_stream='sklearn', which has no place for it")
 
 
 def _float_rows(x: Any, scale: float, dtype: Any) -> Any:

@@ -30,6 +30,9 @@ class SpinData(VisibleData):
         # no value but the two spins is in the domain
         return (flags | 2 if flags else 0), bits
 
+    def _resident(self) -> PackedBits | None:
+        return self.bits  # others need their conversion
+
     def _as_floats(self, part: NDArray[Any]) -> NDArray[Any]:
         return np.ascontiguousarray(0.5 * (part.astype(self.dtype) + 1))
 
@@ -91,6 +94,10 @@ class UnitData:
         for first in range(0, len(order), step):
             part = order[first : first + step]
             yield self._take(part), np.arange(len(part))
+
+    def encoded(self, batch: Any) -> tuple[Any, Any]:
+        """Rows of `batches` as training takes them, and which of their units are there, or None: all."""
+        return batch, None
 
     def slices(self) -> Iterator[tuple[slice, NDArray[Any]]]:
         """Row slices in order with their states as kernels take them."""

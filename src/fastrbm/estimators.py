@@ -1,28 +1,14 @@
-"""scikit-learn estimators."""
+"""scikit-learn estimators: units, a signature and documentation each, over one base."""
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
 from typing import Any
 
-import numpy as np
-import scipy.sparse as sp
-from numpy.typing import ArrayLike, NDArray
-from scipy.special import expit
-from sklearn.utils import check_random_state
-from sklearn.utils.validation import check_is_fitted
-
-from ._files import write
-from ._kernels import ChainState, PackedBits, Parameters
-from ._random import Key, Stream
-from ._scores import ScoredRBM
-from .optimizers import SGD
-from .samplers import Gibbs
-from .samplers.clamp import clamp_masks, hold
+from ._features import FeatureRBM
+from .units import get_unit
 
 
-class BernoulliRBM(ScoredRBM):
+class BernoulliRBM(FeatureRBM):
     """Bernoulli restricted Boltzmann machine; takes the place of scikit-learn's.
 
     Binary visible and hidden units, trained by contrastive divergence or by persistent chains. Values of X in [0, 1]
@@ -32,23 +18,27 @@ class BernoulliRBM(ScoredRBM):
     ----------
     n_components : int, default=256
         Hidden units.
-    learning_rate : float, default=0.1
-        Step along the mean gradient of a minibatch.
-    batch_size : int, default=10
+    learning_rate : float or schedule, default=0.1
+        Step along the mean gradient of a minibatch. Schedules are objects of `fastrbm.schedules`, or functions of
+        (pass, number of passes); they are asked once a pass.
+    batch_size : int or schedule, default=10
         Rows of a minibatch. Larger ones (64 and more) use the processor far better.
     n_iter : int, default=10
         Passes over the data.
+    steps_per_epoch : int or None, default=None
+        Minibatches of a pass; None for all rows once. Fewer take rows at random, more go round again.
     verbose : int, default=0
         Non-zero prints a line after each pass, with the mean pseudo-likelihood of X.
     random_state : int, RandomState, Generator or None, default=None
         Seed of the draws. Results are the same bits for any number of threads, any instruction set and any division
         of the work.
-    algorithm : {"pcd", "cd", "exact"}, default="pcd"
-        Persistent contrastive divergence (stochastic maximum likelihood), contrastive divergence, or the exact
-        gradient of the log-likelihood by listing the states of the smaller layer (20 units at most), the yardstick of
-        the others.
-    n_gibbs_steps : int, default=1
-        Gibbs sweeps per minibatch, the k of CD-k and PCD-k.
+    algorithm : {"pcd", "cd", "fpcd", "pt", "exact"} or object, default="pcd"
+        Persistent contrastive divergence (stochastic maximum likelihood), contrastive divergence, persistent chains
+        with fast weights (or ``fastrbm.samplers.FastPCD(...)``), parallel tempering (or
+        ``fastrbm.samplers.Tempering(...)``), or the exact gradient of the log-likelihood by listing the states of the
+        smaller layer (those of 20 binary units at most), the yardstick of the others.
+    n_gibbs_steps : int or schedule, default=1
+        Gibbs sweeps per minibatch, the k of CD-k and PCD-k; rounds of exchanges with tempering.
     strategy : {"auto", "dense", "delta", "bounds", "lcd", "lowbit"}, default="auto"
         How layers are drawn whose states alone are wanted (`sample`, `sample_hidden`, `gibbs`, the sweeps of CD-k
         before the last): with whole products or lean ones. The states are the same, bit for bit; "auto" takes what
@@ -61,11 +51,22 @@ class BernoulliRBM(ScoredRBM):
         What the gradient takes of the hidden layer: its means, as scikit-learn does, or states drawn from them,
         which is noisier and cheaper (counting bits instead of adding means).
     n_chains : int or None, default=None
-        Persistent chains; None for `batch_size`.
-    optimizer : "sgd" or SGD, default="sgd"
-        ``fastrbm.SGD(momentum=0.9)`` for momentum.
+        Persistent chains (at each temperature); None for `batch_size`, the largest of a schedule.
+    optimizer : {"sgd", "rmsprop", "adam"} or object, default="sgd"
+        Objects of `fastrbm.optimizers` have options: ``SGD(momentum=0.9, nesterov=True)``, ``RMSprop(decay=0.9)``,
+        ``Adam(amsgrad=True)``.
     regularizers : sequence, default=()
-        ``fastrbm.L2(strength)`` for weight decay.
+        Objects of `fastrbm.regularizers`: L1, L2, SparsityTarget, MaxNorm, Dropout, DropConnect, WeightUncertainty,
+        Clip.
+    centered : bool, default=False
+        Centred gradients: visible and hidden units enter less their running means, which makes training independent
+        of flips of the data (Melchior, Fischer, Wiskott, JMLR 17, 2016).
+    init : {"normal", "xavier", "lc"}, object or array of shape (n_components, n_features), default="normal"
+        Weights at the start; see `fastrbm.init`. "normal" has standard deviation 0.01.
+    visible_bias : {"zeros", "data"}, default="zeros"
+        Visible biases at the start; "data": those with which a model without weights has the means of the data.
+    temperature : float, default=1.0
+        Divides the energy of the model, in training and afterwards.
     random_stream : {"philox", "sklearn"}, default="philox"
         "sklearn" consumes NumPy's draws in scikit-learn's order and reproduces its fit to rounding (with
         ``shuffle=False``); slower, for checks and migration.
@@ -111,6 +112,8 @@ class BernoulliRBM(ScoredRBM):
         Hidden states of the persistent chains ("pcd" only).
     input_scale_ : float
         What uint8 values are multiplied with: 1, or 1/255 when the first data had values above 1.
+    weight_deviation_ : ndarray, shape (n_components, n_features)
+        Standard deviations of the weights, with `WeightUncertainty`.
     n_iter_ : int
         Passes finished.
     best_iteration_ : int
@@ -138,281 +141,107 @@ class BernoulliRBM(ScoredRBM):
     (4, 2)
     """
 
-    units = ("bernoulli", "bernoulli")
-
-    def __init__(
-        self,
-        n_components: int = 256,
-        *,
-        learning_rate: float = 0.1,
-        batch_size: int = 10,
-        n_iter: int = 10,
-        verbose: int = 0,
-        random_state: Any = None,
-        algorithm: str = "pcd",
-        n_gibbs_steps: int = 1,
-        n_chains: int | None = None,
-        strategy: str = "auto",
-        precision: str = "full",
-        hidden_statistics: str = "mean",
-        optimizer: str | SGD = "sgd",
-        regularizers: Any = (),
-        random_stream: str = "philox",
-        stochastic_input: bool = False,
-        shuffle: bool = True,
-        warm_start: bool = False,
-        validation_fraction: float = 0.0,
-        early_stopping: bool | str = False,
-        n_iter_no_change: int = 5,
-        tol: float = 0.0,
-        scoring: str = "pseudo_likelihood",
-        callbacks: Any = (),
-        device: str = "auto",
-        n_threads: int | None = None,
-        dtype: Any = None,
-        out_of_range: str = "error",
-    ):
-        self.n_components = n_components
-        self.learning_rate = learning_rate
-        self.batch_size = batch_size
-        self.n_iter = n_iter
-        self.verbose = verbose
-        self.random_state = random_state
-        self.algorithm = algorithm
-        self.n_gibbs_steps = n_gibbs_steps
-        self.n_chains = n_chains
-        self.strategy = strategy
-        self.precision = precision
-        self.hidden_statistics = hidden_statistics
-        self.optimizer = optimizer
-        self.regularizers = regularizers
-        self.random_stream = random_stream
-        self.stochastic_input = stochastic_input
-        self.shuffle = shuffle
-        self.warm_start = warm_start
-        self.validation_fraction = validation_fraction
-        self.early_stopping = early_stopping
-        self.n_iter_no_change = n_iter_no_change
-        self.tol = tol
-        self.scoring = scoring
-        self.callbacks = callbacks
-        self.device = device
-        self.n_threads = n_threads
-        self.dtype = dtype
-        self.out_of_range = out_of_range
-
-    # -- features and scores --------------------------------------------------------------------------------
-
-    def transform(self, X: Any) -> NDArray[Any]:
-        """Hidden means p(h=1 | v=X).
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-
-        Returns
-        -------
-        ndarray, shape (n_samples, n_components)
-            Of the float type of X; of the computing type for uint8 and bool; else float64.
-        """
-        data = self._data(X)
-        parameters, backend = self._parameters(), self._backend()
-        dtype = self._output_dtype(X)
-        out: NDArray[Any] | None = None
-        for rows, states in data.slices():
-            means = backend.means(self.units[1], states, parameters.weights, parameters.hidden_bias)
-            if out is None and len(means) == data.shape[0]:
-                return means.astype(dtype, copy=False)
-            if out is None:
-                out = np.empty((data.shape[0], means.shape[1]), dtype=dtype)
-            out[rows] = means
-        assert out is not None
-        return out
-
-    def reconstruct(self, X: Any) -> NDArray[Any]:
-        """Mean-field reconstruction: visible means given the hidden means of X, shape of X, dtype as `transform`."""
-        data = self._data(X)
-        parameters, backend = self._parameters(), self._backend()
-        parts = [self._reconstructed(states, parameters, backend) for _, states in data.slices()]
-        return np.concatenate(parts).astype(self._output_dtype(X), copy=False)
-
-    def reconstruction_error(self, X: Any) -> float:
-        """Mean squared difference between X (scaled to [0, 1]) and `reconstruct`, over rows and features."""
-        data = self._data(X)
-        parameters, backend = self._parameters(), self._backend()
-        total = 0.0
-        for _, states in data.slices():
-            v = states.dense(np.float32) if isinstance(states, PackedBits) else states
-            total += float(np.square(v - self._reconstructed(states, parameters, backend), dtype=np.float64).sum())
-        return total / (data.shape[0] * data.shape[1])
-
-    def _reconstructed(self, states: Any, parameters: Parameters, backend: Any) -> NDArray[Any]:
-        means = backend.means(self.units[1], states, parameters.weights, parameters.hidden_bias)
-        return backend.means(self.units[0], means, parameters.weights, parameters.visible_bias, transpose=True)
-
-    # -- sampling -------------------------------------------------------------------------------------------
-
-    def sample_hidden(self, X: Any, *, random_state: Any = None) -> NDArray[np.bool_]:
-        """Hidden states drawn from p(h | v=X): binary features.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-        random_state : int, RandomState, Generator or None
-            None goes on with the estimator's own stream, so repeated calls differ.
-
-        Returns
-        -------
-        ndarray of bool, shape (n_samples, n_components)
-        """
-        data = self._data(X)
-        parameters, backend, key = self._parameters(), self._backend(), self._next_key(random_state)
-        parts = [
-            backend.samples(
-                self.units[1], states, parameters.weights, parameters.hidden_bias,
-                key.at(0, Stream.HIDDEN, rows.start),
-            ).dense()
-            for rows, states in data.slices()
-        ]  # fmt: skip
-        return np.concatenate(parts)
-
-    def gibbs(self, v: Any) -> NDArray[np.bool_]:
-        """One Gibbs step: h ~ p(h | v), then v ~ p(v | h).
-
-        Parameters
-        ----------
-        v : {array-like, sparse matrix} of shape (n_samples, n_features)
-
-        Returns
-        -------
-        ndarray of bool, shape (n_samples, n_features)
-        """
-        check_is_fitted(self)
-        if self.random_stream == "sklearn":
-            if not hasattr(self, "random_state_"):
-                self.random_state_ = check_random_state(self.random_state)
-            return self._sample_visibles(self._sample_hiddens(v, self.random_state_), self.random_state_)
-        data = self._data(v)
-        parameters, backend, key = self._parameters(), self._backend(), self._next_key()
-        parts = []
-        for rows, states in data.slices():
-            draw = key.at(0, Stream.HIDDEN, rows.start)
-            h = backend.samples(self.units[1], states, parameters.weights, parameters.hidden_bias, draw)
-            draw = draw._replace(stream=Stream.VISIBLE)
-            parts.append(
-                backend.samples(
-                    self.units[0], h, parameters.weights, parameters.visible_bias, draw, transpose=True
-                ).dense()
-            )
-        return np.concatenate(parts)
-
-    def sample(
-        self,
-        n_samples: int = 1,
-        n_steps: int = 1000,
-        *,
-        init: Any = None,
-        temperature: float = 1.0,
-        clamp: ArrayLike | None = None,
-        random_state: Any = None,
-    ) -> NDArray[np.bool_]:
-        """States of the visible layer after a Gibbs run.
-
-        Parameters
-        ----------
-        n_samples : int, default=1
-            Independent chains, one sample each.
-        n_steps : int, default=1000
-            Gibbs steps. Chains forget their start slowly; look at several lengths.
-        init : {array-like, sparse matrix} of shape (n_samples, n_features) or None
-            Start; None draws each unit with its bias alone.
-        temperature : float, default=1.0
-            The energy is divided by it.
-        clamp : array-like of shape (n_features,) or (n_samples, n_features), or None
-            0 and 1 hold a unit fixed, NaN leaves it free.
-        random_state : int, RandomState, Generator or None
-            None goes on with the estimator's own stream, so repeated calls differ.
-
-        Returns
-        -------
-        ndarray of bool, shape (n_samples, n_features)
-        """
-        check_is_fitted(self)
-        _check_count("n_samples", n_samples)
-        _check_count("n_steps", n_steps)
-        key, backend = self._next_key(random_state), self._backend()
-        n_features = self.components_.shape[1]
-        parameters = self.model_.at_temperature(temperature).parameters
-        held = clamp_masks(clamp, n_samples, n_features)
-        if init is None:
-            bias = expit(np.tile(parameters.visible_bias.astype(np.float32), (n_samples, 1)))
-            visible = backend.draw_bits(bias, key.at(0, Stream.START))
-        else:
-            visible = self._start(init, n_samples, key, backend)
-        visible = hold(visible, held)
-        sampler = Gibbs(n_steps if held is None else 1)
-        state = sampler.init_from_visible(visible, parameters, self.units, key.seed, backend)
-        if held is None:
-            return sampler.step(state, parameters, self.units, key.seed, backend).dense()
-        for _ in range(n_steps):
-            assert state.chains is not None
-            at = key.at(state.step, Stream.VISIBLE)
-            visible = backend.samples(
-                self.units[0], state.chains, parameters.weights, parameters.visible_bias, at, transpose=True
-            )
-            visible = hold(visible, held)
-            at = at._replace(stream=Stream.HIDDEN)
-            hidden = backend.samples(self.units[1], visible, parameters.weights, parameters.hidden_bias, at)
-            state = ChainState(state.step + 1, hidden)
-        return visible.dense()
-
-    def _start(self, init: Any, n_samples: int, key: Key, backend: Any) -> PackedBits:
-        data = self._data(init)
-        if data.shape[0] != n_samples:
-            raise ValueError(f"init must have n_samples={n_samples} rows, got {data.shape[0]}")
-        parts = []
-        for rows, states in data.slices():
-            if not isinstance(states, PackedBits):
-                states = backend.draw_bits(states, key.at(0, Stream.START, rows.start))
-            parts.append(states.words)
-        return PackedBits(np.concatenate(parts), data.shape[1])
-
-    # -- names that scikit-learn's own tests call -----------------------------------------------------------
-
-    def _mean_hiddens(self, v: Any) -> NDArray[Any]:
-        v = np.atleast_2d(v) if not sp.issparse(v) else v
-        out = self.transform(v)
-        return out[0] if out.shape[0] == 1 and not sp.issparse(v) and v.shape[0] == 1 else out
-
-    def _sample_hiddens(self, v: Any, rng: Any) -> NDArray[np.bool_]:
-        p = self._mean_hiddens(v)
-        return rng.uniform(size=p.shape) < p
-
-    def _sample_visibles(self, h: Any, rng: Any) -> NDArray[np.bool_]:
-        weights, bias, _ = self._parameters()
-        p = self._backend().means(self.units[0], np.ascontiguousarray(h, weights.dtype), weights, bias, transpose=True)
-        return rng.uniform(size=p.shape) < p
-
-    def _free_energy(self, v: Any) -> NDArray[np.float64]:
-        return self.free_energy(v)
-
-    # -- files ----------------------------------------------------------------------------------------------
-
-    def save(self, path: str | os.PathLike[str]) -> Path:
-        """Write a model file: parameters, options, history, and what `warm_start` needs to go on bit for bit.
-
-        Parameters
-        ----------
-        path : path-like
-            Written as named, usually ``*.npz``. Callbacks and a ``random_state`` that is no integer are not stored.
-
-        Returns
-        -------
-        pathlib.Path
-        """
-        return write(self, path)
+    _units = ("bernoulli", "bernoulli")
 
 
-def _check_count(name: str, value: Any) -> None:
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
-        raise ValueError(f"{name} must be a positive integer, got {value!r}")
+class IsingRBM(FeatureRBM):
+    """Restricted Boltzmann machine of spins: visible and hidden units are -1 or +1.
+
+    The model of `BernoulliRBM` with s = 2 x - 1 for each unit x, and another gradient: that of the couplings of spins.
+    Kernels are the same (spins are kept as bits).
+
+    Parameters
+    ----------
+    n_components : int, default=256
+        Hidden units.
+    **options
+        As of `BernoulliRBM`. X must hold -1 and +1; with ``out_of_range="allow"`` other values are used as means of
+        spins.
+
+    Attributes
+    ----------
+    components_, intercept_visible_, intercept_hidden_ : ndarray
+        Couplings and fields of the spins; others as of `BernoulliRBM`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastrbm import IsingRBM
+    >>> X = np.array([[-1, -1, 1], [1, 1, -1], [1, 1, 1]])
+    >>> IsingRBM(2, random_state=0).fit(X).sample(1, 10).shape
+    (1, 3)
+    """
+
+    _units = ("ising", "ising")
+
+
+class PottsRBM(FeatureRBM):
+    """Binary visible units and one hidden unit of `n_components` states: exactly one of the hidden units is 1.
+
+    The distribution of the visible layer is a mixture of `n_components` products of Bernoulli distributions, so its
+    likelihood is exact at any size.
+
+    Parameters
+    ----------
+    n_components : int, default=256
+        States of the hidden layer.
+    **options
+        As of `BernoulliRBM`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastrbm import PottsRBM
+    >>> X = np.array([[0, 0, 1], [1, 1, 0], [1, 1, 1]])
+    >>> PottsRBM(2, random_state=0).fit(X).transform(X).sum(axis=1).round(6)
+    array([1., 1., 1.])
+    """
+
+    _units = ("bernoulli", "onehot")
+
+
+class RBM(FeatureRBM):
+    """Restricted Boltzmann machine of any units.
+
+    Parameters
+    ----------
+    n_components : int, default=256
+        Hidden units.
+    visible, hidden : str or Unit, default="bernoulli"
+        Units of `fastrbm.units`, as objects or by their specs: "bernoulli", "ising", "onehot" (one of the whole layer),
+        "onehot(5)" (groups of 5), "gaussian" (variance 1; see `GaussianRBM` for others), "relu", "binomial(3)",
+        "mixed(gaussian*3,bernoulli*2)" for different columns.
+    **options
+        As of `BernoulliRBM`.
+
+    Notes
+    -----
+    The energy must be normalisable: two real layers are only while their weights are small (see `fastrbm.Model`).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastrbm import RBM
+    >>> X = np.array([[0, 3], [1, 2], [3, 3]])
+    >>> RBM(2, visible="binomial(3)", random_state=0).fit(X).transform(X).shape
+    (3, 2)
+    """
+
+    def __init__(self, n_components: int = 256, *, visible: Any = "bernoulli", hidden: Any = "bernoulli", **options: Any):
+        super().__init__(n_components, **options)
+        self.visible = visible
+        self.hidden = hidden
+
+    @property
+    def units(self) -> tuple[str, str]:
+        """Specs of the (visible, hidden) units."""
+        return get_unit(self.visible).spec, get_unit(self.hidden).spec
+
+    def _check_options(self) -> None:
+        for name in ("visible", "hidden"):
+            try:
+                get_unit(getattr(self, name))
+            except (ValueError, TypeError) as error:
+                raise ValueError(f"{name}: {error}") from None
+        get_unit(self.hidden).check_width(self.n_components)
+        super()._check_options()

@@ -55,7 +55,7 @@ class LogLikelihood(Callback):
     def on_fit_begin(self, run: FitRun) -> None:
         """Check the rows and choose the method."""
         model, backend = run.estimator.model_, run.estimator._backend()
-        self._rows = run.estimator._data(self.X).packed("watch pseudo-likelihood or free energy")
+        self._rows = run.estimator._data(self.X).states("watch pseudo-likelihood or free energy")
         if self.method == "exact":
             exact.check_size(model, backend)
         elif self.method == "auto":
@@ -72,7 +72,8 @@ class LogLikelihood(Callback):
             n_temperatures=self.n_temperatures,
             random_state=run.state.key.fold_in(_MONITOR + run.state.epoch),
         )
-        run.record(self.name, float(-model.free_energy(self._rows, backend).mean()) - log_z.value)
+        shift = log_z.value + run.estimator._log_volume()
+        run.record(self.name, float(-model.free_energy(self._rows, backend).mean()) - shift)
         run.record(f"{self.name}_stderr", log_z.stderr)
 
 

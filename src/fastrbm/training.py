@@ -176,7 +176,7 @@ def general_epoch(
                 if sample_weight is not None:
                     shares = sample_weight[rows[done : done + n]]
                     shares = shares / shares.sum()
-                step(batch, shares)
+                step(*data.encoded(batch), shares)
                 done += n
                 if on_batch is not None:
                     on_batch()

@@ -368,6 +368,15 @@ class Backend:
         return log_partition_sum(parameters, units, log_weights, on_progress)
 
 
+def values_of(unit: str, rows: States, dtype: Any) -> States:
+    """Rows of data as states: those of spins are stored as bits, or as x with 2 x - 1 for the spin."""
+    kind = get_unit(unit)
+    if kind.name != "ising":
+        return rows
+    bits = rows.dense(dtype) if isinstance(rows, PackedBits) else rows
+    return np.dtype(dtype).type(2) * bits - np.dtype(dtype).type(1)
+
+
 def train_batch(
     backend: Backend,
     parameters: Parameters,
@@ -384,6 +393,7 @@ def train_batch(
     hidden_draw = Draw(plan.seed, step, Stream.HIDDEN)
     if plan.stochastic_input and not isinstance(batch, PackedBits):
         batch = backend.draw_bits(batch, Draw(plan.seed, step, Stream.INPUT))
+    batch = values_of(visible_unit, batch, weights.dtype)
     sampled = plan.sampled_hidden
     drawn = None
     if sampled or not plan.persistent:

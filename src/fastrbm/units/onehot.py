@@ -30,6 +30,7 @@ class OneHot(Unit):
     """
 
     name = "onehot"
+    packed = True
     layerwise = True
     support = (0.0, 1.0)
 

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from ..._random import Draw
 from ...units import get_unit
-from ..bits import PackedBits, n_words
-from ..contract import ChainState, Drawn, Parameters, Phase, States, TrainingPlan
+from ..bits import PackedBits, n_words, pack
+from ..contract import ChainState, Drawn, Parameters, Phase, States, TrainingPlan, values_of
 from ..partition import check_partition
 from . import layers as any_units
 from ..reference import type_of
@@ -181,7 +181,8 @@ class CpuBackend(Scores):
         """See `Backend.samples`."""
         if not is_native(unit):
             x = self.inputs(states, weights, bias, transpose=transpose)
-            return any_units.samples(unit, x, draw, self.n_threads)
+            drawn = any_units.samples(unit, x, draw, self.n_threads)
+            return pack(drawn) if get_unit(unit).packed else drawn
         n, n_out = states.shape[0], weights.shape[1 if transpose else 0]
         out = np.empty((n, n_words(n_out)), dtype=np.uint64)
         if n == 0:
@@ -341,8 +342,9 @@ class CpuBackend(Scores):
         on_batch: Callable[[], None] | None,
     ) -> int:
         """Minibatches in one native call; the number of rows done, all unless the weights outgrow fixed point."""
-        words = _to_words(state.chains) if state.chains is not None and plan.persistent else None
-        n_chains = 0 if state.chains is None else len(state.chains)
+        chains = pack(state.chains > 0) if isinstance(state.chains, np.ndarray) else state.chains
+        words = _to_words(chains) if chains is not None and plan.persistent else None
+        n_chains = 0 if chains is None else len(chains)
         packed, grey = (rows.words, None) if isinstance(rows, PackedBits) else (None, rows)
         batch = min(plan.batch_size, len(order))
         active = _cpu.density(packed, rows.shape[1]) if packed is not None else _GUESSED_DENSITY
@@ -359,7 +361,8 @@ class CpuBackend(Scores):
         finally:
             note_counters(run.counters())
             if words is not None:
-                state.chains = _from_words(words, n_chains, parameters.weights.shape[0])
+                chains = _from_words(words, n_chains, parameters.weights.shape[0])
+                state.chains = values_of(units[1], chains, parameters.weights.dtype)
 
     def run_chains(
         self, hidden: States, parameters: Parameters, units: tuple[str, str], draw: Draw, n_sweeps: int

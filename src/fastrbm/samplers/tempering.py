@@ -1,0 +1,346 @@
+"""Parallel tempering: chains at rising inverse temperatures that exchange their states.
+
+Hot chains move freely between the modes of a model and hand them down to the chain at inverse temperature 1. At beta
+the layers have the inputs beta (bias - base + W s) + base, as in annealed importance sampling (`Backend.anneal`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from numbers import Integral
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator
+
+from .._kernels import Backend, PackedBits, Parameters, pack
+from .._kernels.contract import States
+from .._random import Draw, Stream, uniforms
+from ..units import get_unit
+
+_N_TEMPERATURES = 10
+# Gain of the n-th adaptation, _GAIN / (n + _DELAY)^_DECAY: a sum without bound, that of the squares bounded.
+_GAIN, _DELAY, _DECAY = 4.0, 8, 0.7
+
+
+@dataclass
+class TemperedState:
+    """Chains at all temperatures and what their exchange has come to; `Tempering.step` changes it in place.
+
+    Row ``temperature * n_chains + chain`` of `hidden` is a chain at ``betas[temperature]``; those with the same number
+    `chain` exchange states among themselves only.
+
+    Attributes
+    ----------
+    step : int
+        Next unused Gibbs step.
+    hidden : PackedBits or ndarray, shape (n_temperatures * n_chains, n_hidden)
+        Hidden states. Bits for Bernoulli units.
+    betas : ndarray of float64, shape (n_temperatures,)
+        Inverse temperatures, rising to 1.
+    swap_accepts, swap_tries : ndarray of int64, shape (n_temperatures - 1,)
+        Of exchanges with the next temperature since the start or since `Tempering.freeze`.
+    round_trips : int
+        Journeys of states from beta = 1 to the hottest temperature and back, in the same time.
+    adapting : bool
+        Whether steps move the temperatures.
+    round : int
+        Rounds done; even and odd ones try different pairs.
+    acceptance : ndarray of float64, shape (n_temperatures - 1,)
+        Running means of the acceptance that the adaptation makes equal.
+    n_adaptations : int
+    marks : ndarray of int8, shape (n_temperatures * n_chains,)
+        Of the states, which they travel with: 1 when last at beta = 1, 2 when at the hottest since, 0 before.
+    """
+
+    step: int
+    hidden: States
+    betas: NDArray[np.float64]
+    swap_accepts: NDArray[np.int64]
+    swap_tries: NDArray[np.int64]
+    round_trips: int
+    adapting: bool
+    round: int
+    acceptance: NDArray[np.float64]
+    n_adaptations: int
+    marks: NDArray[np.int8]
+
+    @property
+    def n_chains(self) -> int:
+        """Chains at each temperature."""
+        return len(self.marks) // len(self.betas)
+
+    @property
+    def swap_rates(self) -> NDArray[np.float64]:
+        """Share of exchanges accepted with the next temperature, NaN where none was tried."""
+        with np.errstate(invalid="ignore"):
+            return self.swap_accepts / self.swap_tries
+
+    def at(self, temperature: int) -> States:
+        """Hidden states of the chains at ``betas[temperature]``; -1 for those of the model itself."""
+        first = range(len(self.betas))[temperature] * self.n_chains
+        return self.hidden[first : first + self.n_chains]
+
+
+class Tempering(BaseEstimator):
+    """Parallel tempering.
+
+    A round of `step` first tries to exchange the states of neighbouring temperatures, of even and of odd pairs by turns
+    (which carries states further than pairs chosen at random; Syed et al. 2022), then does Gibbs sweeps at every
+    temperature. Exchanges are decided on the hidden states with the visible layer summed out, and accepted with
+    probability min(1, f_j(h_k) f_k(h_j) / (f_j(h_j) f_k(h_k))), f the unnormalised probabilities.
+
+    Parameters
+    ----------
+    n_temperatures : int or None
+        At least 2, evenly spaced from beta = 0 to 1 at the start. None: 10, or as many as `betas`.
+    betas : array-like or None
+        Inverse temperatures that rise from at least 0 to 1.
+    n_steps : int, default=1
+        Gibbs sweeps between exchanges.
+    adapt : bool or None
+        Whether temperatures move until the exchange rates are equal (see Notes), the first and the last staying where
+        they are. None: unless `betas` are given.
+    base : None, "model" or array-like of shape (n_visible,)
+        Visible biases at beta = 0, where nothing else acts: zeros, those of the model, or others, such as
+        `fastrbm.init.data_bias` of the data.
+
+    Notes
+    -----
+    Moving temperatures is a stochastic approximation on the logs of their distances (Miasojedow et al. 2013; here with
+    the mean rate for its aim, as both ends are fixed). While it goes on, chains do not have exactly the distributions
+    of their temperatures: call `freeze` before samples are used, as `temper` does. In training, where the model itself
+    drifts, it may go on; its gain falls as training settles.
+
+    Gaussian units keep variance 1 at all temperatures: only what is linear in the exponent is scaled.
+
+    References
+    ----------
+    Desjardins, Courville, Bengio, Vincent, Delalleau, "Tempered Markov chain Monte Carlo for training of restricted
+    Boltzmann machines", AISTATS 2010.
+    Miasojedow, Moulines, Vihola, "An adaptive parallel tempering algorithm", J. Comput. Graph. Stat. 22 (2013).
+    Syed, Bouchard-Côté, Deligiannidis, Doucet, "Non-reversible parallel tempering", J. R. Stat. Soc. B 84 (2022).
+    """
+
+    def __init__(
+        self,
+        n_temperatures: int | None = None,
+        *,
+        betas: ArrayLike | None = None,
+        n_steps: int = 1,
+        adapt: bool | None = None,
+        base: str | ArrayLike | None = None,
+    ):
+        self.n_temperatures = n_temperatures
+        self.betas = betas
+        self.n_steps = n_steps
+        self.adapt = adapt
+        self.base = base
+
+    def validate(self) -> None:
+        """Raise ValueError unless the options are usable."""
+        n = self.n_temperatures
+        if n is not None and (not is_integer(n) or n < 2):
+            raise ValueError(f"n_temperatures must be None or an integer of at least 2, got {n!r}")
+        if not is_integer(self.n_steps) or self.n_steps < 1:
+            raise ValueError(f"n_steps must be a positive integer, got {self.n_steps!r}")
+        if self.adapt is not None and not isinstance(self.adapt, (bool, np.bool_)):
+            raise ValueError(f"adapt must be None, True or False, got {self.adapt!r}")
+        if self.betas is not None:
+            betas = np.asarray(self.betas, dtype=np.float64)
+            rising = betas.ndim == 1 and len(betas) >= 2 and (np.diff(betas) > 0).all()
+            if not rising or betas[0] < 0 or betas[-1] != 1:
+                raise ValueError(f"betas must rise from at least 0 to 1, two of them or more, got {self.betas!r}")
+            if n is not None and n != len(betas):
+                raise ValueError(f"n_temperatures must be that of betas, {len(betas)}, or None, got {n!r}")
+        if isinstance(self.base, str) and self.base != "model":
+            raise ValueError(f"base must be None, 'model' or an array of visible biases, got {self.base!r}")
+
+    def _ladder(self) -> NDArray[np.float64]:
+        if self.betas is not None:
+            return np.array(self.betas, dtype=np.float64)
+        return np.linspace(0, 1, self.n_temperatures or _N_TEMPERATURES)
+
+    def _base(self, parameters: Parameters) -> NDArray[Any]:
+        bias = parameters.visible_bias
+        if self.base is None:
+            return np.zeros_like(bias)
+        if isinstance(self.base, str):
+            return bias
+        base = np.asarray(self.base, dtype=bias.dtype)
+        if base.shape != bias.shape or not np.isfinite(base).all():
+            raise ValueError(f"base must be finite visible biases of shape {bias.shape}, got shape {base.shape}")
+        return base
+
+    def init(self, n_chains: int, parameters: Parameters, units: tuple[str, str], seed: int) -> TemperedState:
+        """Chains at all temperatures, their hidden states drawn without weights and biases.
+
+        Parameters
+        ----------
+        n_chains : int
+            At each temperature.
+        parameters : Parameters
+        units : (visible unit, hidden unit)
+        seed : int
+            Key of all draws.
+
+        Returns
+        -------
+        TemperedState
+        """
+        self.validate()
+        if not is_integer(n_chains) or n_chains < 1:
+            raise ValueError(f"n_chains must be a positive integer, got {n_chains!r}")
+        self._base(parameters)
+        betas, unit = self._ladder(), get_unit(units[1])
+        n_rows, n_hidden = len(betas) * n_chains, len(parameters.hidden_bias)
+        dtype = parameters.weights.dtype
+        theta = np.zeros((n_rows, n_hidden), dtype=dtype)
+        hidden: Any = unit.sample(theta, uniforms(Draw(seed, 0, Stream.START), n_rows, n_hidden, dtype))
+        if unit.binary and unit.support == (0.0, 1.0):
+            hidden = pack(hidden)
+        n_pairs = len(betas) - 1
+        adapt = self.betas is None if self.adapt is None else bool(self.adapt)
+        return TemperedState(
+            step=0,
+            hidden=hidden,
+            betas=betas,
+            swap_accepts=np.zeros(n_pairs, dtype=np.int64),
+            swap_tries=np.zeros(n_pairs, dtype=np.int64),
+            round_trips=0,
+            adapting=adapt,
+            round=0,
+            acceptance=np.full(n_pairs, np.nan),
+            n_adaptations=0,
+            marks=np.zeros(n_rows, dtype=np.int8),
+        )
+
+    def freeze(self, state: TemperedState) -> None:
+        """End the adaptation: from here on every temperature keeps its distribution. Counts start anew."""
+        state.adapting = False
+        state.swap_accepts[:] = 0
+        state.swap_tries[:] = 0
+        state.round_trips = 0
+        state.marks[:] = 0
+
+    def step(
+        self,
+        state: TemperedState,
+        parameters: Parameters,
+        units: tuple[str, str],
+        seed: int,
+        backend: Backend,
+        n_rounds: int = 1,
+    ) -> States:
+        """Do rounds of exchanges and `n_steps` sweeps; `state` goes on in place.
+
+        Parameters
+        ----------
+        state : TemperedState
+        parameters : Parameters
+            Of the model, at beta = 1. They may have changed since the last call.
+        units : (visible unit, hidden unit)
+        seed : int
+        backend : Backend
+        n_rounds : int, default=1
+            At least 1.
+
+        Returns
+        -------
+        PackedBits or ndarray, shape (n_chains, n_visible)
+            Last visible states at beta = 1. Their hidden states are ``state.at(-1)``.
+        """
+        if not is_integer(n_rounds) or n_rounds < 1:
+            raise ValueError(f"n_rounds must be a positive integer, got {n_rounds!r}")
+        base = self._base(parameters)
+        ladder = [_at(parameters, base, beta) for beta in state.betas]
+        turned = [_turned(p) for p in ladder]
+        n = state.n_chains
+        for _ in range(n_rounds):
+            if self._exchange(state, turned, units, seed, backend):
+                ladder = [_at(parameters, base, beta) for beta in state.betas]
+                turned = [_turned(p) for p in ladder]
+            rows: list[Any] = []
+            for k, at_beta in enumerate(ladder):
+                draw = Draw(seed, state.step, Stream.VISIBLE, k * n)
+                start: Any = state.hidden[k * n : (k + 1) * n]
+                visible, hidden = backend.run_chains(start, at_beta, units, draw, self.n_steps)
+                rows.append(hidden)
+            state.hidden = _joined(rows)
+            state.step += self.n_steps
+            state.round += 1
+        return visible
+
+    def _exchange(
+        self, state: TemperedState, turned: list[Parameters], units: tuple[str, str], seed: int, backend: Backend
+    ) -> bool:
+        """Try the pairs whose turn it is; True if the temperatures have moved."""
+        n, n_temperatures = state.n_chains, len(state.betas)
+        pairs = range(state.round % 2, n_temperatures - 1, 2)
+        order = np.arange(n * n_temperatures)
+        tried = np.full(n_temperatures - 1, np.nan)
+        for k in pairs:
+            both = state.hidden[k * n : (k + 2) * n]
+            hot, cold = (backend.free_energy(units[0], both, turned[j]) for j in (k, k + 1))
+            gain = hot - cold  # -log f_k + log f_(k+1) of the hotter chains, then of the colder ones
+            log_ratio = gain[:n] - gain[n:]
+            u = uniforms(Draw(seed, state.step, Stream.SWAP, k * n), n, 1, np.float64)[:, 0]
+            accepted = np.flatnonzero(np.log(u) < log_ratio)
+            order[k * n + accepted], order[(k + 1) * n + accepted] = (k + 1) * n + accepted, k * n + accepted
+            tried[k] = np.exp(np.minimum(log_ratio, 0)).mean()
+            state.swap_accepts[k] += len(accepted)
+            state.swap_tries[k] += n
+        state.hidden = state.hidden[order]
+        state.marks = state.marks[order]
+        hottest, coldest = state.marks[:n], state.marks[-n:]
+        hottest[hottest == 1] = 2
+        state.round_trips += int((coldest == 2).sum())
+        coldest[:] = 1
+        return state.adapting and _adapt(state, tried)
+
+
+def is_integer(value: Any) -> bool:
+    """Whether it is an integer and no bool."""
+    return isinstance(value, Integral) and not isinstance(value, (bool, np.bool_))
+
+
+def _at(parameters: Parameters, base: NDArray[Any], beta: float) -> Parameters:
+    """Model at an inverse temperature; the hidden layer's base is 0."""
+    if beta == 1:
+        return parameters  # to the last bit
+    scale = parameters.weights.dtype.type(beta)
+    weights, visible_bias, hidden_bias = parameters
+    return Parameters(scale * weights, scale * (visible_bias - base) + base, scale * hidden_bias)
+
+
+def _turned(parameters: Parameters) -> Parameters:
+    """Model with its layers in each other's place, so that free energies are those of hidden states."""
+    return Parameters(np.ascontiguousarray(parameters.weights.T), parameters.hidden_bias, parameters.visible_bias)
+
+
+def _joined(rows: list[Any]) -> States:
+    if isinstance(rows[0], PackedBits):
+        return PackedBits(np.concatenate([r.words for r in rows]), rows[0].n_units)
+    return np.concatenate(rows)
+
+
+def _adapt(state: TemperedState, tried: NDArray[np.float64]) -> bool:
+    """Widen distances whose exchanges are accepted more often than the mean, narrow the others."""
+    gain = _GAIN / (state.n_adaptations + _DELAY) ** _DECAY
+    new = ~np.isnan(tried)
+    first = np.isnan(state.acceptance)
+    share = np.where(first, 1.0, min(gain, 1.0))
+    state.acceptance[new] = np.where(first, 0, state.acceptance)[new] * (1 - share[new]) + (share * tried)[new]
+    state.n_adaptations += 1
+    if np.isnan(state.acceptance).any():
+        return False  # pairs of one parity have not had their turn yet
+    logs = np.log(np.diff(state.betas))
+    logs[new] += gain * (tried[new] - state.acceptance.mean())
+    distances = np.exp(logs - logs.max())
+    reach = 1 - state.betas[0]
+    # none below a thousandth of an even one: chains of equal temperatures would count as exchanges and carry nothing
+    distances = np.maximum(distances / distances.sum(), 1e-3 / len(distances))
+    state.betas[1:] = state.betas[0] + reach * np.cumsum(distances / distances.sum())
+    state.betas[-1] = 1.0
+    return True
