@@ -254,13 +254,12 @@ class Tempering(BaseEstimator):
         if not is_integer(n_rounds) or n_rounds < 1:
             raise ValueError(f"n_rounds must be a positive integer, got {n_rounds!r}")
         base = self._base(parameters)
-        ladder = [_at(parameters, base, beta) for beta in state.betas]
-        turned = [_turned(p) for p in ladder]
+        facing = np.ascontiguousarray(parameters.weights.T)
+        ladder, turned = _ladders(parameters, facing, base, state.betas)
         n = state.n_chains
         for _ in range(n_rounds):
             if self._exchange(state, turned, units, seed, backend):
-                ladder = [_at(parameters, base, beta) for beta in state.betas]
-                turned = [_turned(p) for p in ladder]
+                ladder, turned = _ladders(parameters, facing, base, state.betas)
             rows: list[Any] = []
             for k, at_beta in enumerate(ladder):
                 draw = Draw(seed, state.step, Stream.VISIBLE, k * n)
@@ -305,18 +304,24 @@ def is_integer(value: Any) -> bool:
     return isinstance(value, Integral) and not isinstance(value, (bool, np.bool_))
 
 
-def _at(parameters: Parameters, base: NDArray[Any], beta: float) -> Parameters:
-    """Model at an inverse temperature; the hidden layer's base is 0."""
-    if beta == 1:
-        return parameters  # to the last bit
-    scale = parameters.weights.dtype.type(beta)
+def _ladders(
+    parameters: Parameters, facing: NDArray[Any], base: NDArray[Any], betas: NDArray[np.float64]
+) -> tuple[list[Parameters], list[Parameters]]:
+    """Models at all inverse temperatures, the hidden layer's base being 0, and with their layers in each other's place.
+
+    Free energies of the latter are those of hidden states. `facing` are the transposed weights, which take longer to
+    transpose than to scale.
+    """
     weights, visible_bias, hidden_bias = parameters
-    return Parameters(scale * weights, scale * (visible_bias - base) + base, scale * hidden_bias)
-
-
-def _turned(parameters: Parameters) -> Parameters:
-    """Model with its layers in each other's place, so that free energies are those of hidden states."""
-    return Parameters(np.ascontiguousarray(parameters.weights.T), parameters.hidden_bias, parameters.visible_bias)
+    ladder, turned = [], []
+    for beta in betas:
+        scale = weights.dtype.type(beta)
+        # the model itself to the last bit
+        bias = visible_bias if beta == 1 else scale * (visible_bias - base) + base
+        hidden = scale * hidden_bias
+        ladder.append(Parameters(scale * weights, bias, hidden))
+        turned.append(Parameters(scale * facing, hidden, bias))
+    return ladder, turned
 
 
 def _joined(rows: list[Any]) -> States:
