@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
-from unit_grids import PAIRS, joint, points, random_model, sizes_of
 
 from fastrbm import Gibbs, Model
 from fastrbm._kernels import ChainState, PackedBits, get_backend, pack
 from fastrbm._random import Draw, uniforms
 from fastrbm.units import get_unit
+from unit_grids import PAIRS, joint, points, random_model, sizes_of
 
 N_CHAINS = 20_000
 N_SWEEPS = 3
@@ -55,9 +55,7 @@ def test_gibbs_leaves_the_exact_distribution(pair, device, dtype):
     model = random_model(pair, sizes_of(pair)[0], dtype=dtype)
     v, h, p = joint(model)
     hidden = start(model, v, h, p, dtype, seed=len(pair[0]))
-    visible, hidden = get_backend(device, 2).run_chains(
-        hidden, model.parameters, model.units, Draw(11, 2, 0), N_SWEEPS
-    )
+    visible, hidden = get_backend(device, 2).run_chains(hidden, model.parameters, model.units, Draw(11, 2, 0), N_SWEEPS)
     for unit, states in zip(pair, (visible, hidden), strict=True):
         assert get_unit(unit).contains(dense(states))
     assert worst_moment(model, v, h, p, visible, hidden) < LIMIT

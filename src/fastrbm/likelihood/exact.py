@@ -99,7 +99,8 @@ def _duration(seconds: float) -> str:
 def state_log_weights(model: Model, layer: str, backend: Backend) -> NDArray[np.float64]:
     """Log weight of every state of a layer, the other one summed out, in the order of `Unit.states`.
 
-    Of units of two values unit k of state s is bit k of s; state k of a one-hot layer has unit k on. Their log-sum-exp is log Z. In float64, whatever the type of the weights.
+    Of units of two values unit k of state s is bit k of s; state k of a one-hot layer has unit k on. Their log-sum-exp
+    is log Z. In float64, whatever the type of the weights.
     """
     rule = _rule(model, layer)
     if not rule.lists:
@@ -107,7 +108,7 @@ def state_log_weights(model: Model, layer: str, backend: Backend) -> NDArray[np.
     if log2_states(model, layer) > MOST_LISTED:
         n = model.weights.shape[0 if layer == "hidden" else 1]
         raise ValueError(
-            f"the states of {layer} units can be listed up to 2^{MOST_LISTED}, of units of two values for at most "
+            f"at most 2^{MOST_LISTED} states of {layer} units can be listed, of units of two values at most "
             f"{MOST_LISTED} units, got {n} units {getattr(model, layer)!r}"
         )
     out = np.empty(n_states(model, layer))
