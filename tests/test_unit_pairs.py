@@ -1,7 +1,5 @@
 """Models of all pairs of unit types against enumeration and quadrature."""
 
-import itertools
-
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
@@ -11,80 +9,46 @@ from fastrbm import Model
 from fastrbm._kernels import Parameters, get_backend, pack
 from fastrbm._random import Draw
 from fastrbm.likelihood import annealed, exact, kl_divergence, log_likelihood, log_partition, pairs
-from fastrbm.units import _base, get_unit
+from fastrbm.units import Binomial, Mixed, _base, get_unit
+from unit_grids import NORMAL, PAIRS, SPECS, SUMMED, enumerated, points, random_model, sizes_of
 
-NAMES = ["bernoulli", "ising", "gaussian", "onehot"]
-PAIRS = list(itertools.product(NAMES, NAMES))
 BINARY = [p for p in PAIRS if set(p) <= {"bernoulli", "ising"}]
-STEP = 0.25  # of grids for real units: trapezoids of a Gaussian are exact to rounding
 TOLERANCE = {np.float32: 4e-6, np.float64: 1e-10}
-
-
-def sizes_of(pair):
-    """(n_visible, n_hidden) in two shapes, small enough for grids."""
-    if pair == ("gaussian", "gaussian"):
-        return [(2, 1), (1, 2)]
-    if "gaussian" in pair:
-        return [(2, 4), (2, 1)] if pair[0] == "gaussian" else [(4, 2), (1, 2)]
-    return [(5, 3), (3, 6)]
-
-
-CASES = [(p, s) for p in PAIRS for s in sizes_of(p)]
-
-
-def random_model(pair, sizes, scale=0.6, dtype=np.float64, seed=0):
-    rng = np.random.default_rng(seed)
-    n_visible, n_hidden = sizes
-    if pair == ("gaussian", "gaussian"):
-        scale = 0.4  # normalisable
-    shapes = (n_hidden, n_visible), n_visible, n_hidden
-    return Model(*(rng.normal(0, scale, s).astype(dtype) for s in shapes), *pair)
-
-
-def points(unit, n_units):
-    """States of a layer, or a grid; and the log measure of a point."""
-    if unit == "gaussian":
-        axis = np.arange(-12, 12 + STEP, STEP)
-        grid = np.stack(np.meshgrid(*[axis] * n_units, indexing="ij"), axis=-1).reshape(-1, n_units)
-        return grid, n_units * np.log(STEP)
-    if unit == "onehot":
-        return np.eye(n_units), 0.0
-    bits = ((np.arange(2**n_units)[:, None] >> np.arange(n_units)) & 1).astype(np.float64)
-    return (2 * bits - 1 if unit == "ising" else bits), 0.0
-
-
-def enumerated(model):
-    """Points of both layers and their joint log weights, shape (visible points, hidden points)."""
-    w, a, b = (x.astype(np.float64) for x in model.parameters)
-    (v, log_dv), (h, log_dh) = points(model.visible, len(a)), points(model.hidden, len(b))
-    logs = (v @ a)[:, None] + (h @ b)[None, :] + v @ w.T @ h.T + log_dv + log_dh
-    if model.visible == "gaussian":
-        logs -= 0.5 * (v**2).sum(axis=1)[:, None]
-    if model.hidden == "gaussian":
-        logs -= 0.5 * (h**2).sum(axis=1)
-    return v, h, logs
+CASES = [(p, s) for p in SUMMED for s in sizes_of(p)]
 
 
 # ---- the model --------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("sizes", [0, 1])
 @pytest.mark.parametrize("pair", PAIRS, ids="-".join)
-def test_energy_conditionals_and_free_energy(pair):
-    model = random_model(pair, sizes_of(pair)[0])
+def test_energy_conditionals_and_free_energy(pair, sizes):
+    model = random_model(pair, sizes_of(pair)[sizes])
     v, h, logs = enumerated(model)
-    measure = sum(points(unit, n)[1] for unit, n in zip(pair, model.weights.shape[::-1], strict=True))
-    rows = np.random.default_rng(1).integers(0, [len(v), len(h)], (40, 2))
-    assert_allclose(model.energy(v[rows[:, 0]], h[rows[:, 1]]), measure - logs[rows[:, 0], rows[:, 1]], atol=1e-10)
-    near = v[np.abs(v).max(axis=1) < 4][:50]  # the grid of a hidden layer covers what these lead to
-    at = [int(np.flatnonzero((v == x).all(axis=1))[0]) for x in near]
-    log_dv = points(pair[0], v.shape[1])[1]
-    assert_allclose(model.free_energy(near), log_dv - logsumexp(logs[at], axis=1), atol=1e-9)
+    dv, dh = (points(unit, x.shape[1])[1] for unit, x in zip(pair, (v, h), strict=True))
+    i, j = np.random.default_rng(1).integers(0, [len(v), len(h)], (40, 2)).T
+    assert_allclose(model.energy(v[i], h[j]), dv[i] + dh[j] - logs[i, j], atol=1e-10)
+    at = np.flatnonzero(np.abs(v).max(axis=1) < 4)[:50]  # the grid of a hidden layer covers what these lead to
+    assert_allclose(model.free_energy(v[at]), dv[at] - logsumexp(logs[at], axis=1), atol=1e-9)
     given_v = np.exp(logs[at] - logsumexp(logs[at], axis=1, keepdims=True))
-    assert_allclose(model.mean_hidden(near), given_v @ h, atol=1e-9)
-    near = h[np.abs(h).max(axis=1) < 4][:50]
-    at = [int(np.flatnonzero((h == x).all(axis=1))[0]) for x in near]
+    for backend in (None, get_backend("cpu"), get_backend("reference")):
+        assert_allclose(model.mean_hidden(v[at], backend), given_v @ h, atol=1e-9)
+    at = np.flatnonzero(np.abs(h).max(axis=1) < 4)[:50]
     given_h = np.exp(logs[:, at] - logsumexp(logs[:, at], axis=0))
-    assert_allclose(model.mean_visible(near), given_h.T @ v, atol=1e-9)
+    assert_allclose(model.mean_visible(h[at]), given_h.T @ v, atol=1e-9)
+
+
+def test_units_may_be_objects_and_are_kept_as_specs():
+    weights = np.zeros((6, 5), np.float32)
+    model = Model(weights, np.zeros(5), np.zeros(6), Mixed(("gaussian", 3), (Binomial(4), 2)), " onehot( 3 )")
+    assert model.units == ("mixed(gaussian*3,binomial(4)*2)", "onehot(3)")
+    for units, message in (
+        (("onehot(3)", "ising"), r"visible: a layer of units 'onehot\(3\)' must have a multiple of 3 units, got 5"),
+        (("ising", "mixed(relu*5)"), r"hidden: a layer of units 'mixed\(relu\*5\)' must have 5 units, got 6"),
+        (("spin", "ising"), "unit must be one of"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            Model(weights, np.zeros(5), np.zeros(6), *units)
 
 
 @pytest.mark.parametrize("unit", ["bernoulli", "ising", "onehot"])
@@ -98,15 +62,16 @@ def test_packed_states_stand_for_the_values_of_the_units(unit):
 
 
 @pytest.mark.parametrize("pair", [p for p in PAIRS if "ising" in p], ids="-".join)
-@pytest.mark.parametrize("sizes", [(4, 3), (2, 2)])
+@pytest.mark.parametrize("sizes", [0, 1])
 def test_ising_layers_are_bernoulli_layers(pair, sizes):
+    sizes = sizes_of(pair)[sizes]
     model = random_model(pair, sizes, scale=1.5)
     bits, constant = model.as_bernoulli()
     assert bits.units == tuple("bernoulli" if unit == "ising" else unit for unit in pair)
     rng = np.random.default_rng(0)
 
     def layer(unit, n_units):
-        return rng.normal(0, 2, (40, n_units)) if unit == "gaussian" else points(unit, n_units)[0]
+        return points(unit, n_units)[0][rng.integers(0, len(points(unit, n_units)[0]), 40)]
 
     v, h = (layer(unit, n_units) for unit, n_units in zip(pair, sizes, strict=True))
     v, h = np.repeat(v, len(h), axis=0), np.tile(h, (len(v), 1))
@@ -127,11 +92,25 @@ def test_temperature_of_other_units():
     model = random_model(("ising", "onehot"), (4, 3))
     _, _, logs = enumerated(model)
     assert_allclose(float(log_partition(model.at_temperature(0.5))), logsumexp(2 * logs), rtol=1e-10)
-    with pytest.raises(ValueError, match="variance of Gaussian units"):
-        random_model(("gaussian", "ising"), (2, 2)).at_temperature(2.0)
+    for unit in SPECS:
+        if get_unit(unit).weighted:
+            model = random_model((unit, "ising"), sizes_of((unit, "ising"))[0])
+            with pytest.raises(ValueError, match="base measure of units that have one, such as the variance"):
+                model.at_temperature(2.0)
 
 
 # ---- exact sums -------------------------------------------------------------------------------------------------
+
+
+def in_order(model, of_hidden, of_visible):
+    """What belongs to the points of the layer that is listed, in the order of its states."""
+    layer = exact.smaller_layer(model)
+    spec, n_units = getattr(model, layer), model.weights.shape[0 if layer == "hidden" else 1]
+    unit, x = get_unit(spec), points(spec, n_units)[0]
+    number = {tuple(state): k for k, state in enumerate(unit.states(0, unit.n_states(n_units), n_units))}
+    out = np.empty(len(x))
+    out[[number[tuple(state)] for state in x]] = of_hidden if layer == "hidden" else of_visible
+    return out
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -141,7 +120,7 @@ def test_exact_sum_moments_and_likelihood(pair, sizes, dtype):
     v, h, logs = enumerated(model)
     log_z, tolerance = logsumexp(logs), TOLERANCE[dtype]
     p = np.exp(logs - log_z)
-    listable = pair != ("gaussian", "gaussian")
+    listable = pair != NORMAL
     for device in ("cpu", "reference"):
         got = log_partition(model, "exact", moments=True, probabilities=listable, device=device)
         plain = log_partition(model, device=device)
@@ -151,8 +130,9 @@ def test_exact_sum_moments_and_likelihood(pair, sizes, dtype):
         assert_allclose(got.moments.hidden, p.sum(axis=0) @ h, atol=5 * tolerance)
         assert_allclose(got.moments.pairs, h.T @ p.T @ v, atol=5 * tolerance)
         if listable:
-            over = p.sum(axis=0) if exact.smaller_layer(model) == "hidden" else p.sum(axis=1)
-            assert_allclose(np.exp(got.log_probabilities), over, atol=5 * tolerance)
+            assert_allclose(
+                np.exp(got.log_probabilities), in_order(model, p.sum(axis=0), p.sum(axis=1)), atol=5 * tolerance
+            )
     log_p = log_likelihood(model, v)
     log_dv = points(pair[0], v.shape[1])[1]
     near = np.abs(v).max(axis=1) < 4
@@ -160,13 +140,20 @@ def test_exact_sum_moments_and_likelihood(pair, sizes, dtype):
     assert_allclose(np.exp(log_p + log_dv).sum(), 1, atol=20 * tolerance)
 
 
-@pytest.mark.parametrize("pair", [p for p in PAIRS if p != ("gaussian", "gaussian")], ids="-".join)
+@pytest.mark.parametrize("pair", [p for p in PAIRS if p not in SUMMED], ids="-".join)
+def test_two_layers_with_real_units_have_no_exact_sum_but_for_gaussian_ones(pair):
+    model = random_model(pair, sizes_of(pair)[0])
+    with pytest.raises(ValueError, match="neither layer can be listed, and of two layers with real units"):
+        log_partition(model)
+
+
+@pytest.mark.parametrize("pair", [p for p in SUMMED if p != NORMAL], ids="-".join)
 def test_log_weights_of_the_states_add_up(pair):
     model = random_model(pair, sizes_of(pair)[0])
     _, _, logs = enumerated(model)
     layer = exact.smaller_layer(model)
     terms = exact.state_log_weights(model, layer, get_backend())
-    assert_allclose(terms, logsumexp(logs, axis=0 if layer == "hidden" else 1), atol=1e-9)
+    assert_allclose(terms, in_order(model, logsumexp(logs, axis=0), logsumexp(logs, axis=1)), atol=1e-9)
 
 
 @pytest.mark.parametrize("unit", ["bernoulli", "ising"])
@@ -201,15 +188,15 @@ def test_layers_too_large_for_enumeration_elsewhere():
 
 
 def test_strong_couplings_neither_overflow_nor_lose_the_answer():
-    for pair in PAIRS:
-        if pair == ("gaussian", "gaussian"):
+    for pair in SUMMED:
+        if pair == NORMAL:
             continue
-        model = random_model(pair, (4, 3), scale=40.0)
+        model = random_model(pair, sizes_of(pair)[0], scale=40.0)
         listed = model if exact.smaller_layer(model) == "hidden" else pairs.turned(model, "visible")
         unit = get_unit(listed.hidden)
         h = unit.states(0, round(2 ** unit.log2_states(len(listed.hidden_bias))), len(listed.hidden_bias))
         x = h @ listed.weights + listed.visible_bias
-        wanted = logsumexp(h @ listed.hidden_bias + get_unit(listed.visible).cgf(x).sum(axis=1))
+        wanted = logsumexp(h @ listed.hidden_bias + unit.base(h) + get_unit(listed.visible).cgf(x).sum(axis=1))
         assert_allclose(float(log_partition(model, "exact")), wanted, rtol=1e-10)
 
 
@@ -245,7 +232,7 @@ def test_other_registered_units_take_the_generic_sum(monkeypatch):
             for unit, n in zip(pair, sizes, strict=True)
         )
         logs = -np.stack([model.energy(v, np.tile(x, (len(v), 1))) for x in h], axis=1)
-        logs += sum(points(unit, n)[1] for unit, n in zip(pair, sizes, strict=True) if unit != "half")
+        logs += sum(points(unit, n)[1][0] for unit, n in zip(pair, sizes, strict=True) if unit == "gaussian")
         p = np.exp(logs - logsumexp(logs))
         got = log_partition(model, moments=True)
         assert_allclose(got.value, logsumexp(logs), rtol=1e-10)
@@ -324,9 +311,11 @@ def test_rows_must_be_states():
     check("onehot", [[0, 0, 0]], "X must hold one 1 in each row and 0 elsewhere")
     check("onehot", pack(np.ones((2, 3))), "X must hold one 1 in each row and 0 elsewhere")
     check("gaussian", [[np.nan, 0, 1]], "X must hold finite numbers only")
-    for unit in NAMES:
-        row = np.eye(4)[:1] * (2 if unit == "gaussian" else 1)
-        check(unit, 2 * row - 1 if unit == "ising" else row, "X must have 3 columns like the model, got 4")
+    check("relu", [[0, 1, 2], [2, 0, -1]], r"X must hold .* at least 0.*, got -1 in row 1, column 2$")
+    check("binomial(2)", [[0, 1, 3.5]], "X must hold whole numbers from 0 to 2.*got 3.5 in row 0, column 2")
+    check("mixed(relu*1,ising*2)", [[0, 1, 3.5]], r"in column 0; -1 and \+1 only.* in columns 1 to 2.*got 3.5")
+    for unit in ("bernoulli", "ising", "onehot", "gaussian", "relu", "binomial(3)", "onehot(3)"):
+        check(unit, np.ones((2, 4)), "X must have 3 columns like the model, got 4")
 
 
 @pytest.mark.parametrize("pair", [p for p in PAIRS if p not in BINARY], ids="-".join)
@@ -352,7 +341,13 @@ def test_sizes_beyond_reach_are_named():
     with pytest.raises(ValueError, match=r"2\^50 states of 50 hidden units .*'bracket'"):
         log_partition(model(80, 50, "ising", "bernoulli"), "exact")
     assert log_partition(model(300, 60, "ising", "ising"), n_chains=5, n_temperatures=5).method == "bracket"
-    with pytest.raises(ValueError, match="at most 26 units, got 27"):
+    with pytest.raises(ValueError, match=r"2\^55 states of 55 hidden units .* the limit is \d\d units"):
+        log_partition(model(300, 55, "relu", "bernoulli"))
+    with pytest.raises(ValueError, match=r"2\^60 states of 30 hidden units .* the limit is \d\d units, .*'binomial"):
+        log_partition(model(300, 30, "binomial(3)", "binomial(3)"))
+    with pytest.raises(ValueError, match=r"2\^50 states of 50 hidden units .* the limit is 2\^40 states"):
+        log_partition(model(300, 50, "relu", "mixed(ising*50)"))
+    with pytest.raises(ValueError, match="at most 26 units, got 27 units 'bernoulli'"):
         log_partition(model(3, 27, "gaussian", "bernoulli"), probabilities=True)
 
 

@@ -64,8 +64,8 @@ def log_partition(
         (`Model.as_bernoulli`). Others have "exact" only.
     method : {"auto", "exact", "ais", "mais", "reverse", "bracket"}, default="auto"
         "exact"
-            Sum over the states of the smaller layer of binary units, else of the one-hot layer or of the binary layer
-            beside a Gaussian one. Two Gaussian layers have a closed form.
+            Sum over the states of one layer, the other one summed out: of the smaller one where both can be listed, of
+            the one-hot layer beside a binary one. Two Gaussian layers have a closed form.
         "ais"
             Annealed importance sampling, the hidden layer summed out of the weights.
         "mais"
@@ -114,8 +114,15 @@ def log_partition(
     Raises
     ------
     ValueError
-        For bad options, for "exact" with too many units, for annealed methods with units that are not binary, and
-        for two Gaussian layers whose sum is infinite.
+        For bad options, for "exact" with too many units, for annealed methods with units that are not binary, for
+        two Gaussian layers whose sum is infinite, and for two layers with real units that are not both Gaussian.
+
+    Notes
+    -----
+    Z is finite for all weights where the states of one layer can be listed. Where both layers have real units it is
+    finite if the singular values of the weights between these are below 1; for two Gaussian layers only then. ReLU
+    units beside real ones satisfy less (the quadratic form of the energy must be positive where all ReLU units are at
+    least 0, strict copositivity), which is hard to check.
 
     References
     ----------
@@ -179,25 +186,35 @@ def checked_rows(x: ArrayLike | PackedBits, model: Model, name: str) -> PackedBi
                 f"{name} must be a non-empty numeric array of shape (n_samples, {n_visible}), "
                 f"got shape {dense.shape} of {dense.dtype}"
             )
-        if not unit.contains(dense):
+        if dense.shape[1] != n_visible:
+            raise _wrong_width(name, n_visible, dense.shape[1])
+        wrong = unit.first_outside(dense)
+        if wrong is not None:
             advice = ". Binarise the rows first (fastrbm.datasets.binarize)" if unit.binary else ""
-            raise ValueError(f"{name} must hold {unit.domain}: the model has no probability for other values{advice}")
+            raise ValueError(
+                f"{name} must hold {unit.domain}: the model has no probability for other values, "
+                f"got {dense[wrong]:.6g} in row {wrong[0]}, column {wrong[1]}{advice}"
+            )
         support = unit.support or ()
         rows = pack(np.greater(dense, support[0])) if len(support) == 2 else dense.astype(np.float64)
     if rows.shape[1] != n_visible:
-        raise ValueError(f"{name} must have {n_visible} columns like the model, got {rows.shape[1]}")
+        raise _wrong_width(name, n_visible, rows.shape[1])
     return rows
 
 
+def _wrong_width(name: str, wanted: int, got: int) -> ValueError:
+    return ValueError(f"{name} must have {wanted} columns like the model, got {got}")
+
+
 def log_likelihood(model: Any, X: ArrayLike | PackedBits, log_z: Any = None, **options: Any) -> NDArray[np.float64]:
-    """Log probability of rows under the model, log p(v) = -F(v) - log Z, in nats; of density for Gaussian units.
+    """Log probability of rows under the model, log p(v) = -F(v) - log Z, in nats; of density for real units.
 
     Parameters
     ----------
     model : Model or fitted estimator
     X : array-like of shape (n_samples, n_visible)
-        Rows of visible states: 0 and 1 (Bernoulli), -1 and +1 (Ising), one 1 a row (one-hot), or any numbers
-        (Gaussian).
+        Rows of visible states: 0 and 1 (Bernoulli), -1 and +1 (Ising), one 1 a row or group (one-hot), whole numbers
+        (binomial), numbers of at least 0 (ReLU), or any (Gaussian).
     log_z : float, LogPartition or None
         Known log partition sum; None computes it by `log_partition` with `options`.
     **options
@@ -242,10 +259,10 @@ def kl_divergence(model: Any, X: ArrayLike | PackedBits, log_z: Any = None, **op
     Raises
     ------
     ValueError
-        Also for Gaussian visible units: rows have no density that could be compared.
+        Also for real visible units: rows have no density that could be compared.
     """
     model = as_model(model)
-    if get_unit(model.visible).support is None:
+    if not get_unit(model.visible).finite:
         raise ValueError(
             f"kl_divergence compares probabilities of states, which units {model.visible!r} of the visible layer do "
             "not have; use log_likelihood"

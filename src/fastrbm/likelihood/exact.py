@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from .._kernels import Backend
 from ..model import Model
+from ..units import get_unit
 from ._result import LogPartition, Moments
-from .pairs import Rule, all_states, choose, log2_states, rule_of, turned
+from .pairs import Rule, all_states, choose, log2_states, n_states, rule_of, turned
 
 __all__ = [
     "all_states",
@@ -62,21 +63,25 @@ def check_size(model: Model, backend: Backend) -> None:
         return
     advice = "use method='bracket' or method='mais', which estimate it"
     if not can_be_annealed(model):
-        most = _most_units(model, layer, rule, backend)
-        advice = f"the limit is {most} units, and there is no estimate for units {model.units}"
+        advice = f"{_limit(model, layer, rule, backend)}, and there is no estimate for units {model.units}"
     raise ValueError(
         f"an exact sum over the 2^{log2_states(model, layer):.3g} states of {few} {layer} units would take about "
         f"{_duration(seconds)} here; {advice}"
     )
 
 
-def _most_units(model: Model, layer: str, rule: Rule, backend: Backend) -> int:
-    """Units of the listed layer that would do."""
-    whole, most = turned(model, layer), 1
-    for n in range(2, 1 + min(MOST_UNITS, len(whole.hidden_bias))):
+def _limit(model: Model, layer: str, rule: Rule, backend: Backend) -> str:
+    """How many units of the listed layer would do, or how many states where it cannot have fewer units."""
+    whole, most = turned(model, layer), 0
+    for n in range(1, 1 + min(MOST_UNITS, len(whole.hidden_bias))):
+        try:
+            get_unit(whole.hidden).check_width(n)
+        except ValueError:
+            continue
         part = Model(whole.weights[:n], whole.visible_bias, whole.hidden_bias[:n], *whole.units)
-        most = n if rule.seconds(part, backend) <= LONGEST else most
-    return most
+        fits = rule.seconds(part, backend) <= LONGEST and log2_states(part, "hidden") <= MOST_UNITS
+        most = n if fits else most
+    return f"the limit is {most} units" if most else f"the limit is 2^{MOST_UNITS} states"
 
 
 def can_be_annealed(model: Model) -> bool:
@@ -92,18 +97,21 @@ def _duration(seconds: float) -> str:
 
 
 def state_log_weights(model: Model, layer: str, backend: Backend) -> NDArray[np.float64]:
-    """Log weight of every state of a layer, the other one summed out; unit k of state s is bit k of s.
+    """Log weight of every state of a layer, the other one summed out, in the order of `Unit.states`.
 
-    State k of a one-hot layer has unit k on. Their log-sum-exp is log Z. In float64, whatever the type of the weights.
+    Of units of two values unit k of state s is bit k of s; state k of a one-hot layer has unit k on. Their log-sum-exp
+    is log Z. In float64, whatever the type of the weights.
     """
     rule = _rule(model, layer)
-    n_states = log2_states(model, layer)
     if not rule.lists:
         raise ValueError(f"the states of {layer} units cannot be listed for units {model.units}: they are real numbers")
-    if n_states > MOST_LISTED:
+    if log2_states(model, layer) > MOST_LISTED:
         n = model.weights.shape[0 if layer == "hidden" else 1]
-        raise ValueError(f"the states of {layer} units can be listed for at most {MOST_LISTED} units, got {n}")
-    out = np.empty(round(2**n_states))
+        raise ValueError(
+            f"at most 2^{MOST_LISTED} states of {layer} units can be listed, of units of two values at most "
+            f"{MOST_LISTED} units, got {n} units {getattr(model, layer)!r}"
+        )
+    out = np.empty(n_states(model, layer))
     rule.log_sum(turned(model, layer), backend, np.float64, out, None)
     return out
 
@@ -117,6 +125,8 @@ def log_partition(
     progress: Callable[[int, int], None] | None = None,
 ) -> LogPartition:
     """Exact log partition sum, and on request what follows from the terms of it.
+
+    Raises ValueError for two layers with real units, except Gaussian ones (see `pairs`).
 
     Bernoulli and Ising layers: inner products have the type of the weights, sums are float64; the relative error is
     below 2e-6 for float32 and 1e-10 for float64. Everything is float64 for other units.

@@ -1,7 +1,14 @@
 """How a pair of unit types is summed over: the table of exact sums.
 
 Each rule lists the states of one layer and sums the other one out in closed form. Which layer is listed is decided by
-`choose`; rules see the model turned so that it is the hidden one.
+`choose`; rules see the model turned so that it is the hidden one. Pairs with faster ways are in `RULES`; every other
+layer whose states can be listed takes the generic rule, whatever the other layer is.
+
+A model of which one layer can be listed has a finite partition sum whatever the weights: it is a sum of finitely many
+terms. Two layers with real units (Gaussian, ReLU, mixed with these) have one if the singular values of the weights
+between the real units are below 1, since the energy then grows in all directions. Two Gaussian layers have one only
+then; for them log Z is known in closed form. With ReLU units, which leave only some directions, that is sufficient but
+not necessary, and there is no closed form.
 """
 
 from __future__ import annotations
@@ -72,6 +79,11 @@ def wide(model: Model) -> Model:
 def log2_states(model: Model, layer: str) -> float:
     """Log to base 2 of the number of states of a layer."""
     return get_unit(getattr(model, layer)).log2_states(model.weights.shape[0 if layer == "hidden" else 1])
+
+
+def n_states(model: Model, layer: str) -> int:
+    """Number of states of a layer."""
+    return get_unit(getattr(model, layer)).n_states(model.weights.shape[0 if layer == "hidden" else 1])
 
 
 # ---- binary layers: the kernels of the backend ------------------------------------------------------------------
@@ -293,10 +305,7 @@ def rule_of(model: Model, layer: str) -> Rule | None:
     units = model.units if layer == "hidden" else model.units[::-1]
     if units in RULES:
         return RULES[units]
-    listed = get_unit(units[1])
-    if listed.support is not None and len(listed.support) == 2 and not listed.layerwise:
-        return _GENERIC
-    return None
+    return _GENERIC if get_unit(units[1]).finite else None
 
 
 def choose(model: Model) -> tuple[str, Rule]:
@@ -307,6 +316,9 @@ def choose(model: Model) -> tuple[str, Rule]:
         if rule is not None:
             found.append((rule is _GENERIC, log2_states(model, layer), n_units, layer, rule))
     if not found:
-        raise ValueError(f"there is no exact sum for units {model.units}: the states of neither layer can be listed")
+        raise ValueError(
+            f"there is no exact sum for units {model.units}: the states of neither layer can be listed, and of two "
+            "layers with real units only Gaussian ones have a closed form"
+        )
     *_, layer, rule = min(found, key=lambda entry: entry[:3])
     return layer, rule

@@ -18,7 +18,7 @@ _HALF_LOG_TWO_PI = 0.5 * math.log(2 * math.pi)
 class Gaussian(Unit):
     """Normal unit: T(x) = x, base = -x^2 / 2, cgf = theta^2 / 2 + log(2 pi) / 2, mean = theta.
 
-    The base measure is the standard normal density without its constant, so the energy of a layer has + |x|^2 / 2.
+    The base measure is the standard normal density without its constant, so the energy of a layer has + x.x / 2.
     """
 
     name = "gaussian"

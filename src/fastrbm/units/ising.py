@@ -20,7 +20,7 @@ class Ising(Unit):
     domain = "-1 and +1 only (2 x - 1 for bits x)"
 
     def cgf(self, theta: NDArray[Any]) -> NDArray[Any]:
-        """Log of 2 cosh(theta), written |theta| + log(1 + e^(-2 |theta|)): cosh itself overflows."""
+        """Log of 2 cosh(theta), written s + log(1 + e^(-2 s)), s = abs(theta): cosh itself overflows."""
         size = np.abs(theta)
         return size + np.log1p(np.exp(-2 * size))
 

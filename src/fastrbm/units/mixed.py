@@ -82,7 +82,7 @@ class Mixed(Unit):
     @property
     def domain(self) -> str:
         """Of each part in turn."""
-        return "; ".join(f"{unit.domain} from column {s.start} to {s.stop - 1}" for unit, s in self._slices())
+        return "; ".join(f"{unit.domain} in {_columns(s)}" for unit, s in self._slices())
 
     def check_width(self, n_units: int) -> None:
         """Sum of the widths."""
@@ -145,3 +145,7 @@ class Mixed(Unit):
             columns.append(unit.states_at(numbers % count, width))
             numbers = numbers // count
         return np.concatenate(columns, axis=1)
+
+
+def _columns(s: slice) -> str:
+    return f"column {s.start}" if s.stop - s.start == 1 else f"columns {s.start} to {s.stop - 1}"
