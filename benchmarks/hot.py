@@ -39,7 +39,7 @@ def _train(batch: int, n_batches: int) -> Callable[[int], None]:
         plan = TrainingPlan(7, batch, True, 1, 0.01, 0.0, False)
         state = ChainState(0, _bits(batch, N_HIDDEN))
         order = np.arange(n, dtype=np.int64)
-        CpuBackend(1).train(_parameters(), None, _bits(n, N_VISIBLE), order, plan, _UNITS, state)
+        CpuBackend(1).train(_parameters(), (), _bits(n, N_VISIBLE), order, plan, _UNITS, state)
 
     return run
 

@@ -19,7 +19,7 @@ pytest.importorskip("pytest_benchmark")
 from scipy.special import expit, logsumexp  # noqa: E402
 from threadpoolctl import threadpool_limits  # noqa: E402
 
-from fastrbm._kernels import ChainState, Parameters, Phase, TrainingPlan, get_backend, pack  # noqa: E402
+from fastrbm._kernels import ChainState, Parameters, Phase, Rule, TrainingPlan, Update, get_backend, pack  # noqa: E402
 from fastrbm._kernels.cpu import CpuBackend, current_target, supported_targets, use_target  # noqa: E402
 from fastrbm._kernels.cpu._runtime import extension as native  # noqa: E402
 from fastrbm._random import Draw, Stream  # noqa: E402
@@ -209,7 +209,7 @@ def phases(work):
 @group("gradient_step")
 def test_gradient_step(benchmark, backend, work):
     parameters = work.parameters.copy()
-    benchmark(backend.gradient_step, parameters, None, *phases(work), 1e-6, 0.0)
+    benchmark(backend.gradient_step, parameters, (), *phases(work), Update(Rule(), 1e-6))
     assert np.isfinite(parameters.weights).all()
 
 
@@ -232,8 +232,8 @@ def test_gradient_step_peer_numpy(benchmark, work):
 @group("gradient_step with momentum")
 def test_gradient_step_with_momentum(benchmark, backend, work):
     parameters = work.parameters.copy()
-    velocity = parameters.zeros_like()
-    benchmark(backend.gradient_step, parameters, velocity, *phases(work), 1e-6, 0.5)
+    slots = [parameters.zeros_like()]
+    benchmark(backend.gradient_step, parameters, slots, *phases(work), Update(Rule(), 1e-6, 0.5))
     assert np.isfinite(parameters.weights).all()
 
 
@@ -251,7 +251,7 @@ def test_train(benchmark, backend, work, persistent):
     )
     parameters, order = work.parameters.copy(), np.arange(N_SAMPLES)
     state = ChainState(0, work.h_bits[:N_BATCH] if persistent else None)
-    benchmark(backend.train, parameters, None, work.v_bits, order, plan, (UNIT, UNIT), state)
+    benchmark(backend.train, parameters, (), work.v_bits, order, plan, (UNIT, UNIT), state)
     assert np.isfinite(parameters.weights).all()
 
 
@@ -267,7 +267,7 @@ def test_train_options(benchmark, work, threads, target, precision, hidden, batc
     before = current_target()
     use_target(target)
     try:
-        benchmark(cpu.train, parameters, None, work.v_bits, order, plan, (UNIT, UNIT), state)
+        benchmark(cpu.train, parameters, (), work.v_bits, order, plan, (UNIT, UNIT), state)
     finally:
         use_target(before)
     assert np.isfinite(parameters.weights).all()

@@ -3,14 +3,27 @@
 import numpy as np
 import pytest
 
-from fastrbm._kernels import ChainState, Parameters, Phase, TrainingPlan, pack
+from fastrbm._kernels import ChainState, Parameters, Phase, Rule, TrainingPlan, Update, pack
 from fastrbm._kernels import cpu as cpu_package
 from fastrbm._kernels.bits import PackedBits, transpose
+from fastrbm._kernels.contract import values_of
 from fastrbm._kernels.cpu import CpuBackend, _runtime
 from fastrbm._kernels.reference import ReferenceBackend
 from fastrbm._random import Draw, Stream, uniforms, words
 
 UNITS = ("bernoulli", "bernoulli")
+SPINS = [("ising", "bernoulli"), ("bernoulli", "ising"), ("ising", "ising")]
+#: application of a rule, and the slots it needs
+RULES = {
+    "sgd": (Update(Rule(), 0.25), 0),
+    "l2": (Update(Rule(l2=0.05), 0.25), 0),
+    "momentum": (Update(Rule(l1=0.1, l2=0.3), 0.25, 0.9), 1),
+    "nesterov": (Update(Rule("nesterov", clip=0.1), 0.25, 0.9), 1),
+    "rmsprop": (Update(Rule("rmsprop", 0.9, l1=0.1), 0.05), 1),
+    "rmsprop momentum": (Update(Rule("rmsprop", 0.9), 0.05, 0.5), 2),
+    "adam": (Update(Rule("adam", 0.99, l2=0.3), 0.05, 0.9, 4), 2),
+    "amsgrad": (Update(Rule("amsgrad", 0.99), 0.05, 0.9), 3),
+}
 TARGETS = cpu_package.supported_targets()
 # (samples, visible, hidden): ones, sizes around the tile (6), panel (32), word (64) and lane-block (1024) borders
 SIZES = [(1, 1, 1), (2, 3, 5), (7, 33, 6), (31, 64, 32), (33, 65, 63), (64, 127, 40), (130, 257, 97), (1030, 70, 37)]
@@ -119,11 +132,11 @@ def test_draw_bits_matches_the_reference(target, n, n_visible, n_hidden):
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("kind", ["bits", "grey"])
-@pytest.mark.parametrize("momentum", [None, 0.9])
+@pytest.mark.parametrize("rule", RULES)
 @pytest.mark.parametrize("n,n_visible,n_hidden", SIZES)
-@pytest.mark.parametrize("l2", [0.0, 0.3])
 @pytest.mark.parametrize("hidden", ["means", "states"])
-def test_gradient_step_matches_the_reference(target, dtype, kind, momentum, n, n_visible, n_hidden, l2, hidden):
+def test_gradient_step_matches_the_reference(target, dtype, kind, rule, n, n_visible, n_hidden, hidden):
+    update, n_slots = RULES[rule]
     before = model(n_visible, n_hidden, dtype)
     data = bits(n, n_visible) if kind == "bits" else grey(n, n_visible, dtype)
     n_model = max(1, n // 2)
@@ -135,11 +148,55 @@ def test_gradient_step_matches_the_reference(target, dtype, kind, momentum, n, n
     results = []
     for backend in (CpuBackend(2), reference):
         parameters = before.copy()
-        velocity = None if momentum is None else Parameters(*(0.1 * x for x in before.copy()))
-        backend.gradient_step(parameters, velocity, *phases, 0.25, momentum or 0.0, l2)
-        results.append((*parameters, *(velocity or ())))
+        # slots that squares are kept in are positive
+        slots = [Parameters(*(0.1 * np.abs(x) + dtype(0.01) for x in before.copy())) for _ in range(n_slots)]
+        backend.gradient_step(parameters, slots, *phases, update)
+        results.append([x for p in (parameters, *slots) for x in p])
     for got, wanted in zip(*results, strict=True):
         np.testing.assert_allclose(got, wanted, atol=2e-5 if dtype == np.float32 else 1e-13, rtol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("rule", RULES)
+def test_ascending_a_gradient_matches_the_reference(target, dtype, rule):
+    update, n_slots = RULES[rule]
+    before, gradient = model(301, 7, dtype), model(301, 7, dtype, seed=5)
+    results = []
+    for backend in (CpuBackend(3), reference):
+        parameters, slots = before.copy(), [before.zeros_like() for _ in range(n_slots)]
+        for count in range(3):
+            backend.ascend(parameters, slots, gradient.copy(), update._replace(count=count))
+        results.append([x for p in (parameters, *slots) for x in p])
+    for got, wanted in zip(*results, strict=True):
+        np.testing.assert_allclose(got, wanted, atol=1e-6 if dtype == np.float32 else 1e-14, rtol=1e-6)
+
+
+def test_rules_are_those_of_their_papers():
+    """Two steps with known gradients, against the formulas written out."""
+    value, g = np.array([1.0]), (np.array([0.5]), np.array([-2.0]))
+
+    def run(rule, n_slots, momentum=0.0, rate=0.1):
+        parameters = Parameters(value[:, None].copy(), value.copy(), value.copy())
+        slots = [parameters.zeros_like() for _ in range(n_slots)]
+        for count in range(2):
+            gradient = Parameters(g[count][:, None], g[count], g[count])
+            reference.ascend(parameters, slots, gradient, Update(rule, rate, momentum, count))
+        return float(parameters.weights[0, 0]), float(parameters.visible_bias[0])
+
+    assert run(Rule(), 0)[0] == pytest.approx(1 + 0.05 - 0.2)
+    assert run(Rule(), 1, 0.5)[0] == pytest.approx(1 + 0.05 + (0.5 * 0.05 - 0.2))
+    assert run(Rule("nesterov"), 1, 0.5)[0] == pytest.approx(1 + 0.5 * 0.05 + 0.05 + 0.5 * (0.025 - 0.2) - 0.2)
+    s1, s2 = 0.1 * 0.25, 0.9 * 0.025 + 0.1 * 4
+    wanted = 1 + 0.05 / (s1**0.5 + 1e-8) - 0.2 / (s2**0.5 + 1e-8)
+    assert run(Rule("rmsprop", 0.9), 1)[0] == pytest.approx(wanted)
+    # Adam's first step is the rate whatever the gradient
+    m, s = 0.9 * 0.05 - 0.2, 0.99 * 0.0025 + 0.01 * 4
+    wanted = 1.1 + 0.1 * (m / (1 - 0.81)) / ((s / (1 - 0.99**2)) ** 0.5 + 1e-8)
+    assert run(Rule("adam", 0.99), 2, 0.9)[0] == pytest.approx(wanted)
+    assert run(Rule("amsgrad", 0.99), 3, 0.9)[0] == pytest.approx(wanted)  # the second square is the larger one
+    weight, bias = run(Rule(l1=0.3, l2=0.2), 0)
+    assert weight == pytest.approx(1 + 0.1 * (0.5 - 0.5) + 0.1 * (-2 - 0.5)) and bias == pytest.approx(0.85)
+    assert run(Rule(clip=0.25), 0)[1] == pytest.approx(1 + 0.025 - 0.025)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -188,17 +245,21 @@ def run_training(
     stochastic=False,
     n=70,
     shape=(45, 38),
-    l2=0.05,
+    rule="l2",
     sampled=False,
+    units=UNITS,
 ):
     n_visible, n_hidden = shape
     parameters = model(n_visible, n_hidden, dtype, scale=0.1)
-    velocity = parameters.zeros_like() if momentum else None
+    update, n_slots = RULES[rule]
+    slots = [parameters.zeros_like() for _ in range(max(n_slots, int(momentum > 0)))]
     rows = bits(n, n_visible) if kind == "bits" else grey(n, n_visible, dtype)
-    plan = TrainingPlan(7, 16, persistent, sweeps, 0.1, momentum, stochastic, l2, sampled)
-    state = ChainState(100, bits(9, n_hidden, density=0.1) if persistent else None)
+    plan = TrainingPlan(7, 16, persistent, sweeps, 0.1, momentum, stochastic, update.rule, sampled)
+    chains = values_of(units[1], bits(9, n_hidden, density=0.1), np.dtype(dtype))
+    state = ChainState(100, chains if persistent else None)
     order = np.random.default_rng(0).permutation(n)
-    backend.train(parameters, velocity, rows, order, plan, UNITS, state)
+    backend.train(parameters, slots, rows, order, plan, units, state)
+    assert state.updates == -(-n // 16)
     assert state.step == 100 + -(-n // 16) * (sweeps + 1)
     return parameters, state
 
@@ -225,13 +286,47 @@ def test_training_matches_the_composed_reference(
 @pytest.mark.parametrize("persistent", [False, True])
 @pytest.mark.parametrize("sampled", [False, True])
 def test_n_threads_agnosticism(dtype, kind, stochastic, persistent, sampled):
-    args = (dtype, kind, persistent, 2, 0.5, stochastic, 200, (130, 150), 0.05, sampled)
+    args = (dtype, kind, persistent, 2, 0.5, stochastic, 200, (130, 150), "l2", sampled)
     results = [run_training(CpuBackend(n), *args) for n in (1, 2, 3)]
     for parameters, state in results[1:]:
         for g, w in zip(parameters, results[0][0], strict=True):
             np.testing.assert_array_equal(g, w)
         if persistent:
             np.testing.assert_array_equal(state.chains.words, results[0][1].chains.words)
+
+
+@pytest.mark.parametrize("units", SPINS)
+@pytest.mark.parametrize("persistent", [False, True])
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("sampled", [False, True])
+def test_training_by_any_rule_and_of_spins_matches_the_reference(target, units, persistent, rule, sampled):
+    momentum = RULES[rule][0].momentum
+    args = (np.float32, "bits", persistent, 2, momentum)
+    got, got_state = run_training(CpuBackend(2), *args, rule=rule, sampled=sampled, units=units)
+    wanted, state = run_training(reference, *args, rule=rule, sampled=sampled, units=units)
+    if persistent:
+        assert (got_state.chains != state.chains).mean() < 0.01 if units[1] == "ising" else True
+    for g, w in zip(got, wanted, strict=True):
+        np.testing.assert_allclose(g, w, atol=2e-3 if "ams" in rule or "adam" in rule or "rms" in rule else 1e-4)
+
+
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("units", [UNITS, *SPINS])
+def test_rules_and_spins_do_not_depend_on_threads_or_instruction_set(rule, units):
+    before, results = cpu_package.current_target(), []
+    try:
+        for name, n_threads in [(t, n) for t in TARGETS for n in (1, 2, 3)]:
+            cpu_package.use_target(name)
+            momentum = RULES[rule][0].momentum
+            parameters, state = run_training(
+                CpuBackend(n_threads), np.float32, "bits", True, 2, momentum, shape=(145, 70), rule=rule, units=units
+            )
+            results.append((*parameters, getattr(state.chains, "words", state.chains)))
+    finally:
+        cpu_package.use_target(before)
+    for other in results[1:]:
+        for g, w in zip(other, results[0], strict=True):
+            np.testing.assert_array_equal(g, w)
 
 
 @pytest.mark.parametrize("n_threads", [1, 2, 3])
@@ -289,7 +384,7 @@ def test_counting_pairs_by_bytes_and_by_lanes_is_the_same(n, n_visible, n_hidden
             for allow in (True, False):
                 _runtime.extension.allow_vpopcnt(allow)
                 parameters = model(n_visible, n_hidden)
-                CpuBackend(1).gradient_step(parameters, None, *phases, 0.25, 0.0)
+                CpuBackend(1).gradient_step(parameters, (), *phases, Update(Rule(), 0.25))
                 results.append(parameters)
     finally:
         _runtime.extension.allow_vpopcnt(True)
@@ -364,11 +459,11 @@ def test_an_exception_between_batches_leaves_a_consistent_state(monkeypatch):
     plan = TrainingPlan(1, 64, True, 5, 0.01, 0.0, False)
     order = rng.permutation(60_000)
     with pytest.raises(Stop):
-        CpuBackend(2).train(parameters, None, rows, order, plan, UNITS, state, stop)
+        CpuBackend(2).train(parameters, (), rows, order, plan, UNITS, state, stop)
     done = state.step // 6
     assert 0 < done < 60_000 // 64 and state.step % 6 == 0
     again, again_state = model(784, 256, scale=0.01), ChainState(0, bits(64, 256))
-    CpuBackend(2).train(again, None, rows, order[: 64 * done], plan, UNITS, again_state)
+    CpuBackend(2).train(again, (), rows, order[: 64 * done], plan, UNITS, again_state)
     for g, w in zip(parameters, again, strict=True):
         np.testing.assert_array_equal(g, w)
     np.testing.assert_array_equal(state.chains.words, again_state.chains.words)

@@ -117,7 +117,7 @@ def test_training_goes_on_when_the_weights_outgrow_fixed_point(target):
         q = p.copy()
         state = ChainState(0, bits(16, 10))
         plan = TrainingPlan(1, 16, True, 1, 200.0, 0.0, False)
-        get_backend(device, 2).train(q, None, rows, np.arange(64), plan, UNITS, state)
+        get_backend(device, 2).train(q, (), rows, np.arange(64), plan, UNITS, state)
         assert state.step == 8
         results.append(q)
     for got, wanted in zip(*results, strict=True):
@@ -167,7 +167,7 @@ def test_training_is_that_of_whole_products(target, strategy, persistent, sweeps
         p = model(70, 45, 0.2)
         state = ChainState(3, bits(33, 45) if persistent else None)
         plan = TrainingPlan(5, 40, persistent, sweeps, 0.1, 0.5, False)
-        CpuBackend(n_threads, name).train(p, p.zeros_like(), rows, np.arange(150), plan, UNITS, state)
+        CpuBackend(n_threads, name).train(p, [p.zeros_like()], rows, np.arange(150), plan, UNITS, state)
         results.append((*p, *([state.chains.words] if persistent else [])))
     for other in results[1:]:
         for got, wanted in zip(other, results[0], strict=True):

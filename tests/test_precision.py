@@ -5,7 +5,7 @@ import pytest
 from scipy.special import expit, logsumexp
 
 from fastrbm import BernoulliRBM
-from fastrbm._kernels import ChainState, Parameters, TrainingPlan, pack
+from fastrbm._kernels import ChainState, Parameters, Rule, TrainingPlan, pack
 from fastrbm._kernels import cpu as cpu_package
 from fastrbm._kernels.cpu import CpuBackend, _runtime
 from fastrbm._random import Draw, Stream
@@ -71,8 +71,8 @@ def everything(n_threads, n, n_visible, n_hidden, strategy="dense"):
         *(x.words for x in cpu.run_chains(h, parameters, UNITS, draw, 3)),
     ]
     state = ChainState(0, bits(9, n_hidden, density=0.1))
-    plan = TrainingPlan(3, 40, True, 2, 0.1, 0.5, False, 0.01)
-    cpu.train(parameters, parameters.zeros_like(), v, np.random.default_rng(0).permutation(n), plan, UNITS, state)
+    plan = TrainingPlan(3, 40, True, 2, 0.1, 0.5, False, Rule(l2=0.01))
+    cpu.train(parameters, [parameters.zeros_like()], v, np.random.default_rng(0).permutation(n), plan, UNITS, state)
     return [*out, *parameters, state.chains.words]
 
 
@@ -103,7 +103,7 @@ def test_training_goes_on_when_weights_outgrow_16_bits():
     v, p = bits(200, 30), model(30, 12, 0.01)
     state = ChainState(0, bits(20, 12))
     plan = TrainingPlan(3, 20, True, 1, 80.0, 0.0, False)
-    CpuBackend(2, precision="fast").train(p, None, v, np.arange(200), plan, UNITS, state)
+    CpuBackend(2, precision="fast").train(p, (), v, np.arange(200), plan, UNITS, state)
     assert np.abs(p.weights).sum(axis=1).max() > 512
     assert np.isfinite(p.weights).all()
 

@@ -30,10 +30,12 @@ if TYPE_CHECKING:
     from ._versions import show_versions
     from .compat import patch_sklearn, unpatch_sklearn
     from .estimators import RBM, BernoulliRBM, IsingRBM, PottsRBM
+    from .gaussian import GaussianRBM, LearnedSigma
     from .model import Model
     from .optimizers import SGD, Adam, RMSprop
     from .regularizers import L1, L2, Clip, DropConnect, Dropout, MaxNorm, SparsityTarget, WeightUncertainty
     from .samplers import Gibbs, Tempering
+    from .softmax import SoftmaxRBM
     from .training import DivergenceError
 
 try:
@@ -43,6 +45,8 @@ except PackageNotFoundError:  # a checkout that is not installed
 
 _LAZY = {
     **dict.fromkeys(("RBM", "BernoulliRBM", "IsingRBM", "PottsRBM"), "estimators"),
+    **dict.fromkeys(("GaussianRBM", "LearnedSigma"), "gaussian"),
+    "SoftmaxRBM": "softmax",
     "load": "_files",
     "Model": "model",
     "count_work": "_kernels.cpu.strategy",
@@ -72,7 +76,48 @@ _MODULES = (
     "units",
 )
 
-__all__ = ["__version__", *sorted(_LAZY), *_MODULES]  # noqa: PLE0604
+__all__ = [
+    "Adam",
+    "BernoulliRBM",
+    "Clip",
+    "DivergenceError",
+    "DropConnect",
+    "Dropout",
+    "GaussianRBM",
+    "Gibbs",
+    "IsingRBM",
+    "L1",
+    "L2",
+    "LearnedSigma",
+    "MaxNorm",
+    "Model",
+    "PottsRBM",
+    "RBM",
+    "RMSprop",
+    "SGD",
+    "SoftmaxRBM",
+    "SparsityTarget",
+    "Tempering",
+    "WeightUncertainty",
+    "__version__",
+    "analysis",
+    "callbacks",
+    "compat",
+    "count_work",
+    "datasets",
+    "init",
+    "likelihood",
+    "load",
+    "optimizers",
+    "patch_sklearn",
+    "plot",
+    "regularizers",
+    "samplers",
+    "schedules",
+    "show_versions",
+    "units",
+    "unpatch_sklearn",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -115,9 +115,7 @@ class BaseRBM(StreamFit, ClassNamePrefixFeaturesOutMixin, TransformerMixin, RBMO
         check_range = check_range and self.out_of_range == "error"
         if self.units[0] in ("bernoulli", "ising"):
             kind = VisibleData if self.units[0] == "bernoulli" else SpinData
-            return kind(
-                X, scale, dtype, check_range=check_range, name=type(self).__name__, n_threads=self.n_threads
-            )
+            return kind(X, scale, dtype, check_range=check_range, name=type(self).__name__, n_threads=self.n_threads)
         return UnitData(X, self.units[0], dtype, sigma=self._scale().sigma, check_range=check_range)
 
     def _input_scale(self, X: Any) -> float:
@@ -189,7 +187,9 @@ class BaseRBM(StreamFit, ClassNamePrefixFeaturesOutMixin, TransformerMixin, RBMO
         if self.visible_bias == "data":
             visible_bias = self._bias_of(data, split)
         hidden_bias = np.zeros(self.n_components) if start.hidden_bias is None else start.hidden_bias
-        parameters = Parameters(*(np.ascontiguousarray(x.astype(dtype)) for x in (start.weights, visible_bias, hidden_bias)))
+        parameters = Parameters(
+            *(np.ascontiguousarray(x.astype(dtype)) for x in (start.weights, visible_bias, hidden_bias))
+        )
         return TrainingState(parameters, [], ChainState(0, None), key)
 
     def _bias_of(self, data: Any, split: Split) -> NDArray[np.float64]:

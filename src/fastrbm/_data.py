@@ -94,9 +94,9 @@ class VisibleData:
         values = self._x.data if sp.issparse(self._x) else self._x
         low, high = float(values.min()) * self._factor, float(values.max()) * self._factor
         return ValueError(
-            f"X must hold values in [0, 1] (or uint8 images), got values from {low:g} to {high:g}, the first one outside "
-            f"in column {self._first_column()}. Scale the data, or pass out_of_range='allow' to use such values as they "
-            "are, which has no probabilistic meaning"
+            f"X must hold values in [0, 1] (or uint8 images), got values from {low:g} to {high:g}, the first one "
+            f"outside in column {self._first_column()}. Scale the data, or pass out_of_range='allow' to use such "
+            "values as they are, which has no probabilistic meaning"
         )
 
     def _first_column(self) -> int:

@@ -64,7 +64,7 @@ class FeatureRBM(ScoredRBM):
         return np.concatenate(parts).astype(self._output_dtype(X), copy=False)
 
     def reconstruction_error(self, X: Any) -> float:
-        """Mean squared difference between X (uint8 images scaled to [0, 1]) and `reconstruct`, over rows and features."""
+        """Mean squared difference between X (images scaled to [0, 1]) and `reconstruct`, over rows and features."""
         data = self._data(X)
         view, backend = self._view(), self._backend()
         total = 0.0
@@ -115,7 +115,8 @@ class FeatureRBM(ScoredRBM):
         weights, _, bias = view.parameters
         parts = [
             self._drawn(
-                backend.samples(view.units[1], states, weights, bias, key.at(0, Stream.HIDDEN, rows.start)), self.units[1]
+                backend.samples(view.units[1], states, weights, bias, key.at(0, Stream.HIDDEN, rows.start)),
+                self.units[1],
             )
             for rows, states in data.slices()
         ]
@@ -146,7 +147,9 @@ class FeatureRBM(ScoredRBM):
             draw = key.at(0, Stream.HIDDEN, rows.start)
             h = backend.samples(view.units[1], states, weights, hidden_bias, draw)
             draw = draw._replace(stream=Stream.VISIBLE)
-            parts.append(self._drawn_visible(backend.samples(view.units[0], h, weights, visible_bias, draw, transpose=True)))
+            parts.append(
+                self._drawn_visible(backend.samples(view.units[0], h, weights, visible_bias, draw, transpose=True))
+            )
         return np.concatenate(parts)
 
     def _drawn_visible(self, states: Any) -> NDArray[Any]:
@@ -200,7 +203,9 @@ class FeatureRBM(ScoredRBM):
         held = Clamp.of(clamp, n_samples, self.units[0], parameters.weights, self._scale().sigma)
         if init is None:
             # spins, which are bits here, of mean 0
-            nothing = np.full((n_samples, self.n_components), 0.5 * (self.units[1] == "ising"), parameters.weights.dtype)
+            nothing = np.full(
+                (n_samples, self.n_components), 0.5 * (self.units[1] == "ising"), parameters.weights.dtype
+            )
             visible = backend.samples(
                 units[0], nothing, parameters.weights, parameters.visible_bias, key.at(0, Stream.START), transpose=True
             )

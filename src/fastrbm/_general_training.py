@@ -70,9 +70,7 @@ class Step:
         self.state = state
         self.dtype = state.parameters.weights.dtype
 
-    def __call__(
-        self, rows: Any, present: NDArray[np.bool_] | None = None, shares: NDArray[Any] | None = None
-    ) -> None:
+    def __call__(self, rows: Any, present: NDArray[np.bool_] | None = None, shares: NDArray[Any] | None = None) -> None:
         """Change parameters, slots, chains and extras in place.
 
         Parameters
@@ -137,9 +135,9 @@ class Step:
 
     def _gradient(self, data: Phase, model: Phase | Moments) -> Parameters:
         if isinstance(model, Phase):
-            return self.backend.gradient(data, model)
+            return self.backend.gradient(data, model, self.dtype)
         of_model = (model.pairs, model.visible, model.hidden)
-        moments = self.backend.moments(data)
+        moments = self.backend.moments(data, self.dtype)
         return Parameters(*(x - y.astype(self.dtype) for x, y in zip(moments, of_model, strict=True)))
 
     # -- what parameters are besides themselves ------------------------------------------------------------------
@@ -178,14 +176,12 @@ class Step:
         rho += t(self.plan.rate) * slope * (gradient.weights * noise - pull)
         return gradient._replace(weights=gradient.weights - share * means)
 
-    def _move_variances(
-        self, scale: VisibleScale, batch: Minibatch, data: Phase, model: Phase | Moments
-    ) -> None:
+    def _move_variances(self, scale: VisibleScale, batch: Minibatch, data: Phase, model: Phase | Moments) -> None:
         """Ascend the likelihood in the log variances by the same rule as in the other parameters."""
         weights, center, _ = batch.parameters
         sides = []
         for phase in (data, model):
-            moments = self.backend.moments(phase) if isinstance(phase, Phase) else None
+            moments = self.backend.moments(phase, self.dtype) if isinstance(phase, Phase) else None
             if isinstance(phase, Phase):
                 v = dense(phase.visible, self.dtype)
                 shares = np.full(len(v), 1 / len(v)) if phase.shares is None else phase.shares
@@ -197,7 +193,9 @@ class Step:
             sides.append(scale.variance_gradient(squares, pairs, weights))
         gradient = (self.setup.scale.beta * (sides[0] - sides[1])).astype(self.dtype)
         extras = self.state.extras
-        slots = [extras.setdefault(f"log_variance_slot_{k}", np.zeros_like(gradient)) for k in range(len(self.state.slots))]
+        slots = [
+            extras.setdefault(f"log_variance_slot_{k}", np.zeros_like(gradient)) for k in range(len(self.state.slots))
+        ]
         update = self.plan.update(self.state.chains.updates)
         update = update._replace(rate=update.rate * self.setup.variance_rate)
         apply_rule(update, extras["log_variance"], slots, gradient, False)
@@ -212,7 +210,7 @@ class Step:
         running means over the data.
         """
         extras, t = self.state.extras, self.dtype.type
-        _, *means = self.backend.moments(data)
+        _, *means = self.backend.moments(data, self.dtype)
         offsets = []
         for name, mean in zip(("offset_visible", "offset_hidden"), means, strict=True):
             if name not in extras:
@@ -227,7 +225,7 @@ class Step:
     def _sparse(self, gradient: Parameters, data: Phase) -> Parameters:
         sparsity, t = self.setup.regularization.sparsity, self.dtype.type
         assert sparsity is not None
-        _, visible, hidden = self.backend.moments(data)
+        _, visible, hidden = self.backend.moments(data, self.dtype)
         running = self.state.extras.setdefault("mean_activation", hidden.copy())
         running += t(1 - sparsity.decay) * (hidden - running)
         pull = t(sparsity.strength) * (running - t(sparsity.target))

@@ -79,9 +79,7 @@ class Minibatch:
         means = self.backend.means(self.units[1], visible, parameters.weights, parameters.hidden_bias)
         return means if kept is None else means * kept
 
-    def hidden_states(
-        self, visible: States, kept: NDArray[Any] | None, parameters: Parameters, step: int
-    ) -> States:
+    def hidden_states(self, visible: States, kept: NDArray[Any] | None, parameters: Parameters, step: int) -> States:
         """States of the hidden layer, 0 where units are dropped."""
         draw = Draw(self.plan.seed, step, Stream.HIDDEN)
         states = self.backend.samples(self.units[1], visible, parameters.weights, parameters.hidden_bias, draw)
@@ -237,4 +235,3 @@ def check_exact(model: Model) -> None:
 
 
 NegativePhase = Chains | TemperedChains | Exact
-

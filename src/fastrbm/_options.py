@@ -220,7 +220,7 @@ class RBMOptions(BaseEstimator):
         return np.dtype(np.float32)
 
     def _algorithm(self) -> Any:
-        """"cd", "pcd" or "exact", or the configured sampler."""
+        """Name ("cd", "pcd", "exact") or configured sampler of the chains."""
         return _NAMED[self.algorithm]() if self.algorithm in _NAMED else self.algorithm
 
     def _negative(self) -> NegativePhase:

@@ -51,9 +51,7 @@ class StreamFit:
             raise ValueError(f"regularizers must be empty with random_stream='sklearn', got {self.regularizers!r}")
         for name in ("learning_rate", "batch_size"):
             if is_schedule(getattr(self, name)):
-                raise ValueError(
-                    f"{name} must be a number with random_stream='sklearn', got {getattr(self, name)!r}"
-                )
+                raise ValueError(f"{name} must be a number with random_stream='sklearn', got {getattr(self, name)!r}")
 
     def _fit_sklearn_stream(self: Any, given: Any, sample_weight: Any) -> Any:
         _refuse_weights(sample_weight)

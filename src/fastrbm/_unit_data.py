@@ -21,8 +21,8 @@ class SpinData(VisibleData):
     def _range_error(self) -> ValueError:
         row, column, value = _first(self._x, lambda x: (x != -1) & (x != 1), self._blocks_in_order())
         return ValueError(
-            f"X must hold {self._domain}, got {value:g} in row {row}, column {column}; out_of_range='allow' uses values "
-            "in between as means"
+            f"X must hold {self._domain}, got {value:g} in row {row}, column {column}; out_of_range='allow' uses "
+            "values in between as means"
         )
 
     def _flags_of(self, x: NDArray[Any]) -> tuple[int, PackedBits | None]:
@@ -73,8 +73,9 @@ class UnitData:
         found = _first(self._x, outside, self._blocks_in_order())
         if found is not None:
             row, column, value = found
+            unit = self._unit.spec
             raise ValueError(
-                f"X must hold {domain} for {self._unit.spec!r} visible units, got {value:g} in row {row}, column {column}"
+                f"X must hold {domain} for {unit!r} visible units, got {value:g} in row {row}, column {column}"
             )
 
     def _blocks_in_order(self) -> Iterator[slice]:

@@ -227,7 +227,9 @@ class RBM(FeatureRBM):
     (3, 2)
     """
 
-    def __init__(self, n_components: int = 256, *, visible: Any = "bernoulli", hidden: Any = "bernoulli", **options: Any):
+    def __init__(
+        self, n_components: int = 256, *, visible: Any = "bernoulli", hidden: Any = "bernoulli", **options: Any
+    ):
         super().__init__(n_components, **options)
         self.visible = visible
         self.hidden = hidden

@@ -1,7 +1,7 @@
 """What keeps a model simple while it is trained: penalties, limits and noise.
 
-`L1`, `L2` and a `Clip` of values work inside the optimiser's kernels; the others act on the gradient, the weights or the
-states of each minibatch.
+`L1`, `L2` and a `Clip` of values work inside the optimiser's kernels; the others act on the gradient, the weights or
+the states of each minibatch.
 """
 
 from __future__ import annotations
@@ -181,10 +181,10 @@ class DropConnect(_Drop):
 class WeightUncertainty(Regularizer):
     """Gaussian weights: each weight has a mean and a standard deviation that are both trained.
 
-    A minibatch uses W = mean + s eps with s = log(1 + e^rho) and eps normal; the gradient g of W moves the mean by g and
-    rho by g eps times the derivative of s, and the Kullback-Leibler divergence to the prior N(0, prior^2), divided by the
-    number of rows, is taken from the log-likelihood (Blundell, Cornebise, Kavukcuoglu, Wierstra, "Weight uncertainty in
-    neural networks", ICML 2015, section 3.2). The fitted weights are the means; the deviations are in
+    A minibatch uses W = mean + s eps with s = log(1 + e^rho) and eps normal; the gradient g of W moves the mean by g
+    and rho by g eps times the derivative of s, and the Kullback-Leibler divergence to the prior N(0, prior^2), divided
+    by the number of rows, is taken from the log-likelihood (Blundell, Cornebise, Kavukcuoglu, Wierstra, "Weight
+    uncertainty in neural networks", ICML 2015, section 3.2). The fitted weights are the means; the deviations are in
     ``weight_deviation_``.
 
     Parameters
@@ -258,9 +258,7 @@ def get_regularization(regularizers: Any) -> Regularization:
             name = "l1" if isinstance(one, L1) else "l2"
             found[name] = found.get(name, 0.0) + float(one.strength)
             continue
-        parts = (
-            {"clip_value": one.value, "clip_norm": one.norm} if isinstance(one, Clip) else {_SINGLE[type(one)]: one}
-        )
+        parts = {"clip_value": one.value, "clip_norm": one.norm} if isinstance(one, Clip) else {_SINGLE[type(one)]: one}
         for name, part in parts.items():
             if part is not None:
                 if name in found:

@@ -54,6 +54,7 @@ class Constant(Schedule):
         self.value = value
 
     def __call__(self, epoch: int, n_epochs: int) -> float:
+        """See `Schedule`."""
         return self.value
 
 
@@ -70,6 +71,7 @@ class Linear(Schedule):
         self.stop = stop
 
     def __call__(self, epoch: int, n_epochs: int) -> float:
+        """See `Schedule`."""
         return self.start + (self.stop - self.start) * self._progress(epoch, n_epochs)
 
 
@@ -94,6 +96,7 @@ class Exponential(Schedule):
                 raise ValueError(f"{name} must be positive, got {getattr(self, name)!r}")
 
     def __call__(self, epoch: int, n_epochs: int) -> float:
+        """See `Schedule`."""
         return self.start * (self.stop / self.start) ** self._progress(epoch, n_epochs)
 
 
@@ -111,6 +114,7 @@ class Cosine(Schedule):
         self.stop = stop
 
     def __call__(self, epoch: int, n_epochs: int) -> float:
+        """See `Schedule`."""
         share = 0.5 * (1 + math.cos(math.pi * self._progress(epoch, n_epochs)))
         return self.stop + (self.start - self.stop) * share
 
@@ -139,6 +143,7 @@ class Step(Schedule):
             raise ValueError(f"every must be at least 1, got {self.every!r}")
 
     def __call__(self, epoch: int, n_epochs: int) -> float:
+        """See `Schedule`."""
         return self.start * self.factor ** (epoch // self.every)
 
 
@@ -166,6 +171,7 @@ class Switch(Schedule):
             raise ValueError(f"at must be in [0, 1], got {self.at!r}")
 
     def __call__(self, epoch: int, n_epochs: int) -> float:
+        """See `Schedule`."""
         return self.before if epoch < self.at * n_epochs else self.after
 
 

@@ -185,19 +185,17 @@ class Backend:
         update: Update,
     ) -> None:
         """Change parameters and slots in place by the contrastive gradient; the same as `gradient`, then `ascend`."""
-        self.ascend(parameters, slots, self.gradient(data, model), update)
+        self.ascend(parameters, slots, self.gradient(data, model, parameters.weights.dtype), update)
 
-    def moments(self, phase: Phase) -> Parameters:
-        """Mean of (h v, v, h) over the samples, by their shares; dense states give the type, float32 if there are none."""
+    def moments(self, phase: Phase, dtype: Any) -> Parameters:
+        """Mean of (h v, v, h) over the samples, by their shares."""
         raise TypeError(f"backend {self.name!r} lacks moments")
 
-    def gradient(self, data: Phase, model: Phase) -> Parameters:
+    def gradient(self, data: Phase, model: Phase, dtype: Any) -> Parameters:
         """Contrastive gradient: moments of the data minus moments of the model."""
-        return Parameters(*(x - y for x, y in zip(self.moments(data), self.moments(model), strict=True)))
+        return Parameters(*(x - y for x, y in zip(self.moments(data, dtype), self.moments(model, dtype), strict=True)))
 
-    def ascend(
-        self, parameters: Parameters, slots: Sequence[Parameters], gradient: Parameters, update: Update
-    ) -> None:
+    def ascend(self, parameters: Parameters, slots: Sequence[Parameters], gradient: Parameters, update: Update) -> None:
         """Change parameters and slots in place by a rule; penalties act on the weights."""
         for i, (value, g) in enumerate(zip(parameters, gradient, strict=True)):
             apply_rule(update, value, [slot[i] for slot in slots], g, i == 0)

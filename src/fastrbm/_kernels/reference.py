@@ -18,12 +18,6 @@ def as_dense(states: States, dtype: Any) -> NDArray[Any]:
     return states.dense(dtype) if isinstance(states, PackedBits) else states
 
 
-def type_of(*phases: Phase) -> Any:
-    """Float type of the dense states of gradients; float32 where there are only bits."""
-    dense = [x.dtype for phase in phases for x in phase[:2] if isinstance(x, np.ndarray)]
-    return np.result_type(*dense) if dense else np.dtype(np.float32)
-
-
 class ReferenceBackend(Backend):
     """Kernels as their formulas, for any registered unit."""
 
@@ -61,9 +55,8 @@ class ReferenceBackend(Backend):
         """See `Backend.draw_bits`."""
         return pack(uniforms(draw, probabilities.shape[0], probabilities.shape[1], probabilities.dtype) < probabilities)
 
-    def moments(self, phase: Phase) -> Parameters:
+    def moments(self, phase: Phase, dtype: Any) -> Parameters:
         """See `Backend.moments`."""
-        dtype = type_of(phase)
         v, h = as_dense(phase.visible, dtype), as_dense(phase.hidden, dtype)
         shares = (np.full(len(v), 1 / len(v)) if phase.shares is None else phase.shares).astype(dtype)
         weighted = shares[:, None] * h

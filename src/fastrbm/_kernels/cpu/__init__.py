@@ -17,9 +17,8 @@ from ...units import get_unit
 from ..bits import PackedBits, n_words, pack
 from ..contract import ChainState, Drawn, Parameters, Phase, States, TrainingPlan, values_of
 from ..partition import check_partition
-from . import layers as any_units
-from ..reference import type_of
 from ..rules import Rule, Update
+from . import layers as any_units
 from ._runtime import (
     current_target,
     default_threads,
@@ -266,16 +265,15 @@ class CpuBackend(Scores):
         )  # fmt: skip
         return True
 
-    def gradient(self, data: Phase, model: Phase) -> Parameters:
+    def gradient(self, data: Phase, model: Phase, dtype: Any) -> Parameters:
         """See `Backend.gradient`."""
-        out = _zeros(data, type_of(data, model))
+        out = _zeros(data, dtype)
         if self._gradient_of_bits(out, (), data, model, _PLAIN):
             return out
-        return super().gradient(data, model)
+        return super().gradient(data, model, dtype)
 
-    def moments(self, phase: Phase) -> Parameters:
+    def moments(self, phase: Phase, dtype: Any) -> Parameters:
         """See `Backend.moments`."""
-        dtype = type_of(phase)
         out = _zeros(phase, dtype)
         if self._gradient_of_bits(out, (), phase, _nothing_like(phase), _PLAIN):
             return out
@@ -294,9 +292,7 @@ class CpuBackend(Scores):
         out.hidden_bias[...] = _mean_rows(Phase(phase.hidden, phase.hidden, phase.shares))
         return out
 
-    def ascend(
-        self, parameters: Parameters, slots: Sequence[Parameters], gradient: Parameters, update: Update
-    ) -> None:
+    def ascend(self, parameters: Parameters, slots: Sequence[Parameters], gradient: Parameters, update: Update) -> None:
         """See `Backend.ascend`; float32 gradients are overwritten."""
         if parameters.weights.dtype != np.float32:
             super().ascend(parameters, slots, gradient, update)
@@ -352,8 +348,8 @@ class CpuBackend(Scores):
         threads = self._threads(float(batch) * parameters.weights.size)
         strategy = choose_for_training(self.strategy, plan.n_sweeps)
         run = _cpu.Training(
-            parameters, slots, plan, units, state.updates, len(order), words, n_chains, packed is None, by_rows, threads, strategy,
-            landmark_bases(parameters.weights) if strategy == "bounds" else None, self.fast,
+            parameters, slots, plan, units, state.updates, len(order), words, n_chains, packed is None, by_rows,
+            threads, strategy, landmark_bases(parameters.weights) if strategy == "bounds" else None, self.fast,
         )  # fmt: skip
         try:
             with single_threaded_blas():
