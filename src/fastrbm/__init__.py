@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         datasets,
         init,
         likelihood,
+        many,
         optimizers,
         plot,
         regularizers,
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from .compat import patch_sklearn, unpatch_sklearn
     from .estimators import RBM, BernoulliRBM, IsingRBM, PottsRBM
     from .gaussian import GaussianRBM, LearnedSigma
+    from .many import fit_many
     from .model import Model
     from .optimizers import SGD, Adam, RMSprop
     from .regularizers import L1, L2, Clip, DropConnect, Dropout, MaxNorm, SparsityTarget, WeightUncertainty
@@ -48,6 +50,7 @@ _LAZY = {
     **dict.fromkeys(("GaussianRBM", "LearnedSigma"), "gaussian"),
     "SoftmaxRBM": "softmax",
     "load": "_files",
+    "fit_many": "many",
     "Model": "model",
     "count_work": "_kernels.cpu.strategy",
     **dict.fromkeys(("Adam", "RMSprop", "SGD"), "optimizers"),
@@ -68,6 +71,7 @@ _MODULES = (
     "datasets",
     "init",
     "likelihood",
+    "many",
     "optimizers",
     "plot",
     "regularizers",

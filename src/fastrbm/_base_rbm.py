@@ -62,11 +62,14 @@ class FitJob:
     epoch : callable
         One pass.
     callbacks : list
+    fused : bool
+        Whether passes are done by the backend, which leaves the interpreter to others meanwhile.
     """
 
     run: FitRun
     epoch: Epoch
     callbacks: list[Any]
+    fused: bool
 
 
 class BaseRBM(StreamFit, ClassNamePrefixFeaturesOutMixin, TransformerMixin, RBMOptions):
@@ -276,10 +279,10 @@ class BaseRBM(StreamFit, ClassNamePrefixFeaturesOutMixin, TransformerMixin, RBMO
             self._publish_chains(job.run.state)
         return self
 
-    def _begin(self, given: Any, sample_weight: Any) -> FitJob:
-        """Check the data and set everything up for a run."""
+    def _begin(self, given: Any, sample_weight: Any, shared: dict[Any, Any] | None = None) -> FitJob:
+        """Check the data and set everything up for a run; `shared` keeps packed rows for others that fit the same."""
         go_on = self.warm_start and hasattr(self, "_state")
-        X, data, dtype = self._take_over(given, go_on)
+        X, data, dtype = self._take_over(given, go_on, shared)
         if sample_weight is not None:
             sample_weight = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
         key = self._state.key if go_on else Key.from_random_state(self.random_state)
@@ -302,16 +305,25 @@ class BaseRBM(StreamFit, ClassNamePrefixFeaturesOutMixin, TransformerMixin, RBMO
         callbacks = [*self.callbacks, *([Verbose(given)] if self.verbose else [])]
         if split.held_out is not None:
             callbacks = [*validation_callbacks(self, given, data.binary, split), *callbacks]
-        return FitJob(run, epoch, callbacks)
+        return FitJob(run, epoch, callbacks, self._fused(data, sample_weight))
 
-    def _take_over(self, X: Any, go_on: bool) -> tuple[Any, Any, Any]:
+    def _wrap_once(self, X: Any, dtype: Any, scale: float, shared: dict[Any, Any]) -> Any:
+        """`_wrap`, or what it made of the same rows for another estimator."""
+        if self.units[0] not in ("bernoulli", "ising"):  # rows of others may depend on what is fitted
+            return self._wrap(X, dtype, scale)
+        key = (type(self)._wrap, self.units[0], dtype, scale, self.out_of_range)
+        if key not in shared:
+            shared[key] = self._wrap(X, dtype, scale)
+        return shared[key]
+
+    def _take_over(self, X: Any, go_on: bool, shared: dict[Any, Any] | None = None) -> tuple[Any, Any, Any]:
         """Validated X, its `VisibleData`, and the type to compute in; an earlier fit is given up once they are good."""
         seen = {name: value for name, value in vars(self).items() if name in _SEEN_BY_VALIDATION}
         try:
             X = self._validated(X, reset=not go_on)
             dtype = self._compute_dtype(X)
             scale = self.input_scale_ if go_on else self._input_scale(X)
-            data = self._wrap(X, dtype, scale)
+            data = self._wrap_once(X, dtype, scale, {} if shared is None else shared)
         except Exception:
             for name in _SEEN_BY_VALIDATION:
                 self.__dict__.pop(name, None)
