@@ -9,7 +9,7 @@ import pytest
 import scipy.sparse as sp
 
 import fastrbm
-from fastrbm import BernoulliRBM, DivergenceError, IsingRBM, fit_many
+from fastrbm import BernoulliRBM, DivergenceError, GaussianRBM, IsingRBM, SoftmaxRBM, fit_many
 from fastrbm._base_rbm import BaseRBM
 from fastrbm._data import VisibleData
 from fastrbm.callbacks import Callback
@@ -72,6 +72,14 @@ def test_the_same_bits_for_every_form_of_data(X, form):
     data = {"grey": 0.9 * X, "uint8": (200 * X).astype(np.uint8), "sparse": sp.csr_matrix(X), "spins": 2 * X - 1}[form]
     models = [cls(5, n_iter=2, random_state=k) for k in range(3)]
     assert_same_fits(fit_many(models, data), [cls(5, n_iter=2, random_state=k).fit(data) for k in range(3)])
+
+
+def test_estimators_of_other_units_take_part(X):
+    def models():
+        options = {"n_components": 5, "n_iter": 2, "random_state": 0, "learning_rate": 0.01}
+        return [GaussianRBM(**options), BernoulliRBM(**options), SoftmaxRBM(n_categories=2, **options)]
+
+    assert_same_fits(fit_many(models(), X), [m.fit(X) for m in models()])
 
 
 def test_sample_weights_are_for_all(X):
@@ -169,10 +177,12 @@ def test_callbacks_hear_of_batches_and_may_end_everything():
 
 
 def test_a_model_that_diverges_does_not_lose_the_others(X):
-    models = [rbm(), rbm(learning_rate=1e39, callbacks=[Log()]), rbm(random_state=2, centered=True), rbm(random_state=3)]
-    with pytest.raises(DivergenceError, match=r"estimators \[1\] of 4 .* estimators\[1\]: parameters became infinite"):
+    options = [{}, {"learning_rate": 1e39, "callbacks": [Log()]}, {"centered": True}, {"random_state": 3}]
+    models = [rbm(**o) for o in options]
+    with pytest.raises(DivergenceError, match=r"estimators \[1\] of 4 .* estimators\[1\]: parameters became"):
         fit_many(models, X)
-    assert_same_fits([models[i] for i in (0, 2, 3)], [rbm().fit(X), rbm(random_state=2, centered=True).fit(X), rbm(random_state=3).fit(X)])
+    fitted = (0, 2, 3)
+    assert_same_fits([models[i] for i in fitted], [rbm(**options[i]).fit(X) for i in fitted])
     assert np.isfinite(models[1].components_).all() and models[1].n_iter_ < 3
     assert models[1].callbacks[0].events[-1][0] == "end"
 

@@ -1,14 +1,14 @@
 """Many models of the same data at once: searches, and means over seeds.
 
 A minibatch of a small model is too little work for a team of threads, which waits at every stage for its slowest
-member. Here every thread trains a model of its own for an epoch, takes the next model that waits, and so on; stages of a
-team of one end without waiting. Which thread trained which model changes no result.
+member. Here every thread trains a model of its own for an epoch, takes the next model that waits, and so on; a team of
+one waits for nobody. Which thread trained which model changes no result.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from queue import Empty, SimpleQueue
