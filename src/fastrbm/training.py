@@ -72,7 +72,7 @@ class Split(NamedTuple):
     def without(self, rows: NDArray[np.bool_]) -> Split:
         """The same split with some rows left out of training."""
         trained = np.arange(self.n_rows, dtype=np.int64) if self.trained is None else self.trained
-        return self._replace(trained=trained[~rows[trained]])
+        return Split(self.n_rows, self.held_out, trained[~rows[trained]])
 
     def order(self, key: Key, shuffle: bool, length: Callable[[int], int] | None = None) -> Order:
         """Rows of a pass; a function of the key and the number of the pass only.

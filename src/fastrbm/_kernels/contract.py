@@ -107,9 +107,9 @@ class TrainingPlan(NamedTuple):
     rule: Rule = Rule()
     sampled_hidden: bool = False
 
-    def update(self, count: int) -> Update:
-        """Application of the rule after `count` others."""
-        return Update(self.rule, self.rate, self.momentum, count)
+    def update(self, done: int) -> Update:
+        """Application of the rule after `done` others."""
+        return Update(self.rule, self.rate, self.momentum, done)
 
 
 @dataclass
