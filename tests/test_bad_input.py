@@ -127,7 +127,7 @@ BAD_OPTIONS = [
     ("n_chains", [0, -1, 2.5, "many"]),
     (
         "optimizer",
-        ["adam", None, 0.9, SGD(momentum=1.0), SGD(momentum=-0.1), SGD(momentum="much"), SGD(momentum=np.nan)],
+        ["adagrad", None, 0.9, SGD(momentum=1.0), SGD(momentum=-0.1), SGD(momentum="much"), SGD(momentum=np.nan)],
     ),
     ("strategy", ["fast", None, 3]),
     ("precision", ["half", None, 16]),
@@ -204,7 +204,7 @@ def test_continuing_with_another_shape_or_type():
         (dict(temperature=0), "temperature must be a positive number, got 0"),
         (dict(temperature=np.nan), "temperature"),
         (dict(clamp=[1, 0]), r"clamp must have shape \(4,\)"),
-        (dict(clamp=[0.5, 1, 0, 1]), "clamp must hold 0, 1 or NaN"),
+        (dict(clamp=[0.5, 1, 0, 1]), "clamp must hold 0 and 1 only or NaN .free., got 0.5 in row 0, column 0"),
         (dict(init=GOOD), r"init must have n_samples=1 rows, got 10"),
         (dict(init=GOOD[:1, :2]), "features"),
         (dict(random_state="x"), "random_state"),

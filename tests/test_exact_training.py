@@ -156,7 +156,7 @@ def test_options_without_meaning_are_refused(options, message):
 
 
 def test_too_many_units_are_refused():
-    with pytest.raises(ValueError, match="20 units at most, got 30 hidden and 25 visible"):
+    with pytest.raises(ValueError, match="20 units of two values at most, got 30 hidden and 25 visible"):
         BernoulliRBM(30, algorithm="exact").fit(np.zeros((4, 25)))
 
 

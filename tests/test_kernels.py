@@ -19,10 +19,10 @@ RULES = {
     "l2": (Update(Rule(l2=0.05), 0.25), 0),
     "momentum": (Update(Rule(l1=0.1, l2=0.3), 0.25, 0.9), 1),
     "nesterov": (Update(Rule("nesterov", clip=0.1), 0.25, 0.9), 1),
-    "rmsprop": (Update(Rule("rmsprop", 0.9, l1=0.1), 0.05), 1),
-    "rmsprop momentum": (Update(Rule("rmsprop", 0.9), 0.05, 0.5), 2),
-    "adam": (Update(Rule("adam", 0.99, l2=0.3), 0.05, 0.9, 4), 2),
-    "amsgrad": (Update(Rule("amsgrad", 0.99), 0.05, 0.9), 3),
+    "rmsprop": (Update(Rule("rmsprop", 0.9, 1e-4, l1=0.1), 0.05), 1),
+    "rmsprop momentum": (Update(Rule("rmsprop", 0.9, 1e-4), 0.05, 0.5), 2),
+    "adam": (Update(Rule("adam", 0.99, 1e-4, l2=0.3), 0.05, 0.9, 4), 2),
+    "amsgrad": (Update(Rule("amsgrad", 0.99, 1e-4), 0.05, 0.9), 3),
 }
 TARGETS = cpu_package.supported_targets()
 # (samples, visible, hidden): ones, sizes around the tile (6), panel (32), word (64) and lane-block (1024) borders
@@ -165,7 +165,7 @@ def test_ascending_a_gradient_matches_the_reference(target, dtype, rule):
     for backend in (CpuBackend(3), reference):
         parameters, slots = before.copy(), [before.zeros_like() for _ in range(n_slots)]
         for count in range(3):
-            backend.ascend(parameters, slots, gradient.copy(), update._replace(count=count))
+            backend.ascend(parameters, slots, gradient.copy(), update._replace(done=count))
         results.append([x for p in (parameters, *slots) for x in p])
     for got, wanted in zip(*results, strict=True):
         np.testing.assert_allclose(got, wanted, atol=1e-6 if dtype == np.float32 else 1e-14, rtol=1e-6)

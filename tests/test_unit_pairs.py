@@ -368,3 +368,21 @@ def test_backends_refuse_what_they_would_get_wrong():
         get_backend("cpu").anneal(
             bits, model.parameters, model.units, model.parameters[1:], "hidden", betas, Draw(0, 0, 0), np.zeros(2)
         )
+
+
+@pytest.mark.parametrize("hidden", ["bernoulli", "ising", "onehot(2)", "gaussian", "relu", "binomial(3)"])
+@pytest.mark.parametrize("visible", ["bernoulli", "ising"])
+def test_pseudo_likelihood_of_binary_rows(visible, hidden):
+    """Of Ising visibles by the model's bits: the flip of a spin is that of its bit."""
+    model = random_model((visible, hidden), sizes_of((visible, hidden))[0])
+    v = points(visible, len(model.visible_bias))[0]
+    low, high = get_unit(visible).support
+    wanted = np.zeros(len(v))
+    for i in range(v.shape[1]):
+        flipped = v.copy()
+        flipped[:, i] = low + high - v[:, i]
+        wanted -= np.logaddexp(0, model.free_energy(v) - model.free_energy(flipped))
+    bits = model.as_bernoulli()[0]
+    for device in ("cpu", "reference"):
+        got = get_backend(device).pseudo_likelihood(bits.hidden, pack(v > 0), bits.parameters)
+        assert_allclose(got, wanted, atol=1e-10)

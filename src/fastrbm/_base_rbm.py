@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
+from . import _columns
 from ._data import VisibleData, decide_input_scale
 from ._general_training import Setup
 from ._kernels import ChainState, Parameters
@@ -119,7 +120,8 @@ class BaseRBM(StreamFit, ClassNamePrefixFeaturesOutMixin, TransformerMixin, RBMO
         if self.units[0] in ("bernoulli", "ising"):
             kind = VisibleData if self.units[0] == "bernoulli" else SpinData
             return kind(X, scale, dtype, check_range=check_range, name=type(self).__name__, n_threads=self.n_threads)
-        return UnitData(X, self.units[0], dtype, sigma=self._scale().sigma, check_range=check_range)
+        name, sigma = type(self).__name__, self._scale().sigma
+        return UnitData(X, self.units[0], dtype, sigma=sigma, check_range=check_range, name=name)
 
     def _input_scale(self, X: Any) -> float:
         return decide_input_scale(X) if self.units[0] == "bernoulli" else 1.0
@@ -160,7 +162,8 @@ class BaseRBM(StreamFit, ClassNamePrefixFeaturesOutMixin, TransformerMixin, RBMO
     def model_(self) -> Model:
         """The fitted model (copies): at its temperature, Gaussian visible units in units of their deviations."""
         check_is_fitted(self)
-        return Model(*(x.copy() for x in self._scale().to_kernels(self._parameters())), *self.units)
+        parameters = self._scale().to_kernels(self._parameters()).copy()
+        return Model(*parameters, *self.units)
 
     def _publish(self, state: TrainingState) -> None:
         """Fitted attributes that live on the arrays being trained, so that they are right at any moment."""
@@ -182,30 +185,24 @@ class BaseRBM(StreamFit, ClassNamePrefixFeaturesOutMixin, TransformerMixin, RBMO
 
     # -- fitting --------------------------------------------------------------------------------------------
 
-    def _initial_state(self, data: Any, split: Split, dtype: Any) -> TrainingState:
+    def _initial_state(self, data: Any, split: Split, dtype: Any, sample_weight: Any) -> TrainingState:
         key = Key.from_random_state(self.random_state)
         n_visible = data.shape[1]
         start = get_initializer(self.init).weights(self.n_components, n_visible, key, self.units)
         visible_bias = np.zeros(n_visible) if start.visible_bias is None else start.visible_bias
         if self.visible_bias == "data":
-            visible_bias = self._bias_of(data, split)
+            visible_bias = self._bias_of(_columns.means(data, split, sample_weight), len(split))
         hidden_bias = np.zeros(self.n_components) if start.hidden_bias is None else start.hidden_bias
         parameters = Parameters(
             *(np.ascontiguousarray(x.astype(dtype)) for x in (start.weights, visible_bias, hidden_bias))
         )
         return TrainingState(parameters, [], ChainState(0, None), key)
 
-    def _bias_of(self, data: Any, split: Split) -> NDArray[np.float64]:
-        """Visible biases with which a model without weights has the means of the rows trained on."""
-        rows = split.order(Key(0), False)(0)
-        total = np.zeros(data.shape[1])
-        for part, local in data.batches(rows, 4096):
-            for first in range(0, len(local), 4096):
-                total += dense(part[local[first : first + 4096]], np.float64).sum(axis=0, dtype=np.float64)
-        mean = total / len(rows)
+    def _bias_of(self, mean: NDArray[np.float64], n_rows: int) -> NDArray[np.float64]:
+        """Visible biases with which a model without weights has these means of its columns, as data hold them."""
         if self.units[0] == "ising":
             mean = 2 * mean - 1
-        return data_bias(mean, self.units[0], 1 / (len(rows) + 2))
+        return data_bias(mean, self.units[0], 1 / (n_rows + 2))
 
     def _setup(self, n_rows: int) -> Setup:
         return Setup(
@@ -291,7 +288,7 @@ class BaseRBM(StreamFit, ClassNamePrefixFeaturesOutMixin, TransformerMixin, RBMO
             split = split.without(sample_weight == 0)
             if not len(split):
                 raise ValueError("sample_weight must have values above 0 among the rows that are trained on")
-        state = self._state if go_on else self._initial_state(data, split, dtype)
+        state = self._state if go_on else self._initial_state(data, split, dtype, sample_weight)
         state.key = key
         if state.parameters.weights.dtype != dtype:
             raise ValueError(f"dtype must stay {state.parameters.weights.dtype} when training goes on, got {dtype}")
@@ -403,18 +400,19 @@ class BaseRBM(StreamFit, ClassNamePrefixFeaturesOutMixin, TransformerMixin, RBMO
             if not sample_weight.any():
                 raise ValueError("sample_weight must have values above 0")
         if not hasattr(self, "_state"):
-            self._state = self._initial_state(data, Split(X.shape[0]), dtype)
+            self._state = self._initial_state(data, Split(X.shape[0]), dtype, sample_weight)
         state = self._state
         self._prepare(state, data.shape[1], 1)
         plan = self._plan(state.key.seed, 0, max(1, self.n_iter))._replace(batch_size=X.shape[0])
         backup = state.parameters.copy()
         order = np.arange(X.shape[0], dtype=np.int64)
-        args: Any = (state, data, self._backend(), lambda _: plan)
+        backend = self._backend()
         try:
             if self._fused(data, sample_weight):
-                minibatch_epoch(*args, self.units, lambda _: order)(None)
+                minibatch_epoch(state, data, backend, lambda _: plan, self.units, lambda _: order)(None)
             else:
-                general_epoch(*args, self._setup(X.shape[0]), lambda _: order, sample_weight)(None)
+                setup = self._setup(X.shape[0])
+                general_epoch(state, data, backend, lambda _: plan, setup, lambda _: order, sample_weight)(None)
         finally:
             self._publish(state)
             self._publish_chains(state)

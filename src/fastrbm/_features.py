@@ -216,7 +216,7 @@ class FeatureRBM(ScoredRBM):
         state = sampler.init_from_visible(visible, parameters, units, key.seed, backend)
         if held.nothing:
             return self._drawn_visible(sampler.step(state, parameters, units, key.seed, backend))
-        hidden = state.chains
+        hidden: Any = state.chains
         for step in range(state.step, state.step + n_steps):
             at = key.at(step, Stream.VISIBLE)
             visible = held(

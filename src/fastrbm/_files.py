@@ -146,7 +146,8 @@ def _restored_tempered(
     numbers: dict[str, Any], arrays: dict[str, NDArray[Any]], unit: str, n_units: int
 ) -> TemperedState:
     hidden = _restored(arrays["tempered_hidden"], unit, n_units)
-    return TemperedState(hidden=hidden, **numbers, **{name: arrays[f"tempered_{name}"] for name in _TEMPERED_ARRAYS})
+    parts: dict[str, Any] = {name: arrays[f"tempered_{name}"] for name in _TEMPERED_ARRAYS}
+    return TemperedState(hidden=hidden, **numbers, **parts)
 
 
 # ---- options ----------------------------------------------------------------------------------------------------

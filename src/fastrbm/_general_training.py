@@ -123,7 +123,7 @@ class Step:
     def _phases(self, batch: Minibatch) -> tuple[Phase, Phase | Moments]:
         kept = batch.kept(batch.visible.shape[0])
         negative = self.setup.negative
-        states = None
+        states: Any = None
         starts_at_data = not isinstance(negative, Exact) and not getattr(negative, "persistent", True)
         if self.plan.sampled_hidden or starts_at_data:
             states = batch.hidden_states(batch.visible, kept, batch.parameters, self.state.chains.step)
@@ -150,7 +150,9 @@ class Step:
             if "rho" not in self.state.extras:
                 start = np.log(np.expm1(reg.uncertainty.initial))
                 self.state.extras["rho"] = np.full_like(weights, start)
-            noise = self.backend.normals(self._address(Stream.WEIGHT_NOISE), *weights.shape, self.dtype)
+            noise = self.backend.normals(
+                self._address(Stream.WEIGHT_NOISE), weights.shape[0], weights.shape[1], self.dtype
+            )
             weights = weights + _softplus(self.state.extras["rho"]) * noise
         if reg.drop_connect:
             keep = np.full(weights.shape, 1 - reg.drop_connect.rate, np.float32)
@@ -181,12 +183,11 @@ class Step:
         weights, center, _ = batch.parameters
         sides = []
         for phase in (data, model):
-            moments = self.backend.moments(phase, self.dtype) if isinstance(phase, Phase) else None
             if isinstance(phase, Phase):
                 v = dense(phase.visible, self.dtype)
                 shares = np.full(len(v), 1 / len(v)) if phase.shares is None else phase.shares
                 squares = shares.astype(self.dtype) @ np.square(v - center)
-                pairs = moments.weights
+                pairs = self.backend.moments(phase, self.dtype).weights
             else:  # x is normal around center + W^T h with variance 1
                 pairs = phase.pairs
                 squares = 1 + (weights * pairs).sum(axis=0) - center * (phase.visible - center)

@@ -129,7 +129,7 @@ class Chains:
     def model(self, batch: Minibatch, data_states: States) -> Phase:
         """Run the chains; `data_states` are hidden states drawn given the rows."""
         parameters = self.sampling(batch)
-        start = batch.state.chains.chains if self.persistent else data_states
+        start: Any = batch.state.chains.chains if self.persistent else data_states
         kept = batch.kept(start.shape[0], batch.visible.shape[0] if self.persistent else 0)
         visible, hidden = batch.sweeps(start, parameters, kept)
         if self.persistent:

@@ -52,7 +52,7 @@ class RBMOptions(BaseEstimator):
         "early_stopping": ["boolean", StrOptions(set(MONITORS))],
         "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
         "tol": [Interval(Real, 0, None, closed="left")],
-        "scoring": [StrOptions({"pseudo_likelihood", "log_likelihood"})],
+        "scoring": [StrOptions({"auto", "pseudo_likelihood", "log_likelihood"})],
         "callbacks": [tuple, list],
         "strategy": [str],
         "precision": [str],
@@ -92,7 +92,7 @@ class RBMOptions(BaseEstimator):
         early_stopping: bool | str = False,
         n_iter_no_change: int = 5,
         tol: float = 0.0,
-        scoring: str = "pseudo_likelihood",
+        scoring: str = "auto",
         callbacks: Any = (),
         device: str = "auto",
         n_threads: int | None = None,
@@ -133,15 +133,19 @@ class RBMOptions(BaseEstimator):
         self.dtype = dtype
         self.out_of_range = out_of_range
 
-    @classmethod
-    def _get_param_names(cls) -> list[str]:
-        """Options of a class and of those it passes ``**options`` on to."""
-        names: set[str] = set()
-        for base in cls.__mro__:
-            if "__init__" in vars(base) and issubclass(base, RBMOptions):
-                parameters = inspect.signature(vars(base)["__init__"]).parameters.values()
-                names |= {p.name for p in parameters if p.name != "self" and p.kind != p.VAR_KEYWORD}
-        return sorted(names)
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Give a constructor with ``**options`` the signature of all its options, for scikit-learn and for readers."""
+        super().__init_subclass__(**options)
+        init: Any = vars(cls).get("__init__")
+        if init is None:
+            return
+        own = inspect.signature(init).parameters.values()
+        if not any(p.kind == p.VAR_KEYWORD for p in own):
+            return
+        merged = {p.name: p for p in own if p.kind != p.VAR_KEYWORD}
+        inherited = inspect.signature(super(cls, cls).__init__).parameters.values()
+        merged |= {p.name: p for p in inherited if p.name not in merged}
+        init.__signature__ = inspect.Signature(list(merged.values()))
 
     # -- checks -----------------------------------------------------------------------------------------------
 

@@ -6,10 +6,25 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.utils.metaestimators import available_if
 
 from . import likelihood
 from ._base_rbm import BaseRBM
 from .units import get_unit
+
+
+def _is_binary(estimator: BaseRBM) -> bool:
+    return bool(get_unit(estimator.units[0]).binary)
+
+
+def _has_pseudo_likelihood(estimator: BaseRBM) -> bool:
+    """Whether visible units are binary; AttributeError with a reason where they are not."""
+    if not _is_binary(estimator):
+        raise AttributeError(
+            f"score_samples, a pseudo-likelihood, needs binary visible units, got {estimator.units[0]!r}; "
+            "use log_likelihood"
+        )
+    return True
 
 
 class ScoredRBM(BaseRBM):
@@ -30,6 +45,7 @@ class ScoredRBM(BaseRBM):
         ]
         return np.concatenate(parts) + view.constant
 
+    @available_if(_has_pseudo_likelihood)
     def score_samples(self, X: Any, normalize: bool = False) -> NDArray[np.float64]:
         """Pseudo-likelihood of rows: sum over features of log p(v_i | all other v).
 
@@ -47,10 +63,6 @@ class ScoredRBM(BaseRBM):
         -------
         ndarray of float64, shape (n_samples,)
         """
-        if self.units[0] not in ("bernoulli", "ising"):
-            raise ValueError(
-                f"a pseudo-likelihood needs binary visible units, got {self.units[0]!r}; use log_likelihood"
-            )
         data = self._data(X, check_range=False)
         view, backend = self._view(), self._backend()
         parts = [backend.pseudo_likelihood(view.units[1], states, view.parameters) for _, states in data.slices()]
@@ -68,10 +80,10 @@ class ScoredRBM(BaseRBM):
         Returns
         -------
         float
-            By the option `scoring`: the mean of `score_samples`, or of `log_likelihood` (binary rows only).
+            By the option `scoring`: the mean of `score_samples`, or of `log_likelihood`.
         """
         self._check_options()
-        if self.scoring == "log_likelihood":
+        if self.scoring == "log_likelihood" or (self.scoring == "auto" and not _is_binary(self)):
             return float(self.log_likelihood(X).mean())
         return float(self.score_samples(X).mean())
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.utils.validation import assert_all_finite
 
 from ._data import BLOCK_BYTES, VisibleData
 from ._kernels import PackedBits
@@ -19,7 +20,9 @@ class SpinData(VisibleData):
     _domain = "-1 and +1 only (2 * X - 1 for zeros and ones)"
 
     def _range_error(self) -> ValueError:
-        row, column, value = _first(self._x, lambda x: (x != -1) & (x != 1), self._blocks_in_order())
+        found = _first(self._x, lambda x: (x != -1) & (x != 1), self._blocks_in_order())
+        assert found is not None
+        row, column, value = found
         return ValueError(
             f"X must hold {self._domain}, got {value:g} in row {row}, column {column}; out_of_range='allow' uses "
             "values in between as means"
@@ -51,13 +54,22 @@ class UnitData:
         What `slices` divides by.
     check_range : bool
         Raise for values outside the unit's support; NaN and infinity always raise.
+    name : str
+        Name of the estimator, for messages.
     """
 
     bits = None
     binary = False
 
     def __init__(
-        self, x: NDArray[Any], unit: str, dtype: Any, *, sigma: NDArray[Any] | None = None, check_range: bool = True
+        self,
+        x: NDArray[Any],
+        unit: str,
+        dtype: Any,
+        *,
+        sigma: NDArray[Any] | None = None,
+        check_range: bool = True,
+        name: str = "",
     ):
         self._x = x
         self._unit = get_unit(unit)
@@ -65,7 +77,8 @@ class UnitData:
         self.dtype = np.dtype(dtype)
         self._sigma = sigma
         self._unit.check_width(x.shape[1])
-        self._check(lambda block: ~np.isfinite(block), "finite numbers")
+        for rows in self._blocks_in_order():
+            assert_all_finite(x[rows], estimator_name=name, input_name="X")
         if check_range:
             self._check(self._unit.outside, self._unit.domain)
 

@@ -108,13 +108,18 @@ class ProgressBar(Callback):
             self._bar = None
 
 
+def _error(run: FitRun, X: Any) -> float:
+    return float(run.estimator.reconstruction_error(X))
+
+
 class Verbose(Callback):
     """Prints one line an epoch in scikit-learn's form.
 
     Parameters
     ----------
     X : array-like
-        Rows whose mean pseudo-likelihood is printed and recorded.
+        Rows whose mean pseudo-likelihood (reconstruction error where visible units are not binary) is printed and
+        recorded.
     """
 
     def __init__(self, X: Any):
@@ -122,10 +127,11 @@ class Verbose(Callback):
 
     def on_epoch_end(self, run: FitRun) -> None:
         """Score, record, print."""
-        score = _average(run.estimator.score_samples(self.X))
-        if "pseudo_likelihood" not in run.history or len(run.history["pseudo_likelihood"]) < len(run.history["epoch"]):
-            run.record("pseudo_likelihood", score)
+        name = "pseudo_likelihood" if hasattr(run.estimator, "score_samples") else "reconstruction_error"
+        score = _average(run.estimator.score_samples(self.X)) if name == "pseudo_likelihood" else _error(run, self.X)
+        if len(run.history.get(name, ())) < len(run.history["epoch"]):
+            run.record(name, score)
         print(
-            f"[{type(run.estimator).__name__}] Iteration {run.done}, pseudo-likelihood = {score:.2f}, "
+            f"[{type(run.estimator).__name__}] Iteration {run.done}, {name.replace('_', '-')} = {score:.2f}, "
             f"time = {run.history['seconds'][-1]:.2f}s"
         )

@@ -28,6 +28,14 @@ class BernoulliRBM(estimators.BernoulliRBM):
             n_components, random_stream=random_stream, shuffle=shuffle, out_of_range=out_of_range, **options
         )
 
+    def fit(self, X: Any, y: Any = None) -> Any:  # type: ignore[override]
+        """As `fastrbm.BernoulliRBM.fit`, without weights of rows, which scikit-learn's does not have."""
+        return super().fit(X, y)
+
+    def partial_fit(self, X: Any, y: Any = None) -> Any:  # type: ignore[override]
+        """As `fastrbm.BernoulliRBM.partial_fit`, without weights of rows."""
+        return super().partial_fit(X, y)
+
 
 _original: Any = None
 

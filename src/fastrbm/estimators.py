@@ -87,8 +87,8 @@ class BernoulliRBM(FeatureRBM):
         Passes without a gain before `early_stopping` ends the fit.
     tol : float, default=0.0
         Gain that counts, in nats.
-    scoring : {"pseudo_likelihood", "log_likelihood"}, default="pseudo_likelihood"
-        What `score` returns.
+    scoring : {"auto", "pseudo_likelihood", "log_likelihood"}, default="auto"
+        What `score` returns; "auto" is the pseudo-likelihood of binary visible units, else the log-likelihood.
     callbacks : sequence, default=()
         `fastrbm.callbacks.Callback` objects or functions of the run, called after each pass.
     device : {"auto", "cpu", "reference"}, default="auto"

@@ -8,14 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 
+from . import _columns
 from ._checks import check_number
 from ._features import FeatureRBM
 from ._run import TrainingState
 from ._visible_scale import SCALINGS, VisibleScale
 from .training import Split
 from .units import get_unit
-
-_SMALLEST = 1e-6  # of a column's deviation, in units of its largest magnitude: constant columns have none
 
 
 class LearnedSigma(BaseEstimator):
@@ -142,20 +141,20 @@ class GaussianRBM(FeatureRBM):
         learned = self._learned()
         return 0.0 if learned is None else float(learned.rate)
 
-    def _initial_state(self, data: Any, split: Split, dtype: Any) -> TrainingState:
-        state = super()._initial_state(data, split, dtype)
+    def _initial_state(self, data: Any, split: Split, dtype: Any, sample_weight: Any) -> TrainingState:
+        state = super()._initial_state(data, split, dtype, sample_weight)
         learned = self._learned()
-        sigma = self._start_of(self.sigma if learned is None else learned.initial, data, split)
+        sigma = self._start_of(self.sigma if learned is None else learned.initial, data, split, sample_weight)
         state.extras["log_variance"] = (2 * np.log(sigma)).astype(dtype)
         return state
 
-    def _start_of(self, given: Any, data: Any, split: Split) -> NDArray[np.float64]:
+    def _start_of(self, given: Any, data: Any, split: Split, sample_weight: Any) -> NDArray[np.float64]:
         if not isinstance(given, str):
             sigma = np.asarray(given, dtype=np.float64)
             if sigma.ndim and sigma.shape != (data.shape[1],):
                 raise ValueError(f"sigma must have one value for each of {data.shape[1]} columns, got {sigma.shape}")
             return np.broadcast_to(sigma, (data.shape[1],)).copy()
-        return _deviations(data, split)
+        return _columns.deviations(data, split, sample_weight)
 
 
 def _check_sigma(name: str, sigma: Any) -> None:
@@ -169,22 +168,3 @@ def _check_sigma(name: str, sigma: Any) -> None:
         raise ValueError(f"{name} must be positive numbers or 'data', got {sigma!r}") from None
     if isinstance(sigma, bool) or values.ndim > 1 or not (np.isfinite(values) & (values > 0)).all():
         raise ValueError(f"{name} must be positive finite numbers or 'data', got {sigma!r}")
-
-
-def _deviations(data: Any, split: Split) -> NDArray[np.float64]:
-    """Standard deviations of the columns over the rows trained on, by two passes."""
-    order, mean = np.arange(data.shape[0]) if split.trained is None else split.trained, np.zeros(data.shape[1])
-    largest, square = np.zeros(data.shape[1]), np.zeros(data.shape[1])
-    for second in (False, True):
-        for part, local in data.batches(order, 4096):
-            for first in range(0, len(local), 4096):
-                x = part[local[first : first + 4096]].astype(np.float64)
-                if second:
-                    square += np.square(x - mean).sum(axis=0)
-                else:
-                    mean += x.sum(axis=0) / len(order)
-                    largest = np.maximum(largest, np.abs(x).max(axis=0, initial=0))
-    sigma = np.sqrt(square / len(order))
-    constant = sigma <= _SMALLEST * largest
-    sigma[constant] = 1.0
-    return sigma

@@ -16,6 +16,7 @@ from sklearn.base import BaseEstimator
 
 from ._layer_correlation import HIDDEN, lc_beta, lc_scale, number
 from ._random import Key
+from .units import Binomial, get_unit
 
 __all__ = [
     "Given",
@@ -239,6 +240,7 @@ _INVERSE_MEANS: dict[str, tuple[Callable[..., NDArray[np.float64]], float, float
     "ising": (_artanh, -1.0, 1.0),
     "gaussian": (_same, -np.inf, np.inf),
     "onehot": (_log, 0.0, 1.0),
+    "binomial": (_logit, 0.0, 1.0),
 }
 
 
@@ -252,8 +254,8 @@ def data_bias(mean: ArrayLike, unit: str = "bernoulli", clip: float = 1e-3) -> N
     ----------
     mean : array-like, shape (n_visible,)
         Means of the columns of the data.
-    unit : {"bernoulli", "ising", "gaussian", "onehot"}, default="bernoulli"
-        Unit of the visible layer.
+    unit : str, default="bernoulli"
+        Unit of the visible layer: "bernoulli", "ising", "gaussian", "onehot" (also in groups) or "binomial(n)".
     clip : float, default=1e-3
         Probabilities of either value of a unit (of each unit of a one-hot layer) are taken to be at least this, in
         (0, 0.5): a unit that never changes in the data would get an infinite bias. 1 / n_samples is usual too. Gaussian
@@ -272,14 +274,17 @@ def data_bias(mean: ArrayLike, unit: str = "bernoulli", clip: float = 1e-3) -> N
     ----------
     Hinton, "A practical guide to training restricted Boltzmann machines", UTML TR 2010-003, section 8.1.
     """
-    if unit not in _INVERSE_MEANS:
+    kind = get_unit(unit)
+    if kind.name not in _INVERSE_MEANS:
         raise ValueError(f"unit must be one of {sorted(_INVERSE_MEANS)}, got {unit!r}")
     if not 0 < number("clip", clip) < 0.5:
         raise ValueError(f"clip must lie in (0, 0.5), got {clip!r}")
     means = np.asarray(mean, dtype=np.float64)
     if means.ndim != 1 or not np.isfinite(means).all():
         raise ValueError(f"mean must be a vector of finite numbers, got shape {means.shape}")
-    inverse, low, high = _INVERSE_MEANS[unit]
+    inverse, low, high = _INVERSE_MEANS[kind.name]
+    if isinstance(kind, Binomial):
+        means = means / kind.n  # that of one of its trials, which has the same natural parameter
     if len(means) and not (low <= means.min() and means.max() <= high):
         raise ValueError(f"mean must lie in [{low}, {high}] for {unit!r}, got {means.min()} to {means.max()}")
     return inverse(means, float(clip))

@@ -90,11 +90,12 @@ class RMSprop(Optimizer):
         Of the running mean square, in [0, 1).
     momentum : float or schedule, default=0.0
         In [0, 1): velocity <- momentum * velocity + change; parameters <- parameters + velocity.
-    epsilon : float, default=1e-8
-        Added to the root; positive.
+    epsilon : float, default=1e-6
+        Added to the root; positive. The rounding of float32 gradients, up to 1e-7 where the truth is 0, must not count
+        as one.
     """
 
-    def __init__(self, decay: float = 0.9, momentum: Any = 0.0, epsilon: float = 1e-8):
+    def __init__(self, decay: float = 0.9, momentum: Any = 0.0, epsilon: float = 1e-6):
         self.decay = decay
         self.momentum = momentum
         self.epsilon = epsilon
@@ -123,15 +124,16 @@ class Adam(Optimizer):
         Decay of the running mean of the gradient, in [0, 1).
     beta2 : float, default=0.999
         Decay of its running mean square, in [0, 1).
-    epsilon : float, default=1e-8
-        Added to the root; positive.
+    epsilon : float, default=1e-6
+        Added to the root; positive. The rounding of float32 gradients, up to 1e-7 where the truth is 0, must not count
+        as one.
     amsgrad : bool, default=False
         Divide by the largest mean square so far in the place of the current one.
     """
 
     _momentum = "beta1"
 
-    def __init__(self, beta1: Any = 0.9, beta2: float = 0.999, epsilon: float = 1e-8, amsgrad: bool = False):
+    def __init__(self, beta1: Any = 0.9, beta2: float = 0.999, epsilon: float = 1e-6, amsgrad: bool = False):
         self.beta1 = beta1
         self.beta2 = beta2
         self.epsilon = epsilon

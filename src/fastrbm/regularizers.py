@@ -27,7 +27,7 @@ class Regularizer(BaseEstimator):
 class _Penalty(Regularizer):
     def validate(self) -> None:
         """Raise ValueError unless the options are usable."""
-        s = self.strength  # type: ignore[attr-defined]
+        s = self.strength
         try:
             check_number("strength", s, 0)
         except ValueError:
@@ -144,7 +144,7 @@ class SparsityTarget(Regularizer):
 class _Drop(Regularizer):
     def validate(self) -> None:
         """Raise ValueError unless the options are usable."""
-        check_number("rate", self.rate, 0, 1, include_high=False)  # type: ignore[attr-defined]
+        check_number("rate", self.rate, 0, 1, include_high=False)
 
 
 class Dropout(_Drop):

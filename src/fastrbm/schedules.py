@@ -13,7 +13,6 @@ from collections.abc import Callable
 from numbers import Real
 from typing import Any
 
-import numpy as np
 from sklearn.base import BaseEstimator
 
 __all__ = ["Constant", "Cosine", "Exponential", "Linear", "Schedule", "Step", "Switch", "value_at"]
@@ -204,13 +203,14 @@ def value_at(name: str, option: Any, epoch: int, n_epochs: int, low: float, high
     low, high : float
         Allowed values, ends included.
     """
-    value = option(epoch, n_epochs) if is_schedule(option) else option
-    if not isinstance(value, Real) or isinstance(value, bool) or not low <= value <= high or not np.isfinite(value):
+    value: Any = option(epoch, n_epochs) if is_schedule(option) else option
+    real = isinstance(value, Real) and not isinstance(value, bool)
+    if not real or not math.isfinite(value) or not low <= value <= high:
         limits = f"in [{low:g}, {high:g}]" if high < math.inf else f"of at least {low:g}"
         raise ValueError(f"{name} must be a finite number {limits}, got {value!r} for epoch {epoch} of {n_epochs}")
     return float(value)
 
 
 def _number(name: str, value: Any) -> None:
-    if isinstance(value, bool) or not isinstance(value, Real) or not np.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(value):
         raise ValueError(f"{name} must be a finite number, got {value!r}")

@@ -36,9 +36,10 @@ class CategoryData:
             wrong = ~gone & ~((block >= 0) & (block < n_categories) & (block == np.floor(block)))
             if wrong.any():
                 row, column = np.argwhere(wrong)[0]
+                sign = "Negative values in data passed to SoftmaxRBM: " if (block < 0).any() else ""
                 raise ValueError(
-                    f"X must hold categories 0, 1, ..., {n_categories - 1} (n_categories={n_categories}) or NaN, got "
-                    f"{block[row, column]:g} in row {rows.start + row}, column {column}"
+                    f"{sign}X must hold categories 0, 1, ..., {n_categories - 1} (n_categories={n_categories}) or NaN, "
+                    f"got {block[row, column]:g} in row {rows.start + row}, column {column}"
                 )
 
     def _blocks(self) -> Iterator[slice]:
@@ -192,6 +193,7 @@ class SoftmaxRBM(FeatureRBM):
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.categorical = True
+        tags.input_tags.positive_only = True
         tags.input_tags.allow_nan = True
         return tags
 

@@ -107,9 +107,9 @@ class TrainingPlan(NamedTuple):
     rule: Rule = Rule()
     sampled_hidden: bool = False
 
-    def update(self, count: int) -> Update:
-        """Application of the rule after `count` others."""
-        return Update(self.rule, self.rate, self.momentum, count)
+    def update(self, done: int) -> Update:
+        """Application of the rule after `done` others."""
+        return Update(self.rule, self.rate, self.momentum, done)
 
 
 @dataclass
@@ -205,9 +205,10 @@ class Backend:
         raise TypeError(f"backend {self.name!r} lacks free_energy")
 
     def pseudo_likelihood(self, unit: str, states: States, parameters: Parameters) -> NDArray[np.float64]:
-        """Sum over visible units of log p(v_i | all other v) for binary visibles, shape (n_samples,).
+        """Sum over visible units of log p(v_i | all other v) for Bernoulli visibles, shape (n_samples,).
 
-        A flip sets v_i to 1 - v_i; for grey rows this is the formula continued, as scikit-learn uses it.
+        `unit` is that of the hidden layer. Ising visibles are written as bits before (`Model.as_bernoulli`). A flip
+        sets v_i to 1 - v_i; for grey rows this is the formula continued, as scikit-learn uses it.
         """
         raise TypeError(f"backend {self.name!r} lacks pseudo_likelihood")
 

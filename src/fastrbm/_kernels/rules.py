@@ -49,18 +49,18 @@ class Update(NamedTuple):
     ----------
     rule : Rule
     rate, momentum : float
-    count : int
+    done : int
         Earlier updates by this rule.
     """
 
     rule: Rule
     rate: float
     momentum: float = 0.0
-    count: int = 0
+    done: int = 0
 
     def scales(self) -> tuple[float, float]:
         """Factors of Adam's running means, which start at 0: 1 / (1 - momentum^t) and 1 / (1 - decay^t)."""
-        t = self.count + 1
+        t = self.done + 1
         return 1 / (1 - float(np.float32(self.momentum)) ** t), 1 / (1 - float(np.float32(self.rule.decay)) ** t)
 
 

@@ -7,8 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .._kernels import Backend, ChainState, PackedBits, Parameters
-from .._kernels.bits import n_words
+from .._kernels import Backend, ChainState, Parameters, pack
 from .._kernels.contract import Drawn, States
 from .._random import Draw, Stream
 from ..units import get_unit
@@ -36,7 +35,7 @@ class Gibbs:
         """Start all chains alike: hidden units off, as in scikit-learn, or the first state of other units."""
         hidden = get_unit(unit)
         if hidden.packed:
-            return ChainState(step, PackedBits(np.zeros((n_chains, n_words(n_hidden)), dtype=np.uint64), n_hidden))
+            return ChainState(step, pack(np.tile(hidden.first_state(n_hidden), (n_chains, 1))))
         return ChainState(step, np.tile(hidden.first_state(n_hidden).astype(dtype), (n_chains, 1)))
 
     def init_from_visible(

@@ -270,7 +270,7 @@ class CpuBackend(Scores):
         of_visible = (_mean_rows(data) - _mean_rows(model)).astype(np.float32)
         _cpu.apply_rule(update, visible_bias, [s.visible_bias for s in slots], of_visible, False, 1)
         _cpu.gradient_step(
-            data.visible.words, _hidden_factor(data.hidden, 1), model.visible.words, _hidden_factor(model.hidden, -1),
+            _words_of(data), _hidden_factor(data.hidden, 1), _words_of(model), _hidden_factor(model.hidden, -1),
             weights, hidden_bias, [s.weights for s in slots], [s.hidden_bias for s in slots], update, 1 / _MEAN_SCALE,
             threads,
         )  # fmt: skip
@@ -433,6 +433,11 @@ _MEAN_SCALE = 2.0**30  # of fixed-point hidden means: MEAN_SCALE of src/train.c
 _BITS = {"bernoulli", "ising"}  # units of fused training
 _PLAIN = Update(Rule(), 1.0)  # leaves the gradient in zeros
 _GUESSED_DENSITY = 0.3  # share of active units where it is not known before the run
+
+
+def _words_of(phase: Phase) -> NDArray[np.uint64]:
+    assert isinstance(phase.visible, PackedBits)
+    return phase.visible.words
 
 
 def _hidden_factor(hidden: States, sign: int) -> NDArray[Any]:

@@ -154,8 +154,9 @@ INLINE void philox_strides(uint32_t out[4][16], uint32_t unit_block, const uint3
         const __m512i lane = _mm512_add_epi64(lanes, _mm512_set1_epi64(8 * v));
         a[v] = _mm512_set1_epi64(unit_block);
         b[v] = _mm512_set1_epi64(first_chain);
-        if (block_stride) a[v] = _mm512_add_epi64(a[v], _mm512_mul_epu32(lane, _mm512_set1_epi64(block_stride)));
-        if (chain_stride) b[v] = _mm512_add_epi64(b[v], _mm512_mul_epu32(lane, _mm512_set1_epi64(chain_stride)));
+        /* operators in place of intrinsics: these fold to constants */
+        a[v] += lane * (long long)block_stride;
+        b[v] += lane * (long long)chain_stride;
         c[v] = _mm512_set1_epi64((int64_t)(draw->step & 0xFFFFFFFFu));
         d[v] = _mm512_set1_epi64(high);
     }
