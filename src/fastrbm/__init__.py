@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         regularizers,
         samplers,
         schedules,
+        streams,
         units,
     )
     from ._files import load
@@ -77,6 +78,7 @@ _MODULES = (
     "regularizers",
     "samplers",
     "schedules",
+    "streams",
     "units",
 )
 
@@ -121,6 +123,7 @@ __all__ = [
     "samplers",
     "schedules",
     "show_versions",
+    "streams",
     "units",
     "unpatch_sklearn",
 ]

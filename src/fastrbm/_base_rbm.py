@@ -26,12 +26,14 @@ from .init import data_bias, get_initializer
 from .model import Model
 from .optimizers import get_optimizer
 from .regularizers import get_regularization
+from .streams import StreamData, source_of, stream_of
 from .training import Epoch, Split, check_finite, fit_loop, general_epoch, minibatch_epoch
 from .units import get_unit
 from .validation import validation_callbacks
 
 # what scikit-learn's validation notes down before the data are known to be good
 _SEEN_BY_VALIDATION = ("n_features_in_", "feature_names_in_")
+_SHOWN = 1000  # rows of a stream whose likelihood `verbose` shows
 _DTYPES = {np.dtype(np.float32), np.dtype(np.float64)}
 #: pairs of units that backends train in one go
 _FUSED = {("bernoulli", "bernoulli"), ("ising", "bernoulli"), ("bernoulli", "ising"), ("ising", "ising")}
@@ -222,7 +224,7 @@ class BaseRBM(StreamFit, ClassNamePrefixFeaturesOutMixin, TransformerMixin, RBMO
         """Whether the backend does whole passes itself."""
         reg = get_regularization(self.regularizers)
         plain = self._algorithm() in ("cd", "pcd") and reg.in_kernels and not self.centered and self._scale().trivial
-        return plain and sample_weight is None and self.units in _FUSED and isinstance(data, VisibleData)
+        return plain and sample_weight is None and self.units in _FUSED and isinstance(data, (VisibleData, StreamData))
 
     def _prepare(self, state: TrainingState, n_visible: int, n_epochs: int) -> None:
         """Bring a new or continued state in line with the options."""
@@ -249,7 +251,9 @@ class BaseRBM(StreamFit, ClassNamePrefixFeaturesOutMixin, TransformerMixin, RBMO
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Values the visible units can take; Bernoulli units take all of [0, 1], and uint8 images in 0..255: whether
             uint8 data are 0/1 or 0..255 is decided here, by their largest value, and remembered as ``input_scale_``.
-            Not copied to float as a whole. Sparse matrices for Bernoulli units only.
+            Not copied to float as a whole. Sparse matrices for Bernoulli units only. Also rows on disk (h5py datasets
+            and their like), a list of arrays, or a function that returns an iterator over arrays: these are read piece
+            by piece in every pass, see `fastrbm.streams`.
         y : ignored
             For use in pipelines.
         sample_weight : array-like of shape (n_samples,) or None
@@ -279,6 +283,8 @@ class BaseRBM(StreamFit, ClassNamePrefixFeaturesOutMixin, TransformerMixin, RBMO
     def _begin(self, given: Any, sample_weight: Any, shared: dict[Any, Any] | None = None) -> FitJob:
         """Check the data and set everything up for a run; `shared` keeps packed rows for others that fit the same."""
         go_on = self.warm_start and hasattr(self, "_state")
+        if sample_weight is not None and source_of(given) is not None:
+            raise ValueError("sample_weight must be None for X that is read piece by piece")
         X, data, dtype = self._take_over(given, go_on, shared)
         if sample_weight is not None:
             sample_weight = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
@@ -299,10 +305,14 @@ class BaseRBM(StreamFit, ClassNamePrefixFeaturesOutMixin, TransformerMixin, RBMO
         self._publish(state)
         epoch, batches = self._epochs(state, data, split, n_epochs, sample_weight)
         run = FitRun(self, self.n_iter, batches, state, self.history_)
-        callbacks = [*self.callbacks, *([Verbose(given)] if self.verbose else [])]
+        callbacks = list(self.callbacks)
+        if self.verbose:
+            callbacks.append(Verbose(data.head(_SHOWN) if isinstance(data, StreamData) else given))
         if split.held_out is not None:
             callbacks = [*validation_callbacks(self, given, data.binary, split), *callbacks]
-        return FitJob(run, epoch, callbacks, self._fused(data, sample_weight))
+        # whoever makes chunks need not bear being called by several threads
+        fused = self._fused(data, sample_weight) and not isinstance(data, StreamData)
+        return FitJob(run, epoch, callbacks, fused)
 
     def _wrap_once(self, X: Any, dtype: Any, scale: float, shared: dict[Any, Any]) -> Any:
         """`_wrap`, or what it made of the same rows for another estimator."""
@@ -317,10 +327,15 @@ class BaseRBM(StreamFit, ClassNamePrefixFeaturesOutMixin, TransformerMixin, RBMO
         """Validated X, its `VisibleData`, and the type to compute in; an earlier fit is given up once they are good."""
         seen = {name: value for name, value in vars(self).items() if name in _SEEN_BY_VALIDATION}
         try:
-            X = self._validated(X, reset=not go_on)
-            dtype = self._compute_dtype(X)
-            scale = self.input_scale_ if go_on else self._input_scale(X)
-            data = self._wrap_once(X, dtype, scale, {} if shared is None else shared)
+            stream = stream_of(self, X, go_on)
+            if stream is not None:
+                X = data = stream
+                dtype, scale = data.dtype, data.scale
+            else:
+                X = self._validated(X, reset=not go_on)
+                dtype = self._compute_dtype(X)
+                scale = self.input_scale_ if go_on else self._input_scale(X)
+                data = self._wrap_once(X, dtype, scale, {} if shared is None else shared)
         except Exception:
             for name in _SEEN_BY_VALIDATION:
                 self.__dict__.pop(name, None)
@@ -346,7 +361,8 @@ class BaseRBM(StreamFit, ClassNamePrefixFeaturesOutMixin, TransformerMixin, RBMO
                 return len(split)
             return int(self.steps_per_epoch) * self._batch_size_at(epoch, n_epochs)
 
-        order = split.order(state.key, self.shuffle, length)
+        rows = data if isinstance(data, StreamData) else split
+        order = rows.order(state.key, self.shuffle, length)
         sizes = [self._batch_size_at(epoch, n_epochs) for epoch in range(state.epoch, n_epochs)]
         batches = [-(-length(state.epoch + k) // size) for k, size in enumerate(sizes)]
         backend = self._backend()

@@ -37,7 +37,7 @@ def check_finite(state: TrainingState, backup: Parameters, where: str) -> None:
 
 
 Epoch = Callable[[Callable[[], None] | None], None]
-Order = Callable[[int], NDArray[np.int64]]
+Order = Callable[[int], Any]  # rows of a pass, in a form that `batches` of the data takes
 
 
 class Split(NamedTuple):
