@@ -11,7 +11,6 @@ from sklearn.base import BaseEstimator
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from ._callback import as_callback
-from ._checks import check_number
 from ._kernels import Backend, TrainingPlan, get_backend
 from ._negative_phase import Chains, Exact, FastWeights, NegativePhase, TemperedChains
 from ._random import Key
@@ -249,14 +248,12 @@ class RBMOptions(BaseEstimator):
     def _plan(self, seed: int, epoch: int, n_epochs: int) -> TrainingPlan:
         """How minibatches of a pass are done."""
         optimizer, reg = get_optimizer(self.optimizer), get_regularization(self.regularizers)
-        rate = value_at("learning_rate", self.learning_rate, epoch, n_epochs, 0)
-        check_number("learning_rate", rate, 0, include_low=False)
         return TrainingPlan(
             seed,
             self._batch_size_at(epoch, n_epochs),
             self.algorithm == "pcd",
             round(value_at("n_gibbs_steps", self.n_gibbs_steps, epoch, n_epochs, 1)),
-            rate,
+            value_at("learning_rate", self.learning_rate, epoch, n_epochs, 0),
             optimizer.momentum_at(epoch, n_epochs),
             bool(self.stochastic_input),
             optimizer.rule()._replace(l1=reg.l1, l2=reg.l2, clip=float(reg.clip_value)),
