@@ -141,7 +141,7 @@ def fits():
                 yield pytest.param(name, option, value, others, id=f"{name}-{option}-{value}")
 
 
-@pytest.mark.parametrize("name,option,value,others", fits())
+@pytest.mark.parametrize("name,option,value,others", list(fits()))
 def test_options_of_training_change_the_fit(name, option, value, others):
     cls, X = ESTIMATORS[name]
     if name == "SoftmaxRBM" and "algorithm" not in others and option in ("n_chains",):
