@@ -12,6 +12,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 
 from . import _columns
 from ._data import VisibleData, decide_input_scale
+from ._em_training import em_epoch
 from ._general_training import Setup
 from ._kernels import ChainState, Parameters
 from ._negative_phase import dense
@@ -22,10 +23,11 @@ from ._stream_fit import StreamFit
 from ._unit_data import SpinData, UnitData
 from ._visible_scale import VisibleScale
 from .callbacks import Verbose
-from .init import data_bias, get_initializer
+from .init import data_bias, get_initializer, has_data_bias
 from .model import Model
 from .optimizers import get_optimizer
 from .regularizers import get_regularization
+from .schedules import is_schedule
 from .streams import StreamData, source_of, stream_of
 from .training import Epoch, Split, check_finite, fit_loop, general_epoch, minibatch_epoch
 from .units import get_unit
@@ -93,10 +95,22 @@ class BaseRBM(StreamFit, ClassNamePrefixFeaturesOutMixin, TransformerMixin, RBMO
                 f"temperature must be 1 for units {self.units}: another one would change their shape, "
                 f"got {self.temperature!r}"
             )
+        if self.algorithm == "em":
+            self._check_em()
         if self.random_stream == "sklearn":
             self._check_sklearn_stream()
         else:
             self._check_random_state()
+
+    def _check_em(self) -> None:
+        if self.units[1] != "onehot":
+            raise ValueError(
+                f"algorithm='em' is for hidden units 'onehot' (PottsRBM), of which one is on, got {self.units[1]!r}"
+            )
+        if not has_data_bias(self.units[0]):
+            raise ValueError(f"algorithm='em' has no formula for visible units {self.units[0]!r}")
+        if not is_schedule(self.learning_rate) and self.learning_rate > 1:
+            raise ValueError(f"learning_rate must be in (0, 1] with algorithm='em', got {self.learning_rate!r}")
 
     # -- data -----------------------------------------------------------------------------------------------
 
@@ -368,6 +382,8 @@ class BaseRBM(StreamFit, ClassNamePrefixFeaturesOutMixin, TransformerMixin, RBMO
         backend = self._backend()
         if self._fused(data, sample_weight):
             return minibatch_epoch(state, data, backend, plan, self.units, order), batches
+        if self.algorithm == "em":
+            return em_epoch(state, data, backend, plan, self.units, order, len(split), sample_weight), batches
         return general_epoch(state, data, backend, plan, self._setup(len(split)), order, sample_weight), batches
 
     def _forget(self) -> None:
@@ -426,6 +442,9 @@ class BaseRBM(StreamFit, ClassNamePrefixFeaturesOutMixin, TransformerMixin, RBMO
         try:
             if self._fused(data, sample_weight):
                 minibatch_epoch(state, data, backend, lambda _: plan, self.units, lambda _: order)(None)
+            elif self.algorithm == "em":
+                n = X.shape[0]
+                em_epoch(state, data, backend, lambda _: plan, self.units, lambda _: order, n, sample_weight)(None)
             else:
                 setup = self._setup(X.shape[0])
                 general_epoch(state, data, backend, lambda _: plan, setup, lambda _: order, sample_weight)(None)

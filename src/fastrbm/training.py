@@ -193,6 +193,14 @@ def minibatch_epoch(
     return epoch
 
 
+def share_of(sample_weight: NDArray[Any] | None, rows: NDArray[np.int64]) -> NDArray[Any] | None:
+    """Weights of the rows of a minibatch, adding up to 1."""
+    if sample_weight is None:
+        return None
+    shares = sample_weight[rows]
+    return shares / shares.sum()
+
+
 def general_epoch(
     state: TrainingState,
     data: VisibleData,
@@ -211,10 +219,7 @@ def general_epoch(
             for first in range(0, len(local), plan.batch_size):
                 batch = part[local[first : first + plan.batch_size]]
                 n = batch.shape[0]
-                shares = None
-                if sample_weight is not None:
-                    shares = sample_weight[rows[done : done + n]]
-                    shares = shares / shares.sum()
+                shares = share_of(sample_weight, rows[done : done + n])
                 step(*data.encoded(batch), shares)
                 done += n
                 if on_batch is not None:
