@@ -33,8 +33,6 @@ from .validation import validation_callbacks
 # what scikit-learn's validation notes down before the data are known to be good
 _SEEN_BY_VALIDATION = ("n_features_in_", "feature_names_in_")
 _DTYPES = {np.dtype(np.float32), np.dtype(np.float64)}
-#: pairs of units that backends train in one go
-_FUSED = {("bernoulli", "bernoulli"), ("ising", "bernoulli"), ("bernoulli", "ising"), ("ising", "ising")}
 
 
 class View(NamedTuple):
@@ -219,7 +217,12 @@ class BaseRBM(StreamFit, ClassNamePrefixFeaturesOutMixin, TransformerMixin, RBMO
         """Whether the backend does whole passes itself."""
         reg = get_regularization(self.regularizers)
         plain = self._algorithm() in ("cd", "pcd") and reg.in_kernels and not self.centered and self._scale().trivial
-        return plain and sample_weight is None and self.units in _FUSED and isinstance(data, VisibleData)
+        return plain and sample_weight is None and self._trains_whole_passes() and isinstance(data, VisibleData)
+
+    def _trains_whole_passes(self) -> bool:
+        """Whether backends have these units in one go."""
+        visible, hidden = (get_unit(u).name for u in self.units)
+        return visible in ("bernoulli", "ising") and hidden in ("bernoulli", "ising", "onehot")
 
     def _prepare(self, state: TrainingState, n_visible: int, n_epochs: int) -> None:
         """Bring a new or continued state in line with the options."""

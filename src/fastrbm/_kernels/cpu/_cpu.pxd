@@ -16,6 +16,18 @@ cdef extern from "workers.h" nogil:
         uint32_t stream
         uint32_t first_chain
 
+    ctypedef struct frbm_onehot:
+        float *inputs
+        size_t inputs_ld, n_units, group
+        float *means
+        int32_t *fixed_means
+        size_t means_ld
+        float mean_scale
+        uint32_t *words
+        uint32_t *planes
+        size_t words_ld, planes_ld
+        frbm_draw draw
+
     ctypedef struct frbm_pseudo:
         const float *raise_ "raise"
         const float *lower
@@ -49,6 +61,8 @@ cdef extern from "workers.h" nogil:
         void (*uniform_rows)(void *, int, size_t, size_t, size_t, const frbm_draw *) noexcept nogil
         void (*add_normals)(float *, size_t, size_t, size_t, const frbm_draw *) noexcept nogil
         void (*normal_quantiles)(const uint32_t *, size_t, float *) noexcept nogil
+        void (*onehot_block)(const frbm_onehot *, size_t, size_t) noexcept nogil
+        void (*onehot_rows)(float *, size_t, size_t, size_t, const frbm_draw *, uint64_t *, size_t, float *) noexcept nogil
 
     ctypedef struct frbm_operand:
         const uint32_t *bits
@@ -147,6 +161,7 @@ cdef extern from "workers.h" nogil:
         float *slots_visible[3]
         frbm_rule rule
         uint64_t updates
+        size_t group
         frbm_spins spins
         float *bits_hidden
         float *bits_visible

@@ -102,6 +102,8 @@ cdef class Training:
         _set_rule(&t.rule, plan.update(n_updates))
         t.updates = n_updates
         t.delta_visible = self.floats(t.n_visible)
+        unit = get_unit(units[1])
+        t.group = (unit.n_classes or t.n_hidden) if unit.name == "onehot" else 0
         self._set_spins(units[0] == "ising", units[1] == "ising")
         cdef bint use_lean = strategy != "dense" and plan.n_sweeps > 1
         self.fixed = FixedWeights(t.n_hidden, t.n_visible, transposed or use_lean, n_threads)
@@ -137,6 +139,8 @@ cdef class Training:
             t.data_means = self.floats(t.n_hidden * t.data_ld)
         elif not t.sampled_hidden:
             t.data_fixed = self.integers(t.n_hidden * t.data_ld)
+        if t.group:
+            t.inputs = self.floats(t.n_hidden * max(t.data_ld, t.chain_ld))
         t.visible_words = self.words(2 * t.row_words * t.chain_ld)
         t.visible_planes = self.words(t.chain_ld // 32 * t.visible_ld)
         if t.sampled_hidden:

@@ -81,6 +81,21 @@ typedef struct {
     frbm_draw draw;
 } frbm_layer;
 
+/* One-hot units from their inputs, which are overwritten; see softmax.h */
+typedef struct {
+    float *inputs; /* [unit][lane]; padding lanes up to a multiple of 16 hold numbers */
+    size_t inputs_ld, n_units;
+    size_t group; /* units of a group; n_units is a multiple */
+    /* at most one of the two: softmax * mean_scale, [unit][lane]; `means` may be `inputs` */
+    float *means;
+    int32_t *fixed_means; /* 0 in padding lanes up to a multiple of 32 */
+    size_t means_ld;
+    float mean_scale;
+    uint32_t *words, *planes; /* drawn states, or NULL */
+    size_t words_ld, planes_ld;
+    frbm_draw draw;
+} frbm_onehot;
+
 /* A layer summed out of the weights of annealed chains and drawn; see anneal.h */
 typedef struct {
     frbm_layer layer; /* bias: the field, so that its input is that of inverse temperature 1 less `base` */
@@ -285,6 +300,11 @@ typedef struct {
     /* rows += normal quantiles of their float32 uniforms */
     void (*add_normals)(float *rows, size_t ld, size_t n_rows, size_t n_units, const frbm_draw *draw);
     void (*normal_quantiles)(const uint32_t *words, size_t n, float *out);
+    /* at most 32 lanes from `lane`, a multiple of 32 */
+    void (*onehot_block)(const frbm_onehot *o, size_t lane, size_t n_lanes);
+    /* at most 32 rows: their means in place of inputs (draw NULL), or states as bits */
+    void (*onehot_rows)(float *rows, size_t n_rows, size_t n_units, size_t group, const frbm_draw *draw, uint64_t *bits,
+                        size_t row_words, float *scratch);
 } frbm_table;
 
 extern int frbm_vpopcnt; /* whether AVX-512 kernels may count bits of lanes (AVX512_VPOPCNTDQ) */

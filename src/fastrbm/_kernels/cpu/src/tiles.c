@@ -11,13 +11,10 @@
 #include "normal.h"
 #include "partition_math.h"
 #include "pseudo.h"
+#include "softmax.h"
 #include "sparse.h"
 
 /* ---- one layer given the other ----------------------------------------------------------------------------- */
-
-INLINE vec_i nearest_vec(vec_f x) {
-    return __builtin_convertvector(x + (vec_f)(((vec_u)x & 0x80000000u) | 0x3F000000u), vec_i);
-}
 
 /* Where the means of 16 lanes go: [unit][lane], at most one of the two */
 typedef struct {
@@ -288,4 +285,6 @@ const frbm_table FRBM_TABLE = {
     .uniform_rows = uniform_rows,
     .add_normals = add_normals,
     .normal_quantiles = normal_quantiles,
+    .onehot_block = onehot_block,
+    .onehot_rows = onehot_rows,
 };

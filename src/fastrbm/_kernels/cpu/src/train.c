@@ -177,6 +177,31 @@ static void lean_chains(frbm_training *t, uint32_t *states, size_t n_chains, siz
                              t->visible_planes + (first + at) / 32 * t->visible_ld);
 }
 
+/* ---- one-hot hidden units ------------------------------------------------------------------------------------- */
+
+/* What a group does needs the inputs of all its units: the panels leave them, and `choose_classes` the rest */
+static frbm_onehot inputs_first(const frbm_training *t, frbm_layer *layer) {
+    frbm_onehot o;
+    memset(&o, 0, sizeof o);
+    if (!t->group) return o;
+    o = (frbm_onehot){t->inputs, t->data_ld > t->chain_ld ? t->data_ld : t->chain_ld, t->n_hidden, t->group, NULL,
+                      layer->fixed_means, layer->means_ld, layer->mean_scale, layer->words, layer->planes,
+                      layer->words_ld, layer->planes_ld, layer->draw};
+    layer->inputs = o.inputs;
+    layer->inputs_ld = o.inputs_ld;
+    layer->fixed_means = NULL;
+    layer->words = layer->planes = NULL;
+    return o;
+}
+
+static void choose_classes(frbm_training *t, const frbm_onehot *o, size_t n_lanes, int thread) {
+    if (!t->group) return;
+    size_t piece;
+    while ((piece = own_piece(&t->team, 0, thread, pieces(n_lanes, 32))) < pieces(n_lanes, 32))
+        t->table->onehot_block(o, 32 * piece, n_lanes - 32 * piece < 32 ? n_lanes - 32 * piece : 32);
+    barrier(&t->team);
+}
+
 /* ---- phases -------------------------------------------------------------------------------------------------- */
 
 /* Positive phase, and for persistent chains the first visible draw, which does not depend on it. */
@@ -202,6 +227,7 @@ static void positive_phase(frbm_training *t, const frbm_batch *data, size_t n, i
     }
     frbm_layer visible = visible_layer(t, t->chains, t->n_chains);
     visible.draw.step = t->step + 1;
+    const frbm_onehot groups = inputs_first(t, &hidden);
     frbm_choose(t->table, &hidden);
     if (t->persistent) frbm_choose(t->table, &visible);
     const size_t hidden_size = panel_units(t, &hidden), visible_size = panel_units(t, &visible);
@@ -219,6 +245,7 @@ static void positive_phase(frbm_training *t, const frbm_batch *data, size_t n, i
         run_panel(t->table, &visible, piece, visible_size, scratch);
     while ((piece = own_piece(&t->team, 2, thread, n_lean)) < n_lean) prepare_lean(t, piece);
     barrier(&t->team);
+    choose_classes(t, &groups, n, thread);
 }
 
 static void run_layer(frbm_training *t, frbm_layer *layer, int thread, float *scratch) {
@@ -264,7 +291,9 @@ static void negative_phase(frbm_training *t, const frbm_batch *data, size_t n, s
             size_t piece;
             while ((piece = next_piece(&t->grey_team)) < grey_gradient_pieces(t)) grey_gradient(t, data->grey, n, piece);
         }
+        const frbm_onehot groups = inputs_first(t, &hidden);
         run_layer(t, &hidden, thread, scratch);
+        choose_classes(t, &groups, n_chains, thread);
     }
 }
 

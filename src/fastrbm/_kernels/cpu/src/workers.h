@@ -84,6 +84,7 @@ typedef struct {
     frbm_rule rule;   /* its scales are those of the update at hand */
     uint64_t updates; /* made before this run */
     /* Layers of spins: parameters are those of spins, these are the biases that the layers have as bits */
+    size_t group; /* hidden units of a one-hot group; 0: units of their own */
     frbm_spins spins;
     float *bits_hidden, *bits_visible, *delta_visible;
     frbm_fixed fixed;    /* its copy of the weights; memory from the caller */
@@ -108,7 +109,7 @@ typedef struct {
     frbm_batch batches[2]; /* this one and the next */
     uint32_t *hidden_words, *visible_words, *visible_planes;
     int32_t *data_fixed, *model_fixed; /* scaled hidden means, coefficients of the gradient */
-    float *data_means, *inputs, *grey_gradient; /* grey data; the last is [n_hidden][n_visible] */
+    float *data_means, *inputs, *grey_gradient; /* grey data, and `inputs` of one-hot units; the last is [n_hidden][n_visible] */
     uint32_t *data_planes, *model_planes;       /* sampled hidden states */
     size_t data_ld, chain_ld, visible_ld, hidden_ld;
     frbm_lean *lean; /* strategy of chains of several sweeps; NULL: whole products */
