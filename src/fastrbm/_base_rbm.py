@@ -216,13 +216,12 @@ class BaseRBM(StreamFit, ClassNamePrefixFeaturesOutMixin, TransformerMixin, RBMO
     def _fused(self, data: Any, sample_weight: Any) -> bool:
         """Whether the backend does whole passes itself."""
         reg = get_regularization(self.regularizers)
-        plain = self._algorithm() in ("cd", "pcd") and reg.in_kernels and not self.centered and self._scale().trivial
-        return plain and sample_weight is None and self._trains_whole_passes() and isinstance(data, VisibleData)
-
-    def _trains_whole_passes(self) -> bool:
-        """Whether backends have these units in one go."""
+        plain = self._algorithm() in ("cd", "pcd") and reg.in_kernels and not self.centered
+        plain = plain and self._scale().trivial and not self._variance_rate() and sample_weight is None
         visible, hidden = (get_unit(u).name for u in self.units)
-        return visible in ("bernoulli", "ising") and hidden in ("bernoulli", "ising", "onehot")
+        if visible == "gaussian":
+            return plain and hidden in ("bernoulli", "onehot")
+        return plain and hidden in ("bernoulli", "ising", "onehot") and isinstance(data, VisibleData)
 
     def _prepare(self, state: TrainingState, n_visible: int, n_epochs: int) -> None:
         """Bring a new or continued state in line with the options."""

@@ -314,7 +314,8 @@ class CpuBackend(Scores):
     ) -> None:
         """See `Backend.train`: float32 layers of bits in one native call, the rest through the composed form."""
         bits = isinstance(rows, PackedBits) or plan.stochastic_input
-        native = trains_in_one_call(units) and (bits or units == ("bernoulli", "bernoulli"))
+        dense = units == ("bernoulli", "bernoulli") or (units[0] == "gaussian" and not isinstance(rows, PackedBits))
+        native = trains_in_one_call(units) and (dense or bits) and not (units[0] == "gaussian" and bits)
         if not native or parameters.weights.dtype != np.float32 or len(order) == 0:
             super().train(parameters, slots, rows, order, plan, units, state, on_batch)
             return
@@ -343,9 +344,9 @@ class CpuBackend(Scores):
         packed, grey = (rows.words, None) if isinstance(rows, PackedBits) else (None, rows)
         batch = min(plan.batch_size, len(order))
         active = _cpu.density(packed, rows.shape[1]) if packed is not None else _GUESSED_DENSITY
-        by_rows = _cpu.prefers_rows(min(batch, n_chains or batch), active, self.fast)
+        by_rows = units[0] in _BITS and _cpu.prefers_rows(min(batch, n_chains or batch), active, self.fast)
         threads = self._threads(float(batch) * parameters.weights.size)
-        strategy = choose_for_training(self.strategy, plan.n_sweeps) if units[1] in _BITS else "dense"
+        strategy = choose_for_training(self.strategy, plan.n_sweeps) if _BITS.issuperset(units) else "dense"
         run = _cpu.Training(
             parameters, slots, plan, units, state.updates, len(order), words, n_chains, packed is None, by_rows,
             threads, strategy, landmark_bases(parameters.weights) if strategy == "bounds" else None, self.fast,
@@ -424,8 +425,10 @@ _GUESSED_DENSITY = 0.3  # share of active units where it is not known before the
 
 
 def trains_in_one_call(units: tuple[str, str]) -> bool:
-    """Whether `CpuBackend.train` has one native call for layers of these units, given rows of bits."""
-    return units[0] in _BITS and (units[1] in _BITS or get_unit(units[1]).name == "onehot")
+    """Whether `CpuBackend.train` has one native call for layers of these units, given rows of bits or of reals."""
+    if units[1] == "bernoulli" or get_unit(units[1]).name == "onehot":
+        return units[0] in _BITS or units[0] == "gaussian"
+    return _BITS.issuperset(units)
 
 
 def _words_of(phase: Phase) -> NDArray[np.uint64]:

@@ -7,6 +7,7 @@ cdef extern from "workers.h" nogil:
         FRBM_LANE_PAD
         FRBM_PANEL
         FRBM_SCRATCH_FLOATS
+        FRBM_REAL_COLUMNS
         FRBM_PSEUDO_BLOCK
         FRBM_PARTITION_LANES
 
@@ -61,6 +62,8 @@ cdef extern from "workers.h" nogil:
         void (*uniform_rows)(void *, int, size_t, size_t, size_t, const frbm_draw *) noexcept nogil
         void (*add_normals)(float *, size_t, size_t, size_t, const frbm_draw *) noexcept nogil
         void (*normal_quantiles)(const uint32_t *, size_t, float *) noexcept nogil
+        void (*dense_product)(const float *, size_t, size_t, const float *, size_t, size_t, size_t, int, float *,
+                              size_t) noexcept nogil
         void (*onehot_block)(const frbm_onehot *, size_t, size_t) noexcept nogil
         void (*onehot_rows)(float *, size_t, size_t, size_t, const frbm_draw *, uint64_t *, size_t, float *) noexcept nogil
 
@@ -150,6 +153,7 @@ cdef extern from "workers.h" nogil:
         uint32_t *words
         uint32_t *planes
         float *grey
+        float *lanes
 
     ctypedef struct frbm_training:
         const frbm_table *table
@@ -193,6 +197,9 @@ cdef extern from "workers.h" nogil:
         float *grey_gradient
         uint32_t *data_planes
         uint32_t *model_planes
+        float *reals
+        float *reals_rows
+        float *model_means
         size_t data_ld, chain_ld, visible_ld, hidden_ld
         frbm_lean *lean
         frbm_work *work
