@@ -73,13 +73,15 @@ class Peer(Protocol):
 def training_peers() -> dict[str, Peer]:
     """Return the peers that train, by the name that cases use, installed or not."""
     from .sklearn_peer import ScikitLearn
-    from .torch_peer import BernoulliCalls, OneDnnProducts, Torch
+    from .torch_peer import BernoulliCalls, Normals, OneDnnProducts, RealOneDnnProducts, RealProducts, Torch
 
     peers = (
         ScikitLearn(),
         Torch("torch"),
         Torch("torch-onednn", products=OneDnnProducts),
         Torch("torch-bernoulli", bits=BernoulliCalls),
+        Torch("torch-gaussian", products=RealProducts, visible=Normals),
+        Torch("torch-gaussian-onednn", products=RealOneDnnProducts, visible=Normals),
     )
     return {peer.name: peer for peer in peers}
 

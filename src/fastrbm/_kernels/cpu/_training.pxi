@@ -175,8 +175,8 @@ cdef class Training:
     cdef void _set_real(self, size_t batch) except *:
         cdef frbm_training *t = &self.t
         t.reals = self.floats(t.n_visible * t.chain_ld)
-        t.reals_rows = self.floats(t.n_chains * t.visible_ld)
         if not t.sampled_hidden:
+            t.reals_rows = self.floats(t.n_chains * t.visible_ld)
             t.data_means = self.floats(t.n_hidden * t.data_ld)
             t.model_means = self.floats(t.n_hidden * t.chain_ld)
 

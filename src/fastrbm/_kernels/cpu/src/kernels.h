@@ -78,7 +78,7 @@ typedef struct {
     size_t words_ld;
     uint32_t *planes; /* sampled states as planes */
     size_t planes_ld;
-    float *reals, *reals_rows; /* Gaussian states, drawn: [unit][lane] and [lane][unit]; both or none */
+    float *reals, *reals_rows; /* Gaussian states, drawn: [unit][lane], and [lane][unit] unless NULL */
     size_t reals_ld, reals_rows_ld;
     frbm_draw draw;
 } frbm_layer;
@@ -201,12 +201,12 @@ typedef struct {
 /* Gradient of weights and hidden biases with real visible states of both phases, and its update; see real.h */
 typedef struct {
     size_t n_data, n_model, n_visible, n_hidden;
-    const float *data_rows, *model_rows; /* [sample][rows_ld], with room up to a multiple of 16 units */
+    const float *data_rows, *model_rows; /* with means: [sample][rows_ld], room up to a multiple of 16 units */
     size_t rows_ld;
     const float *data_lanes, *model_lanes; /* the same, [visible][sample] */
     size_t data_ld, model_ld;
     const float *data_means, *model_means; /* [hidden][data_ld], [hidden][model_ld]: times 1 / samples, -1 / chains */
-    const uint32_t *data_hidden, *model_hidden; /* sampled states as planes */
+    const uint32_t *data_hidden, *model_hidden; /* or sampled states as planes */
     size_t hidden_ld;
     float *weights, *slots[FRBM_SLOTS], *bias, *bias_slots[FRBM_SLOTS];
     frbm_rule rule;

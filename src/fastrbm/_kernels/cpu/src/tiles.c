@@ -174,7 +174,8 @@ static void panel(const frbm_layer *layer, size_t unit0, size_t n_units, float *
             for (size_t u = 0; u < n_units; u++)
                 memcpy(layer->reals + (unit0 + u) * layer->reals_ld + lane, inputs + u * FRBM_SUM_LD,
                        n_lanes * sizeof(float));
-            store_rows(inputs, unit0, n_units, lane, n_lanes, layer->reals_rows, layer->reals_rows_ld);
+            if (layer->reals_rows)
+                store_rows(inputs, unit0, n_units, lane, n_lanes, layer->reals_rows, layer->reals_rows_ld);
         }
         if (layer->inputs_rows) store_rows(inputs, unit0, n_units, lane, n_lanes, layer->inputs_rows, layer->n_out);
         if (layer->means_rows) {

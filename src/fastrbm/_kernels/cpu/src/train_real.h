@@ -1,8 +1,8 @@
 /* Minibatches with real visible units (Gaussian ones of variance 1) and binary or one-hot hidden ones.  Included by
  * train.c.
  *
- * Products with visible states are dense, those with hidden states of bits; visible states are held twice, by lanes for
- * products over units and by rows for products over samples.
+ * Products with visible states are dense, those with hidden states of bits; visible states are held by lanes for
+ * products over units and, with hidden means, by rows for products over samples.
  */
 #ifndef FASTRBM_TRAIN_REAL_H
 #define FASTRBM_TRAIN_REAL_H
