@@ -73,13 +73,22 @@ class Peer(Protocol):
 def training_peers() -> dict[str, Peer]:
     """Return the peers that train, by the name that cases use, installed or not."""
     from .sklearn_peer import ScikitLearn
-    from .torch_peer import BernoulliCalls, Normals, OneDnnProducts, RealOneDnnProducts, RealProducts, Torch
+    from .torch_peer import BernoulliCalls, OneDnnProducts, Torch
 
     peers = (
         ScikitLearn(),
         Torch("torch"),
         Torch("torch-onednn", products=OneDnnProducts),
         Torch("torch-bernoulli", bits=BernoulliCalls),
+    )
+    return {peer.name: peer for peer in peers}
+
+
+def real_peers() -> dict[str, Peer]:
+    """Return the peers that train Gaussian visible units."""
+    from .torch_peer import Normals, RealOneDnnProducts, RealProducts, Torch
+
+    peers = (
         Torch("torch-gaussian", products=RealProducts, visible=Normals),
         Torch("torch-gaussian-onednn", products=RealOneDnnProducts, visible=Normals),
     )
@@ -95,4 +104,4 @@ def likelihood_peers() -> dict[str, Any]:
 
 def all_peers() -> dict[str, Any]:
     """Return every peer."""
-    return {**training_peers(), **likelihood_peers()}
+    return {**training_peers(), **real_peers(), **likelihood_peers()}
