@@ -15,7 +15,7 @@ import numpy as np
 
 from fastrbm.likelihood._result import log_mean
 
-from . import isolated, quality
+from . import isolated, quality, units
 from .data import Images, load_images
 from .ours import FastRBM
 from .peers import Parameters, Peer, Training, all_peers
@@ -160,6 +160,7 @@ def all_cases() -> list[Case]:
         small = Training(n_hidden=64, batch=32, n_epochs=5, rate=0.05, algorithm=algorithm)
         work = f"16 seeds, {algorithm.upper()}-1, {small.n_epochs} epochs of 10000 rows, 784x64, batch 32"
         cases.append(Case(f"many-{algorithm}1-h64-b32", work, "one by one", None, "many", training=small, n_hidden=64))
+    cases += [Case(**fields) for fields in units.specifications()]
     cases.append(Case("import", "import fastrbm", "-", 0.5, "import_time"))
     cases.append(Case("memory-fit-scikit-learn", "memory of fit", "scikit-learn", 4.0, "memory"))
     return cases
@@ -175,7 +176,7 @@ class Bench:
     gibbs_steps: int = 100
     temperatures: int = 1000
     pause: float = PAUSE
-    peers: dict[str, Peer] = field(default_factory=all_peers)
+    peers: dict[str, Peer] = field(default_factory=lambda: {**all_peers(), units.PLAIN: units.Plain()})
     ours: FastRBM = field(default_factory=FastRBM)
     _models: dict[int, Parameters] = field(default_factory=dict)
 
@@ -360,6 +361,14 @@ class Bench:
         sides = [[log_mean(x).value for x in side] for side in (timing.peer_results, timing.ours_results)]
         judgement = judge(Measure("log Z", "higher", absolute=30.0 if self.quick else 3.0), *sides)
         return self._row(case, timing, judgement, f"{case.work}, {n_chains} chains, {n_temperatures} temperatures")
+
+    def form(self, case: Case) -> Row:
+        """Train another form of ours beside `BernoulliRBM`."""
+        return units.form(self, case)
+
+    def real(self, case: Case) -> Row:
+        """Train Gaussian visible units on both sides."""
+        return units.real(self, case)
 
     def partition(self, case: Case) -> Row:
         """Sum over all states of 20 hidden units; the peer over 2^14 of them, its time taken for all in proportion."""

@@ -84,6 +84,17 @@ def training_peers() -> dict[str, Peer]:
     return {peer.name: peer for peer in peers}
 
 
+def real_peers() -> dict[str, Peer]:
+    """Return the peers that train Gaussian visible units."""
+    from .torch_peer import Normals, RealOneDnnProducts, RealProducts, Torch
+
+    peers = (
+        Torch("torch-gaussian", products=RealProducts, visible=Normals),
+        Torch("torch-gaussian-onednn", products=RealOneDnnProducts, visible=Normals),
+    )
+    return {peer.name: peer for peer in peers}
+
+
 def likelihood_peers() -> dict[str, Any]:
     """Return those that know partition sums only."""
     from .likelihood_peer import FastNumpySums, RbmsPackage, ScipySums, TorchAnnealing
@@ -93,4 +104,4 @@ def likelihood_peers() -> dict[str, Any]:
 
 def all_peers() -> dict[str, Any]:
     """Return every peer."""
-    return {**training_peers(), **likelihood_peers()}
+    return {**training_peers(), **real_peers(), **likelihood_peers()}

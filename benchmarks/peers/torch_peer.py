@@ -42,6 +42,16 @@ class AddmmProducts:
         self.W.addmm_(P.t(), V, alpha=scale)
 
 
+class RealProducts(AddmmProducts):
+    """Gaussian visible units of variance 1: their layer is its mean."""
+
+    def visible(self, H, out):
+        """Write a + H W into out."""
+        import torch
+
+        return torch.addmm(self.a, H, self.W, out=out)
+
+
 class OneDnnProducts(AddmmProducts):
     """The same through a private oneDNN operator, with the sigmoid fused.
 
@@ -66,6 +76,25 @@ class OneDnnProducts(AddmmProducts):
     def add_outer(self, P, V, scale):
         """Add scale * P^T V to W."""
         self.W.add_(self._linear(P.t(), V.t(), None, "none"), alpha=scale)
+
+
+class RealOneDnnProducts(OneDnnProducts):
+    """Both."""
+
+    def visible(self, H, out):
+        """Write a + H W into out."""
+        return out.copy_(self._linear(H, self.W.t(), self.a, "none"))
+
+
+class Normals:
+    """Draws normal states around their means."""
+
+    def __init__(self, shape, generator):
+        self._generator = generator
+
+    def sample(self, P, out):
+        """Write P plus standard normal draws into out."""
+        return out.normal_(generator=self._generator).add_(P)
 
 
 class Bits:
@@ -109,9 +138,9 @@ class Torch:
 
     shuffles = True
 
-    def __init__(self, name, products=AddmmProducts, bits=Bits):
+    def __init__(self, name, products=AddmmProducts, bits=Bits, visible=None):
         self.name = name
-        self._products, self._bits = products, bits
+        self._products, self._bits, self._visible = products, bits, visible or bits
 
     def available(self) -> Availability:
         """Say whether it can run here."""
@@ -119,7 +148,7 @@ class Torch:
             import torch
         except ImportError as error:
             return Availability(False, f"not installed: {error}")
-        if self._products is OneDnnProducts:
+        if issubclass(self._products, OneDnnProducts):
             has_operator = hasattr(torch.ops.mkldnn, "_linear_pointwise")
             if not (torch.backends.mkldnn.is_available() and has_operator):
                 return Availability(False, "this build of PyTorch has no oneDNN linear operator")
@@ -143,7 +172,7 @@ class Torch:
 
         torch.set_num_threads(threads)
         with torch.inference_mode():
-            loop = _Training(torch.from_numpy(X), training, seed, self._products, self._bits)
+            loop = _Training(torch.from_numpy(X), training, seed, self._products, self._bits, self._visible)
             for _ in range(training.n_epochs):
                 loop.epoch()
         return Parameters(*(tensor.numpy() for tensor in (loop.model.W, loop.model.b, loop.model.a)))
@@ -188,7 +217,7 @@ def _sweep(model, V, n_steps, generator, bits):
 class _Training:
     """Buffers and state of a training run; rows beyond the last whole batch are left out."""
 
-    def __init__(self, X, training, seed, products, bits):
+    def __init__(self, X, training, seed, products, bits, visible):
         import torch
 
         batch, n_hidden, n_visible = training.batch, training.n_hidden, X.shape[1]
@@ -200,7 +229,7 @@ class _Training:
         self.P = torch.empty(2 * batch, n_hidden)
         self.H = torch.zeros(batch, n_hidden)  # under PCD these are the chains
         self.PV = torch.empty(batch, n_visible)
-        self.bits_v = bits((batch, n_visible), self.generator)
+        self.bits_v = visible((batch, n_visible), self.generator)
         self.bits_h = bits((batch, n_hidden), self.generator)
         self.signs = torch.ones(2 * batch)
         self.signs[batch:] = -1

@@ -37,8 +37,6 @@ from .validation import validation_callbacks
 _SEEN_BY_VALIDATION = ("n_features_in_", "feature_names_in_")
 _SHOWN = 1000  # rows of a stream whose likelihood `verbose` shows
 _DTYPES = {np.dtype(np.float32), np.dtype(np.float64)}
-#: pairs of units that backends train in one go
-_FUSED = {("bernoulli", "bernoulli"), ("ising", "bernoulli"), ("bernoulli", "ising"), ("ising", "ising")}
 
 
 class View(NamedTuple):
@@ -237,8 +235,12 @@ class BaseRBM(StreamFit, ClassNamePrefixFeaturesOutMixin, TransformerMixin, RBMO
     def _fused(self, data: Any, sample_weight: Any) -> bool:
         """Whether the backend does whole passes itself."""
         reg = get_regularization(self.regularizers)
-        plain = self._algorithm() in ("cd", "pcd") and reg.in_kernels and not self.centered and self._scale().trivial
-        return plain and sample_weight is None and self.units in _FUSED and isinstance(data, (VisibleData, StreamData))
+        plain = self._algorithm() in ("cd", "pcd") and reg.in_kernels and not self.centered
+        plain = plain and self._scale().trivial and not self._variance_rate() and sample_weight is None
+        visible, hidden = (get_unit(u).name for u in self.units)
+        if visible == "gaussian":
+            return plain and hidden in ("bernoulli", "onehot")
+        return plain and hidden in ("bernoulli", "ising", "onehot") and isinstance(data, (VisibleData, StreamData))
 
     def _prepare(self, state: TrainingState, n_visible: int, n_epochs: int) -> None:
         """Bring a new or continued state in line with the options."""

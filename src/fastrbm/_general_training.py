@@ -116,7 +116,7 @@ class Step:
         if self.plan.stochastic_input and not isinstance(rows, PackedBits):
             rows = self.backend.draw_bits(rows, self._address(Stream.INPUT))
         rows = values_of(self.setup.units[0], rows, self.dtype)
-        if scale.sigma is not None:
+        if scale.sigma is not None and not scale.trivial:
             rows = np.ascontiguousarray(rows / scale.sigma, dtype=self.dtype)
         return rows
 

@@ -11,7 +11,7 @@ from sklearn.utils.validation import assert_all_finite
 
 from ._data import BLOCK_BYTES, VisibleData
 from ._kernels import PackedBits
-from .units import get_unit
+from .units import Unit, get_unit
 
 
 class SpinData(VisibleData):
@@ -79,7 +79,7 @@ class UnitData:
         self._unit.check_width(x.shape[1])
         for rows in self._blocks_in_order():
             assert_all_finite(x[rows], estimator_name=name, input_name="X")
-        if check_range:
+        if check_range and (self._unit.support is not None or type(self._unit).outside is not Unit.outside):
             self._check(self._unit.outside, self._unit.domain)
 
     def _check(self, outside: Any, domain: str) -> None:

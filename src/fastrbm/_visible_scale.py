@@ -44,7 +44,7 @@ class VisibleScale:
     @property
     def trivial(self) -> bool:
         """Whether the two kinds of parameters are the same."""
-        return self.beta == 1.0 and self.sigma is None
+        return self.beta == 1.0 and (self.sigma is None or bool((self.sigma == 1).all()))
 
     def to_kernels(self, shown: Parameters) -> Parameters:
         """Parameters of the standardised layers."""

@@ -148,7 +148,7 @@ class CpuBackend(Scores):
         """See `Backend.means`."""
         if not is_native(unit):
             x = self.inputs(states, weights, bias, transpose=transpose)
-            return any_units.means_in_place(get_unit(unit), x)
+            return any_units.means_in_place(get_unit(unit), x, self.n_threads)
         return self._layer(states, weights, bias, transpose, "means")
 
     def _layer(
@@ -191,8 +191,7 @@ class CpuBackend(Scores):
         """See `Backend.samples`."""
         if not is_native(unit):
             x = self.inputs(states, weights, bias, transpose=transpose)
-            drawn = any_units.samples(unit, x, draw, self.n_threads)
-            return pack(drawn) if get_unit(unit).packed else drawn
+            return any_units.samples(unit, x, draw, self.n_threads)
         n, n_out = states.shape[0], weights.shape[1 if transpose else 0]
         out = np.empty((n, n_words(n_out)), dtype=np.uint64)
         if n == 0:
@@ -326,7 +325,8 @@ class CpuBackend(Scores):
     ) -> None:
         """See `Backend.train`: float32 layers of bits in one native call, the rest through the composed form."""
         bits = isinstance(rows, PackedBits) or plan.stochastic_input
-        native = _BITS.issuperset(units) and (bits or units == ("bernoulli", "bernoulli"))
+        dense = units == ("bernoulli", "bernoulli") or (units[0] == "gaussian" and not isinstance(rows, PackedBits))
+        native = trains_in_one_call(units) and (dense or bits) and not (units[0] == "gaussian" and bits)
         if not native or parameters.weights.dtype != np.float32 or len(order) == 0:
             super().train(parameters, slots, rows, order, plan, units, state, on_batch)
             return
@@ -355,9 +355,9 @@ class CpuBackend(Scores):
         packed, grey = (rows.words, None) if isinstance(rows, PackedBits) else (None, rows)
         batch = min(plan.batch_size, len(order))
         active = _cpu.density(packed, rows.shape[1]) if packed is not None else _GUESSED_DENSITY
-        by_rows = _cpu.prefers_rows(min(batch, n_chains or batch), active, self.fast)
+        by_rows = units[0] in _BITS and _cpu.prefers_rows(min(batch, n_chains or batch), active, self.fast)
         threads = self._threads(float(batch) * parameters.weights.size)
-        strategy = choose_for_training(self.strategy, plan.n_sweeps)
+        strategy = choose_for_training(self.strategy, plan.n_sweeps) if _BITS.issuperset(units) else "dense"
         run = _cpu.Training(
             parameters, slots, plan, units, state.updates, len(order), words, n_chains, packed is None, by_rows,
             threads, strategy, landmark_bases(parameters.weights) if strategy == "bounds" else None, self.fast,
@@ -430,9 +430,16 @@ class CpuBackend(Scores):
 
 
 _MEAN_SCALE = 2.0**30  # of fixed-point hidden means: MEAN_SCALE of src/train.c
-_BITS = {"bernoulli", "ising"}  # units of fused training
+_BITS = {"bernoulli", "ising"}
 _PLAIN = Update(Rule(), 1.0)  # leaves the gradient in zeros
 _GUESSED_DENSITY = 0.3  # share of active units where it is not known before the run
+
+
+def trains_in_one_call(units: tuple[str, str]) -> bool:
+    """Whether `CpuBackend.train` has one native call for layers of these units, given rows of bits or of reals."""
+    if units[1] == "bernoulli" or get_unit(units[1]).name == "onehot":
+        return units[0] in _BITS or units[0] == "gaussian"
+    return _BITS.issuperset(units)
 
 
 def _words_of(phase: Phase) -> NDArray[np.uint64]:

@@ -7,6 +7,7 @@ cdef extern from "workers.h" nogil:
         FRBM_LANE_PAD
         FRBM_PANEL
         FRBM_SCRATCH_FLOATS
+        FRBM_REAL_COLUMNS
         FRBM_PSEUDO_BLOCK
         FRBM_PARTITION_LANES
 
@@ -15,6 +16,18 @@ cdef extern from "workers.h" nogil:
         uint64_t step
         uint32_t stream
         uint32_t first_chain
+
+    ctypedef struct frbm_onehot:
+        float *inputs
+        size_t inputs_ld, n_units, group
+        float *means
+        int32_t *fixed_means
+        size_t means_ld
+        float mean_scale
+        uint32_t *words
+        uint32_t *planes
+        size_t words_ld, planes_ld
+        frbm_draw draw
 
     ctypedef struct frbm_pseudo:
         const float *raise_ "raise"
@@ -49,6 +62,10 @@ cdef extern from "workers.h" nogil:
         void (*uniform_rows)(void *, int, size_t, size_t, size_t, const frbm_draw *) noexcept nogil
         void (*add_normals)(float *, size_t, size_t, size_t, const frbm_draw *) noexcept nogil
         void (*normal_quantiles)(const uint32_t *, size_t, float *) noexcept nogil
+        void (*dense_product)(const float *, size_t, size_t, const float *, size_t, size_t, size_t, int, float *,
+                              size_t) noexcept nogil
+        void (*onehot_block)(const frbm_onehot *, size_t, size_t) noexcept nogil
+        void (*onehot_rows)(float *, size_t, size_t, size_t, const frbm_draw *, uint64_t *, size_t, float *) noexcept nogil
 
     ctypedef struct frbm_operand:
         const uint32_t *bits
@@ -136,6 +153,7 @@ cdef extern from "workers.h" nogil:
         uint32_t *words
         uint32_t *planes
         float *grey
+        float *lanes
 
     ctypedef struct frbm_training:
         const frbm_table *table
@@ -147,6 +165,7 @@ cdef extern from "workers.h" nogil:
         float *slots_visible[3]
         frbm_rule rule
         uint64_t updates
+        size_t group
         frbm_spins spins
         float *bits_hidden
         float *bits_visible
@@ -178,6 +197,9 @@ cdef extern from "workers.h" nogil:
         float *grey_gradient
         uint32_t *data_planes
         uint32_t *model_planes
+        float *reals
+        float *reals_rows
+        float *model_means
         size_t data_ld, chain_ld, visible_ld, hidden_ld
         frbm_lean *lean
         frbm_work *work

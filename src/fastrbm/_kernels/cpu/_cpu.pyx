@@ -15,6 +15,7 @@ from scipy.linalg.cython_blas cimport dgemm, sgemm
 
 import numpy as np
 
+from ...units import get_unit
 from ..rules import RULES
 
 ctypedef fused real:
@@ -242,6 +243,36 @@ cdef void _normal_block(float *inputs, size_t width, size_t n, const frbm_draw *
     cdef frbm_draw draw = base[0]
     draw.first_chain += <uint32_t>first
     TABLE.add_normals(inputs, width, n, width, &draw)
+
+
+def onehot_rows(float[:, ::1] inputs, size_t group, draw, uint64_t[:, ::1] out, int n_threads):
+    """One-hot units in groups: means in place of their inputs or, with a draw, states as bits in `out`."""
+    cdef Py_ssize_t n = inputs.shape[0], width = inputs.shape[1], blocks = (n + 31) // 32, b
+    cdef frbm_draw address
+    cdef bint drawn = draw is not None
+    if width == 0:
+        return
+    assert group > 0 and width % group == 0
+    if drawn:
+        assert out.shape[0] == n and out.shape[1] * 64 >= width
+        _set_draw(&address, draw)
+    cdef size_t stride = _up(32 * width + _up(width, 32), 16)
+    cdef float[::1] scratch = aligned(stride * n_threads, np.float32)
+    for b in prange(blocks, nogil=True, num_threads=n_threads):
+        _onehot_block(&inputs[32 * b, 0], n - 32 * b if n - 32 * b < 32 else 32, width, group,
+                      &address if drawn else NULL, 32 * b, &out[32 * b, 0] if drawn else NULL,
+                      out.shape[1] if drawn else 0, &scratch[threadid() * stride])
+
+
+cdef void _onehot_block(float *inputs, size_t n, size_t width, size_t group, const frbm_draw *base, size_t first,
+                        uint64_t *out, size_t row_words, float *scratch) noexcept nogil:
+    cdef frbm_draw draw
+    if base == NULL:
+        TABLE.onehot_rows(inputs, n, width, group, NULL, NULL, 0, scratch)
+        return
+    draw = base[0]
+    draw.first_chain += <uint32_t>first
+    TABLE.onehot_rows(inputs, n, width, group, &draw, out, row_words, scratch)
 
 
 def normal_quantiles(const uint32_t[::1] words):

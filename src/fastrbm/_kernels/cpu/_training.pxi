@@ -85,7 +85,7 @@ cdef class Training:
         return &view[0]
 
     cdef float *floats(self, size_t n):
-        cdef float[::1] view = aligned(n + 1, np.float32)
+        cdef float[::1] view = aligned(n + 1, np.float32, True)
         self.keep.append(view)
         return &view[0]
 
@@ -102,6 +102,8 @@ cdef class Training:
         _set_rule(&t.rule, plan.update(n_updates))
         t.updates = n_updates
         t.delta_visible = self.floats(t.n_visible)
+        unit = get_unit(units[1])
+        t.group = (unit.n_classes or t.n_hidden) if unit.name == "onehot" else 0
         self._set_spins(units[0] == "ising", units[1] == "ising")
         cdef bint use_lean = strategy != "dense" and plan.n_sweeps > 1
         self.fixed = FixedWeights(t.n_hidden, t.n_visible, transposed or use_lean, n_threads)
@@ -125,8 +127,14 @@ cdef class Training:
         if not plan.persistent or (dense and plan.sampled_hidden):
             t.hidden_words = self.words((t.n_hidden + 31) // 32 * t.data_ld)
         cdef int b
+        if units[0] == "gaussian":
+            self._set_real(batch)
+            dense = False
         for b in range(2):
-            if dense:
+            if t.reals != NULL:
+                t.batches[b].grey = self.floats(batch * t.visible_ld)
+                t.batches[b].lanes = self.floats(t.n_visible * t.data_ld)
+            elif dense:
                 t.batches[b].grey = self.floats(batch * t.n_visible)
             else:
                 t.batches[b].words = self.words(2 * t.row_words * t.data_ld)
@@ -135,15 +143,18 @@ cdef class Training:
             t.inputs = self.floats(t.n_hidden * t.data_ld)
             t.grey_gradient = self.floats(t.n_hidden * t.n_visible)
             t.data_means = self.floats(t.n_hidden * t.data_ld)
-        elif not t.sampled_hidden:
+        elif t.reals == NULL and not t.sampled_hidden:
             t.data_fixed = self.integers(t.n_hidden * t.data_ld)
-        t.visible_words = self.words(2 * t.row_words * t.chain_ld)
-        t.visible_planes = self.words(t.chain_ld // 32 * t.visible_ld)
+        if t.group or t.reals != NULL:
+            t.inputs = self.floats(t.n_hidden * max(t.data_ld, t.chain_ld))
+        if t.reals == NULL:
+            t.visible_words = self.words(2 * t.row_words * t.chain_ld)
+            t.visible_planes = self.words(t.chain_ld // 32 * t.visible_ld)
         if t.sampled_hidden:
             t.hidden_ld = _up(t.n_hidden, FRBM_LANES)
             t.data_planes = self.words(t.data_ld // 32 * t.hidden_ld)
             t.model_planes = self.words(t.chain_ld // 32 * t.hidden_ld)
-        else:
+        elif t.reals == NULL:
             t.model_fixed = self.integers(t.n_hidden * t.chain_ld)
         if use_lean:
             # chains go to the threads in chunks of whole words of 32
@@ -160,6 +171,14 @@ cdef class Training:
         assert visible_bias.shape[0] == weights.shape[1] and hidden_bias.shape[0] == weights.shape[0]
         self.t.weights, self.t.bias_visible = &weights[0, 0], &visible_bias[0]
         self.t.bias_hidden = &hidden_bias[0]
+
+    cdef void _set_real(self, size_t batch) except *:
+        cdef frbm_training *t = &self.t
+        t.reals = self.floats(t.n_visible * t.chain_ld)
+        if not t.sampled_hidden:
+            t.reals_rows = self.floats(t.n_chains * t.visible_ld)
+            t.data_means = self.floats(t.n_hidden * t.data_ld)
+            t.model_means = self.floats(t.n_hidden * t.chain_ld)
 
     cdef void _set_spins(self, bint visible, bint hidden) except *:
         cdef frbm_training *t = &self.t
@@ -193,6 +212,8 @@ cdef class Training:
         cdef size_t stride = _up(FRBM_SCRATCH_FLOATS, 16)
         if t.lean != NULL:
             stride += _up(frbm_lean_scratch(t.lean), 16)
+        if t.reals != NULL and t.sampled_hidden:
+            stride += FRBM_REAL_COLUMNS * (t.data_ld + t.chain_ld)
         cdef float[::1] scratch = aligned(stride * n_threads, np.float32)
         cdef int thread
         with nogil, parallel(num_threads=n_threads):

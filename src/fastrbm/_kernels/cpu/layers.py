@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..._random import Draw
-from ...units import Unit, get_unit
-from ..bits import PackedBits
+from ...units import OneHot, Unit, get_unit
+from ..bits import PackedBits, n_words, pack
 from ..contract import Backend, Parameters, States
 from ._runtime import extension as _cpu
 from ._runtime import threads_for
@@ -29,8 +29,13 @@ def row_blocks(n_rows: int, n_columns: int) -> Iterator[slice]:
         yield slice(first, min(first + step, n_rows))
 
 
-def means_in_place(unit: Unit, inputs: NDArray[Any]) -> NDArray[Any]:
+def means_in_place(unit: Unit, inputs: NDArray[Any], n_threads: int | None) -> NDArray[Any]:
     """Means of the units in place of their natural parameters."""
+    if isinstance(unit, OneHot) and inputs.dtype == np.float32 and inputs.size:
+        unit.check_width(inputs.shape[1])
+        threads = threads_for(20.0 * inputs.size, n_threads)
+        _cpu.onehot_rows(inputs, unit.n_classes or inputs.shape[1], None, None, threads)
+        return inputs
     for rows in row_blocks(*inputs.shape):
         inputs[rows] = unit.mean(inputs[rows])
     return inputs
@@ -53,6 +58,16 @@ def _draw_gaussian(unit: Unit, inputs: NDArray[Any], draw: Draw, n_threads: int)
     return inputs
 
 
+def _draw_onehot(unit: Unit, inputs: NDArray[Any], draw: Draw, n_threads: int) -> NDArray[Any] | PackedBits:
+    if inputs.dtype != np.float32:
+        return draw_by_formula(unit, inputs, draw, n_threads)
+    assert isinstance(unit, OneHot)
+    unit.check_width(inputs.shape[1])
+    words = np.empty((len(inputs), n_words(inputs.shape[1])), dtype=np.uint64)
+    _cpu.onehot_rows(inputs, unit.n_classes or inputs.shape[1], draw, words, n_threads)
+    return PackedBits(words, inputs.shape[1])
+
+
 def _draw_ising(unit: Unit, inputs: NDArray[Any], draw: Draw, n_threads: int) -> NDArray[Any]:
     """A spin is up as often as a bit of twice the input is on."""
     words = np.empty((len(inputs), -(-inputs.shape[1] // 64)), dtype=np.uint64)
@@ -66,18 +81,20 @@ def _draw_ising(unit: Unit, inputs: NDArray[Any], draw: Draw, n_threads: int) ->
 
 
 #: base name of a unit -> its native draw
-DRAWS: dict[str, Callable[[Unit, NDArray[Any], Draw, int], NDArray[Any]]] = {
+DRAWS: dict[str, Callable[[Unit, NDArray[Any], Draw, int], States]] = {
     "gaussian": _draw_gaussian,
     "ising": _draw_ising,
+    "onehot": _draw_onehot,
 }
 
 
-def samples(unit: str, inputs: NDArray[Any], draw: Draw, n_threads: int | None) -> NDArray[Any]:
-    """States of a layer of any units but Bernoulli ones, in place of their natural parameters."""
-    if inputs.size == 0:
-        return inputs
+def samples(unit: str, inputs: NDArray[Any], draw: Draw, n_threads: int | None) -> States:
+    """States of a layer of any units but Bernoulli ones; their natural parameters may be overwritten."""
     found = get_unit(unit)
-    return DRAWS.get(found.name, draw_by_formula)(found, inputs, draw, threads_for(40.0 * inputs.size, n_threads))
+    if inputs.size == 0:
+        return pack(inputs) if found.packed else inputs
+    drawn = DRAWS.get(found.name, draw_by_formula)(found, inputs, draw, threads_for(40.0 * inputs.size, n_threads))
+    return pack(drawn) if found.packed and isinstance(drawn, np.ndarray) else drawn
 
 
 def free_energy(backend: Backend, unit: str, states: States, parameters: Parameters) -> NDArray[np.float64]:

@@ -78,8 +78,25 @@ typedef struct {
     size_t words_ld;
     uint32_t *planes; /* sampled states as planes */
     size_t planes_ld;
+    float *reals, *reals_rows; /* Gaussian states, drawn: [unit][lane], and [lane][unit] unless NULL */
+    size_t reals_ld, reals_rows_ld;
     frbm_draw draw;
 } frbm_layer;
+
+/* One-hot units from their inputs, which are overwritten; see softmax.h */
+typedef struct {
+    float *inputs; /* [unit][lane]; padding lanes up to a multiple of 16 hold numbers */
+    size_t inputs_ld, n_units;
+    size_t group; /* units of a group; n_units is a multiple */
+    /* at most one of the two: softmax * mean_scale, [unit][lane]; `means` may be `inputs` */
+    float *means;
+    int32_t *fixed_means; /* 0 in padding lanes up to a multiple of 32 */
+    size_t means_ld;
+    float mean_scale;
+    uint32_t *words, *planes; /* drawn states, or NULL */
+    size_t words_ld, planes_ld;
+    frbm_draw draw;
+} frbm_onehot;
 
 /* A layer summed out of the weights of annealed chains and drawn; see anneal.h */
 typedef struct {
@@ -178,6 +195,23 @@ typedef struct {
     frbm_spins spins; /* scale 0: both layers are bits */
     frbm_fixed fixed; /* fixed.weights NULL: no copy wanted */
 } frbm_gradient;
+
+#define FRBM_REAL_COLUMNS 48 /* visible units of one call of real_gradient_columns, at most */
+
+/* Gradient of weights and hidden biases with real visible states of both phases, and its update; see real.h */
+typedef struct {
+    size_t n_data, n_model, n_visible, n_hidden;
+    const float *data_rows, *model_rows; /* with means: [sample][rows_ld], room up to a multiple of 16 units */
+    size_t rows_ld;
+    const float *data_lanes, *model_lanes; /* the same, [visible][sample] */
+    size_t data_ld, model_ld;
+    const float *data_means, *model_means; /* [hidden][data_ld], [hidden][model_ld]: times 1 / samples, -1 / chains */
+    const uint32_t *data_hidden, *model_hidden; /* or sampled states as planes */
+    size_t hidden_ld;
+    float *weights, *slots[FRBM_SLOTS], *bias, *bias_slots[FRBM_SLOTS];
+    frbm_rule rule;
+    frbm_fixed fixed;
+} frbm_real_gradient;
 
 /* Pseudo-likelihood of binary rows through products of ratios, without exp or log in the inner loop: flipping v_i
  * multiplies the hidden part of p(v) by prod_j (q_j + p_j r_ji), p = sigmoid(input), q = 1 - p,
@@ -285,6 +319,21 @@ typedef struct {
     /* rows += normal quantiles of their float32 uniforms */
     void (*add_normals)(float *rows, size_t ld, size_t n_rows, size_t n_units, const frbm_draw *draw);
     void (*normal_quantiles)(const uint32_t *words, size_t n, float *out);
+    /* out[row][lane] = or += sum over k of a[row][k] * b[k][lane] */
+    void (*dense_product)(const float *a, size_t lda, size_t n_rows, const float *b, size_t ldb, size_t depth,
+                          size_t n_lanes, int add, float *out, size_t ld);
+    /* rows at, ..., at + n - 1 of a batch of real states, by rows and by lanes */
+    void (*load_real)(const float *from, const int64_t *order, size_t at, size_t n, size_t n_units, float *rows,
+                      size_t ld, float *lanes, size_t lanes_ld);
+    void (*real_gradient_rows)(const frbm_real_gradient *g, size_t first, size_t count, frbm_bounds *bounds,
+                               float *scratch);
+    void (*real_gradient_columns)(const frbm_real_gradient *g, size_t first, size_t count, float *scratch);
+    void (*real_bias)(const frbm_real_gradient *g, size_t first, size_t count, float *out);
+    /* at most 32 lanes from `lane`, a multiple of 32 */
+    void (*onehot_block)(const frbm_onehot *o, size_t lane, size_t n_lanes);
+    /* at most 32 rows: their means in place of inputs (draw NULL), or states as bits */
+    void (*onehot_rows)(float *rows, size_t n_rows, size_t n_units, size_t group, const frbm_draw *draw, uint64_t *bits,
+                        size_t row_words, float *scratch);
 } frbm_table;
 
 extern int frbm_vpopcnt; /* whether AVX-512 kernels may count bits of lanes (AVX512_VPOPCNTDQ) */

@@ -11,13 +11,11 @@
 #include "normal.h"
 #include "partition_math.h"
 #include "pseudo.h"
+#include "real.h"
+#include "softmax.h"
 #include "sparse.h"
 
 /* ---- one layer given the other ----------------------------------------------------------------------------- */
-
-INLINE vec_i nearest_vec(vec_f x) {
-    return __builtin_convertvector(x + (vec_f)(((vec_u)x & 0x80000000u) | 0x3F000000u), vec_i);
-}
 
 /* Where the means of 16 lanes go: [unit][lane], at most one of the two */
 typedef struct {
@@ -171,6 +169,14 @@ static void panel(const frbm_layer *layer, size_t unit0, size_t n_units, float *
             for (size_t u = 0; u < n_units; u += 32)
                 activate(layer, inputs + u * FRBM_SUM_LD, unit0 + u, n_units - u < 32 ? n_units - u : 32, lane,
                          n_lanes);
+        if (layer->reals) {
+            add_normal_lanes(inputs, unit0, n_units, lane, padded, &layer->draw);
+            for (size_t u = 0; u < n_units; u++)
+                memcpy(layer->reals + (unit0 + u) * layer->reals_ld + lane, inputs + u * FRBM_SUM_LD,
+                       n_lanes * sizeof(float));
+            if (layer->reals_rows)
+                store_rows(inputs, unit0, n_units, lane, n_lanes, layer->reals_rows, layer->reals_rows_ld);
+        }
         if (layer->inputs_rows) store_rows(inputs, unit0, n_units, lane, n_lanes, layer->inputs_rows, layer->n_out);
         if (layer->means_rows) {
             for (size_t u = 0; u < n_units; u++) sigmoid(inputs + u * FRBM_SUM_LD, n_lanes);
@@ -288,4 +294,11 @@ const frbm_table FRBM_TABLE = {
     .uniform_rows = uniform_rows,
     .add_normals = add_normals,
     .normal_quantiles = normal_quantiles,
+    .dense_product = dense_product,
+    .load_real = load_real,
+    .real_gradient_rows = real_gradient_rows,
+    .real_gradient_columns = real_gradient_columns,
+    .real_bias = real_bias,
+    .onehot_block = onehot_block,
+    .onehot_rows = onehot_rows,
 };

@@ -81,6 +81,8 @@ static void load_block(const frbm_training *t, size_t batch, uint64_t step, size
         const frbm_draw draw = {{t->key[0], t->key[1]}, step, FRBM_INPUT, 0};
         k->draw_rows(t->grey, t->n_visible, order, n, t->n_visible, block, &draw, into->words, t->data_ld,
                      into->planes, t->visible_ld);
+    } else if (t->reals) {
+        k->load_real(t->grey, order, at, here, t->n_visible, into->grey, t->visible_ld, into->lanes, t->data_ld);
     } else {
         for (size_t r = at; r < at + here; r++)
             memcpy(into->grey + r * t->n_visible, t->grey + (size_t)order[r] * t->n_visible,
@@ -178,6 +180,32 @@ static void lean_chains(frbm_training *t, uint32_t *states, size_t n_chains, siz
                              t->visible_planes + (first + at) / 32 * t->visible_ld);
 }
 
+/* ---- one-hot hidden units ------------------------------------------------------------------------------------- */
+
+/* What a group does needs the inputs of all its units: the panels leave them, and `choose_classes` the rest */
+static frbm_onehot inputs_first(const frbm_training *t, frbm_layer *layer) {
+    frbm_onehot o;
+    memset(&o, 0, sizeof o);
+    if (!t->group) return o;
+    o = (frbm_onehot){t->inputs, t->data_ld > t->chain_ld ? t->data_ld : t->chain_ld, t->n_hidden, t->group,
+                      layer->means, layer->fixed_means, layer->means_ld, layer->mean_scale, layer->words,
+                      layer->planes, layer->words_ld, layer->planes_ld, layer->draw};
+    layer->inputs = o.inputs;
+    layer->inputs_ld = o.inputs_ld;
+    layer->means = NULL;
+    layer->fixed_means = NULL;
+    layer->words = layer->planes = NULL;
+    return o;
+}
+
+static void choose_classes(frbm_training *t, const frbm_onehot *o, size_t n_lanes, int thread) {
+    if (!t->group) return;
+    size_t piece;
+    while ((piece = own_piece(&t->team, 0, thread, pieces(n_lanes, 32))) < pieces(n_lanes, 32))
+        t->table->onehot_block(o, 32 * piece, n_lanes - 32 * piece < 32 ? n_lanes - 32 * piece : 32);
+    barrier(&t->team);
+}
+
 /* ---- phases -------------------------------------------------------------------------------------------------- */
 
 /* Positive phase, and for persistent chains the first visible draw, which does not depend on it. */
@@ -203,6 +231,7 @@ static void positive_phase(frbm_training *t, const frbm_batch *data, size_t n, i
     }
     frbm_layer visible = visible_layer(t, t->chains, t->n_chains);
     visible.draw.step = t->step + 1;
+    const frbm_onehot groups = inputs_first(t, &hidden);
     frbm_choose(t->table, &hidden);
     if (t->persistent) frbm_choose(t->table, &visible);
     const size_t hidden_size = panel_units(t, &hidden), visible_size = panel_units(t, &visible);
@@ -220,6 +249,7 @@ static void positive_phase(frbm_training *t, const frbm_batch *data, size_t n, i
         run_panel(t->table, &visible, piece, visible_size, scratch);
     while ((piece = own_piece(&t->team, 2, thread, n_lean)) < n_lean) prepare_lean(t, piece);
     barrier(&t->team);
+    choose_classes(t, &groups, n, thread);
 }
 
 static void run_layer(frbm_training *t, frbm_layer *layer, int thread, float *scratch) {
@@ -265,7 +295,9 @@ static void negative_phase(frbm_training *t, const frbm_batch *data, size_t n, s
             size_t piece;
             while ((piece = next_piece(&t->grey_team)) < grey_gradient_pieces(t)) grey_gradient(t, data->grey, n, piece);
         }
+        const frbm_onehot groups = inputs_first(t, &hidden);
         run_layer(t, &hidden, thread, scratch);
+        choose_classes(t, &groups, n_chains, thread);
     }
 }
 
@@ -411,6 +443,8 @@ static void prepare_spins(frbm_training *t, int thread) {
     barrier(&t->team);
 }
 
+#include "train_real.h"
+
 /* ---- the run --------------------------------------------------------------------------------------------------- */
 
 static void end_refix(void *context) { clear_bounds(context); }
@@ -456,12 +490,23 @@ void frbm_train(frbm_training *t, int thread, float *scratch) {
     for (size_t batch = 0; batch * t->batch_size < t->n_rows && !t->team.stop; batch++) {
         const size_t n = batch_rows(t, batch), n_chains = t->persistent ? t->n_chains : n;
         prepare_spins(t, thread);
-        positive_phase(t, &t->batches[batch % 2], n, thread, scratch);
-        negative_phase(t, &t->batches[batch % 2], n, n_chains, thread, scratch);
-        apply_gradient(t, batch, n, n_chains, thread, scratch);
+        if (t->reals) {
+            real_positive(t, &t->batches[batch % 2], n, thread, scratch);
+            real_negative(t, n_chains, thread, scratch);
+            real_gradient(t, batch, n, n_chains, thread, scratch);
+        } else {
+            positive_phase(t, &t->batches[batch % 2], n, thread, scratch);
+            negative_phase(t, &t->batches[batch % 2], n, n_chains, thread, scratch);
+            apply_gradient(t, batch, n, n_chains, thread, scratch);
+        }
         /* only the calling thread may run signal handlers; all have its answer after the barrier */
         if (thread == 0 && t->poll && t->poll(t->poll_context)) t->team.stop = 1;
-        barrier_then(&t->team, end_batch, t);
+        if (t->reals && t->sampled_hidden) {
+            barrier(&t->team);
+            fix_weights(t, thread, end_batch);
+        } else {
+            barrier_then(&t->team, end_batch, t);
+        }
         refix(t, thread);
     }
 }

@@ -73,7 +73,8 @@ typedef struct {
 /* The rows of one batch */
 typedef struct {
     uint32_t *words, *planes; /* bits */
-    float *grey;              /* grey data, [row][n_visible] */
+    float *grey;              /* grey data, [row][n_visible]; real ones, [row][visible_ld] */
+    float *lanes;             /* real data, [n_visible][data_ld] */
 } frbm_batch;
 
 /* Minibatch training, CD-k or PCD-k: the batches of order[0..n_rows) one after another. */
@@ -84,6 +85,7 @@ typedef struct {
     frbm_rule rule;   /* its scales are those of the update at hand */
     uint64_t updates; /* made before this run */
     /* Layers of spins: parameters are those of spins, these are the biases that the layers have as bits */
+    size_t group; /* hidden units of a one-hot group; 0: units of their own */
     frbm_spins spins;
     float *bits_hidden, *bits_visible, *delta_visible;
     frbm_fixed fixed;    /* its copy of the weights; memory from the caller */
@@ -108,8 +110,9 @@ typedef struct {
     frbm_batch batches[2]; /* this one and the next */
     uint32_t *hidden_words, *visible_words, *visible_planes;
     int32_t *data_fixed, *model_fixed; /* scaled hidden means, coefficients of the gradient */
-    float *data_means, *inputs, *grey_gradient; /* grey data; the last is [n_hidden][n_visible] */
+    float *data_means, *inputs, *grey_gradient; /* grey data, and `inputs` of one-hot units; the last is [n_hidden][n_visible] */
     uint32_t *data_planes, *model_planes;       /* sampled hidden states */
+    float *reals, *reals_rows, *model_means; /* real chains by lanes and by rows, and the hidden means they leave; or NULL */
     size_t data_ld, chain_ld, visible_ld, hidden_ld;
     frbm_lean *lean; /* strategy of chains of several sweeps; NULL: whole products */
     frbm_work *work; /* one per thread */

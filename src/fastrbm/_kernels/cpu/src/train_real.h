@@ -1,0 +1,140 @@
+/* Minibatches with real visible units (Gaussian ones of variance 1) and binary or one-hot hidden ones.  Included by
+ * train.c.
+ *
+ * Products with visible states are dense, those with hidden states of bits; visible states are held by lanes for
+ * products over units and, with hidden means, by rows for products over samples.
+ */
+#ifndef FASTRBM_TRAIN_REAL_H
+#define FASTRBM_TRAIN_REAL_H
+
+#define REAL_UNITS 32 /* hidden units of one piece */
+
+static size_t input_ld(const frbm_training *t) { return t->data_ld > t->chain_ld ? t->data_ld : t->chain_ld; }
+
+static frbm_layer real_hidden(const frbm_training *t, size_t n_lanes) {
+    frbm_layer layer;
+    memset(&layer, 0, sizeof layer);
+    layer.preset = t->inputs;
+    layer.preset_ld = input_ld(t);
+    layer.bias = t->bias_hidden;
+    layer.n_out = t->n_hidden;
+    layer.n_lanes = n_lanes;
+    layer.draw = (frbm_draw){{t->key[0], t->key[1]}, t->step, FRBM_HIDDEN, 0};
+    return layer;
+}
+
+/* One piece of a hidden layer given states by lanes */
+static void real_hidden_piece(const frbm_training *t, const frbm_layer *layer, const float *lanes, size_t ld,
+                              size_t piece, float *scratch) {
+    const size_t first = piece * REAL_UNITS, left = t->n_hidden - first;
+    t->table->dense_product(t->weights + first * t->n_visible, t->n_visible, left < REAL_UNITS ? left : REAL_UNITS, lanes,
+                            ld, t->n_visible, layer->n_lanes, 0, t->inputs + first * input_ld(t), input_ld(t));
+    run_panel(t->table, layer, piece, REAL_UNITS, scratch);
+}
+
+static frbm_layer real_visible(const frbm_training *t, const uint32_t *words, size_t n_lanes) {
+    frbm_layer layer = visible_layer(t, words, n_lanes);
+    layer.words = layer.planes = NULL;
+    layer.reals = t->reals;
+    layer.reals_ld = t->chain_ld;
+    layer.reals_rows = t->reals_rows;
+    layer.reals_rows_ld = t->visible_ld;
+    return layer;
+}
+
+static void real_positive(frbm_training *t, const frbm_batch *data, size_t n, int thread, float *scratch) {
+    frbm_layer hidden = real_hidden(t, n);
+    if (t->sampled_hidden) {
+        hidden.planes = t->data_planes;
+        hidden.planes_ld = t->hidden_ld;
+    } else {
+        hidden.means = t->data_means;
+        hidden.means_ld = t->data_ld;
+        hidden.mean_scale = 1.0f / (float)n;
+    }
+    if (!t->persistent) {
+        hidden.words = t->hidden_words;
+        hidden.words_ld = t->data_ld;
+    }
+    const frbm_onehot groups = inputs_first(t, &hidden);
+    frbm_layer visible = real_visible(t, t->chains, t->n_chains);
+    visible.draw.step = t->step + 1;
+    if (t->persistent) frbm_choose(t->table, &visible);
+    const size_t n_hidden = pieces(t->n_hidden, REAL_UNITS), size = panel_units(t, &visible);
+    const size_t n_visible = t->persistent ? pieces(t->n_visible, size) : 0;
+    size_t piece;
+    while ((piece = own_piece(&t->team, 0, thread, n_hidden)) < n_hidden)
+        real_hidden_piece(t, &hidden, data->lanes, t->data_ld, piece, scratch);
+    while ((piece = own_piece(&t->team, 1, thread, n_visible)) < n_visible)
+        run_panel(t->table, &visible, piece, size, scratch);
+    barrier(&t->team);
+    choose_classes(t, &groups, n, thread);
+}
+
+static void real_negative(frbm_training *t, size_t n_chains, int thread, float *scratch) {
+    uint32_t *states = t->persistent ? t->chains : t->hidden_words;
+    for (size_t sweep = 1; sweep <= t->n_sweeps; sweep++) {
+        if (sweep > 1 || !t->persistent) {
+            frbm_layer visible = real_visible(t, states, n_chains);
+            visible.draw.step = t->step + sweep;
+            run_layer(t, &visible, thread, scratch);
+        }
+        const int last = sweep == t->n_sweeps;
+        frbm_layer hidden = real_hidden(t, n_chains);
+        hidden.draw.step = t->step + sweep;
+        if (last && t->sampled_hidden) {
+            hidden.planes = t->model_planes;
+            hidden.planes_ld = t->hidden_ld;
+        } else if (last) {
+            hidden.means = t->model_means;
+            hidden.means_ld = t->chain_ld;
+            hidden.mean_scale = -1.0f / (float)n_chains;
+        }
+        if (!last || t->persistent) {
+            hidden.words = states;
+            hidden.words_ld = t->chain_ld;
+        }
+        const frbm_onehot groups = inputs_first(t, &hidden);
+        const size_t n = pieces(t->n_hidden, REAL_UNITS);
+        size_t piece;
+        while ((piece = own_piece(&t->team, 0, thread, n)) < n)
+            real_hidden_piece(t, &hidden, t->reals, t->chain_ld, piece, scratch);
+        barrier(&t->team);
+        choose_classes(t, &groups, n_chains, thread);
+    }
+}
+
+/* Gradient and update, and the rows of the next batch.  Of sampled states the fixed-point copy is left to do. */
+static void real_gradient(frbm_training *t, size_t batch, size_t n, size_t n_chains, int thread, float *scratch) {
+    const frbm_batch *data = &t->batches[batch % 2];
+    const size_t n_next = (batch + 1) * t->batch_size < t->n_rows ? pieces(batch_rows(t, batch + 1), 32) : 0;
+    const size_t n_bias = pieces(t->n_visible, BIAS_UNITS);
+    const size_t size = t->sampled_hidden ? FRBM_REAL_COLUMNS : FRBM_UPDATE_ROWS;
+    const size_t n_out = t->sampled_hidden ? t->n_visible : t->n_hidden;
+    frbm_real_gradient g = {
+        .n_data = n, .n_model = n_chains, .n_visible = t->n_visible, .n_hidden = t->n_hidden,
+        .data_rows = data->grey, .model_rows = t->reals_rows, .rows_ld = t->visible_ld, .data_lanes = data->lanes,
+        .model_lanes = t->reals, .data_ld = t->data_ld, .model_ld = t->chain_ld, .data_means = t->data_means,
+        .model_means = t->model_means, .data_hidden = t->data_planes, .model_hidden = t->model_planes,
+        .hidden_ld = t->hidden_ld, .weights = t->weights, .bias = t->bias_hidden, .rule = t->rule, .fixed = t->fixed};
+    memcpy(g.slots, t->slots, sizeof g.slots);
+    memcpy(g.bias_slots, t->slots_hidden, sizeof g.bias_slots);
+    size_t piece;
+    while ((piece = own_piece(&t->team, 0, thread, n_next)) < n_next) load_block(t, batch + 1, 0, piece);
+    while ((piece = own_piece(&t->team, 1, thread, n_bias)) < n_bias) {
+        const size_t first = piece * BIAS_UNITS, left = t->n_visible - first;
+        float gradient[BIAS_UNITS];
+        t->table->real_bias(&g, first, left < BIAS_UNITS ? left : BIAS_UNITS, gradient);
+        t->table->apply_rule(&t->rule, 0, t->bias_visible, t->slots_visible, first, gradient,
+                             left < BIAS_UNITS ? left : BIAS_UNITS);
+    }
+    while ((piece = own_piece(&t->team, 2, thread, pieces(n_out, size))) < pieces(n_out, size)) {
+        const size_t first = piece * size, count = n_out - first < size ? n_out - first : size;
+        if (t->sampled_hidden)
+            t->table->real_gradient_columns(&g, first, count, scratch);
+        else
+            t->table->real_gradient_rows(&g, first, count, &t->bounds[thread], scratch);
+    }
+}
+
+#endif
