@@ -57,14 +57,27 @@ class FeatureRBM(ScoredRBM):
         return _shown_means(means, self.units[1])
 
     def reconstruct(self, X: Any) -> NDArray[Any]:
-        """Mean-field reconstruction: visible means given the hidden means of X, shape of X, dtype as `transform`."""
+        """Mean-field reconstruction: visible means given the hidden means of X, dtype as `transform`.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray, shape (n_samples, n_visible)
+            That of X; `SoftmaxRBM`: n_features * n_categories columns.
+        """
         data = self._data(X)
         view, backend = self._view(), self._backend()
         parts = [self._reconstructed(states, view, backend) for _, states in data.slices()]
         return np.concatenate(parts).astype(self._output_dtype(X), copy=False)
 
     def reconstruction_error(self, X: Any) -> float:
-        """Mean squared difference between X (images scaled to [0, 1]) and `reconstruct`, over rows and features."""
+        """Mean squared difference between X (images scaled to [0, 1]) and `reconstruct`, over rows and visible units.
+
+        Missing entries (`SoftmaxRBM`) count as groups of zeros.
+        """
         data = self._data(X)
         view, backend = self._view(), self._backend()
         total = 0.0

@@ -33,7 +33,7 @@ class ScoredRBM(BaseRBM):
     def free_energy(self, X: Any) -> NDArray[np.float64]:
         """Free energy F(v) = -log sum_h exp(-E(v, h)) of rows under `model_`, shape (n_samples,), float64.
 
-        A formula of v, so any finite values are allowed.
+        A formula of v, so any finite values are allowed. Missing entries (`SoftmaxRBM`) are left out.
         """
         data = self._data(X, check_range=False)
         view, backend = self._view(), self._backend()
@@ -80,7 +80,8 @@ class ScoredRBM(BaseRBM):
         Returns
         -------
         float
-            By the option `scoring`: the mean of `score_samples`, or of `log_likelihood`.
+            By the option `scoring`: the mean of `score_samples`, or of `log_likelihood`, which needs a log Z that can
+            be found.
         """
         self._check_options()
         if self.scoring == "log_likelihood" or (self.scoring == "auto" and not _is_binary(self)):
@@ -107,12 +108,14 @@ class ScoredRBM(BaseRBM):
         return likelihood.log_partition(model, method, **options)
 
     def log_likelihood(self, X: Any, method: str = "auto", *, log_z: Any = None, **options: Any) -> NDArray[np.float64]:
-        """Log probability of binary rows, log p(v) = -F(v) - log Z in nats, shape (n_samples,), float64.
+        """Log probability of rows, log p(v) = -F(v) - log Z in nats, shape (n_samples,), float64.
+
+        A density for real units, of v in the scale of the data.
 
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Zeros and ones (or images of 0 and 255).
+            States of the visible layer: zeros and ones (or images of 0 and 255) for Bernoulli units, no NaN.
         method : {"auto", "exact", "ais", "mais", "reverse", "bracket"}, default="auto"
             How log Z is found.
         log_z : float, LogPartition or None
@@ -123,7 +126,8 @@ class ScoredRBM(BaseRBM):
         Raises
         ------
         ValueError
-            For rows with other values: the model has no probability for them.
+            For rows with other values: the model has no probability for them. For layers that are too large to list if
+            units are other than Bernoulli and Ising ones.
         """
         rows = self._data(X).states("use score_samples")
         if log_z is None:

@@ -50,7 +50,7 @@ class ReconstructionError(Callback):
     Parameters
     ----------
     X : array-like, shape (n_samples, n_features)
-        Rows in [0, 1] (or uint8, scaled as in `fit`).
+        Rows in the form `fit` takes.
     name : str, default="reconstruction_error"
         Column of the history.
     """

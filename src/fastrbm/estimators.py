@@ -26,9 +26,11 @@ class BernoulliRBM(FeatureRBM):
     n_iter : int, default=10
         Passes over the data.
     steps_per_epoch : int or None, default=None
-        Minibatches of a pass; None for all rows once. Fewer take rows at random, more go round again.
+        Minibatches of a pass; None for all rows once. Fewer take the first rows of the pass's order (with `shuffle`
+        rows at random), more go round again.
     verbose : int, default=0
-        Non-zero prints a line after each pass, with the mean pseudo-likelihood of X.
+        Non-zero prints a line after each pass, with the mean pseudo-likelihood of X (reconstruction error where visible
+        units are not binary; of the first 1000 rows of data that are read piece by piece).
     random_state : int, RandomState, Generator or None, default=None
         Seed of the draws. Results are the same bits for any number of threads, any instruction set and any division
         of the work.
@@ -72,11 +74,12 @@ class BernoulliRBM(FeatureRBM):
         "sklearn" consumes NumPy's draws in scikit-learn's order and reproduces its fit to rounding (with
         ``shuffle=False``); slower, for checks and migration.
     stochastic_input : bool, default=False
-        Draw v ~ Bernoulli(x) anew each time a grey row is used.
+        Draw v ~ Bernoulli(x) anew each time a grey row is used. For visible units of two values.
     shuffle : bool, default=True
         New order of the rows in each pass.
     warm_start : bool, default=False
-        `fit` goes on where the last one stopped, for `n_iter` further passes: the same bits as one longer fit.
+        `fit` goes on where the last one stopped, for `n_iter` further passes: the same bits as one longer fit (unless
+        a schedule looks at the number of passes in all, which is that of the passes done and asked for).
     validation_fraction : float, default=0.0
         Share of the rows that is held out, always the same ones for a seed, and scored after each pass in `history_`:
         "validation_log_likelihood" (exact or annealed, see `fastrbm.callbacks.LogLikelihood`) of binary rows,
@@ -110,7 +113,7 @@ class BernoulliRBM(FeatureRBM):
     intercept_visible_ : ndarray, shape (n_features,)
         Biases of the visible units.
     h_samples_ : ndarray, shape (n_chains, n_components)
-        Hidden states of the persistent chains ("pcd" only).
+        Hidden states of the persistent chains ("pcd", "fpcd"; "pt": of those of the model itself).
     input_scale_ : float
         What uint8 values are multiplied with: 1, or 1/255 when the first data had values above 1.
     weight_deviation_ : ndarray, shape (n_components, n_features)
@@ -181,8 +184,8 @@ class PottsRBM(FeatureRBM):
 
     The distribution of the visible layer is a mixture of `n_components` products of Bernoulli distributions, so its
     likelihood is exact at any size, and so is its gradient (``algorithm="exact"``). ``algorithm="em"`` trains it by
-    expectation maximisation, which does far better than any gradient: `learning_rate`, at most 1, is then the share by
-    which a minibatch replaces what was known (Cappe, Moulines, "On-line expectation-maximization algorithm for latent
+    expectation maximisation, the better way: `learning_rate`, at most 1, is then the share by which a minibatch
+    replaces what was known (Cappe, Moulines, "On-line expectation-maximization algorithm for latent
     data models", J. R. Stat. Soc. B 71, 2009); 1 with a `batch_size` of all rows is the classical algorithm.
 
     Parameters

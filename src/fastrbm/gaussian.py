@@ -43,16 +43,17 @@ class GaussianRBM(FeatureRBM):
     """Restricted Boltzmann machine for real data: Gaussian visible units, binary hidden ones by default.
 
     The energy is sum_i (v_i - a_i)^2 / (2 sigma_i^2) - sum_i v_i (W^T h)_i / sigma_i^kappa - b.h, so that v_i given h
-    is normal with standard deviation sigma_i. Columns should have comparable sizes: standardise them
-    (`sklearn.preprocessing.StandardScaler`) or use ``sigma="data"``. Learning rates are smaller than for binary data,
-    0.01 to 0.001, as the mean of a visible unit has no bounds.
+    is normal with standard deviation sigma_i and mean a_i + sigma_i^(2 - kappa) (W^T h)_i. Columns should have
+    comparable sizes: standardise them (`sklearn.preprocessing.StandardScaler`) or use ``sigma="data"``. Learning rates
+    are smaller than for binary data, 0.01 to 0.001 (0.1 is the default here, too), as the mean of a visible unit has no
+    bounds.
 
     Parameters
     ----------
     n_components : int, default=256
         Hidden units.
     sigma : float, array-like of shape (n_features,), "data", "learned" or LearnedSigma, default=1.0
-        Standard deviations: given, those of the columns of X, or learned from there.
+        Standard deviations: given, those of the columns of X (1 for constant ones), or learned from there.
     scaling : {"sigma", "variance"}, default="sigma"
         kappa = 1 (Krizhevsky, "Learning multiple layers of features from tiny images", 2009; Hinton's practical guide)
         or kappa = 2 (Cho, Ilin, Raiko, 2011).
@@ -71,7 +72,8 @@ class GaussianRBM(FeatureRBM):
     Notes
     -----
     `model_`, `free_energy` and `log_partition` are of x = v / sigma, which has variance 1 given h; `log_likelihood` is
-    of v itself, in nats of a density.
+    of v itself, in nats of a density. Their energy is that above without its constant, the sum of
+    a_i^2 / (2 sigma_i^2). log Z is found only where the hidden layer can be listed.
 
     Examples
     --------

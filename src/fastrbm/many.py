@@ -65,7 +65,8 @@ def fit_many(estimators: Iterable[E], X: Any, y: Any = None, sample_weight: Any 
     """Fit estimators to the same data, each to the same bits as its own `fit`.
 
     The data are packed once for all estimators that read them alike. Estimators whose passes are done by the kernels
-    (units of two values, ``algorithm`` "cd" or "pcd", no weights of samples, no options that work step by step such as
+    (``algorithm`` "cd" or "pcd"; visible units of two values with such or one-hot hidden units, or Gaussian ones of
+    deviation 1 with Bernoulli or one-hot hidden units; no weights of samples, no options that work step by step such as
     ``centered``) are trained side by side, a thread each; the others after them, one by one.
 
     Parameters

@@ -101,6 +101,11 @@ class SoftmaxRBM(FeatureRBM):
     n_categories_ : int
         Categories of each column.
 
+    Notes
+    -----
+    `sample`, `reconstruct` and the option ``clamp`` are about visible units, in the order of `components_`, not about
+    columns of X. `log_likelihood` needs rows without missing entries.
+
     References
     ----------
     Salakhutdinov, Mnih, Hinton, "Restricted Boltzmann machines for collaborative filtering", ICML 2007.
@@ -164,7 +169,7 @@ class SoftmaxRBM(FeatureRBM):
     def predict_proba(self, X: Any) -> NDArray[Any]:
         """Probabilities of the categories of all entries given the entries there are.
 
-        Visible means given the hidden means of each row (equation 8 of the reference).
+        Visible means given the hidden means of each row: one step of the mean-field equations, as in the reference.
 
         Parameters
         ----------
@@ -179,11 +184,31 @@ class SoftmaxRBM(FeatureRBM):
         return means.reshape(len(means), -1, self.n_categories_)
 
     def predict(self, X: Any) -> NDArray[np.int64]:
-        """Most probable category of all entries given the entries there are, shape (n_samples, n_features)."""
+        """Most probable category of all entries given the entries there are.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            NaN for missing entries.
+
+        Returns
+        -------
+        ndarray of int64, shape (n_samples, n_features)
+        """
         return self.predict_proba(X).argmax(axis=2)
 
     def impute(self, X: Any) -> NDArray[np.float64]:
-        """X with the most probable category in the place of NaN, shape (n_samples, n_features)."""
+        """X with the most probable category in the place of NaN.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            NaN for missing entries.
+
+        Returns
+        -------
+        ndarray of float64, shape (n_samples, n_features)
+        """
         predicted = self.predict(X)
         values = np.array(X, dtype=np.float64)
         gone = np.isnan(values)
