@@ -186,8 +186,8 @@ class WeightUncertainty(Regularizer):
     A minibatch uses W = mean + s eps with s = log(1 + e^rho) and eps normal; the gradient g of W moves the mean by g
     and rho by g eps times the derivative of s, and the Kullback-Leibler divergence to the prior N(0, prior^2), divided
     by the number of rows, is taken from the log-likelihood (Blundell, Cornebise, Kavukcuoglu, Wierstra, "Weight
-    uncertainty in neural networks", ICML 2015, section 3.2). The fitted weights are the means; the deviations are in
-    ``weight_deviation_``.
+    uncertainty in neural networks", ICML 2015, section 3.2). The step of rho is learning_rate times its gradient,
+    whatever the optimiser. The fitted weights are the means; the deviations are in ``weight_deviation_``.
 
     Parameters
     ----------
