@@ -22,7 +22,6 @@ from benchmarks.peers import (  # noqa: E402
     Availability,
     Parameters,
     Training,
-    all_peers,
     likelihood_peers,
     training_peers,
 )

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
-from test_kernels import RULES
 
 from fastrbm._kernels import ChainState, PackedBits, Parameters, TrainingPlan, cpu, get_backend, pack
 from fastrbm._kernels.contract import Backend, values_of
@@ -11,6 +10,7 @@ from fastrbm._kernels.cpu import CpuBackend, _runtime
 from fastrbm._kernels.cpu._runtime import extension as _cpu
 from fastrbm._random import Draw, Stream, uniforms
 from fastrbm.units import OneHot
+from test_kernels import RULES
 
 # a wrapped chain number, a step beyond 32 bits, a seed beyond 63
 FAR = Draw(2**63 + 5, 2**40 + 3, Stream.HIDDEN, 2**32 - 3)
@@ -87,9 +87,7 @@ def test_late_classes_of_many_are_drawn_as_often_as_early_ones(target):
 # ---- training ---------------------------------------------------------------------------------------------------
 
 
-def run_training(
-    backend, units, persistent, *, rule="momentum", sampled=False, sweeps=2, shape=(70, 45, 35), batch=16
-):
+def run_training(backend, units, persistent, *, rule="momentum", sampled=False, sweeps=2, shape=(70, 45, 35), batch=16):
     n, n_visible, n_hidden = shape
     rng = np.random.default_rng([n, n_visible, n_hidden])
     scale = 0.5 / max(25, n_hidden)  # sums of real visible units that do not run away
@@ -106,7 +104,7 @@ def run_training(
     if persistent:
         hidden = pack(np.eye(n_hidden)[rng.integers(n_hidden, size=9)])
         if units[1] == "onehot(5)":
-            hidden = pack(np.tile(np.eye(5), (9, n_hidden // 5))[: 9])
+            hidden = pack(np.tile(np.eye(5), (9, n_hidden // 5))[:9])
         chains = values_of(units[1], hidden, np.float32)
     state = ChainState(100, chains)
     backend.train(parameters, slots, rows, rng.permutation(n), plan, units, state)
@@ -157,7 +155,9 @@ def test_native_training_does_not_depend_on_threads_or_instruction_set(units, pe
         for name, n_threads in [(t, n) for t in cpu.supported_targets() for n in (1, 2, 3)]:
             cpu.use_target(name)
             backend = CpuBackend(n_threads, precision=precision)
-            parameters, state = run_training(backend, units, persistent, sampled=sampled, shape=(150, 145, 70), batch=64)
+            parameters, state = run_training(
+                backend, units, persistent, sampled=sampled, shape=(150, 145, 70), batch=64
+            )
             results.append((*parameters, *([state.chains.words] if persistent else [])))
     finally:
         cpu.use_target(before)
