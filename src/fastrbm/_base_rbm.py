@@ -240,7 +240,8 @@ class BaseRBM(StreamFit, ClassNamePrefixFeaturesOutMixin, TransformerMixin, RBMO
         visible, hidden = (get_unit(u).name for u in self.units)
         if visible == "gaussian":
             return plain and hidden in ("bernoulli", "onehot")
-        return plain and hidden in ("bernoulli", "ising", "onehot") and isinstance(data, (VisibleData, StreamData))
+        bits = visible in ("bernoulli", "ising") and isinstance(data, (VisibleData, StreamData))
+        return plain and bits and hidden in ("bernoulli", "ising", "onehot")
 
     def _prepare(self, state: TrainingState, n_visible: int, n_epochs: int) -> None:
         """Bring a new or continued state in line with the options."""
