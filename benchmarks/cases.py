@@ -156,6 +156,10 @@ def all_cases() -> list[Case]:
         cases.append(Case(f"ais-h500-{peer}", work, peer, goal, "ais", n_hidden=500))
     for peer, goal in (("scipy", 400.0), ("numpy-fast", None)):
         cases.append(Case(f"exact-h20-{peer}", "exact log Z, 784 visible", peer, goal, "partition"))
+    for algorithm in ("cd", "pcd"):
+        small = Training(n_hidden=64, batch=32, n_epochs=5, rate=0.05, algorithm=algorithm)
+        work = f"16 seeds, {algorithm.upper()}-1, {small.n_epochs} epochs of 10000 rows, 784x64, batch 32"
+        cases.append(Case(f"many-{algorithm}1-h64-b32", work, "one by one", None, "many", training=small, n_hidden=64))
     cases += [Case(**fields) for fields in units.specifications()]
     cases.append(Case("import", "import fastrbm", "-", 0.5, "import_time"))
     cases.append(Case("memory-fit-scikit-learn", "memory of fit", "scikit-learn", 4.0, "memory"))
@@ -259,6 +263,30 @@ class Bench:
             pause=self.pause,
         )
         judgement = self._judge_training(case, training, timing.peer_results, timing.ours_results)
+        return self._row(case, timing, judgement)
+
+    def many(self, case: Case) -> Row:
+        """Fit models of 16 seeds at once and one after another; the parameters must be the same bits."""
+        training, threads = case.training, self.threads
+        assert training is not None
+        X = self._rows(case)[:10000]
+
+        def both(X: np.ndarray, at_once: bool) -> Callable[[int], np.ndarray]:
+            return lambda seed: self.ours.fit_seeds(X, training, range(16 * seed, 16 * seed + 16), threads, at_once)
+
+        few = X[: 4 * training.batch]
+        timing = alternate(
+            both(X, False),
+            both(X, True),
+            self.rounds,
+            threads=threads,
+            warm_up=(lambda: both(few, False)(0), lambda: both(few, True)(0)),
+            pause=self.pause,
+        )
+        differences = [
+            float(np.abs(one - many).max()) for one, many in zip(timing.peer_results, timing.ours_results, strict=True)
+        ]
+        judgement = judge(Measure("largest difference", "equal"), [0.0] * len(differences), differences)
         return self._row(case, timing, judgement)
 
     def transform(self, case: Case) -> Row:

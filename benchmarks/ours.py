@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 
 from .peers import Availability, Parameters, Training
@@ -31,13 +33,11 @@ class FastRBM:
 
         return version("fastrbm")
 
-    def fit_epochs(
-        self, X: np.ndarray, training: Training, *, seed: int, threads: int, shuffle: bool = True
-    ) -> Parameters:
-        """Train from scratch; see `Peer`."""
+    @staticmethod
+    def _unfitted(training: Training, seed: int, threads: int, shuffle: bool = True):
         from fastrbm import BernoulliRBM
 
-        model = BernoulliRBM(
+        return BernoulliRBM(
             n_components=training.n_hidden,
             learning_rate=training.rate,
             batch_size=training.batch,
@@ -49,7 +49,27 @@ class FastRBM:
             hidden_statistics="sampled" if training.sampled else "mean",
             shuffle=shuffle,
             n_threads=threads,
-        ).fit(X)
+        )
+
+    def fit_seeds(
+        self, X: np.ndarray, training: Training, seeds: Iterable[int], threads: int, at_once: bool
+    ) -> np.ndarray:
+        """Return the weights of a model for each seed, fitted by `fastrbm.fit_many` or one after another."""
+        from fastrbm import fit_many
+
+        models = [self._unfitted(training, seed, threads) for seed in seeds]
+        if at_once:
+            fit_many(models, X)
+        else:
+            for model in models:
+                model.fit(X)
+        return np.stack([model.components_ for model in models])
+
+    def fit_epochs(
+        self, X: np.ndarray, training: Training, *, seed: int, threads: int, shuffle: bool = True
+    ) -> Parameters:
+        """Train from scratch; see `Peer`."""
+        model = self._unfitted(training, seed, threads, shuffle).fit(X)
         return Parameters(model.components_, model.intercept_hidden_, model.intercept_visible_)
 
     @staticmethod

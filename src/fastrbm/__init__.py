@@ -18,11 +18,13 @@ if TYPE_CHECKING:
         datasets,
         init,
         likelihood,
+        many,
         optimizers,
         plot,
         regularizers,
         samplers,
         schedules,
+        streams,
         units,
     )
     from ._files import load
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from .compat import patch_sklearn, unpatch_sklearn
     from .estimators import RBM, BernoulliRBM, IsingRBM, PottsRBM
     from .gaussian import GaussianRBM, LearnedSigma
+    from .many import fit_many
     from .model import Model
     from .optimizers import SGD, Adam, RMSprop
     from .regularizers import L1, L2, Clip, DropConnect, Dropout, MaxNorm, SparsityTarget, WeightUncertainty
@@ -48,6 +51,7 @@ _LAZY = {
     **dict.fromkeys(("GaussianRBM", "LearnedSigma"), "gaussian"),
     "SoftmaxRBM": "softmax",
     "load": "_files",
+    "fit_many": "many",
     "Model": "model",
     "count_work": "_kernels.cpu.strategy",
     **dict.fromkeys(("Adam", "RMSprop", "SGD"), "optimizers"),
@@ -68,11 +72,13 @@ _MODULES = (
     "datasets",
     "init",
     "likelihood",
+    "many",
     "optimizers",
     "plot",
     "regularizers",
     "samplers",
     "schedules",
+    "streams",
     "units",
 )
 
@@ -105,9 +111,11 @@ __all__ = [
     "compat",
     "count_work",
     "datasets",
+    "fit_many",
     "init",
     "likelihood",
     "load",
+    "many",
     "optimizers",
     "patch_sklearn",
     "plot",
@@ -115,6 +123,7 @@ __all__ = [
     "samplers",
     "schedules",
     "show_versions",
+    "streams",
     "units",
     "unpatch_sklearn",
 ]

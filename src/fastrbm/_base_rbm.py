@@ -12,6 +12,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 
 from . import _columns
 from ._data import VisibleData, decide_input_scale
+from ._em_training import em_epoch
 from ._general_training import Setup
 from ._kernels import ChainState, Parameters
 from ._negative_phase import dense
@@ -22,16 +23,19 @@ from ._stream_fit import StreamFit
 from ._unit_data import SpinData, UnitData
 from ._visible_scale import VisibleScale
 from .callbacks import Verbose
-from .init import data_bias, get_initializer
+from .init import data_bias, get_initializer, has_data_bias
 from .model import Model
 from .optimizers import get_optimizer
 from .regularizers import get_regularization
+from .schedules import is_schedule
+from .streams import StreamData, source_of, stream_of
 from .training import Epoch, Split, check_finite, fit_loop, general_epoch, minibatch_epoch
 from .units import get_unit
 from .validation import validation_callbacks
 
 # what scikit-learn's validation notes down before the data are known to be good
 _SEEN_BY_VALIDATION = ("n_features_in_", "feature_names_in_")
+_SHOWN = 1000  # rows of a stream whose likelihood `verbose` shows
 _DTYPES = {np.dtype(np.float32), np.dtype(np.float64)}
 
 
@@ -61,11 +65,14 @@ class FitJob:
     epoch : callable
         One pass.
     callbacks : list
+    fused : bool
+        Whether passes are done by the backend, which leaves the interpreter to others meanwhile.
     """
 
     run: FitRun
     epoch: Epoch
     callbacks: list[Any]
+    fused: bool
 
 
 class BaseRBM(StreamFit, ClassNamePrefixFeaturesOutMixin, TransformerMixin, RBMOptions):
@@ -86,10 +93,22 @@ class BaseRBM(StreamFit, ClassNamePrefixFeaturesOutMixin, TransformerMixin, RBMO
                 f"temperature must be 1 for units {self.units}: another one would change their shape, "
                 f"got {self.temperature!r}"
             )
+        if self.algorithm == "em":
+            self._check_em()
         if self.random_stream == "sklearn":
             self._check_sklearn_stream()
         else:
             self._check_random_state()
+
+    def _check_em(self) -> None:
+        if self.units[1] != "onehot":
+            raise ValueError(
+                f"algorithm='em' is for hidden units 'onehot' (PottsRBM), of which one is on, got {self.units[1]!r}"
+            )
+        if not has_data_bias(self.units[0]):
+            raise ValueError(f"algorithm='em' has no formula for visible units {self.units[0]!r}")
+        if not is_schedule(self.learning_rate) and self.learning_rate > 1:
+            raise ValueError(f"learning_rate must be in (0, 1] with algorithm='em', got {self.learning_rate!r}")
 
     # -- data -----------------------------------------------------------------------------------------------
 
@@ -221,7 +240,7 @@ class BaseRBM(StreamFit, ClassNamePrefixFeaturesOutMixin, TransformerMixin, RBMO
         visible, hidden = (get_unit(u).name for u in self.units)
         if visible == "gaussian":
             return plain and hidden in ("bernoulli", "onehot")
-        return plain and hidden in ("bernoulli", "ising", "onehot") and isinstance(data, VisibleData)
+        return plain and hidden in ("bernoulli", "ising", "onehot") and isinstance(data, (VisibleData, StreamData))
 
     def _prepare(self, state: TrainingState, n_visible: int, n_epochs: int) -> None:
         """Bring a new or continued state in line with the options."""
@@ -248,7 +267,9 @@ class BaseRBM(StreamFit, ClassNamePrefixFeaturesOutMixin, TransformerMixin, RBMO
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Values the visible units can take; Bernoulli units take all of [0, 1], and uint8 images in 0..255: whether
             uint8 data are 0/1 or 0..255 is decided here, by their largest value, and remembered as ``input_scale_``.
-            Not copied to float as a whole. Sparse matrices for Bernoulli units only.
+            Not copied to float as a whole. Sparse matrices for Bernoulli units only. Also rows on disk (h5py datasets
+            and their like), a list of arrays, or a function that returns an iterator over arrays: these are read piece
+            by piece in every pass, see `fastrbm.streams`.
         y : ignored
             For use in pipelines.
         sample_weight : array-like of shape (n_samples,) or None
@@ -275,10 +296,12 @@ class BaseRBM(StreamFit, ClassNamePrefixFeaturesOutMixin, TransformerMixin, RBMO
             self._publish_chains(job.run.state)
         return self
 
-    def _begin(self, given: Any, sample_weight: Any) -> FitJob:
-        """Check the data and set everything up for a run."""
+    def _begin(self, given: Any, sample_weight: Any, shared: dict[Any, Any] | None = None) -> FitJob:
+        """Check the data and set everything up for a run; `shared` keeps packed rows for others that fit the same."""
         go_on = self.warm_start and hasattr(self, "_state")
-        X, data, dtype = self._take_over(given, go_on)
+        if sample_weight is not None and source_of(given) is not None:
+            raise ValueError("sample_weight must be None for X that is read piece by piece")
+        X, data, dtype = self._take_over(given, go_on, shared)
         if sample_weight is not None:
             sample_weight = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
         key = self._state.key if go_on else Key.from_random_state(self.random_state)
@@ -298,19 +321,37 @@ class BaseRBM(StreamFit, ClassNamePrefixFeaturesOutMixin, TransformerMixin, RBMO
         self._publish(state)
         epoch, batches = self._epochs(state, data, split, n_epochs, sample_weight)
         run = FitRun(self, self.n_iter, batches, state, self.history_)
-        callbacks = [*self.callbacks, *([Verbose(given)] if self.verbose else [])]
+        callbacks = list(self.callbacks)
+        if self.verbose:
+            callbacks.append(Verbose(data.head(_SHOWN) if isinstance(data, StreamData) else given))
         if split.held_out is not None:
             callbacks = [*validation_callbacks(self, given, data.binary, split), *callbacks]
-        return FitJob(run, epoch, callbacks)
+        # whoever makes chunks need not bear being called by several threads
+        fused = self._fused(data, sample_weight) and not isinstance(data, StreamData)
+        return FitJob(run, epoch, callbacks, fused)
 
-    def _take_over(self, X: Any, go_on: bool) -> tuple[Any, Any, Any]:
+    def _wrap_once(self, X: Any, dtype: Any, scale: float, shared: dict[Any, Any]) -> Any:
+        """`_wrap`, or what it made of the same rows for another estimator."""
+        if self.units[0] not in ("bernoulli", "ising"):  # rows of others may depend on what is fitted
+            return self._wrap(X, dtype, scale)
+        key = (type(self)._wrap, self.units[0], dtype, scale, self.out_of_range)
+        if key not in shared:
+            shared[key] = self._wrap(X, dtype, scale)
+        return shared[key]
+
+    def _take_over(self, X: Any, go_on: bool, shared: dict[Any, Any] | None = None) -> tuple[Any, Any, Any]:
         """Validated X, its `VisibleData`, and the type to compute in; an earlier fit is given up once they are good."""
         seen = {name: value for name, value in vars(self).items() if name in _SEEN_BY_VALIDATION}
         try:
-            X = self._validated(X, reset=not go_on)
-            dtype = self._compute_dtype(X)
-            scale = self.input_scale_ if go_on else self._input_scale(X)
-            data = self._wrap(X, dtype, scale)
+            stream = stream_of(self, X, go_on)
+            if stream is not None:
+                X = data = stream
+                dtype, scale = data.dtype, data.scale
+            else:
+                X = self._validated(X, reset=not go_on)
+                dtype = self._compute_dtype(X)
+                scale = self.input_scale_ if go_on else self._input_scale(X)
+                data = self._wrap_once(X, dtype, scale, {} if shared is None else shared)
         except Exception:
             for name in _SEEN_BY_VALIDATION:
                 self.__dict__.pop(name, None)
@@ -336,12 +377,15 @@ class BaseRBM(StreamFit, ClassNamePrefixFeaturesOutMixin, TransformerMixin, RBMO
                 return len(split)
             return int(self.steps_per_epoch) * self._batch_size_at(epoch, n_epochs)
 
-        order = split.order(state.key, self.shuffle, length)
+        rows = data if isinstance(data, StreamData) else split
+        order = rows.order(state.key, self.shuffle, length)
         sizes = [self._batch_size_at(epoch, n_epochs) for epoch in range(state.epoch, n_epochs)]
         batches = [-(-length(state.epoch + k) // size) for k, size in enumerate(sizes)]
         backend = self._backend()
         if self._fused(data, sample_weight):
             return minibatch_epoch(state, data, backend, plan, self.units, order), batches
+        if self.algorithm == "em":
+            return em_epoch(state, data, backend, plan, self.units, order, len(split), sample_weight), batches
         return general_epoch(state, data, backend, plan, self._setup(len(split)), order, sample_weight), batches
 
     def _forget(self) -> None:
@@ -400,6 +444,9 @@ class BaseRBM(StreamFit, ClassNamePrefixFeaturesOutMixin, TransformerMixin, RBMO
         try:
             if self._fused(data, sample_weight):
                 minibatch_epoch(state, data, backend, lambda _: plan, self.units, lambda _: order)(None)
+            elif self.algorithm == "em":
+                n = X.shape[0]
+                em_epoch(state, data, backend, lambda _: plan, self.units, lambda _: order, n, sample_weight)(None)
             else:
                 setup = self._setup(X.shape[0])
                 general_epoch(state, data, backend, lambda _: plan, setup, lambda _: order, sample_weight)(None)

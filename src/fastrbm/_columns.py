@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ._kernels import PackedBits
+from .streams import StreamData
 from .training import Split
 
 _ROWS = 4096  # at a time
@@ -19,6 +20,11 @@ def _blocks(
     data: Any, split: Split, sample_weight: NDArray[np.float64] | None
 ) -> Iterator[tuple[NDArray[np.float64], NDArray[np.float64]]]:
     """Rows with their shares, which add up to 1."""
+    if isinstance(data, StreamData):
+        for rows in data.in_order(_ROWS):
+            x = rows.dense(np.float64) if isinstance(rows, PackedBits) else np.asarray(rows, dtype=np.float64)
+            yield x, np.full(len(x), 1 / data.shape[0])
+        return
     order = np.arange(split.n_rows) if split.trained is None else split.trained
     weights = np.ones(len(order)) if sample_weight is None else sample_weight[order]
     shares, done = weights / weights.sum(), 0

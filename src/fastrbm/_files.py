@@ -18,7 +18,7 @@ from ._kernels import ChainState, PackedBits, Parameters
 from ._random import Key
 from ._run import TrainingState
 from .samplers import TemperedState
-from .units import Unit, get_unit
+from .units import Unit
 
 # module and class names that a file may ask for
 _KNOWN = {
@@ -101,13 +101,12 @@ def _restore(estimator: Any, header: dict[str, Any], arrays: dict[str, NDArray[A
     parameters = Parameters(weights, arrays["intercept_visible_"], arrays["intercept_hidden_"])
     estimator.input_scale_, estimator.n_features_in_ = float(header["input_scale"]), weights.shape[1]
     s = header.get("state") or {"seed": 0, "step": 0, "epoch": header["n_iter"], "updates": 0, "slots": 0}
-    hidden = estimator.units[1]
-    chains = _restored(arrays["chains"], hidden, weights.shape[0]) if "chains" in arrays else None
+    chains = _restored(arrays["chains"], weights.shape[0]) if "chains" in arrays else None
     slots = [Parameters(*(arrays[f"slot_{k}_{i}"] for i in range(3))) for k in range(s["slots"])]
     state = TrainingState(parameters, slots, ChainState(s["step"], chains, s["updates"]), Key(s["seed"]), s["epoch"])
     state.extras |= {name[6:]: x for name, x in arrays.items() if name.startswith("extra_")}
     if "tempered" in header:
-        state.tempered = _restored_tempered(header["tempered"], arrays, hidden, weights.shape[0])
+        state.tempered = _restored_tempered(header["tempered"], arrays, weights.shape[0])
     estimator._publish(state)
     estimator._publish_chains(state)
     if "state" not in header:  # a scikit-learn stream cannot be continued
@@ -127,9 +126,9 @@ def _stored(states: Any) -> NDArray[Any]:
     return states.words if isinstance(states, PackedBits) else states
 
 
-def _restored(array: NDArray[Any], unit: str, n_units: int) -> Any:
+def _restored(array: NDArray[Any], n_units: int) -> Any:
     array = np.ascontiguousarray(array)
-    return PackedBits(array, n_units) if get_unit(unit).packed else array
+    return PackedBits(array, n_units) if array.dtype == np.uint64 else array  # words, or values of units
 
 
 _TEMPERED_ARRAYS = ("betas", "swap_accepts", "swap_tries", "acceptance", "marks")
@@ -142,10 +141,8 @@ def _store_tempered(state: TemperedState, header: dict[str, Any], arrays: dict[s
     arrays["tempered_hidden"] = _stored(state.hidden)
 
 
-def _restored_tempered(
-    numbers: dict[str, Any], arrays: dict[str, NDArray[Any]], unit: str, n_units: int
-) -> TemperedState:
-    hidden = _restored(arrays["tempered_hidden"], unit, n_units)
+def _restored_tempered(numbers: dict[str, Any], arrays: dict[str, NDArray[Any]], n_units: int) -> TemperedState:
+    hidden = _restored(arrays["tempered_hidden"], n_units)
     parts: dict[str, Any] = {name: arrays[f"tempered_{name}"] for name in _TEMPERED_ARRAYS}
     return TemperedState(hidden=hidden, **numbers, **parts)
 

@@ -11,7 +11,6 @@ from sklearn.base import BaseEstimator
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from ._callback import as_callback
-from ._checks import check_number
 from ._kernels import Backend, TrainingPlan, get_backend
 from ._negative_phase import Chains, Exact, FastWeights, NegativePhase, TemperedChains
 from ._random import Key
@@ -36,7 +35,7 @@ class RBMOptions(BaseEstimator):
         "n_iter": [Interval(Integral, 0, None, closed="left")],
         "steps_per_epoch": [None, Interval(Integral, 1, None, closed="left")],
         "verbose": ["verbose"],
-        "algorithm": [StrOptions({"cd", "pcd", "fpcd", "pt", "exact"}), FastPCD, Tempering],
+        "algorithm": [StrOptions({"cd", "pcd", "fpcd", "pt", "exact", "em"}), FastPCD, Tempering],
         "n_gibbs_steps": [Interval(Integral, 1, None, closed="left"), callable],
         "n_chains": [None, Interval(Integral, 1, None, closed="left")],
         "optimizer": [StrOptions({"sgd", "rmsprop", "adam"}), Optimizer],
@@ -194,14 +193,18 @@ class RBMOptions(BaseEstimator):
             raise ValueError(
                 f"n_chains must be None with algorithm='cd', whose chains start at the data, got {self.n_chains!r}"
             )
-        if self.algorithm == "exact":
+        if self.algorithm in ("exact", "em"):
             # options that say how chains run have nothing to act on
-            unused = {"n_gibbs_steps": 1, "n_chains": None, "hidden_statistics": "mean"}
+            unused: dict[str, Any] = {"n_gibbs_steps": 1, "n_chains": None, "hidden_statistics": "mean"}
+            reason = "has no chains"
+            if self.algorithm == "em":
+                unused |= {"optimizer": "sgd", "regularizers": (), "centered": False, "temperature": 1}
+                reason = "has neither chains nor gradients"
             for name, wanted in unused.items():
-                if getattr(self, name) != wanted:
+                given = getattr(self, name)
+                if given != wanted and not (name == "regularizers" and len(given) == 0):
                     raise ValueError(
-                        f"{name} must be {wanted!r} with algorithm='exact', which has no chains, "
-                        f"got {getattr(self, name)!r}"
+                        f"{name} must be {wanted!r} with algorithm={self.algorithm!r}, which {reason}, got {given!r}"
                     )
         algorithm = self._algorithm()
         if not isinstance(algorithm, str):
@@ -224,7 +227,7 @@ class RBMOptions(BaseEstimator):
         return np.dtype(np.float32)
 
     def _algorithm(self) -> Any:
-        """Name ("cd", "pcd", "exact") or configured sampler of the chains."""
+        """Name ("cd", "pcd", "exact", "em") or configured sampler of the chains."""
         return _NAMED[self.algorithm]() if self.algorithm in _NAMED else self.algorithm
 
     def _negative(self) -> NegativePhase:
@@ -233,6 +236,8 @@ class RBMOptions(BaseEstimator):
             return TemperedChains(algorithm)
         if isinstance(algorithm, FastPCD):
             return FastWeights(algorithm.rate, algorithm.decay)
+        if algorithm == "em":
+            return Chains(False)
         return Exact() if algorithm == "exact" else Chains(algorithm == "pcd")
 
     def _batch_size_at(self, epoch: int, n_epochs: int) -> int:
@@ -249,14 +254,12 @@ class RBMOptions(BaseEstimator):
     def _plan(self, seed: int, epoch: int, n_epochs: int) -> TrainingPlan:
         """How minibatches of a pass are done."""
         optimizer, reg = get_optimizer(self.optimizer), get_regularization(self.regularizers)
-        rate = value_at("learning_rate", self.learning_rate, epoch, n_epochs, 0)
-        check_number("learning_rate", rate, 0, include_low=False)
         return TrainingPlan(
             seed,
             self._batch_size_at(epoch, n_epochs),
             self.algorithm == "pcd",
             round(value_at("n_gibbs_steps", self.n_gibbs_steps, epoch, n_epochs, 1)),
-            rate,
+            value_at("learning_rate", self.learning_rate, epoch, n_epochs, 0),
             optimizer.momentum_at(epoch, n_epochs),
             bool(self.stochastic_input),
             optimizer.rule()._replace(l1=reg.l1, l2=reg.l2, clip=float(reg.clip_value)),

@@ -32,11 +32,12 @@ class BernoulliRBM(FeatureRBM):
     random_state : int, RandomState, Generator or None, default=None
         Seed of the draws. Results are the same bits for any number of threads, any instruction set and any division
         of the work.
-    algorithm : {"pcd", "cd", "fpcd", "pt", "exact"} or object, default="pcd"
+    algorithm : {"pcd", "cd", "fpcd", "pt", "exact", "em"} or object, default="pcd"
         Persistent contrastive divergence (stochastic maximum likelihood), contrastive divergence, persistent chains
         with fast weights (or ``fastrbm.samplers.FastPCD(...)``), parallel tempering (or
         ``fastrbm.samplers.Tempering(...)``), or the exact gradient of the log-likelihood by listing the states of the
-        smaller layer (those of 20 binary units at most), the yardstick of the others.
+        smaller layer (those of 20 binary units at most), the yardstick of the others. "em" is expectation maximisation
+        for one-hot hidden layers (`PottsRBM`).
     n_gibbs_steps : int or schedule, default=1
         Gibbs sweeps per minibatch, the k of CD-k and PCD-k; rounds of exchanges with tempering.
     strategy : {"auto", "dense", "delta", "bounds", "lcd", "lowbit"}, default="auto"
@@ -180,7 +181,10 @@ class PottsRBM(FeatureRBM):
     """Binary visible units and one hidden unit of `n_components` states: exactly one of the hidden units is 1.
 
     The distribution of the visible layer is a mixture of `n_components` products of Bernoulli distributions, so its
-    likelihood is exact at any size.
+    likelihood is exact at any size, and so is its gradient (``algorithm="exact"``). ``algorithm="em"`` trains it by
+    expectation maximisation, which does far better than any gradient: `learning_rate`, at most 1, is then the share by
+    which a minibatch replaces what was known (Cappe, Moulines, "On-line expectation-maximization algorithm for latent
+    data models", J. R. Stat. Soc. B 71, 2009); 1 with a `batch_size` of all rows is the classical algorithm.
 
     Parameters
     ----------

@@ -244,6 +244,11 @@ _INVERSE_MEANS: dict[str, tuple[Callable[..., NDArray[np.float64]], float, float
 }
 
 
+def has_data_bias(unit: str) -> bool:
+    """Whether `data_bias` knows the unit."""
+    return get_unit(unit).name in _INVERSE_MEANS
+
+
 def data_bias(mean: ArrayLike, unit: str = "bernoulli", clip: float = 1e-3) -> NDArray[np.float64]:
     """Visible bias with which a model without weights has the means of the data.
 

@@ -149,10 +149,10 @@ class SoftmaxRBM(FeatureRBM):
             self.n_categories_ = _count(X)
         return CategoryData(X, self.n_categories_, dtype)
 
-    def _begin(self, given: Any, sample_weight: Any) -> Any:
+    def _begin(self, given: Any, sample_weight: Any, shared: dict[Any, Any] | None = None) -> Any:
         if not (self.warm_start and hasattr(self, "_state")):
             self.__dict__.pop("n_categories_", None)
-        return super()._begin(given, sample_weight)
+        return super()._begin(given, sample_weight, shared)
 
     def _epochs(self, state: Any, data: Any, *args: Any) -> Any:
         if data.missing and self._algorithm() != "cd":

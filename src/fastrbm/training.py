@@ -37,7 +37,7 @@ def check_finite(state: TrainingState, backup: Parameters, where: str) -> None:
 
 
 Epoch = Callable[[Callable[[], None] | None], None]
-Order = Callable[[int], NDArray[np.int64]]
+Order = Callable[[int], Any]  # rows of a pass, in a form that `batches` of the data takes
 
 
 class Split(NamedTuple):
@@ -102,39 +102,78 @@ _SPLIT = 1 << 62  # in place of the number of a pass
 _ROUND = 1 << 40  # from one round through the rows to the next within a pass
 
 
-def fit_loop(run: FitRun, epoch: Epoch, callbacks: Sequence[Callback | Callable[[FitRun], None]]) -> None:
-    """Do ``run.n_epochs`` epochs.
+class Fit:
+    """A fit that is done an epoch at a time.
 
-    `epoch` passes over the data once, in place, and may call the function it is given between minibatches. What
-    it has done when it is interrupted is kept.
+    Call `begin`; `train` and `end_epoch` in turn until `finished`; and `end` in any case. `train` may be called by
+    another thread; what listens to the fit is called by the others, and by `on_batch`.
+
+    Parameters
+    ----------
+    run : FitRun
+    epoch : callable
+        Passes over the data once, in place, and may call the function it is given between minibatches. What it has
+        done when it is interrupted is kept.
+    callbacks : sequence
     """
-    listeners = [as_callback(c) for c in callbacks]
-    started: list[Callback] = []
-    state = run.state
+
+    def __init__(self, run: FitRun, epoch: Epoch, callbacks: Sequence[Callback | Callable[[FitRun], None]]):
+        self.run = run
+        self._epoch = epoch
+        self._listeners = [as_callback(c) for c in callbacks]
+        self._started: list[Callback] = []
+        self._seconds = 0.0
+        self.on_batch = _batch_hook(run, self._listeners)
+
+    @property
+    def finished(self) -> bool:
+        """Whether no epoch is left to do."""
+        run = self.run
+        return run.done >= run.n_epochs or (run.done > 0 and run.stop_requested)
+
+    def begin(self) -> None:
+        """Before the first epoch."""
+        for listener in self._listeners:
+            self._started.append(listener)
+            listener.on_fit_begin(self.run)
+
+    def train(self, on_batch: Callable[[], None] | None) -> None:
+        """One epoch; `DivergenceError` leaves the parameters it started from."""
+        begin, state = time.perf_counter(), self.run.state
+        backup = state.parameters.copy()
+        self.run.updates_at_epoch_start = state.chains.updates
+        try:
+            self._epoch(on_batch)
+        finally:
+            check_finite(state, backup, f"epoch {state.epoch + 1}")
+        self._seconds = time.perf_counter() - begin
+
+    def end_epoch(self) -> None:
+        """Count and record the epoch that `train` has done, and say so."""
+        run = self.run
+        run.state.epoch += 1
+        run.done += 1
+        run.history.setdefault("epoch", []).append(run.state.epoch)
+        run.history.setdefault("seconds", []).append(self._seconds)
+        for listener in self._listeners:
+            listener.on_epoch_end(run)
+
+    def end(self) -> None:
+        """After the last epoch, also one that failed; once is enough."""
+        while self._started:
+            self._started.pop().on_fit_end(self.run)
+
+
+def fit_loop(run: FitRun, epoch: Epoch, callbacks: Sequence[Callback | Callable[[FitRun], None]]) -> None:
+    """Do ``run.n_epochs`` epochs; see `Fit`."""
+    fit = Fit(run, epoch, callbacks)
     try:
-        for listener in listeners:
-            started.append(listener)
-            listener.on_fit_begin(run)
-        on_batch = _batch_hook(run, listeners)
-        for _ in range(run.n_epochs):
-            begin = time.perf_counter()
-            backup = state.parameters.copy()
-            run.updates_at_epoch_start = state.chains.updates
-            try:
-                epoch(on_batch)
-            finally:
-                check_finite(state, backup, f"epoch {state.epoch + 1}")
-            state.epoch += 1
-            run.done += 1
-            run.history.setdefault("epoch", []).append(state.epoch)
-            run.history.setdefault("seconds", []).append(time.perf_counter() - begin)
-            for listener in listeners:
-                listener.on_epoch_end(run)
-            if run.stop_requested:
-                break
+        fit.begin()
+        while not fit.finished:
+            fit.train(fit.on_batch)
+            fit.end_epoch()
     finally:
-        for listener in reversed(started):
-            listener.on_fit_end(run)
+        fit.end()
 
 
 #: plan of a pass by its number
@@ -152,6 +191,14 @@ def minibatch_epoch(
             backend.train(state.parameters, state.slots, rows, local, plan, units, state.chains, on_batch)
 
     return epoch
+
+
+def share_of(sample_weight: NDArray[Any] | None, rows: NDArray[np.int64]) -> NDArray[Any] | None:
+    """Weights of the rows of a minibatch, adding up to 1."""
+    if sample_weight is None:
+        return None
+    shares = sample_weight[rows]
+    return shares / shares.sum()
 
 
 def general_epoch(
@@ -172,10 +219,7 @@ def general_epoch(
             for first in range(0, len(local), plan.batch_size):
                 batch = part[local[first : first + plan.batch_size]]
                 n = batch.shape[0]
-                shares = None
-                if sample_weight is not None:
-                    shares = sample_weight[rows[done : done + n]]
-                    shares = shares / shares.sum()
+                shares = share_of(sample_weight, rows[done : done + n])
                 step(*data.encoded(batch), shares)
                 done += n
                 if on_batch is not None:

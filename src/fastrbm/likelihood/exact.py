@@ -19,6 +19,7 @@ __all__ = [
     "all_states",
     "can_be_annealed",
     "check_size",
+    "lists_states",
     "log_partition",
     "moments_of",
     "seconds_needed",
@@ -32,6 +33,11 @@ MOST_LISTED = 26
 MOST_UNITS = 40
 #: seconds an exact sum may be expected to take when it is asked for
 LONGEST = 3600.0
+
+
+def lists_states(model: Model) -> bool:
+    """Whether the exact sum goes through states; False for closed forms."""
+    return choose(model)[1].lists
 
 
 def smaller_layer(model: Model) -> str:

@@ -20,9 +20,11 @@ from ..partition import check_partition
 from ..rules import Rule, Update
 from . import layers as any_units
 from ._runtime import (
+    at_most_threads,
     current_target,
     default_threads,
     has_openmp,
+    most_threads,
     single_threaded_blas,
     supported_targets,
     threads_for,
@@ -41,7 +43,16 @@ from .strategy import (
     note_counters,
 )
 
-__all__ = ["CpuBackend", "current_target", "default_threads", "has_openmp", "supported_targets", "use_target"]
+__all__ = [
+    "CpuBackend",
+    "at_most_threads",
+    "current_target",
+    "default_threads",
+    "has_openmp",
+    "most_threads",
+    "supported_targets",
+    "use_target",
+]
 
 
 def _to_words(bits: PackedBits) -> NDArray[np.uint32]:

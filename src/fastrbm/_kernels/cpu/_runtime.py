@@ -124,9 +124,29 @@ class _SingleThreadedBlas:
 single_threaded_blas = _SingleThreadedBlas()
 
 
-def threads_for(work: float, n_threads: int | None) -> int:
-    """Threads for `work` multiply-adds, at most n_threads (None: `default_threads`)."""
+_here = threading.local()
+
+
+@contextmanager
+def at_most_threads(n_threads: int) -> Iterator[None]:
+    """Limit kernels that this Python thread calls within the block, whatever they are asked for."""
+    before = getattr(_here, "limit", None)
+    _here.limit = n_threads
+    try:
+        yield
+    finally:
+        _here.limit = before
+
+
+def most_threads(n_threads: int | None) -> int:
+    """Threads that may be used when n_threads are asked for (None: `default_threads`)."""
     if _forked or not has_openmp():
         return 1
     wanted = default_threads() if n_threads is None else n_threads
-    return max(1, min(wanted, int(work // WORK_PER_THREAD)))
+    limit = getattr(_here, "limit", None)
+    return wanted if limit is None else min(wanted, limit)
+
+
+def threads_for(work: float, n_threads: int | None) -> int:
+    """Threads for `work` multiply-adds, at most n_threads (None: `default_threads`)."""
+    return max(1, min(most_threads(n_threads), int(work // WORK_PER_THREAD)))

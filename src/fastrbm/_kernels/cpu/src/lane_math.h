@@ -139,7 +139,7 @@ INLINE float softplus_lane(float x) {
 INLINE float uniform_lane(uint32_t word) { return ((float)(int32_t)(word >> 9) + 0.5f) * 1.1920928955078125e-7f; }
 
 /* Philox4x32-10 (Salmon, Moraes, Dror, Shaw: SC'11) for 16 lanes: lane l is chain first_chain + l * chain_stride and
- * the four units of block unit_block + l * block_stride.  Strides are constants.
+ * the four units of block unit_block + l * block_stride.  Strides are the constants 0 or 1.
  * Counter: (unit / 4, chain, step low, stream << 24 | step high); out[q][lane] is the word of unit 4 * block + q. */
 INLINE void philox_strides(uint32_t out[4][16], uint32_t unit_block, const uint32_t block_stride, uint32_t first_chain,
                            const uint32_t chain_stride, const frbm_draw *draw) {
@@ -183,8 +183,9 @@ INLINE void philox_strides(uint32_t out[4][16], uint32_t unit_block, const uint3
 #else
     uint32_t c0[16], c1[16], c2[16], c3[16];
     for (int l = 0; l < 16; l++) {
-        c0[l] = unit_block + (uint32_t)l * block_stride;
-        c1[l] = first_chain + (uint32_t)l * chain_stride;
+        /* conditions, which go before the products would: with products the compiler gives up on vectors here */
+        c0[l] = block_stride ? unit_block + (uint32_t)l : unit_block;
+        c1[l] = chain_stride ? first_chain + (uint32_t)l : first_chain;
         c2[l] = (uint32_t)draw->step;
         c3[l] = draw->stream << 24 | ((uint32_t)(draw->step >> 32) & 0xFFFFFFu);
     }

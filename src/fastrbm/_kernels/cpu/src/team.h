@@ -51,7 +51,7 @@ static inline void barrier_then(frbm_team *team, void (*last)(void *), void *con
         return;
     }
     for (unsigned spin = 0; __atomic_load_n(&team->phase, __ATOMIC_ACQUIRE) == phase; spin++) {
-        if (spin < 4000)
+        if (spin < 100)
             FRBM_PAUSE();
         else
             sched_yield();

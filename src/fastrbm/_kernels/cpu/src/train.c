@@ -63,6 +63,7 @@ static frbm_layer visible_layer(const frbm_training *t, const uint32_t *words, s
 
 /* Units of a panel: wide ones leave fewer odd tiles and share the walk over active bits, narrow ones spread better */
 static size_t panel_units(const frbm_training *t, const frbm_layer *layer) {
+    if (t->team.n_threads == 1) return FRBM_PANEL;
     return pieces(layer->n_out, FRBM_PANEL) >= 2 * (size_t)t->team.n_threads ? FRBM_PANEL : 32;
 }
 

@@ -1,0 +1,88 @@
+"""Expectation maximisation for one-hot hidden layers: the model is a mixture of products then."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ._data import VisibleData
+from ._kernels import Backend, Phase, TrainingPlan
+from ._kernels.contract import values_of
+from ._random import Draw, Stream
+from ._run import TrainingState
+from .init import data_bias
+from .training import Epoch, Order, Plans, share_of
+from .units import get_unit
+
+
+def em_epoch(
+    state: TrainingState,
+    data: VisibleData,
+    backend: Backend,
+    plans: Plans,
+    units: tuple[str, str],
+    order: Order,
+    n_rows: int,
+    sample_weight: NDArray[Any] | None = None,
+) -> Epoch:
+    """One pass over the data; like `fastrbm.training.general_epoch`."""
+
+    def epoch(on_batch: Callable[[], None] | None) -> None:
+        plan, rows, done = plans(state.epoch), order(state.epoch), 0
+        for part, local in data.batches(rows, plan.batch_size):
+            for first in range(0, len(local), plan.batch_size):
+                batch = part[local[first : first + plan.batch_size]]
+                shares = share_of(sample_weight, rows[done : done + batch.shape[0]])
+                em_step(state, data.encoded(batch)[0], backend, plan, units, n_rows, shares)
+                done += batch.shape[0]
+                if on_batch is not None:
+                    on_batch()
+
+    return epoch
+
+
+def em_step(
+    state: TrainingState,
+    rows: Any,
+    backend: Backend,
+    plan: TrainingPlan,
+    units: tuple[str, str],
+    n_rows: int,
+    shares: NDArray[Any] | None = None,
+) -> None:
+    """Move the expected statistics towards those of a minibatch, and the parameters to where they maximise those.
+
+    With responsibilities r = p(h | v) the statistics are s_0 = <r> and s_1 = <r v>; statistics of the model move to
+    (1 - rate) s + rate s_batch, and the parameters become those of the mixture with shares s_0 and means s_1 / s_0.
+    With all rows in a minibatch and rate 1 it is the algorithm of Dempster, Laird and Rubin (J. R. Stat. Soc. B 39,
+    1977), whose likelihood never falls; with less of either, the online form of Cappe and Moulines (J. R. Stat. Soc. B
+    71, 2009). Each component has one more row that is the mean of the data, so that no mean is at the edge of its
+    range.
+    """
+    parameters = state.parameters
+    weights, visible_bias, hidden_bias = parameters
+    dtype = weights.dtype
+    if plan.stochastic_input and isinstance(rows, np.ndarray):
+        rows = backend.draw_bits(rows, Draw(plan.seed, state.chains.step, Stream.INPUT))
+    rows = values_of(units[0], rows, dtype)
+    found = backend.moments(Phase(rows, backend.means(units[1], rows, weights, hidden_bias), shares), dtype)
+    unit = get_unit(units[0])
+    theta = weights.astype(np.float64) + visible_bias
+    logs = hidden_bias + unit.cgf(theta).sum(axis=1)
+    share = np.exp(logs - logs.max())
+    share /= share.sum()
+    rate = plan.rate
+    s_0 = (1 - rate) * share + rate * found.hidden_bias
+    s_1 = (1 - rate) * share[:, None] * unit.mean(theta) + rate * found.weights
+    overall = unit.mean(data_bias(s_1.sum(axis=0), units[0], 1 / (n_rows + 2)))  # inside the range of means
+    mean = (n_rows * s_1 + overall) / (n_rows * s_0 + 1)[:, None]
+    theta = np.stack([data_bias(row, units[0], 1e-9) for row in mean])
+    weights[...] = theta - visible_bias
+    # a component that has lost all rows keeps a share that the next ones can raise
+    logs = np.log(np.maximum(s_0, 1 / (n_rows + 1) ** 2)) - unit.cgf(theta).sum(axis=1)
+    hidden_bias[...] = logs - logs.max()
+    state.chains.step += plan.n_sweeps + 1
+    state.chains.updates += 1

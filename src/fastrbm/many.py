@@ -1,0 +1,262 @@
+"""Many models of the same data at once: searches, and means over seeds.
+
+A minibatch of a small model is too little work for a team of threads, which waits at every stage for its slowest
+member. Here every thread trains a model of its own for an epoch, takes the next model that waits, and so on; a team of
+one waits for nobody. Which thread trained which model changes no result.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from queue import Empty, SimpleQueue
+from typing import Any, TypeVar
+
+from sklearn.base import clone
+from sklearn.model_selection import ParameterGrid
+
+from ._base_rbm import BaseRBM
+from ._kernels.cpu import at_most_threads, most_threads
+from .training import DivergenceError, Fit
+
+E = TypeVar("E", bound=BaseRBM)
+
+__all__ = ["fit_many", "variants"]
+
+
+def variants(estimator: E, **lists: Iterable[Any]) -> list[E]:
+    """Unfitted copies of an estimator, one for every combination of values.
+
+    Parameters
+    ----------
+    estimator : RBM
+        Its other options are kept.
+    **lists : iterable
+        Values of options by name. Names in alphabetical order, the last one changes fastest, as in scikit-learn's
+        ``ParameterGrid``.
+
+    Returns
+    -------
+    list of RBM
+
+    Raises
+    ------
+    ValueError
+        For an unknown option or one without values.
+
+    Examples
+    --------
+    >>> from fastrbm import BernoulliRBM
+    >>> from fastrbm.many import variants
+    >>> [m.random_state for m in variants(BernoulliRBM(16), random_state=range(3))]
+    [0, 1, 2]
+    """
+    grid = {}
+    for name, values in lists.items():
+        if isinstance(values, str) or not isinstance(values, Iterable):
+            raise TypeError(f"{name} must be a list of values, got {values!r}")
+        grid[name] = list(values)
+    return [clone(estimator).set_params(**options) for options in ParameterGrid(grid)]
+
+
+def fit_many(estimators: Iterable[E], X: Any, y: Any = None, sample_weight: Any = None) -> list[E]:
+    """Fit estimators to the same data, each to the same bits as its own `fit`.
+
+    The data are packed once for all estimators that read them alike. Estimators whose passes are done by the kernels
+    (units of two values, ``algorithm`` "cd" or "pcd", no weights of samples, no options that work step by step such as
+    ``centered``) are trained side by side, a thread each; the others after them, one by one.
+
+    Parameters
+    ----------
+    estimators : iterable of RBM
+        Any estimators of this package, with any options; each one once.
+    X : {array-like, sparse matrix} of shape (n_samples, n_features)
+    y : ignored
+    sample_weight : array-like of shape (n_samples,) or None
+        As in `fit`.
+
+    Returns
+    -------
+    list of RBM
+        The given estimators.
+
+    Raises
+    ------
+    ValueError
+        For unusable options or data, before anything is trained.
+    fastrbm.DivergenceError
+        If any model diverged, after all others were trained to their ends. It names the models; their last finite
+        parameters are kept.
+
+    Notes
+    -----
+    As many threads work as the most demanding ``n_threads`` among the estimators allows. Callbacks are called in the
+    thread that called `fit_many`, one at a time, while other models go on. An exception of a callback, or an interrupt,
+    ends all fits after the minibatches at hand; what they did by then is kept. ``history_["seconds"]`` is the time from
+    an epoch's start to its end, during which other models were trained, too.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastrbm import BernoulliRBM, fit_many
+    >>> from fastrbm.many import variants
+    >>> X = np.eye(8)
+    >>> models = fit_many(variants(BernoulliRBM(4, n_iter=2), random_state=range(3)), X)
+    >>> [m.components_.shape for m in models]
+    [(4, 8), (4, 8), (4, 8)]
+    """
+    models = _checked(estimators)
+    for model in models:
+        model._check_options()
+    shared: dict[Any, Any] = {}
+    fits: dict[int, Fit] = {}
+    together: list[int] = []
+    diverged: dict[int, DivergenceError] = {}
+    with ExitStack() as stack:
+        for i, model in enumerate(models):
+            if model.random_stream == "sklearn":
+                continue
+            job = model._begin(X, sample_weight, shared)
+            fits[i] = Fit(job.run, job.epoch, job.callbacks)
+            stack.callback(model._publish_chains, job.run.state)
+            stack.callback(fits[i].end)
+            if job.fused:
+                together.append(i)
+        n_threads = max((most_threads(models[i].n_threads) for i in together), default=1)
+        for i in together:
+            fits[i].begin()
+        _train_together({i: fits[i] for i in together}, n_threads, diverged)
+        for i, model in enumerate(models):
+            if i not in together:
+                try:
+                    _fit_alone(model, fits.get(i), X, sample_weight)
+                except DivergenceError as error:
+                    diverged[i] = error
+    if diverged:
+        first = min(diverged)
+        raise DivergenceError(
+            f"estimators {sorted(diverged)} of {len(models)} diverged, the others are fitted; "
+            f"estimators[{first}]: {diverged[first]}"
+        ) from diverged[first]
+    return models
+
+
+def _checked(estimators: Any) -> list[Any]:
+    if isinstance(estimators, BaseRBM) or not isinstance(estimators, Iterable):
+        raise TypeError(f"estimators must be a list of RBMs, got {estimators!r}")
+    models = list(estimators)
+    if not models:
+        raise ValueError("estimators must hold at least one RBM, got none")
+    seen: dict[int, int] = {}
+    for i, model in enumerate(models):
+        if not isinstance(model, BaseRBM):
+            raise TypeError(f"estimators must hold RBMs, got {model!r} at position {i}")
+        if id(model) in seen:
+            raise ValueError(f"estimators must hold each RBM once, got one at positions {seen[id(model)]} and {i}")
+        seen[id(model)] = i
+    return models
+
+
+def _fit_alone(model: Any, fit: Fit | None, X: Any, sample_weight: Any) -> None:
+    if fit is None:
+        model._fit_sklearn_stream(X, sample_weight)
+        return
+    fit.begin()
+    while not fit.finished:
+        fit.train(fit.on_batch)
+        fit.end_epoch()
+    fit.end()
+
+
+# -- side by side --------------------------------------------------------------------------------------------------
+
+
+class _Stopped(Exception):
+    """Ends an epoch in a worker when the calling thread gives up."""
+
+
+class _Crew:
+    """Python threads that train one epoch of one model at a time and report to the thread that started them."""
+
+    def __init__(self, pool: ThreadPoolExecutor):
+        self._pool = pool
+        self._reports: SimpleQueue[tuple[int, BaseException | None, threading.Event | None]] = SimpleQueue()
+        self._stop = threading.Event()
+
+    def start(self, number: int, fit: Fit, n_threads: int) -> None:
+        """Have one epoch trained by a team of n_threads."""
+        self._pool.submit(self._train, number, fit, n_threads)
+
+    def stop(self) -> None:
+        """End all epochs after the minibatches at hand."""
+        self._stop.set()
+        self._pool.shutdown(cancel_futures=True)
+
+    def report(self) -> tuple[int, BaseException | None, threading.Event | None]:
+        """The next (model, error, event to set): the end of its epoch, or with an event, some batches."""
+        while True:
+            try:
+                # a wait without an end cannot be interrupted on all platforms
+                return self._reports.get(timeout=0.2)
+            except Empty:
+                continue
+
+    def _train(self, number: int, fit: Fit, n_threads: int) -> None:
+        def on_batch() -> None:
+            if fit.on_batch is not None:
+                seen = threading.Event()
+                self._reports.put((number, None, seen))
+                while not seen.wait(0.2) and not self._stop.is_set():
+                    pass
+            if self._stop.is_set():
+                raise _Stopped
+
+        error = None
+        try:
+            with at_most_threads(n_threads):
+                fit.train(on_batch)
+        except BaseException as caught:
+            error = caught
+        self._reports.put((number, error, None))
+
+
+def _train_together(fits: dict[int, Fit], n_threads: int, diverged: dict[int, DivergenceError]) -> None:
+    """Train all to their ends, but those that diverge."""
+    waiting = [i for i, fit in fits.items() if not fit.finished]
+    if not waiting:
+        return
+    active = len(waiting)
+
+    def share() -> int:
+        """Threads of one model's team: more than one when fewer models are left than threads."""
+        return max(1, n_threads // active)
+
+    with ThreadPoolExecutor(min(n_threads, active), thread_name_prefix="fastrbm") as pool:
+        crew = _Crew(pool)
+        try:
+            for i in waiting:
+                crew.start(i, fits[i], share())
+            while active:
+                i, error, seen = crew.report()
+                fit = fits[i]
+                if seen is not None:
+                    assert fit.on_batch is not None
+                    fit.on_batch()
+                    seen.set()
+                    continue
+                if isinstance(error, DivergenceError):
+                    diverged[i] = error
+                elif error is not None:
+                    raise error
+                else:
+                    fit.end_epoch()
+                if error is not None or fit.finished:
+                    fit.end()
+                    active -= 1
+                else:
+                    crew.start(i, fit, share())
+        except BaseException:
+            crew.stop()
+            raise
