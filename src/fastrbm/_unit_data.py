@@ -29,9 +29,14 @@ class SpinData(VisibleData):
         )
 
     def _flags_of(self, x: NDArray[Any]) -> tuple[int, PackedBits | None]:
+        if (np.abs(x) == 1).all():
+            return self._kernels.pack_checked((x > 0).view(np.uint8))
         flags, bits = self._kernels.pack_checked(0.5 * (x.astype(np.float64) + 1))
         # no value but the two spins is in the domain
         return (flags | 2 if flags else 0), bits
+
+    def _row_contiguous(self) -> bool:
+        return False  # small blocks, whose conversions stay in the cache
 
     def _resident(self) -> PackedBits | None:
         return self.bits  # others need their conversion

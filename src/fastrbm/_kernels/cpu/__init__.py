@@ -80,7 +80,8 @@ class CpuBackend(Scores):
         How layers are drawn where only their states are wanted; see `fastrbm._kernels.cpu.strategy`.
     precision : {"full", "fast"}
         "fast" rounds float32 weights to 16 bits in `means`, `samples`, `run_chains` and `train` (not in the gradient,
-        and not where sums of weights reach 512); see src/narrow.h.
+        and not where sums of weights reach 512); see src/narrow.h. So it does real visible states in `train`; see
+        src/real_fast.h.
     """
 
     name = "cpu"

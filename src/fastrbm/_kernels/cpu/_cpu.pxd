@@ -154,6 +154,8 @@ cdef extern from "workers.h" nogil:
         uint32_t *planes
         float *grey
         float *lanes
+        uint32_t *pairs
+        float *pair_units
 
     ctypedef struct frbm_training:
         const frbm_table *table
@@ -197,6 +199,10 @@ cdef extern from "workers.h" nogil:
         float *grey_gradient
         uint32_t *data_planes
         uint32_t *model_planes
+        uint32_t *reals_pairs
+        uint32_t *weight_pairs
+        float *reals_units
+        float *weight_units
         float *reals
         float *reals_rows
         float *model_means

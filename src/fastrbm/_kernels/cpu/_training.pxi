@@ -103,6 +103,7 @@ cdef class Training:
         t.updates = n_updates
         t.delta_visible = self.floats(t.n_visible)
         unit = get_unit(units[1])
+        unit.check_width(t.n_hidden)
         t.group = (unit.n_classes or t.n_hidden) if unit.name == "onehot" else 0
         self._set_spins(units[0] == "ising", units[1] == "ising")
         cdef bint use_lean = strategy != "dense" and plan.n_sweeps > 1
@@ -174,7 +175,14 @@ cdef class Training:
 
     cdef void _set_real(self, size_t batch) except *:
         cdef frbm_training *t = &self.t
+        cdef size_t pairs = (t.n_visible + 1) // 2
+        cdef int b
         t.reals = self.floats(t.n_visible * t.chain_ld)
+        if t.fast:
+            t.reals_pairs, t.reals_units = self.words(pairs * t.chain_ld), self.floats(t.chain_ld)
+            t.weight_pairs, t.weight_units = self.words(pairs * t.n_hidden), self.floats(t.n_hidden)
+            for b in range(2):
+                t.batches[b].pairs, t.batches[b].pair_units = self.words(pairs * t.data_ld), self.floats(t.data_ld)
         if not t.sampled_hidden:
             t.reals_rows = self.floats(t.n_chains * t.visible_ld)
             t.data_means = self.floats(t.n_hidden * t.data_ld)

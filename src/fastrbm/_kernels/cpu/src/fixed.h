@@ -20,6 +20,10 @@ INLINE int32_t nearest_lane(float x) {
     return (int32_t)(x + float_of((bits_of(x) & 0x80000000u) | 0x3F000000u));
 }
 
+INLINE vec_i nearest_vec(vec_f x) {
+    return __builtin_convertvector(x + (vec_f)(((vec_u)x & 0x80000000u) | 0x3F000000u), vec_i);
+}
+
 static void fix(const float *x, size_t n, float scale, int32_t *out) {
     for (size_t i = 0; i < n; i++) out[i] = nearest_lane(x[i] * scale);
 }

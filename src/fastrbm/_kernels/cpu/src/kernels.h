@@ -322,6 +322,12 @@ typedef struct {
     /* out[row][lane] = or += sum over k of a[row][k] * b[k][lane] */
     void (*dense_product)(const float *a, size_t lda, size_t n_rows, const float *b, size_t ldb, size_t depth,
                           size_t n_lanes, int add, float *out, size_t ld);
+    /* the same rounded to 16 bits; see real_fast.h */
+    void (*pair_rows)(const float *rows, size_t n_rows, size_t n, uint32_t *pairs, float *unit);
+    void (*pair_lanes)(const float *lanes, size_t ld, size_t n, size_t first, size_t n_lanes, uint32_t *pairs,
+                       float *unit);
+    void (*pair_product)(const uint32_t *a, size_t lda, size_t n_rows, const uint32_t *b, size_t ldb, size_t depth,
+                         size_t n_lanes, const float *row_unit, const float *lane_unit, float *out, size_t ld);
     /* rows at, ..., at + n - 1 of a batch of real states, by rows and by lanes */
     void (*load_real)(const float *from, const int64_t *order, size_t at, size_t n, size_t n_units, float *rows,
                       size_t ld, float *lanes, size_t lanes_ld);

@@ -10,10 +10,6 @@
 #include "fixed.h"
 #include "lane_math.h"
 
-INLINE vec_i nearest_vec(vec_f x) {
-    return __builtin_convertvector(x + (vec_f)(((vec_u)x & 0x80000000u) | 0x3F000000u), vec_i);
-}
-
 /* e in place of the inputs of 16 lanes and n units, and their sums */
 static void exponentials(float *x, size_t ld, size_t n, double total[16]) {
     const vec_f zero = {0};

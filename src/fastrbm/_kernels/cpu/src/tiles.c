@@ -12,6 +12,7 @@
 #include "partition_math.h"
 #include "pseudo.h"
 #include "real.h"
+#include "real_fast.h"
 #include "softmax.h"
 #include "sparse.h"
 
@@ -296,6 +297,9 @@ const frbm_table FRBM_TABLE = {
     .normal_quantiles = normal_quantiles,
     .dense_product = dense_product,
     .load_real = load_real,
+    .pair_rows = pair_rows,
+    .pair_lanes = pair_lanes,
+    .pair_product = pair_product,
     .real_gradient_rows = real_gradient_rows,
     .real_gradient_columns = real_gradient_columns,
     .real_bias = real_bias,

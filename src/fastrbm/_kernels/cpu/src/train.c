@@ -83,6 +83,7 @@ static void load_block(const frbm_training *t, size_t batch, uint64_t step, size
                      into->planes, t->visible_ld);
     } else if (t->reals) {
         k->load_real(t->grey, order, at, here, t->n_visible, into->grey, t->visible_ld, into->lanes, t->data_ld);
+        if (t->fast) k->pair_lanes(into->lanes, t->data_ld, t->n_visible, at, here, into->pairs, into->pair_units);
     } else {
         for (size_t r = at; r < at + here; r++)
             memcpy(into->grey + r * t->n_visible, t->grey + (size_t)order[r] * t->n_visible,

@@ -23,13 +23,43 @@ static frbm_layer real_hidden(const frbm_training *t, size_t n_lanes) {
     return layer;
 }
 
-/* One piece of a hidden layer given states by lanes */
-static void real_hidden_piece(const frbm_training *t, const frbm_layer *layer, const float *lanes, size_t ld,
-                              size_t piece, float *scratch) {
-    const size_t first = piece * REAL_UNITS, left = t->n_hidden - first;
-    t->table->dense_product(t->weights + first * t->n_visible, t->n_visible, left < REAL_UNITS ? left : REAL_UNITS, lanes,
-                            ld, t->n_visible, layer->n_lanes, 0, t->inputs + first * input_ld(t), input_ld(t));
+/* States by lanes, also in 16 bits where the products are to be fast */
+typedef struct {
+    const float *lanes;
+    size_t ld;
+    const uint32_t *pairs;
+    const float *units;
+} real_states;
+
+/* One piece of a hidden layer given states */
+static void real_hidden_piece(const frbm_training *t, const frbm_layer *layer, const real_states *v, size_t piece,
+                              float *scratch) {
+    const size_t first = piece * REAL_UNITS, left = t->n_hidden - first, n = left < REAL_UNITS ? left : REAL_UNITS;
+    float *out = t->inputs + first * input_ld(t);
+    if (t->fast) {
+        const size_t depth = pieces(t->n_visible, 2);
+        t->table->pair_product(t->weight_pairs + first * depth, depth, n, v->pairs, v->ld, depth, layer->n_lanes,
+                               t->weight_units + first, v->units, out, input_ld(t));
+    } else {
+        t->table->dense_product(t->weights + first * t->n_visible, t->n_visible, n, v->lanes, v->ld, t->n_visible,
+                                layer->n_lanes, 0, out, input_ld(t));
+    }
     run_panel(t->table, layer, piece, REAL_UNITS, scratch);
+}
+
+/* The weights of one piece, for this minibatch */
+static void pair_weights(const frbm_training *t, size_t piece) {
+    const size_t first = piece * REAL_UNITS, left = t->n_hidden - first;
+    t->table->pair_rows(t->weights + first * t->n_visible, left < REAL_UNITS ? left : REAL_UNITS, t->n_visible,
+                        t->weight_pairs + first * pieces(t->n_visible, 2), t->weight_units + first);
+}
+
+static void pair_chains(frbm_training *t, size_t n_chains, int thread) {
+    if (!t->fast) return;
+    size_t piece;
+    while ((piece = own_piece(&t->team, 0, thread, pieces(n_chains, 32))) < pieces(n_chains, 32))
+        t->table->pair_lanes(t->reals, t->chain_ld, t->n_visible, 32 * piece, 32, t->reals_pairs, t->reals_units);
+    barrier(&t->team);
 }
 
 static frbm_layer real_visible(const frbm_training *t, const uint32_t *words, size_t n_lanes) {
@@ -62,9 +92,12 @@ static void real_positive(frbm_training *t, const frbm_batch *data, size_t n, in
     if (t->persistent) frbm_choose(t->table, &visible);
     const size_t n_hidden = pieces(t->n_hidden, REAL_UNITS), size = panel_units(t, &visible);
     const size_t n_visible = t->persistent ? pieces(t->n_visible, size) : 0;
+    const real_states v = {data->lanes, t->data_ld, data->pairs, data->pair_units};
     size_t piece;
-    while ((piece = own_piece(&t->team, 0, thread, n_hidden)) < n_hidden)
-        real_hidden_piece(t, &hidden, data->lanes, t->data_ld, piece, scratch);
+    while ((piece = own_piece(&t->team, 0, thread, n_hidden)) < n_hidden) {
+        if (t->fast) pair_weights(t, piece);
+        real_hidden_piece(t, &hidden, &v, piece, scratch);
+    }
     while ((piece = own_piece(&t->team, 1, thread, n_visible)) < n_visible)
         run_panel(t->table, &visible, piece, size, scratch);
     barrier(&t->team);
@@ -79,6 +112,7 @@ static void real_negative(frbm_training *t, size_t n_chains, int thread, float *
             visible.draw.step = t->step + sweep;
             run_layer(t, &visible, thread, scratch);
         }
+        pair_chains(t, n_chains, thread);
         const int last = sweep == t->n_sweeps;
         frbm_layer hidden = real_hidden(t, n_chains);
         hidden.draw.step = t->step + sweep;
@@ -96,9 +130,9 @@ static void real_negative(frbm_training *t, size_t n_chains, int thread, float *
         }
         const frbm_onehot groups = inputs_first(t, &hidden);
         const size_t n = pieces(t->n_hidden, REAL_UNITS);
+        const real_states v = {t->reals, t->chain_ld, t->reals_pairs, t->reals_units};
         size_t piece;
-        while ((piece = own_piece(&t->team, 0, thread, n)) < n)
-            real_hidden_piece(t, &hidden, t->reals, t->chain_ld, piece, scratch);
+        while ((piece = own_piece(&t->team, 0, thread, n)) < n) real_hidden_piece(t, &hidden, &v, piece, scratch);
         barrier(&t->team);
         choose_classes(t, &groups, n_chains, thread);
     }

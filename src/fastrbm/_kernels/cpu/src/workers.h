@@ -75,6 +75,8 @@ typedef struct {
     uint32_t *words, *planes; /* bits */
     float *grey;              /* grey data, [row][n_visible]; real ones, [row][visible_ld] */
     float *lanes;             /* real data, [n_visible][data_ld] */
+    uint32_t *pairs;          /* the same in 16 bits, and the values of 1 in them [data_ld]; with `fast` */
+    float *pair_units;
 } frbm_batch;
 
 /* Minibatch training, CD-k or PCD-k: the batches of order[0..n_rows) one after another. */
@@ -112,6 +114,8 @@ typedef struct {
     int32_t *data_fixed, *model_fixed; /* scaled hidden means, coefficients of the gradient */
     float *data_means, *inputs, *grey_gradient; /* grey data, and `inputs` of one-hot units; the last is [n_hidden][n_visible] */
     uint32_t *data_planes, *model_planes;       /* sampled hidden states */
+    uint32_t *reals_pairs, *weight_pairs; /* with `fast`; their units */
+    float *reals_units, *weight_units;
     float *reals, *reals_rows, *model_means; /* real chains by lanes and by rows, and the hidden means they leave; or NULL */
     size_t data_ld, chain_ld, visible_ld, hidden_ld;
     frbm_lean *lean; /* strategy of chains of several sweeps; NULL: whole products */
