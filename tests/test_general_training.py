@@ -209,13 +209,17 @@ def test_absent_weights_do_not_move():
 
 
 def test_dropped_units_learn_from_the_rows_that_have_them():
-    X = np.ones((400, N_VISIBLE), dtype=np.float32)
-    options = dict(n_iter=1, batch_size=400, algorithm="exact", X=X, init=Normal(1e-6))
-    start, free, half = (fitted(*r, **options | n) for r, n in (((), {"n_iter": 0}), ((), {}), ((Dropout(0.5),), {})))
-    moves = [m.intercept_hidden_ - start.intercept_hidden_ for m in (free, half)]
-    np.testing.assert_allclose(moves[0], 0.1 * (0.5 - 0.5), atol=1e-5)
-    # the data's half has half of the units, the model's half is that of the whole model
-    np.testing.assert_allclose(moves[1], 0.1 * (0.25 - 0.5), atol=0.1 * 0.5 * 4 * 0.5 / 20)
+    # without weights half of the units are on; a third of those are left
+    options = dict(n_iter=1, batch_size=3000, X=np.ones((3000, N_VISIBLE), dtype=np.float32), init=Normal(1e-9))
+    free, third = fitted(**options), fitted(Dropout(2 / 3), **options)
+    for rbm, wanted in ((free, 1 / 2), (third, 1 / 6)):
+        np.testing.assert_allclose(rbm.h_samples_.mean(axis=0), wanted, atol=5 * np.sqrt(0.25 / 3000))
+    # a unit learns v from the rows that have it: the weights' gradient is a third, that of the visible biases is not
+    ratio = third.components_.mean() / free.components_.mean()
+    assert abs(ratio - 1 / 3) < 0.05 and abs(third.intercept_visible_.mean() / free.intercept_visible_.mean() - 1) < 0.1
+    for algorithm in ("exact", "pt"):
+        with pytest.raises(ValueError, match="regularizers must not hold Dropout"):
+            fitted(Dropout(0.5), algorithm=algorithm)
 
 
 def test_sparsity_pulls_activations_to_the_target():

@@ -41,6 +41,8 @@ class BaseRBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, RBMOptions):
     """Machinery of the estimators; a subclass declares its units and its documentation."""
 
     _units: ClassVar[tuple[str, str]]
+    #: fitted attributes of its own that a subclass wants in its model files
+    _stored: ClassVar[tuple[str, ...]] = ()
     input_scale_: float
 
     @property

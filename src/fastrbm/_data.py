@@ -214,6 +214,11 @@ class VisibleData:
         for rows in self._blocks_in_order():
             yield rows, self._take(rows)
 
+    @property
+    def are_states(self) -> bool:
+        """Whether rows are states of the layer, which have a probability."""
+        return self.binary
+
     def encoded(self, batch: Any) -> tuple[Any, None]:
         """Rows of `batches` as training takes them, and which of their units are missing: none."""
         return batch, None

@@ -13,6 +13,7 @@ from ._kernels import Backend, Phase, TrainingPlan
 from ._kernels.contract import values_of
 from ._random import Draw, Stream
 from ._run import TrainingState
+from ._visible_scale import VisibleScale
 from .init import data_bias
 from .training import Epoch, Order, Plans, share_of
 from .units import get_unit
@@ -26,6 +27,7 @@ def em_epoch(
     units: tuple[str, str],
     order: Order,
     n_rows: int,
+    scale: VisibleScale,
     sample_weight: NDArray[Any] | None = None,
 ) -> Epoch:
     """One pass over the data; like `fastrbm.training.general_epoch`."""
@@ -36,7 +38,7 @@ def em_epoch(
             for first in range(0, len(local), plan.batch_size):
                 batch = part[local[first : first + plan.batch_size]]
                 shares = share_of(sample_weight, rows[done : done + batch.shape[0]])
-                em_step(state, data.encoded(batch)[0], backend, plan, units, n_rows, shares)
+                em_step(state, data.encoded(batch)[0], backend, plan, units, n_rows, scale, shares)
                 done += batch.shape[0]
                 if on_batch is not None:
                     on_batch()
@@ -51,6 +53,7 @@ def em_step(
     plan: TrainingPlan,
     units: tuple[str, str],
     n_rows: int,
+    scale: VisibleScale,
     shares: NDArray[Any] | None = None,
 ) -> None:
     """Move the expected statistics towards those of a minibatch, and the parameters to where they maximise those.
@@ -62,12 +65,13 @@ def em_step(
     71, 2009). Each component has one more row that is the mean of the data, so that no mean is at the edge of its
     range.
     """
-    parameters = state.parameters
-    weights, visible_bias, hidden_bias = parameters
+    weights, visible_bias, hidden_bias = scale.to_kernels(state.parameters)
     dtype = weights.dtype
     if plan.stochastic_input and isinstance(rows, np.ndarray):
         rows = backend.draw_bits(rows, Draw(plan.seed, state.chains.step, Stream.INPUT))
     rows = values_of(units[0], rows, dtype)
+    if scale.sigma is not None:
+        rows = np.ascontiguousarray(rows / scale.sigma, dtype=dtype)
     found = backend.moments(Phase(rows, backend.means(units[1], rows, weights, hidden_bias), shares), dtype)
     unit = get_unit(units[0])
     theta = weights.astype(np.float64) + visible_bias
@@ -80,9 +84,9 @@ def em_step(
     overall = unit.mean(data_bias(s_1.sum(axis=0), units[0], 1 / (n_rows + 2)))  # inside the range of means
     mean = (n_rows * s_1 + overall) / (n_rows * s_0 + 1)[:, None]
     theta = np.stack([data_bias(row, units[0], 1e-9) for row in mean])
-    weights[...] = theta - visible_bias
+    state.parameters.weights[...] = scale.shown_weights(theta - visible_bias)
     # a component that has lost all rows keeps a share that the next ones can raise
     logs = np.log(np.maximum(s_0, 1 / (n_rows + 1) ** 2)) - unit.cgf(theta).sum(axis=1)
-    hidden_bias[...] = logs - logs.max()
+    state.parameters.hidden_bias[...] = logs - logs.max()
     state.chains.step += plan.n_sweeps + 1
     state.chains.updates += 1

@@ -41,6 +41,8 @@ def write(estimator: Any, path: str | os.PathLike[str]) -> Path:
         "options": _plain_options(estimator),
         "input_scale": estimator.input_scale_,
         "n_iter": getattr(estimator, "n_iter_", 0),
+        "n_features": estimator.n_features_in_,
+        "fitted": {name: getattr(estimator, name) for name in estimator._stored if hasattr(estimator, name)},
         "history": getattr(estimator, "history_", None),
         "feature_names": None if features is None else [str(x) for x in features],
     }
@@ -99,7 +101,11 @@ def load(path: str | os.PathLike[str]) -> Any:
 def _restore(estimator: Any, header: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> None:
     weights = np.ascontiguousarray(arrays["components_"])
     parameters = Parameters(weights, arrays["intercept_visible_"], arrays["intercept_hidden_"])
-    estimator.input_scale_, estimator.n_features_in_ = float(header["input_scale"]), weights.shape[1]
+    estimator.input_scale_ = float(header["input_scale"])
+    estimator.n_features_in_ = int(header.get("n_features", weights.shape[1]))
+    for name, value in header.get("fitted", {}).items():
+        if name in estimator._stored:
+            setattr(estimator, name, value)
     s = header.get("state") or {"seed": 0, "step": 0, "epoch": header["n_iter"], "updates": 0, "slots": 0}
     chains = _restored(arrays["chains"], weights.shape[0]) if "chains" in arrays else None
     slots = [Parameters(*(arrays[f"slot_{k}_{i}"] for i in range(3))) for k in range(s["slots"])]

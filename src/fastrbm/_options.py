@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
@@ -209,6 +210,10 @@ class RBMOptions(BaseEstimator):
         algorithm = self._algorithm()
         if not isinstance(algorithm, str):
             algorithm.validate()
+        if get_regularization(self.regularizers).dropout and (isinstance(algorithm, Tempering) or algorithm == "exact"):
+            raise ValueError(
+                f"regularizers must not hold Dropout with algorithm={self.algorithm!r}, whose states have all units"
+            )
         if isinstance(algorithm, Tempering) and self.hidden_statistics != "mean":
             raise ValueError(
                 f"hidden_statistics must be 'mean' with parallel tempering, got {self.hidden_statistics!r}"
@@ -259,7 +264,7 @@ class RBMOptions(BaseEstimator):
             self._batch_size_at(epoch, n_epochs),
             self.algorithm == "pcd",
             round(value_at("n_gibbs_steps", self.n_gibbs_steps, epoch, n_epochs, 1)),
-            value_at("learning_rate", self.learning_rate, epoch, n_epochs, 0),
+            value_at("learning_rate", self.learning_rate, epoch, n_epochs, 0, 1 if self.algorithm == "em" else math.inf),
             optimizer.momentum_at(epoch, n_epochs),
             bool(self.stochastic_input),
             optimizer.rule()._replace(l1=reg.l1, l2=reg.l2, clip=float(reg.clip_value)),

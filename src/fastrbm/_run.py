@@ -13,6 +13,10 @@ from ._random import Key
 from .samplers import TemperedState
 
 
+Snapshot = tuple[Parameters, dict[str, NDArray[Any]]]
+_PARAMETERS = ("log_variance", "rho")  # extras that are parameters of the model
+
+
 @dataclass
 class TrainingState:
     """All that a run needs to go on where it stopped, bit for bit.
@@ -42,6 +46,18 @@ class TrainingState:
     epoch: int = 0
     tempered: TemperedState | None = None
     extras: dict[str, NDArray[Any]] = field(default_factory=dict)
+
+    def snapshot(self) -> Snapshot:
+        """Copy of what the model is: the parameters, and those among the extras."""
+        return self.parameters.copy(), {k: x.copy() for k, x in self.extras.items() if k in _PARAMETERS}
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Put a snapshot back, in place."""
+        parameters, extras = snapshot
+        for value, before in zip(self.parameters, parameters, strict=True):
+            value[...] = before
+        for name, before in extras.items():
+            self.extras[name][...] = before
 
 
 @dataclass

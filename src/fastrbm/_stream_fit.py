@@ -101,7 +101,7 @@ class StreamFit:
         state = TrainingState(
             Parameters(trainer.weights, trainer.visible_bias, trainer.hidden_bias), [], ChainState(0, None), Key(0)
         )
-        backup = Parameters(*(x.copy() for x in state.parameters))
+        backup = state.snapshot()
         self.components_, self.intercept_hidden_ = trainer.weights, trainer.hidden_bias
         self.intercept_visible_, self._n_features_out = trainer.visible_bias, self.n_components
         try:

@@ -63,6 +63,8 @@ class TrainedRBM(StreamFit, BaseRBM):
                 f"temperature must be 1 for units {self.units}: another one would change their shape, "
                 f"got {self.temperature!r}"
             )
+        if self.stochastic_input and not get_unit(self.units[0]).binary:
+            raise ValueError(f"stochastic_input must be False for visible units {self.units[0]!r}, which are no bits")
         if self.algorithm == "em":
             self._check_em()
         if self.random_stream == "sklearn":
@@ -79,6 +81,8 @@ class TrainedRBM(StreamFit, BaseRBM):
             raise ValueError(f"algorithm='em' has no formula for visible units {self.units[0]!r}")
         if not is_schedule(self.learning_rate) and self.learning_rate > 1:
             raise ValueError(f"learning_rate must be in (0, 1] with algorithm='em', got {self.learning_rate!r}")
+        if self._variance_rate():
+            raise ValueError("sigma must not be learned with algorithm='em', which moves weights and hidden biases only")
 
     # -- fitting --------------------------------------------------------------------------------------------
 
@@ -111,6 +115,9 @@ class TrainedRBM(StreamFit, BaseRBM):
             self._variance_rate(),
             n_rows,
         )
+
+    def _check_rows(self, data: Any) -> None:
+        """Raise ValueError for rows that the options cannot be trained on."""
 
     def _variance_rate(self) -> float:
         return 0.0
@@ -199,6 +206,7 @@ class TrainedRBM(StreamFit, BaseRBM):
         if state.parameters.weights.dtype != dtype:
             raise ValueError(f"dtype must stay {state.parameters.weights.dtype} when training goes on, got {dtype}")
         n_epochs = state.epoch + self.n_iter
+        self._check_rows(data)
         self._prepare(state, data.shape[1], n_epochs)
         if not go_on:
             self.history_: dict[str, list[Any]] = {"epoch": [], "seconds": []}
@@ -209,7 +217,7 @@ class TrainedRBM(StreamFit, BaseRBM):
         if self.verbose:
             callbacks.append(Verbose(data.head(_SHOWN) if isinstance(data, StreamData) else given))
         if split.held_out is not None:
-            callbacks = [*validation_callbacks(self, given, data.binary, split), *callbacks]
+            callbacks = [*validation_callbacks(self, given, data, split), *callbacks]
         # whoever makes chunks need not bear being called by several threads
         fused = self._fused(data, sample_weight) and not isinstance(data, StreamData)
         return FitJob(run, epoch, callbacks, fused)
@@ -269,7 +277,8 @@ class TrainedRBM(StreamFit, BaseRBM):
         if self._fused(data, sample_weight):
             return minibatch_epoch(state, data, backend, plan, self.units, order), batches
         if self.algorithm == "em":
-            return em_epoch(state, data, backend, plan, self.units, order, len(split), sample_weight), batches
+            n, scale = len(split), self._scale()
+            return em_epoch(state, data, backend, plan, self.units, order, n, scale, sample_weight), batches
         return general_epoch(state, data, backend, plan, self._setup(len(split)), order, sample_weight), batches
 
     def _forget(self) -> None:
@@ -320,17 +329,20 @@ class TrainedRBM(StreamFit, BaseRBM):
         if not hasattr(self, "_state"):
             self._state = self._initial_state(data, Split(X.shape[0]), dtype, sample_weight)
         state = self._state
+        self._check_rows(data)
         self._prepare(state, data.shape[1], 1)
         plan = self._plan(state.key.seed, 0, max(1, self.n_iter))._replace(batch_size=X.shape[0])
-        backup = state.parameters.copy()
+        backup = state.snapshot()
         order = np.arange(X.shape[0], dtype=np.int64)
         backend = self._backend()
         try:
             if self._fused(data, sample_weight):
                 minibatch_epoch(state, data, backend, lambda _: plan, self.units, lambda _: order)(None)
             elif self.algorithm == "em":
-                n = X.shape[0]
-                em_epoch(state, data, backend, lambda _: plan, self.units, lambda _: order, n, sample_weight)(None)
+                n, scale = X.shape[0], self._scale()
+                em_epoch(
+                    state, data, backend, lambda _: plan, self.units, lambda _: order, n, scale, sample_weight
+                )(None)
             else:
                 setup = self._setup(X.shape[0])
                 general_epoch(state, data, backend, lambda _: plan, setup, lambda _: order, sample_weight)(None)

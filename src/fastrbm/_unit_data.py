@@ -82,6 +82,7 @@ class UnitData:
         self.dtype = np.dtype(dtype)
         self._sigma = sigma
         self._unit.check_width(x.shape[1])
+        self.are_states = check_range  # which raises for others
         for rows in self._blocks_in_order():
             assert_all_finite(x[rows], estimator_name=name, input_name="X")
         if check_range and (self._unit.support is not None or type(self._unit).outside is not Unit.outside):

@@ -61,6 +61,10 @@ class VisibleScale:
                 weights = weights / sigma
         return Parameters(np.ascontiguousarray(weights), visible_bias, hidden_bias)
 
+    def shown_weights(self, weights: NDArray[Any]) -> NDArray[Any]:
+        """Weights that `to_kernels` turns into these, at temperature 1."""
+        return weights * self.sigma if self.sigma is not None and self.kappa == 2 else weights
+
     def gradient_of_shown(self, gradient: Parameters) -> Parameters:
         """Gradient of the shown parameters from that of the kernels': the same factors."""
         return self.to_kernels(gradient)

@@ -253,5 +253,8 @@ class RBM(FeatureRBM):
                 get_unit(getattr(self, name))
             except (ValueError, TypeError) as error:
                 raise ValueError(f"{name}: {error}") from None
-        get_unit(self.hidden).check_width(self.n_components)
+        try:
+            get_unit(self.hidden).check_width(self.n_components)
+        except ValueError as error:
+            raise ValueError(f"hidden: {error}") from None
         super()._check_options()

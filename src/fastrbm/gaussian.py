@@ -59,6 +59,7 @@ class GaussianRBM(FeatureRBM):
         or kappa = 2 (Cho, Ilin, Raiko, 2011).
     hidden : str or Unit, default="bernoulli"
         Hidden units; see `RBM`.
+    learning_rate : float or schedule, default=0.01
     **options
         As of `BernoulliRBM`.
 
@@ -91,9 +92,10 @@ class GaussianRBM(FeatureRBM):
         sigma: Any = 1.0,
         scaling: str = "sigma",
         hidden: Any = "bernoulli",
+        learning_rate: Any = 0.01,
         **options: Any,
     ):
-        super().__init__(n_components, **options)
+        super().__init__(n_components, learning_rate=learning_rate, **options)
         self.sigma = sigma
         self.scaling = scaling
         self.hidden = hidden

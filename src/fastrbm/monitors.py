@@ -66,6 +66,8 @@ class LogLikelihood(Callback):
         if run.state.epoch % self.every:
             return
         model, backend = run.estimator.model_, run.estimator._backend()
+        if run.estimator._scale().sigma is not None:  # rows are divided by deviations, which may have moved
+            self._rows = run.estimator._data(self.X).states("watch free energy")
         log_z = run.estimator.log_partition(
             self._chosen,
             n_chains=self.n_chains,
@@ -128,7 +130,7 @@ class EarlyStopping(Callback):
 
     def on_fit_begin(self, run: FitRun) -> None:
         """Forget earlier runs."""
-        self._best, self._best_epoch, self._kept = -np.inf, run.state.epoch, run.state.parameters.copy()
+        self._best, self._best_epoch, self._kept = -np.inf, run.state.epoch, run.state.snapshot()
         self.monitor.on_fit_begin(run)
 
     def on_epoch_end(self, run: FitRun) -> None:
@@ -140,13 +142,12 @@ class EarlyStopping(Callback):
         score = value if self.higher_is_better else -value
         if score - self._best > self.min_delta:
             self._best, self._best_epoch = score, run.state.epoch
-            self._kept = run.state.parameters.copy()
+            self._kept = run.state.snapshot()
         elif run.state.epoch - self._best_epoch >= self.patience:
             run.stop()
 
     def on_fit_end(self, run: FitRun) -> None:
         """Put the best parameters back; ``best_iteration_`` tells the pass they are of."""
         self.monitor.on_fit_end(run)
-        for value, best in zip(run.state.parameters, self._kept, strict=True):
-            value[...] = best
+        run.state.restore(self._kept)
         run.estimator.best_iteration_ = self._best_epoch

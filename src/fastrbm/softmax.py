@@ -42,6 +42,11 @@ class CategoryData:
                     f"got {block[row, column]:g} in row {rows.start + row}, column {column}"
                 )
 
+    @property
+    def are_states(self) -> bool:
+        """Whether rows are states of the layer."""
+        return not self.missing
+
     def _blocks(self) -> Iterator[slice]:
         step = max(1, BLOCK_BYTES // max(1, 8 * self.shape[1]))
         for first in range(0, self.shape[0], step):
@@ -119,6 +124,8 @@ class SoftmaxRBM(FeatureRBM):
     (3, 3)
     """
 
+    _stored = ("n_categories_",)
+
     def __init__(
         self,
         n_components: int = 100,
@@ -159,10 +166,9 @@ class SoftmaxRBM(FeatureRBM):
             self.__dict__.pop("n_categories_", None)
         return super()._begin(given, sample_weight, shared)
 
-    def _epochs(self, state: Any, data: Any, *args: Any) -> Any:
+    def _check_rows(self, data: Any) -> None:
         if data.missing and self._algorithm() != "cd":
             raise ValueError(f"algorithm must be 'cd' for X with missing entries (NaN), got {self.algorithm!r}")
-        return super()._epochs(state, data, *args)
 
     # -- predictions ------------------------------------------------------------------------------------------
 

@@ -12,21 +12,21 @@ from numpy.typing import NDArray
 from ._callback import Callback, as_callback
 from ._data import VisibleData
 from ._general_training import Setup, Step
-from ._kernels import Backend, Parameters, TrainingPlan
+from ._kernels import Backend, TrainingPlan
 from ._random import Key
-from ._run import FitRun, TrainingState
+from ._run import FitRun, Snapshot, TrainingState
 
 
 class DivergenceError(FloatingPointError):
     """Training produced parameters that are not finite. The last finite ones were kept."""
 
 
-def check_finite(state: TrainingState, backup: Parameters, where: str) -> None:
+def check_finite(state: TrainingState, backup: Snapshot, where: str) -> None:
     """Raise `DivergenceError`, with the backup put back, if a parameter is not finite."""
-    if all(np.isfinite(x).all() for x in state.parameters):
+    parameters, extras = state.snapshot()
+    if all(np.isfinite(x).all() for x in (*parameters, *extras.values())):
         return
-    for value, before in zip(state.parameters, backup, strict=True):
-        value[...] = before
+    state.restore(backup)
     for slot in state.slots:
         for value in slot:
             value[...] = 0
@@ -140,7 +140,7 @@ class Fit:
     def train(self, on_batch: Callable[[], None] | None) -> None:
         """One epoch; `DivergenceError` leaves the parameters it started from."""
         begin, state = time.perf_counter(), self.run.state
-        backup = state.parameters.copy()
+        backup = state.snapshot()
         self.run.updates_at_epoch_start = state.chains.updates
         try:
             self._epoch(on_batch)

@@ -16,18 +16,24 @@ MONITORS = {"log_likelihood": True, "pseudo_likelihood": True, "free_energy_gap"
 _PREFIX = "validation_"
 
 
-def validation_callbacks(estimator: Any, X: Any, binary: bool, split: Split) -> list[Callback]:
+def validation_callbacks(estimator: Any, X: Any, data: Any, split: Split) -> list[Callback]:
     """Callbacks that record held-out rows, and stop if the estimator asks for it.
 
     Without a name in ``early_stopping`` that is the log-likelihood of binary rows, the free-energy gap of others.
     """
     assert split.held_out is not None and split.trained is not None
     asked = estimator.early_stopping
-    name = asked if isinstance(asked, str) else "log_likelihood" if binary else "free_energy_gap"
-    if name == "log_likelihood" and not binary:
+    name = asked if isinstance(asked, str) else "log_likelihood" if data.binary else "free_energy_gap"
+    if name == "log_likelihood" and not data.are_states:
         raise ValueError(
-            "early_stopping='log_likelihood' needs rows of 0 and 1: the model has no probability for grey values; "
-            "use 'free_energy_gap' or 'pseudo_likelihood', or binarise X (fastrbm.datasets.binarize)"
+            "early_stopping='log_likelihood' needs rows that are states of the visible units (0 and 1 for Bernoulli "
+            "ones): the model has no probability for others; use 'free_energy_gap' or 'pseudo_likelihood', or binarise "
+            "X (fastrbm.datasets.binarize)"
+        )
+    if name == "pseudo_likelihood" and not hasattr(estimator, "score_samples"):
+        raise ValueError(
+            f"early_stopping='pseudo_likelihood' needs binary visible units, got {estimator.units[0]!r}; "
+            "use 'free_energy_gap' or 'log_likelihood'"
         )
     held = _safe_indexing(X, split.held_out)
     monitor: Any
