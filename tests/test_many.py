@@ -10,8 +10,8 @@ import scipy.sparse as sp
 
 import fastrbm
 from fastrbm import BernoulliRBM, DivergenceError, GaussianRBM, IsingRBM, SoftmaxRBM, fit_many
-from fastrbm._base_rbm import BaseRBM
 from fastrbm._data import VisibleData
+from fastrbm._trained_rbm import TrainedRBM
 from fastrbm.callbacks import Callback
 from fastrbm.many import variants
 
@@ -255,4 +255,4 @@ def test_bad_options_and_data_are_found_before_anything_is_trained(X):
 
 def test_public_name():
     assert fastrbm.fit_many is fastrbm.many.fit_many
-    assert issubclass(BernoulliRBM, BaseRBM)
+    assert issubclass(BernoulliRBM, TrainedRBM)

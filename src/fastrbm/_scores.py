@@ -10,6 +10,7 @@ from sklearn.utils.metaestimators import available_if
 
 from . import likelihood
 from ._base_rbm import BaseRBM
+from ._trained_rbm import TrainedRBM
 from .units import get_unit
 
 
@@ -27,7 +28,7 @@ def _has_pseudo_likelihood(estimator: BaseRBM) -> bool:
     return True
 
 
-class ScoredRBM(BaseRBM):
+class ScoredRBM(TrainedRBM):
     """What an estimator says about rows."""
 
     def free_energy(self, X: Any) -> NDArray[np.float64]:

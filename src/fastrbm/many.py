@@ -17,11 +17,11 @@ from typing import Any, TypeVar
 from sklearn.base import clone
 from sklearn.model_selection import ParameterGrid
 
-from ._base_rbm import BaseRBM
 from ._kernels.cpu import at_most_threads, most_threads
+from ._trained_rbm import TrainedRBM
 from .training import DivergenceError, Fit
 
-E = TypeVar("E", bound=BaseRBM)
+E = TypeVar("E", bound=TrainedRBM)
 
 __all__ = ["fit_many", "variants"]
 
@@ -144,14 +144,14 @@ def fit_many(estimators: Iterable[E], X: Any, y: Any = None, sample_weight: Any 
 
 
 def _checked(estimators: Any) -> list[Any]:
-    if isinstance(estimators, BaseRBM) or not isinstance(estimators, Iterable):
+    if isinstance(estimators, TrainedRBM) or not isinstance(estimators, Iterable):
         raise TypeError(f"estimators must be a list of RBMs, got {estimators!r}")
     models = list(estimators)
     if not models:
         raise ValueError("estimators must hold at least one RBM, got none")
     seen: dict[int, int] = {}
     for i, model in enumerate(models):
-        if not isinstance(model, BaseRBM):
+        if not isinstance(model, TrainedRBM):
             raise TypeError(f"estimators must hold RBMs, got {model!r} at position {i}")
         if id(model) in seen:
             raise ValueError(f"estimators must hold each RBM once, got one at positions {seen[id(model)]} and {i}")
