@@ -7,8 +7,9 @@ import fastrbm
 from fastrbm import BernoulliRBM
 from fastrbm._kernels import ChainState, Parameters, TrainingPlan, get_backend, pack
 from fastrbm._kernels import cpu as cpu_package
-from fastrbm._kernels.cpu import CpuBackend, _runtime, _to_words
+from fastrbm._kernels.cpu import CpuBackend, _runtime
 from fastrbm._kernels.cpu.strategy import STRATEGIES, choose_for_chains, count_work
+from fastrbm._kernels.cpu.words import to_words
 from fastrbm._random import Draw, Stream
 
 UNITS = ("bernoulli", "bernoulli")
@@ -99,7 +100,7 @@ def test_rows_and_look_ups_give_the_same_chains(target, density, n):
     p = model(130, 75)
     results = []
     for transposed in (False, True):  # rows need the transpose; without it there are only look-ups
-        h, v = _to_words(bits(n, 75, density)), np.zeros((6, 192), np.uint32)
+        h, v = to_words(bits(n, 75, density)), np.zeros((6, 192), np.uint32)
         v = np.zeros((6, h.shape[1]), np.uint32)
         fixed = native.fix_weights(p.weights, transposed, 2)
         native.run_chains(h, v, n, fixed, p.visible_bias, p.hidden_bias, Draw(3, 5, 0), 3, 2)

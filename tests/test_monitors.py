@@ -162,7 +162,7 @@ def test_bad_callbacks(make, message):
 def test_bad_data_and_options(digits):
     with pytest.raises(ValueError, match="X must hold 0 and 1 only"):
         fitted(digits, callbacks=[LogLikelihood(digits[:5] * 0.5)])
-    with pytest.raises(ValueError, match="early_stopping='log_likelihood' needs rows of 0 and 1"):
+    with pytest.raises(ValueError, match="early_stopping='log_likelihood' needs rows that are states"):
         fitted(digits * 0.5, validation_fraction=0.1, early_stopping="log_likelihood")
     with pytest.raises(ValueError, match="validation_fraction must be above 0 with early_stopping"):
         fitted(digits, early_stopping=True)

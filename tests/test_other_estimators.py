@@ -1,12 +1,14 @@
 """Estimators of other units than Bernoulli ones: what they recover, predict, refuse."""
 
 import os
+import warnings
 
 import numpy as np
 import pytest
 from scipy.special import logsumexp
 from sklearn.datasets import load_digits
 
+import fastrbm
 from fastrbm import (
     RBM,
     SGD,
@@ -108,6 +110,38 @@ def test_expectation_maximisation_finds_a_mixture_of_real_and_of_counted_columns
     assert abs((found.transform(counts).max(axis=1)).mean()) > 0.9
 
 
+@pytest.mark.parametrize("scaling", ["sigma", "variance"])
+def test_expectation_maximisation_knows_the_deviations(scaling, mixture):
+    X, sigma, truth = mixture
+    rbm = GaussianRBM(2, hidden="onehot", algorithm="em", sigma=sigma, scaling=scaling, learning_rate=1.0, n_iter=60,
+                      batch_size=len(X), random_state=0, init=Normal(0.3)).fit(X)  # fmt: skip
+    assert abs(rbm.log_likelihood(X).mean() - truth) < 0.01
+    with pytest.raises(ValueError, match="sigma must not be learned with algorithm='em'"):
+        rbm.set_params(sigma="learned").fit(X)
+
+
+def test_divergence_and_early_stopping_put_deviations_back(mixture):
+    X = mixture[0][:400]
+    rbm = GaussianRBM(2, sigma="learned", n_iter=2, random_state=0).fit(X)
+    rbm.set_params(warm_start=True, learning_rate=1e30)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        with pytest.raises(fastrbm.DivergenceError):
+            rbm.fit(X)
+    assert np.isfinite(rbm.sigma_).all() and np.isfinite(rbm.transform(X)).all()
+    seen = {}
+
+    def keep(run):
+        seen[run.state.epoch] = run.estimator.sigma_.copy()
+
+    stopped = GaussianRBM(
+        2, sigma="learned", learning_rate=0.2, n_iter=30, validation_fraction=0.3, early_stopping="log_likelihood",
+        n_iter_no_change=2, random_state=0, callbacks=(keep,),
+    ).fit(X)  # fmt: skip
+    assert stopped.best_iteration_ < stopped.n_iter_
+    np.testing.assert_array_equal(stopped.sigma_, seen[stopped.best_iteration_])
+
+
 @pytest.mark.parametrize(
     "options,message",
     [
@@ -115,6 +149,7 @@ def test_expectation_maximisation_finds_a_mixture_of_real_and_of_counted_columns
         (dict(hidden="onehot", visible="relu"), "no formula for visible units 'relu'"),
         (dict(hidden="onehot", optimizer="adam"), "optimizer must be 'sgd' with algorithm='em'"),
         (dict(hidden="onehot", learning_rate=1.5), r"learning_rate must be in \(0, 1\]"),
+        (dict(hidden="onehot", learning_rate=Cosine(1.5)), r"learning_rate must be a finite number in \[0, 1\]"),
         (dict(hidden="onehot", n_gibbs_steps=2), "n_gibbs_steps must be 1 with algorithm='em'"),
     ],
 )
@@ -199,6 +234,13 @@ def test_bad_options_of_gaussian_estimators(options, message, mixture):
         GaussianRBM(**options).fit(mixture[0][:50])
 
 
+def test_real_rows_are_not_drawn_as_bits(mixture):
+    with pytest.raises(ValueError, match="stochastic_input must be False for visible units 'gaussian'"):
+        GaussianRBM(2, stochastic_input=True).fit(mixture[0])
+    with pytest.raises(ValueError, match="early_stopping='pseudo_likelihood' needs binary visible units"):
+        GaussianRBM(2, validation_fraction=0.2, early_stopping="pseudo_likelihood").fit(mixture[0])
+
+
 # ---- categories -------------------------------------------------------------------------------------------------
 
 
@@ -245,6 +287,16 @@ def test_bad_categories(ratings):
     for options, message in ((dict(n_categories=0), "n_categories"), (dict(hidden="spin"), "hidden: unit must be")):
         with pytest.raises(ValueError, match=message):
             SoftmaxRBM(4, **options).fit(known)
+
+
+def test_a_stored_model_of_categories_predicts(ratings, tmp_path):
+    known = ratings[1]
+    rbm = SoftmaxRBM(4, n_iter=2, random_state=0).fit(known)
+    again = fastrbm.load(rbm.save(tmp_path / "ratings.npz"))
+    np.testing.assert_array_equal(again.predict(known), rbm.predict(known))
+    assert again.n_categories_ == 5 and again.n_features_in_ == 10 and again.units == rbm.units
+    with pytest.raises(ValueError, match="algorithm must be 'cd'"):
+        SoftmaxRBM(4, algorithm="pcd").partial_fit(known)
 
 
 # ---- values outside a unit's support ----------------------------------------------------------------------------

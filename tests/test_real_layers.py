@@ -10,7 +10,7 @@ from fastrbm._kernels.cpu import CpuBackend, _runtime
 from fastrbm._kernels.cpu._runtime import extension as _cpu
 from fastrbm._random import Draw, Stream, uniforms
 from fastrbm.units import OneHot
-from test_kernels import RULES
+from kernel_cases import RULES
 
 # a wrapped chain number, a step beyond 32 bits, a seed beyond 63
 FAR = Draw(2**63 + 5, 2**40 + 3, Stream.HIDDEN, 2**32 - 3)

@@ -102,7 +102,7 @@ def _restore(estimator: Any, header: dict[str, Any], arrays: dict[str, NDArray[A
     weights = np.ascontiguousarray(arrays["components_"])
     parameters = Parameters(weights, arrays["intercept_visible_"], arrays["intercept_hidden_"])
     estimator.input_scale_ = float(header["input_scale"])
-    estimator.n_features_in_ = int(header.get("n_features", weights.shape[1]))
+    estimator.n_features_in_ = int(header["n_features"])
     for name, value in header.get("fitted", {}).items():
         if name in estimator._stored:
             setattr(estimator, name, value)

@@ -264,7 +264,9 @@ class RBMOptions(BaseEstimator):
             self._batch_size_at(epoch, n_epochs),
             self.algorithm == "pcd",
             round(value_at("n_gibbs_steps", self.n_gibbs_steps, epoch, n_epochs, 1)),
-            value_at("learning_rate", self.learning_rate, epoch, n_epochs, 0, 1 if self.algorithm == "em" else math.inf),
+            value_at(
+                "learning_rate", self.learning_rate, epoch, n_epochs, 0, 1 if self.algorithm == "em" else math.inf
+            ),
             optimizer.momentum_at(epoch, n_epochs),
             bool(self.stochastic_input),
             optimizer.rule()._replace(l1=reg.l1, l2=reg.l2, clip=float(reg.clip_value)),

@@ -12,7 +12,6 @@ from ._kernels import ChainState, Parameters
 from ._random import Key
 from .samplers import TemperedState
 
-
 Snapshot = tuple[Parameters, dict[str, NDArray[Any]]]
 _PARAMETERS = ("log_variance", "rho")  # extras that are parameters of the model
 

@@ -82,7 +82,9 @@ class TrainedRBM(StreamFit, BaseRBM):
         if not is_schedule(self.learning_rate) and self.learning_rate > 1:
             raise ValueError(f"learning_rate must be in (0, 1] with algorithm='em', got {self.learning_rate!r}")
         if self._variance_rate():
-            raise ValueError("sigma must not be learned with algorithm='em', which moves weights and hidden biases only")
+            raise ValueError(
+                "sigma must not be learned with algorithm='em', which moves weights and hidden biases only"
+            )
 
     # -- fitting --------------------------------------------------------------------------------------------
 
@@ -340,9 +342,9 @@ class TrainedRBM(StreamFit, BaseRBM):
                 minibatch_epoch(state, data, backend, lambda _: plan, self.units, lambda _: order)(None)
             elif self.algorithm == "em":
                 n, scale = X.shape[0], self._scale()
-                em_epoch(
-                    state, data, backend, lambda _: plan, self.units, lambda _: order, n, scale, sample_weight
-                )(None)
+                em_epoch(state, data, backend, lambda _: plan, self.units, lambda _: order, n, scale, sample_weight)(
+                    None
+                )
             else:
                 setup = self._setup(X.shape[0])
                 general_epoch(state, data, backend, lambda _: plan, setup, lambda _: order, sample_weight)(None)

@@ -14,8 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,112 +22,21 @@ from numpy.typing import NDArray
 from .._random import Draw, Stream, uniforms
 from ..units import get_unit
 from .bits import PackedBits
+from .datatypes import ChainState, Drawn, Parameters, Phase, States, TrainingPlan
 from .partition import log_partition_sum
-from .rules import Rule, Update, apply_rule
+from .rules import Update, apply_rule
 
-States = PackedBits | NDArray[Any]
-#: states that were drawn: `PackedBits` where the unit is `packed`, else a dense array; which, only the unit's spec says
-Drawn = Any
-
-
-class Parameters(NamedTuple):
-    """Arrays of a two-layer model, all of one dtype (float32 or float64), C-contiguous.
-
-    Attributes
-    ----------
-    weights : ndarray, shape (n_hidden, n_visible)
-    visible_bias : ndarray, shape (n_visible,)
-    hidden_bias : ndarray, shape (n_hidden,)
-    """
-
-    weights: NDArray[Any]
-    visible_bias: NDArray[Any]
-    hidden_bias: NDArray[Any]
-
-    def copy(self) -> Parameters:
-        """Independent copy."""
-        return Parameters(*(np.ascontiguousarray(x).copy() for x in self))
-
-    def zeros_like(self) -> Parameters:
-        """Zeros of the same shapes (a slot of an optimiser)."""
-        return Parameters(*(np.zeros_like(x) for x in self))
-
-
-class Phase(NamedTuple):
-    """Half of a contrastive gradient: states of the visible layer, means or drawn states of the hidden one.
-
-    Attributes
-    ----------
-    visible : PackedBits or ndarray, shape (n_samples, n_visible)
-    hidden : ndarray (means) or PackedBits (states), shape (n_samples, n_hidden)
-        The same kind in both halves.
-    shares : ndarray, shape (n_samples,), or None
-        Weights of the samples in the mean, adding up to 1; None for equal ones.
-    """
-
-    visible: States
-    hidden: States
-    shares: NDArray[Any] | None = None
-
-
-class TrainingPlan(NamedTuple):
-    """How a run of minibatches is done.
-
-    Attributes
-    ----------
-    seed : int
-        Key of all draws.
-    batch_size : int
-        Rows of a minibatch; the last one of a run may be shorter.
-    persistent : bool
-        Negative phase from persistent chains (PCD) instead of from the data (CD).
-    n_sweeps : int
-        Gibbs sweeps of the negative phase, at least 1.
-    rate : float
-        Learning rate.
-    momentum : float
-        Of the rule; beta 1 of Adam.
-    stochastic_input : bool
-        Draw binary visible states from grey rows each time they are used.
-    rule : Rule
-        How parameters follow their gradient.
-    sampled_hidden : bool
-        Gradients of sampled hidden states in place of their means. The positive phase draws at the minibatch's first
-        step, also with persistent chains, which leave that address free.
-    """
-
-    seed: int
-    batch_size: int
-    persistent: bool
-    n_sweeps: int
-    rate: float
-    momentum: float
-    stochastic_input: bool
-    rule: Rule = Rule()
-    sampled_hidden: bool = False
-
-    def update(self, done: int) -> Update:
-        """Application of the rule after `done` others."""
-        return Update(self.rule, self.rate, self.momentum, done)
-
-
-@dataclass
-class ChainState:
-    """What a run of minibatches leaves behind besides the parameters.
-
-    Attributes
-    ----------
-    step : int
-        Next unused Gibbs step; a minibatch takes ``n_sweeps + 1``.
-    chains : PackedBits, ndarray or None
-        Hidden states of the persistent chains.
-    updates : int
-        Minibatches done.
-    """
-
-    step: int
-    chains: Drawn | None
-    updates: int = 0
+__all__ = [
+    "Backend",
+    "ChainState",
+    "Drawn",
+    "Parameters",
+    "Phase",
+    "States",
+    "TrainingPlan",
+    "train_batch",
+    "values_of",
+]
 
 
 class Backend:

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..units import get_unit
-
-if TYPE_CHECKING:
-    from .contract import Parameters
+from .datatypes import Parameters
 
 Progress = Callable[[int, int], None]
 #: 2^40 states are hours at any speed there is

@@ -6,7 +6,8 @@ but partition sums differ in their last bits between instruction sets.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -14,10 +15,9 @@ from numpy.typing import NDArray
 
 from ..._random import Draw
 from ...units import get_unit
-from ..bits import PackedBits, n_words, pack
-from ..contract import ChainState, Drawn, Parameters, Phase, States, TrainingPlan, values_of
+from ..bits import PackedBits, n_words
+from ..contract import Drawn, Parameters, States
 from ..partition import check_partition
-from ..rules import Rule, Update
 from . import layers as any_units
 from ._runtime import (
     at_most_threads,
@@ -32,16 +32,10 @@ from ._runtime import (
 )
 from ._runtime import extension as _cpu
 from .partition import log_partition_sum
-from .scores import Scores, check_unit, dense_blocks, is_native, lanes
-from .strategy import (
-    choose_for_chains,
-    choose_for_rows,
-    choose_for_training,
-    landmark_bases,
-    make_lean,
-    note,
-    note_counters,
-)
+from .scores import check_unit, dense_blocks, is_native
+from .strategy import GUESSED_DENSITY, choose_for_chains, choose_for_rows, make_lean, note
+from .training import Training
+from .words import from_words, lanes, to_words
 
 __all__ = [
     "CpuBackend",
@@ -55,21 +49,7 @@ __all__ = [
 ]
 
 
-def _to_words(bits: PackedBits) -> NDArray[np.uint32]:
-    """Sample-major bits to words [word][lane], lanes padded to 64."""
-    out = np.zeros((2 * bits.words.shape[1], lanes(len(bits))), dtype=np.uint32)
-    out[:, : len(bits)] = bits.words.view(np.uint32).T
-    return out
-
-
-def _from_words(words: NDArray[np.uint32], n_samples: int, n_units: int) -> PackedBits:
-    rows = np.ascontiguousarray(words[:, :n_samples].T).view(np.uint64)
-    if n_units % 64:
-        rows[:, -1] &= np.uint64((1 << (n_units % 64)) - 1)
-    return PackedBits(rows, n_units)
-
-
-class CpuBackend(Scores):
+class CpuBackend(Training):
     """Native kernels.
 
     Parameters
@@ -90,6 +70,16 @@ class CpuBackend(Scores):
         self.n_threads = n_threads
         self.strategy = strategy
         self.fast = precision == "fast"
+        self._held: tuple[NDArray[Any], dict[tuple[bool, bool], Any]] | None = None
+
+    @contextmanager
+    def holding(self, weights: NDArray[Any]) -> Iterator[None]:
+        """See `Backend.holding`: their fixed-point copies serve all products."""
+        self._held = (weights, {})
+        try:
+            yield
+        finally:
+            self._held = None
 
     def _threads(self, work: float) -> int:
         return threads_for(work, self.n_threads)
@@ -101,7 +91,12 @@ class CpuBackend(Scores):
         """
         if not isinstance(states, PackedBits) or weights.dtype != np.float32:
             return None
-        return _cpu.fix_weights(weights, transposed, self._threads(8.0 * weights.size), fast)
+        if self._held is None or weights is not self._held[0]:
+            return _cpu.fix_weights(weights, transposed, self._threads(8.0 * weights.size), fast)
+        copies, kind = self._held[1], (transposed, fast)
+        if kind not in copies:
+            copies[kind] = _cpu.fix_weights(weights, transposed, self._threads(8.0 * weights.size), fast)
+        return copies[kind]
 
     # -- one layer given the other ------------------------------------------------------------------------------
 
@@ -244,133 +239,7 @@ class CpuBackend(Scores):
         check_partition(parameters, units, log_weights)
         return log_partition_sum(parameters, dtype, log_weights, on_progress, self.n_threads)
 
-    # -- gradient and training -----------------------------------------------------------------------------------
-
-    def gradient_step(
-        self, parameters: Parameters, slots: Sequence[Parameters], data: Phase, model: Phase, update: Update
-    ) -> None:
-        """See `Backend.gradient_step`: in one pass over the weights for bits and equal shares."""
-        if not self._gradient_of_bits(parameters, slots, data, model, update):
-            super().gradient_step(parameters, slots, data, model, update)
-
-    def _gradient_of_bits(
-        self, parameters: Parameters, slots: Sequence[Parameters], data: Phase, model: Phase, update: Update
-    ) -> bool:
-        weights, visible_bias, hidden_bias = parameters
-        packed = all(
-            isinstance(p.visible, PackedBits)
-            and p.shares is None
-            # sums of fixed-point means fit where the means are in [-1, 1]
-            and (isinstance(p.hidden, PackedBits) or (np.abs(p.hidden) <= 1).all())
-            for p in (data, model)
-        )
-        if not packed or weights.dtype != np.float32:
-            return False
-        threads = self._threads(float(len(data.hidden) + len(model.hidden)) * weights.size)
-        of_visible = (_mean_rows(data) - _mean_rows(model)).astype(np.float32)
-        _cpu.apply_rule(update, visible_bias, [s.visible_bias for s in slots], of_visible, False, 1)
-        _cpu.gradient_step(
-            _words_of(data), _hidden_factor(data.hidden, 1), _words_of(model), _hidden_factor(model.hidden, -1),
-            weights, hidden_bias, [s.weights for s in slots], [s.hidden_bias for s in slots], update, 1 / _MEAN_SCALE,
-            threads,
-        )  # fmt: skip
-        return True
-
-    def gradient(self, data: Phase, model: Phase, dtype: Any) -> Parameters:
-        """See `Backend.gradient`."""
-        out = _zeros(data, dtype)
-        if self._gradient_of_bits(out, (), data, model, _PLAIN):
-            return out
-        return super().gradient(data, model, dtype)
-
-    def moments(self, phase: Phase, dtype: Any) -> Parameters:
-        """See `Backend.moments`."""
-        out = _zeros(phase, dtype)
-        if self._gradient_of_bits(out, (), phase, _nothing_like(phase), _PLAIN):
-            return out
-        n, threads = phase.hidden.shape[0], self._threads(float(phase.hidden.shape[0]) * out.weights.size)
-        with single_threaded_blas():
-            for rows in dense_blocks(phase.visible, dtype):
-                v, h = (
-                    x.dense(dtype) if isinstance(x, PackedBits) else x.astype(dtype, copy=False)
-                    for x in (phase.visible[rows], phase.hidden[rows])
-                )
-                scale = 1 / n
-                if phase.shares is not None:
-                    h, scale = h * phase.shares[rows, None].astype(dtype), 1.0
-                _cpu.dense_gradient(np.ascontiguousarray(h), v, scale, out.weights, threads)
-        out.visible_bias[...] = _mean_rows(phase)
-        out.hidden_bias[...] = _mean_rows(Phase(phase.hidden, phase.hidden, phase.shares))
-        return out
-
-    def ascend(self, parameters: Parameters, slots: Sequence[Parameters], gradient: Parameters, update: Update) -> None:
-        """See `Backend.ascend`; float32 gradients are overwritten."""
-        if parameters.weights.dtype != np.float32:
-            super().ascend(parameters, slots, gradient, update)
-            return
-        for i, (value, g) in enumerate(zip(parameters, gradient, strict=True)):
-            flat = np.ascontiguousarray(g, dtype=np.float32).reshape(-1)
-            slot = [s[i] for s in slots]
-            _cpu.apply_rule(update, value.reshape(-1), slot, flat, i == 0, self._threads(20.0 * value.size))
-
-    def train(
-        self,
-        parameters: Parameters,
-        slots: Sequence[Parameters],
-        rows: States,
-        order: NDArray[np.int64],
-        plan: TrainingPlan,
-        units: tuple[str, str],
-        state: ChainState,
-        on_batch: Callable[[], None] | None = None,
-    ) -> None:
-        """See `Backend.train`: float32 layers of bits in one native call, the rest through the composed form."""
-        bits = isinstance(rows, PackedBits) or plan.stochastic_input
-        dense = units == ("bernoulli", "bernoulli") or (units[0] == "gaussian" and not isinstance(rows, PackedBits))
-        native = trains_in_one_call(units) and (dense or bits) and not (units[0] == "gaussian" and bits)
-        if not native or parameters.weights.dtype != np.float32 or len(order) == 0:
-            super().train(parameters, slots, rows, order, plan, units, state, on_batch)
-            return
-        while len(order):
-            done = self._train_native(parameters, slots, rows, order, plan, units, state, on_batch)
-            order = order[done:]
-            # the weights have outgrown fixed point: one minibatch through BLAS, then try again
-            super().train(parameters, slots, rows, order[: plan.batch_size], plan, units, state, on_batch)
-            order = order[plan.batch_size :]
-
-    def _train_native(
-        self,
-        parameters: Parameters,
-        slots: Sequence[Parameters],
-        rows: States,
-        order: NDArray[np.int64],
-        plan: TrainingPlan,
-        units: tuple[str, str],
-        state: ChainState,
-        on_batch: Callable[[], None] | None,
-    ) -> int:
-        """Minibatches in one native call; the number of rows done, all unless the weights outgrow fixed point."""
-        chains = pack(state.chains > 0) if isinstance(state.chains, np.ndarray) else state.chains
-        words = _to_words(chains) if chains is not None and plan.persistent else None
-        n_chains = 0 if chains is None else len(chains)
-        packed, grey = (rows.words, None) if isinstance(rows, PackedBits) else (None, rows)
-        batch = min(plan.batch_size, len(order))
-        active = _cpu.density(packed, rows.shape[1]) if packed is not None else _GUESSED_DENSITY
-        by_rows = units[0] in _BITS and _cpu.prefers_rows(min(batch, n_chains or batch), active, self.fast)
-        threads = self._threads(float(batch) * parameters.weights.size)
-        strategy = choose_for_training(self.strategy, plan.n_sweeps) if _BITS.issuperset(units) else "dense"
-        run = _cpu.Training(
-            parameters, slots, plan, units, state.updates, len(order), words, n_chains, packed is None, by_rows,
-            threads, strategy, landmark_bases(parameters.weights) if strategy == "bounds" else None, self.fast,
-        )  # fmt: skip
-        try:
-            with single_threaded_blas():
-                return int(run.run(packed, grey, order, state, on_batch))
-        finally:
-            note_counters(run.counters())
-            if words is not None:
-                chains = _from_words(words, n_chains, parameters.weights.shape[0])
-                state.chains = values_of(units[1], chains, parameters.weights.dtype)
+    # -- chains -------------------------------------------------------------------------------------------------
 
     def run_chains(
         self, hidden: States, parameters: Parameters, units: tuple[str, str], draw: Draw, n_sweeps: int
@@ -379,13 +248,13 @@ class CpuBackend(Scores):
         if not all(map(is_native, units)):
             return super().run_chains(hidden, parameters, units, draw, n_sweeps)
         weights, visible_bias, hidden_bias = parameters
-        by_rows = _cpu.prefers_rows(max(1, len(hidden)), _GUESSED_DENSITY, self.fast)
+        by_rows = _cpu.prefers_rows(max(1, len(hidden)), GUESSED_DENSITY, self.fast)
         fixed = self._fixed(hidden, weights, by_rows, self.fast) if len(hidden) else None
         if fixed is None:
             return super().run_chains(hidden, parameters, units, draw, n_sweeps)
         assert isinstance(hidden, PackedBits)
         n = len(hidden)
-        h = _to_words(hidden)
+        h = to_words(hidden)
         v = np.zeros((2 * n_words(weights.shape[1]), h.shape[1]), dtype=np.uint32)
         threads = self._threads(float(n) * weights.size * n_sweeps)
         lean = make_lean(choose_for_chains(self.strategy, n, n_sweeps, self.fast), weights, threads, n, self.fast)
@@ -394,7 +263,7 @@ class CpuBackend(Scores):
             lean and lean.native,
         )  # fmt: skip
         note(lean)
-        return _from_words(v, n, weights.shape[1]), _from_words(h, n, weights.shape[0])
+        return from_words(v, n, weights.shape[1]), from_words(h, n, weights.shape[0])
 
     def anneal(
         self,
@@ -412,7 +281,7 @@ class CpuBackend(Scores):
         n, weights = len(states), parameters.weights
         for unit in units:
             check_unit(unit, "anneal")
-        by_rows = _cpu.prefers_rows(max(1, n), _GUESSED_DENSITY)
+        by_rows = _cpu.prefers_rows(max(1, n), GUESSED_DENSITY)
         fixed = self._fixed(states, weights, by_rows) if n and len(betas) > 1 else None
         if fixed is None:
             return super().anneal(
@@ -420,68 +289,11 @@ class CpuBackend(Scores):
             )  # fmt: skip
         layers = [np.zeros((2 * n_words(size), lanes(n)), dtype=np.uint32) for size in weights.shape]
         kept = 1 if sum_out == "hidden" else 0
-        layers[kept] = _to_words(states)
+        layers[kept] = to_words(states)
         fields = tuple(np.ascontiguousarray(bias - base) for bias, base in zip(parameters[1:], bases, strict=True))
         threads = self._threads(float(n) * weights.size * len(betas))
         _cpu.Annealing().run(
             *layers, n, fixed, fields, bases, sum_out == "hidden", np.ascontiguousarray(betas), draw, log_weights,
             threads, on_progress,
         )  # fmt: skip
-        return _from_words(layers[kept], n, weights.shape[kept])
-
-
-_MEAN_SCALE = 2.0**30  # of fixed-point hidden means: MEAN_SCALE of src/train.c
-_BITS = {"bernoulli", "ising"}
-_PLAIN = Update(Rule(), 1.0)  # leaves the gradient in zeros
-_GUESSED_DENSITY = 0.3  # share of active units where it is not known before the run
-
-
-def trains_in_one_call(units: tuple[str, str]) -> bool:
-    """Whether `CpuBackend.train` has one native call for layers of these units, given rows of bits or of reals."""
-    if units[1] == "bernoulli" or get_unit(units[1]).name == "onehot":
-        return units[0] in _BITS or units[0] == "gaussian"
-    return _BITS.issuperset(units)
-
-
-def _words_of(phase: Phase) -> NDArray[np.uint64]:
-    assert isinstance(phase.visible, PackedBits)
-    return phase.visible.words
-
-
-def _hidden_factor(hidden: States, sign: int) -> NDArray[Any]:
-    """What the native gradient multiplies with: packed states, or means as fixed-point integers."""
-    if isinstance(hidden, PackedBits):
-        return hidden.words
-    return _cpu.round_means(hidden, np.float32(sign * _MEAN_SCALE) / np.float32(len(hidden)))
-
-
-def _mean_rows(phase: Phase) -> NDArray[np.float64]:
-    states = phase.visible
-    if phase.shares is not None:
-        shares = phase.shares.astype(np.float64)
-        total = np.zeros(states.shape[1])
-        for rows in dense_blocks(states, np.float64):
-            total += shares[rows] @ (states[rows].dense(np.float64) if isinstance(states, PackedBits) else states[rows])
-        return total
-    if isinstance(states, PackedBits):
-        total = np.zeros(states.n_units)
-        for rows in dense_blocks(states, np.uint8):
-            total += states[rows].dense(np.uint8).sum(axis=0, dtype=np.int64)
-        return total / len(states)
-    return states.mean(axis=0, dtype=np.float64)
-
-
-def _zeros(phase: Phase, dtype: Any) -> Parameters:
-    shape = phase.hidden.shape[1], phase.visible.shape[1]
-    return Parameters(np.zeros(shape, dtype), np.zeros(shape[1], dtype), np.zeros(shape[0], dtype))
-
-
-def _nothing_like(phase: Phase) -> Phase:
-    """One sample with all units off: its moments are 0."""
-    hidden, visible = phase.hidden, phase.visible
-    if isinstance(hidden, PackedBits):
-        off: States = PackedBits(np.zeros((1, hidden.words.shape[1]), np.uint64), hidden.n_units)
-    else:
-        off = np.zeros((1, hidden.shape[1]), hidden.dtype)
-    n_units = visible.shape[1]
-    return Phase(PackedBits(np.zeros((1, n_words(n_units)), np.uint64), n_units), off)
+        return from_words(layers[kept], n, weights.shape[kept])

@@ -15,6 +15,7 @@ from ..contract import Backend, Parameters, States
 from ..reference import ReferenceBackend
 from . import layers as any_units
 from ._runtime import extension as _cpu
+from .words import lanes
 
 #: specs of units whose layers are one native call
 _FAST_UNITS = {"bernoulli"}
@@ -38,11 +39,6 @@ def dense_blocks(states: States, dtype: Any, limit: int = 4 << 20) -> Iterator[s
     step = max(128, limit // max(1, states.shape[1] * np.dtype(dtype).itemsize) // 128 * 128)
     for first in range(0, states.shape[0], step):
         yield slice(first, min(first + step, states.shape[0]))
-
-
-def lanes(n: int) -> int:
-    """Lanes are padded to this many."""
-    return -(-n // 64) * 64
 
 
 class Scores(Backend):

@@ -30,6 +30,8 @@ STRATEGIES = {
 #: of layers drawn and of means: see `CpuBackend`
 PRECISIONS = ("full", "fast")
 LANDMARKS = 64
+#: share of active units where it is not known before the run
+GUESSED_DENSITY = 0.3
 #: chains handled together: the exact sums of that many must stay in cache; look-up tables want more
 _CHUNK = {"delta": 128, "lcd": 128, "bounds": 256, "lowbit": 512}
 

@@ -4,11 +4,6 @@
 
 #include "team.h"
 
-/* Sides of one sgemm of grey data.  BLAS rounds by the shape of a product, so they depend on the batch alone; slices
- * of 32 would run at two thirds of the speed. */
-#define GREY_SAMPLES 64
-#define GREY_HIDDEN 128
-#define GREY_VISIBLE 256
 /* Hidden units of one piece of the gradient: whole tiles, or whole cache lines of a transposed copy */
 #define UPDATE_ROWS(t) (size_t)((t)->fixed.transposed ? FRBM_UPDATE_ROWS : 2 * FRBM_TILE)
 #define BIAS_UNITS 1024
@@ -91,61 +86,7 @@ static void load_block(const frbm_training *t, size_t batch, uint64_t step, size
     }
 }
 
-/* ---- grey data ----------------------------------------------------------------------------------------------- */
-
-/* Large batches are cut by samples, small ones by hidden units */
-static size_t grey_input_pieces(const frbm_training *t, size_t n) {
-    return n >= 2 * GREY_SAMPLES ? pieces(n, GREY_SAMPLES) : pieces(t->n_hidden, GREY_HIDDEN);
-}
-
-/* Sampled states in place of the means, which sgemm needs as floats */
-static void states_for_means(const frbm_training *t, const frbm_layer *part, size_t first, size_t n_units) {
-    for (size_t u = first; u < first + n_units; u++) {
-        const uint32_t *words = part->words + u / 32 * part->words_ld;
-        float *out = part->means + u * t->data_ld;
-        for (size_t s = 0; s < part->n_lanes; s++) out[s] = words[s] >> (u % 32) & 1 ? part->mean_scale : 0.0f;
-    }
-}
-
-/* One piece of the positive phase of grey data: product and what `hidden` asks for */
-static void grey_positive(const frbm_training *t, const frbm_layer *hidden, const float *grey, size_t n, size_t piece,
-                          float *scratch) {
-    const int by_samples = n >= 2 * GREY_SAMPLES;
-    const size_t sample = by_samples ? piece * GREY_SAMPLES : 0, unit = by_samples ? 0 : piece * GREY_HIDDEN;
-    const size_t n_samples = by_samples && n - sample > GREY_SAMPLES ? GREY_SAMPLES : n - sample;
-    const size_t n_units = !by_samples && t->n_hidden - unit > GREY_HIDDEN ? GREY_HIDDEN : t->n_hidden - unit;
-    int m = (int)n_samples, units = (int)n_units, depth = (int)t->n_visible, ld = (int)t->data_ld;
-    float one = 1.0f, zero = 0.0f;
-    t->sgemm("T", "N", &m, &units, &depth, &one, (float *)grey + sample * t->n_visible, &depth,
-             t->weights + unit * t->n_visible, &depth, &zero, t->inputs + unit * t->data_ld + sample, &ld);
-    frbm_layer part = *hidden;
-    part.n_lanes = n_samples;
-    part.draw.first_chain += (uint32_t)sample;
-    part.preset += sample;
-    part.means += sample;
-    if (part.words) part.words += sample;
-    for (size_t first = unit; first < unit + n_units; first += FRBM_PANEL) {
-        const size_t left = unit + n_units - first;
-        t->table->panel(&part, first, left < FRBM_PANEL ? left : FRBM_PANEL, scratch);
-    }
-    if (t->sampled_hidden) states_for_means(t, &part, unit, n_units);
-}
-
-static size_t grey_gradient_pieces(const frbm_training *t) {
-    return is_grey(t) ? pieces(t->n_hidden, GREY_HIDDEN) * pieces(t->n_visible, GREY_VISIBLE) : 0;
-}
-
-/* One block of the positive gradient of grey data */
-static void grey_gradient(const frbm_training *t, const float *grey, size_t n, size_t piece) {
-    const size_t across = pieces(t->n_visible, GREY_VISIBLE);
-    const size_t hidden = piece / across * GREY_HIDDEN, visible = piece % across * GREY_VISIBLE;
-    const size_t rows = t->n_hidden - hidden, columns = t->n_visible - visible;
-    int m = (int)(columns < GREY_VISIBLE ? columns : GREY_VISIBLE), k = (int)n, width = (int)t->n_visible;
-    int count = (int)(rows < GREY_HIDDEN ? rows : GREY_HIDDEN), ld = (int)t->data_ld;
-    float one = 1.0f, zero = 0.0f;
-    t->sgemm("N", "N", &m, &count, &k, &one, (float *)grey + visible, &width, t->data_means + hidden * t->data_ld, &ld,
-             &zero, t->grey_gradient + hidden * t->n_visible + visible, &width);
-}
+#include "train_grey.h"
 
 /* ---- lean chains --------------------------------------------------------------------------------------------- */
 
@@ -365,85 +306,7 @@ static void apply_gradient(frbm_training *t, size_t batch, size_t n, size_t n_ch
     }
 }
 
-/* ---- fixed-point copy of the weights ------------------------------------------------------------------------- */
-
-static void clear_bounds(frbm_training *t) {
-    for (int thread = 0; thread < t->team.n_threads; thread++) {
-        memset(t->bounds[thread].columns, 0, t->n_visible * sizeof(uint32_t));
-        t->bounds[thread].row = 0;
-        t->bounds[thread].seen = 0;
-    }
-}
-
-/* After all rows are done, one thread: k is a function of the weights alone, so a resumed run has the same */
-static void settle(void *context) {
-    frbm_training *t = context;
-    int narrow = t->fast;
-    const int exponent = frbm_exponent(t->bounds, t->team.n_threads, t->n_visible, t->n_hidden, &narrow);
-    clear_bounds(t);
-    t->refix = (exponent != t->exponent || narrow != t->fixed.narrow) && exponent >= 0;
-    t->exponent = exponent;
-    t->fixed.narrow = narrow;
-    if (exponent < 0)
-        t->unfixable = t->team.stop = 1;
-    else
-        t->fixed.scale = ldexpf(1.0f, exponent);
-    if (t->lean) t->lean->unit = unit_of(t);
-}
-
-static void fix_weights(frbm_training *t, int thread, void (*after)(void *)) {
-    size_t piece;
-    const size_t n = pieces(t->n_hidden, 16);
-    while ((piece = own_piece(&t->team, 0, thread, n)) < n) {
-        const size_t first = 16 * piece, left = t->n_hidden - first;
-        t->table->fix_rows(&t->fixed, t->weights, t->n_visible, first, left < 16 ? left : 16, &t->bounds[thread]);
-    }
-    barrier_then(&t->team, after, t);
-}
-
-/* ---- layers of spins ------------------------------------------------------------------------------------------ */
-
-#define SPIN_COLUMNS 256
-
-/* With s = 2 x - 1 in place of a spin, its layer has the input 2 (bias + W t), and the other one loses the sum of the
- * weights of the spins.  Sums are of the fixed-point weights, the ones that states are drawn with, and exact. */
-static void bits_of_hidden(frbm_training *t, size_t first, size_t count) {
-    for (size_t j = first; j < first + count; j++) {
-        const int32_t *row = t->fixed.weights + j * t->fixed.ld;
-        int64_t sum = 0;
-        if (t->spins.visible)
-            for (size_t i = 0; i < t->n_visible; i++) sum += row[i];
-        const float bias = t->bias_hidden[j] - (float)((double)sum / (double)t->fixed.scale);
-        t->bits_hidden[j] = t->spins.hidden ? 2.0f * bias : bias;
-    }
-}
-
-static void bits_of_visible(frbm_training *t, size_t first, size_t count) {
-    int64_t sums[SPIN_COLUMNS] = {0};
-    if (t->spins.hidden)
-        for (size_t j = 0; j < t->n_hidden; j++) {
-            const int32_t *row = t->fixed.weights + j * t->fixed.ld + first;
-            for (size_t i = 0; i < count; i++) sums[i] += row[i];
-        }
-    for (size_t i = 0; i < count; i++) {
-        const float bias = t->bias_visible[first + i] - (float)((double)sums[i] / (double)t->fixed.scale);
-        t->bits_visible[first + i] = t->spins.visible ? 2.0f * bias : bias;
-    }
-}
-
-static void prepare_spins(frbm_training *t, int thread) {
-    if (!has_spins(t)) return;
-    const size_t of_hidden = pieces(t->n_hidden, 16), of_visible = pieces(t->n_visible, SPIN_COLUMNS);
-    size_t piece;
-    while ((piece = own_piece(&t->team, 0, thread, of_hidden)) < of_hidden)
-        bits_of_hidden(t, 16 * piece, t->n_hidden - 16 * piece < 16 ? t->n_hidden - 16 * piece : 16);
-    while ((piece = own_piece(&t->team, 1, thread, of_visible)) < of_visible) {
-        const size_t first = SPIN_COLUMNS * piece, left = t->n_visible - first;
-        bits_of_visible(t, first, left < SPIN_COLUMNS ? left : SPIN_COLUMNS);
-    }
-    barrier(&t->team);
-}
-
+#include "train_weights.h"
 #include "train_real.h"
 
 /* ---- the run --------------------------------------------------------------------------------------------------- */

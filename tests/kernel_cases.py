@@ -1,0 +1,39 @@
+"""Models, rows and rules that the tests of kernels share."""
+
+import numpy as np
+
+from fastrbm._kernels import Parameters, Rule, Update, cpu, pack
+from fastrbm._kernels.reference import ReferenceBackend
+
+UNITS = ("bernoulli", "bernoulli")
+#: application of a rule, and the slots it needs
+RULES = {
+    "sgd": (Update(Rule(), 0.25), 0),
+    "l2": (Update(Rule(l2=0.05), 0.25), 0),
+    "momentum": (Update(Rule(l1=0.1, l2=0.3), 0.25, 0.9), 1),
+    "nesterov": (Update(Rule("nesterov", clip=0.1), 0.25, 0.9), 1),
+    "rmsprop": (Update(Rule("rmsprop", 0.9, 1e-4, l1=0.1), 0.05), 1),
+    "rmsprop momentum": (Update(Rule("rmsprop", 0.9, 1e-4), 0.05, 0.5), 2),
+    "adam": (Update(Rule("adam", 0.99, 1e-4, l2=0.3), 0.05, 0.9, 4), 2),
+    "amsgrad": (Update(Rule("amsgrad", 0.99, 1e-4), 0.05, 0.9), 3),
+}
+TARGETS = cpu.supported_targets()
+
+reference = ReferenceBackend()
+
+
+def model(n_visible, n_hidden, dtype=np.float32, scale=1.0, seed=0):
+    rng = np.random.default_rng([seed, n_visible, n_hidden])
+    return Parameters(
+        np.ascontiguousarray(rng.normal(0, scale, (n_hidden, n_visible)).astype(dtype)),
+        rng.normal(0, scale, n_visible).astype(dtype),
+        rng.normal(0, scale, n_hidden).astype(dtype),
+    )
+
+
+def bits(n, n_units, seed=1, density=0.4):
+    return pack(np.random.default_rng([seed, n, n_units]).random((n, n_units)) < density)
+
+
+def grey(n, n_units, dtype=np.float32):
+    return np.random.default_rng([5, n, n_units]).random((n, n_units)).astype(dtype)
