@@ -171,6 +171,17 @@ def test_steps_do_what_fused_training_does(cls, algorithm, extra, monkeypatch):
         assert (fused.h_samples_ != general.h_samples_).mean() < 0.01
 
 
+@pytest.mark.parametrize(
+    "cls,unit,temperature",
+    [(BernoulliRBM, "bernoulli", 1.0), (BernoulliRBM, "bernoulli", 2.5), (IsingRBM, "ising", 2.5),
+     (GaussianRBM, "gaussian", 1.0)],
+)  # fmt: skip
+def test_visible_biases_from_data_give_their_means(cls, unit, temperature):
+    X, weights = rows_of(unit, 400), RNG.random(400)
+    rbm = cls(3, visible_bias="data", init=Normal(0.0), n_iter=0, temperature=temperature).fit(X, sample_weight=weights)
+    np.testing.assert_allclose(rbm.reconstruct(X[:1])[0], np.average(X, axis=0, weights=weights), atol=1e-5)
+
+
 # ---- regularisers -----------------------------------------------------------------------------------------------
 
 

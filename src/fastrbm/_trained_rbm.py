@@ -94,7 +94,7 @@ class TrainedRBM(StreamFit, BaseRBM):
         start = get_initializer(self.init).weights(self.n_components, n_visible, key, self.units)
         visible_bias = np.zeros(n_visible) if start.visible_bias is None else start.visible_bias
         if self.visible_bias == "data":
-            visible_bias = self._bias_of(_columns.means(data, split, sample_weight), len(split))
+            visible_bias = self.temperature * self._bias_of(_columns.means(data, split, sample_weight), len(split))
         hidden_bias = np.zeros(self.n_components) if start.hidden_bias is None else start.hidden_bias
         parameters = Parameters(
             *(np.ascontiguousarray(x.astype(dtype)) for x in (start.weights, visible_bias, hidden_bias))
