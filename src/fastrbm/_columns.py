@@ -30,9 +30,8 @@ def _blocks(
     shares, done = weights / weights.sum(), 0
     for part, local in data.batches(order, _ROWS):
         for first in range(0, len(local), _ROWS):
-            rows, present = data.encoded(part[local[first : first + _ROWS]])
+            rows = data.encoded(part[local[first : first + _ROWS]])[0]  # what is missing is 0, and so not counted
             rows = rows.dense(np.float64) if isinstance(rows, PackedBits) else np.asarray(rows, dtype=np.float64)
-            del present  # what is missing is 0 in `rows`, and so not counted
             yield rows, shares[done : done + len(rows)]
             done += len(rows)
 

@@ -2,48 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ._data import VisibleData
 from ._kernels import Backend, Phase, TrainingPlan
 from ._kernels.contract import values_of
 from ._random import Draw, Stream
 from ._run import TrainingState
 from ._visible_scale import VisibleScale
 from .init import data_bias
-from .training import Epoch, Order, Plans, share_of
 from .units import get_unit
-
-
-def em_epoch(
-    state: TrainingState,
-    data: VisibleData,
-    backend: Backend,
-    plans: Plans,
-    units: tuple[str, str],
-    order: Order,
-    n_rows: int,
-    scale: VisibleScale,
-    sample_weight: NDArray[Any] | None = None,
-) -> Epoch:
-    """One pass over the data; like `fastrbm.training.general_epoch`."""
-
-    def epoch(on_batch: Callable[[], None] | None) -> None:
-        plan, rows, done = plans(state.epoch), order(state.epoch), 0
-        for part, local in data.batches(rows, plan.batch_size):
-            for first in range(0, len(local), plan.batch_size):
-                batch = part[local[first : first + plan.batch_size]]
-                shares = share_of(sample_weight, rows[done : done + batch.shape[0]])
-                em_step(state, data.encoded(batch)[0], backend, plan, units, n_rows, scale, shares)
-                done += batch.shape[0]
-                if on_batch is not None:
-                    on_batch()
-
-    return epoch
 
 
 def em_step(

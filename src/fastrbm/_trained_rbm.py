@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,9 +13,10 @@ from sklearn.utils.validation import _check_sample_weight
 from . import _columns
 from ._base_rbm import BaseRBM
 from ._data import VisibleData
-from ._em_training import em_epoch
+from ._em_training import em_step
 from ._general_training import Setup
-from ._kernels import ChainState, Parameters
+from ._general_training import Step as GeneralStep
+from ._kernels import Backend, ChainState, Parameters, TrainingPlan
 from ._random import Key
 from ._run import FitRun, TrainingState
 from ._stream_fit import StreamFit
@@ -24,7 +26,7 @@ from .optimizers import get_optimizer
 from .regularizers import get_regularization
 from .schedules import is_schedule
 from .streams import StreamData, source_of, stream_of
-from .training import Epoch, Split, check_finite, fit_loop, general_epoch, minibatch_epoch
+from .training import Epoch, Split, Step, check_finite, fit_loop, minibatch_epoch, stepwise_epoch
 from .units import get_unit
 from .validation import validation_callbacks
 
@@ -278,10 +280,20 @@ class TrainedRBM(StreamFit, BaseRBM):
         backend = self._backend()
         if self._fused(data, sample_weight):
             return minibatch_epoch(state, data, backend, plan, self.units, order), batches
-        if self.algorithm == "em":
-            n, scale = len(split), self._scale()
-            return em_epoch(state, data, backend, plan, self.units, order, n, scale, sample_weight), batches
-        return general_epoch(state, data, backend, plan, self._setup(len(split)), order, sample_weight), batches
+        begin = self._steps(state, backend, len(split))
+        return stepwise_epoch(state, data, plan, begin, order, sample_weight), batches
+
+    def _steps(self, state: TrainingState, backend: Backend, n_rows: int) -> Callable[[TrainingPlan], Step]:
+        """What does the minibatches of a pass, by its plan, where the backend does not do whole passes."""
+        if self.algorithm != "em":
+            setup = self._setup(n_rows)
+            return lambda plan: GeneralStep(setup, backend, plan, state)
+        units, scale = self.units, self._scale()
+
+        def begin(plan: TrainingPlan) -> Step:
+            return lambda rows, _, shares: em_step(state, rows, backend, plan, units, n_rows, scale, shares)
+
+        return begin
 
     def _forget(self) -> None:
         """Drop what an earlier fit left that this one may not set again."""
@@ -340,14 +352,9 @@ class TrainedRBM(StreamFit, BaseRBM):
         try:
             if self._fused(data, sample_weight):
                 minibatch_epoch(state, data, backend, lambda _: plan, self.units, lambda _: order)(None)
-            elif self.algorithm == "em":
-                n, scale = X.shape[0], self._scale()
-                em_epoch(state, data, backend, lambda _: plan, self.units, lambda _: order, n, scale, sample_weight)(
-                    None
-                )
             else:
-                setup = self._setup(X.shape[0])
-                general_epoch(state, data, backend, lambda _: plan, setup, lambda _: order, sample_weight)(None)
+                begin = self._steps(state, backend, X.shape[0])
+                stepwise_epoch(state, data, lambda _: plan, begin, lambda _: order, sample_weight)(None)
         finally:
             self._publish(state)
             self._publish_chains(state)

@@ -151,9 +151,8 @@ class Dropout(_Drop):
     """Hidden units that are absent (0) for a row or a chain of a minibatch, drawn anew each time.
 
     Both phases use them (Srivastava, Hinton, Krizhevsky, Sutskever, Salakhutdinov, "Dropout", JMLR 15 (2014), section
-    8: each row trains one of the models that share weights). The fitted model has all units; nothing is rescaled. With
-    ``algorithm="exact"`` the model's half of the gradient has all units, with parallel tempering they are dropped in
-    its means only.
+    8: each row trains one of the models that share weights). The fitted model has all units; nothing is rescaled. Not
+    with ``algorithm="exact"`` and parallel tempering, whose states have all units.
 
     Parameters
     ----------

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from ._callback import Callback, as_callback
 from ._data import VisibleData
-from ._general_training import Setup, Step
 from ._kernels import Backend, TrainingPlan
 from ._random import Key
 from ._run import FitRun, Snapshot, TrainingState
@@ -178,6 +177,8 @@ def fit_loop(run: FitRun, epoch: Epoch, callbacks: Sequence[Callback | Callable[
 
 #: plan of a pass by its number
 Plans = Callable[[int], TrainingPlan]
+#: changes the state by a minibatch: rows, which of their units are there (None: all), and their shares (None: equal)
+Step = Callable[[Any, Any, Any], None]
 
 
 def minibatch_epoch(
@@ -201,26 +202,24 @@ def share_of(sample_weight: NDArray[Any] | None, rows: NDArray[np.int64]) -> NDA
     return shares / shares.sum()
 
 
-def general_epoch(
+def stepwise_epoch(
     state: TrainingState,
     data: VisibleData,
-    backend: Backend,
     plans: Plans,
-    setup: Setup,
+    begin: Callable[[TrainingPlan], Step],
     order: Order,
     sample_weight: NDArray[Any] | None = None,
 ) -> Epoch:
-    """One pass over the data by `fastrbm._general_training.Step`."""
+    """One pass over the data by a function of minibatches; `begin` makes it for the plan of the pass."""
 
     def epoch(on_batch: Callable[[], None] | None) -> None:
-        plan, rows = plans(state.epoch), order(state.epoch)
-        step, done = Step(setup, backend, plan, state), 0
+        plan, rows, done = plans(state.epoch), order(state.epoch), 0
+        step = begin(plan)
         for part, local in data.batches(rows, plan.batch_size):
             for first in range(0, len(local), plan.batch_size):
                 batch = part[local[first : first + plan.batch_size]]
                 n = batch.shape[0]
-                shares = share_of(sample_weight, rows[done : done + n])
-                step(*data.encoded(batch), shares)
+                step(*data.encoded(batch), share_of(sample_weight, rows[done : done + n]))
                 done += n
                 if on_batch is not None:
                     on_batch()
