@@ -1,0 +1,125 @@
+"""What kernels are compiled for: a real device, or Numba's simulator (NUMBA_ENABLE_CUDASIM=1) that runs them as Python.
+
+Everything that the two do differently is here, so that kernels themselves are one text.
+
+Kernels take `cuda` from here. The simulator replaces that name in the module of a kernel for the time of a launch, but
+not in the modules of the device functions it calls; a stand-in that asks for the running launch serves all of them.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import config
+from numba import cuda as _numba_cuda
+
+SIMULATED = bool(config.ENABLE_CUDASIM)
+
+if SIMULATED:
+    from numba.cuda.simulator import kernel as _simulator
+
+    class _Cuda:
+        """The launch that is running; outside of one, the module."""
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(_simulator._get_kernel_context() or _numba_cuda, name)
+
+    cuda: Any = _Cuda()
+
+    def device(function: Any) -> Any:
+        """Mark a device function: plain Python here."""
+        return function
+
+    @device
+    def mul(a, b):
+        """Product, rounded once."""
+        return np.float32(a) * np.float32(b)
+
+    @device
+    def add(a, b):
+        """Sum, rounded once."""
+        return np.float32(a) + np.float32(b)
+
+    @device
+    def div(a, b):
+        """Quotient, rounded once."""
+        with np.errstate(all="ignore"):
+            return np.float32(a) / np.float32(b)
+
+    @device
+    def root(a):
+        """Square root, rounded once."""
+        with np.errstate(all="ignore"):
+            return np.sqrt(np.float32(a))
+
+    @device
+    def truncated(x):
+        """Integer towards zero, saturating as the instruction does; 0 for NaN."""
+        if np.isnan(x):
+            return np.int32(0)
+        return np.int32(max(-(2**31), min(2**31 - 1, int(x))))
+
+    @device
+    def power_of_two(n):
+        """2^n for n in [-126, 127]."""
+        return np.float32(2.0 ** int(n))
+
+    @device
+    def low_word(x):
+        """Lowest 32 bits of an integer, as int32."""
+        return np.int32((int(x) + 2**31) % 2**32 - 2**31)
+
+    def grid_sync():
+        """Wait for all blocks: the simulator runs cooperative kernels in one."""
+        cuda.syncthreads()
+
+else:
+    from numba.cuda import libdevice
+
+    cuda = _numba_cuda
+
+    def device(function: Any) -> Any:
+        """Mark a device function, which is always inlined: arrays in registers must not have an address."""
+        return _numba_cuda.jit(function, device=True, forceinline=True)
+
+    # Plain * and + would be contracted to a fused multiply-add, which rounds differently from the CPU kernels.
+    @device
+    def mul(a, b):
+        """Product, rounded once."""
+        return libdevice.fmul_rn(a, b)
+
+    @device
+    def add(a, b):
+        """Sum, rounded once."""
+        return libdevice.fadd_rn(a, b)
+
+    @device
+    def div(a, b):
+        """Quotient, rounded once."""
+        return libdevice.fdiv_rn(a, b)
+
+    @device
+    def root(a):
+        """Square root, rounded once."""
+        return libdevice.fsqrt_rn(a)
+
+    @device
+    def truncated(x):
+        """Integer towards zero, saturating; 0 for NaN."""
+        return libdevice.float2int_rz(x)
+
+    @device
+    def power_of_two(n):
+        """2^n for n in [-126, 127]."""
+        return libdevice.int_as_float((np.int32(n) + np.int32(127)) << np.int32(23))
+
+    @device
+    def low_word(x):
+        """Lowest 32 bits of an integer, as int32."""
+        return np.int32(x)
+
+    @device
+    def grid_sync():
+        """Wait for all blocks of a cooperative launch."""
+        _numba_cuda.cg.this_grid().sync()
