@@ -1,0 +1,160 @@
+"""Arrays on the device: packed layers, copies in both directions, and what happens when memory runs out."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..bits import PackedBits, n_words
+from ._target import SIMULATED, cuda
+
+#: CUDA_ERROR_OUT_OF_MEMORY of the driver API
+_OUT_OF_MEMORY = 2
+
+
+@cuda.jit
+def gather_rows(words, rows, out):
+    """out[k] = words[rows[k]]; the x threads of a block share a row."""
+    stride = cuda.gridDim.x * cuda.blockDim.y
+    for k in range(cuda.blockIdx.x * cuda.blockDim.y + cuda.threadIdx.y, out.shape[0], stride):
+        for column in range(cuda.threadIdx.x, out.shape[1], cuda.blockDim.x):
+            out[k, column] = words[rows[k], column]
+
+
+def row_launch(n_rows: int) -> tuple[Any, Any]:
+    """Grid and block of a kernel whose blocks walk over rows, a warp a row.
+
+    Such a kernel strides by its grid, so the simulator, where every thread costs, runs it with two.
+    """
+    if SIMULATED:
+        return 1, (1, 2)
+    return max(1, min(-(-n_rows // 8), 1 << 16)), (32, 8)
+
+
+@dataclass(frozen=True)
+class DeviceBits:
+    """States of a binary layer on the device; the bits of a `PackedBits`.
+
+    Attributes
+    ----------
+    words : device array of uint32, shape (n_samples, 2 * ceil(n_units / 64)), C-contiguous
+        Unit ``u`` of a sample is bit ``u % 32`` of its word ``u // 32``; bits past the last unit are zero.
+    n_units : int
+        Number of units.
+    """
+
+    words: Any
+    n_units: int
+
+    def __len__(self) -> int:
+        return int(self.words.shape[0])
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(n_samples, n_units)."""
+        return len(self), self.n_units
+
+    def __getitem__(self, rows: Any) -> DeviceBits:
+        """Rows by slice, a view where its step is 1, or gathered by an int64 index array of the host or the device.
+
+        Indices of the host are checked; those on the device must be rows.
+        """
+        if isinstance(rows, slice):
+            first, last, step = rows.indices(len(self))
+            if step == 1:
+                return DeviceBits(self.words[first : max(first, last)], self.n_units)
+            rows = np.arange(first, last, step, dtype=np.int64)
+        if not on_device(rows):
+            rows = np.asarray(rows)
+            if rows.dtype.kind not in "iu" or rows.ndim != 1:
+                raise TypeError(f"rows must be a slice or a 1-D integer array, got {rows.dtype} of {rows.ndim}-D")
+            if rows.size and not 0 <= rows.min() <= rows.max() < len(self):
+                raise IndexError(f"rows must be from 0 to {len(self) - 1}, got {rows.min()} to {rows.max()}")
+            rows = upload(rows.astype(np.int64, copy=False))
+        out = cuda.device_array((rows.shape[0], self.words.shape[1]), np.uint32)
+        if out.size:
+            grid, block = row_launch(out.shape[0])
+            gather_rows[grid, block](self.words, rows, out)
+        return DeviceBits(out, self.n_units)
+
+    def to_host(self) -> PackedBits:
+        """A copy on the host."""
+        return PackedBits(download(self.words).view(np.uint64), self.n_units)
+
+    @classmethod
+    def from_host(cls, bits: PackedBits) -> DeviceBits:
+        """A copy on the device."""
+        words = np.ascontiguousarray(bits.words)
+        return cls(upload(words.view(np.uint32).reshape(len(bits), 2 * n_words(bits.n_units))), bits.n_units)
+
+
+def on_device(x: Any) -> bool:
+    """Whether x is an array of Numba on the device, or on the simulated one."""
+    return bool(getattr(x, "__cuda_ndarray__", False))
+
+
+def upload(array: NDArray[Any]) -> Any:
+    """C-contiguous copy on the device."""
+    array = np.ascontiguousarray(array)
+    with guarding("an array", array.nbytes):
+        return cuda.to_device(array)
+
+
+def download(array: Any) -> NDArray[Any]:
+    """C-contiguous copy on the host."""
+    return np.ascontiguousarray(array.copy_to_host())
+
+
+@contextmanager
+def guarding(what: str, wanted: int | None = None) -> Iterator[None]:
+    """Within the block, running out of device memory is a MemoryError that says so.
+
+    Memory that is no longer used is handed back before it is raised, so that smaller work can go on.
+
+    Parameters
+    ----------
+    what : str
+        What the memory is for, as in "the chains".
+    wanted : int or None
+        Bytes, where they are known.
+    """
+    try:
+        yield
+        return
+    except Exception as error:
+        if not _ran_out(error):
+            raise
+    # out of the handler: the error's traceback would keep alive the arrays of its frames
+    context = cuda.current_context()
+    if not SIMULATED:
+        context.deallocations.clear()
+    free, total = context.get_memory_info()
+    need = "" if wanted is None else f" ({_mib(operator.index(wanted))} wanted)"
+    raise MemoryError(
+        f"the device has not enough memory for {what}{need}: {_mib(free)} of its {_mib(total)} are free. Use fewer "
+        "chains, a smaller batch_size or device='cpu', or end what else is running on the device"
+    )
+
+
+def _ran_out(error: Exception) -> bool:
+    """Whether an error of Numba or CuPy means that the device has no memory left."""
+    name = type(error).__name__  # by name, so as not to import CuPy
+    return name == "OutOfMemoryError" or (name == "CudaAPIError" and int(getattr(error, "code", -1)) == _OUT_OF_MEMORY)
+
+
+def _mib(n_bytes: float) -> str:
+    return f"{n_bytes / 2**20:,.1f} MiB"
+
+
+def entry_points() -> list[tuple[str, Any, Any]]:
+    """Kernels of this module: (name, kernel, signature)."""
+    from numba import types
+
+    words, rows = types.uint32[:, ::1], types.int64[::1]
+    return [("gather_rows", gather_rows, types.void(words, rows, words))]
