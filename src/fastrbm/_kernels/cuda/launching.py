@@ -1,0 +1,117 @@
+"""How kernels are launched: shapes of blocks for a problem, and grids that are resident as a whole."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from ._target import SIMULATED, cuda
+from .tiles import LARGE, SMALL, WIDTH, Tile
+
+THREADS = 4 if SIMULATED else 256
+
+
+@cache
+def n_processors() -> int:
+    """Multiprocessors of the device."""
+    return 1 if SIMULATED else int(cuda.get_current_device().MULTIPROCESSOR_COUNT)
+
+
+def choose_tile(n_rows: int, n_columns: int) -> Tile:
+    """Large tiles read weights less often; small ones keep all processors busy where there are few."""
+    large = -(-n_rows // LARGE.rows) * -(-n_columns // WIDTH)
+    return LARGE if large >= n_processors() else SMALL
+
+
+def launch_tiles(kernel: Any, tile: Tile, n_rows: int, n_columns: int, *arguments: Any) -> None:
+    """Launch a kernel whose blocks walk over tiles."""
+    blocks = 1 if SIMULATED else -(-n_rows // tile.rows) * -(-n_columns // WIDTH)
+    kernel[max(1, blocks), tile.threads](*arguments)
+
+
+def launch_all(kernel: Any, n_items: int, *arguments: Any) -> None:
+    """Launch a kernel with a thread for each item."""
+    kernel[max(1, -(-n_items // THREADS)), THREADS](*arguments)
+
+
+def launch_strided(kernel: Any, n_items: int, *arguments: Any) -> None:
+    """Launch a kernel whose threads go over items in strides of the grid."""
+    blocks = 1 if SIMULATED else max(1, min(-(-n_items // THREADS), 16 * n_processors()))
+    kernel[blocks, THREADS](*arguments)
+
+
+class Kernels:
+    """Kernels of both tiles, made when first used.
+
+    Parameters
+    ----------
+    make : callable
+        Makes a kernel for a `Tile`.
+    signature : callable or None
+        Types of its arguments, for those that are launched cooperatively.
+    """
+
+    def __init__(self, make: Callable[[Tile], Any], signature: Callable[[], Any] | None = None):
+        self.make = make
+        self.signature = signature
+        self._made: dict[Tile, Any] = {}
+        self._blocks: dict[Tile, int] = {}
+
+    def __getitem__(self, tile: Tile) -> Any:
+        if tile not in self._made:
+            self._made[tile] = self.make(tile)
+        return self._made[tile]
+
+    def launch_cooperative(self, tile: Tile, tiles: int, *arguments: Any, stream: Any = 0) -> None:
+        """Launch with all blocks resident, at most one for each of the most tiles that a phase has."""
+        if tile not in self._blocks:
+            assert self.signature is not None
+            kernel = self[tile]
+            if SIMULATED:
+                self._blocks[tile] = 1  # it has no barrier of a grid
+            else:
+                compiled = kernel.compile(self.signature().args)
+                self._blocks[tile] = int(compiled.max_cooperative_grid_blocks(tile.threads))
+        self[tile][max(1, min(self._blocks[tile], tiles)), tile.threads, stream](*arguments)
+
+    def entry_points(self, name: str) -> list[tuple[str, Any, Any]]:
+        """(name, kernel, signature) of all shapes of tiles."""
+        assert self.signature is not None
+        shapes = {"small": SMALL, "large": LARGE}
+        return [(f"{name} {size}", self[tile], self.signature()) for size, tile in shapes.items()]
+
+
+def empty(shape: Any, dtype: Any) -> Any:
+    """Device array of anything."""
+    from .memory import guarding
+
+    wanted = int(np.prod(shape)) * np.dtype(dtype).itemsize
+    with guarding("an array", wanted):
+        return cuda.device_array(shape, dtype)
+
+
+def zeros(shape: Any, dtype: Any) -> Any:
+    """Device array of zeros."""
+    array = empty(shape, dtype)
+    if array.size:
+        fill(array, 0)
+    return array
+
+
+@cuda.jit
+def _fill_kernel(flat, value):
+    start = cuda.grid(1)
+    for at in range(start, flat.size, cuda.gridsize(1)):
+        flat[at] = value
+
+
+def fill(array: Any, value: Any) -> None:
+    """Set all elements of a contiguous device array."""
+    if SIMULATED:
+        array.copy_to_device(np.full(array.shape, value, array.dtype))
+        return
+    flat = array.reshape(array.size)
+    launch_strided(_fill_kernel, array.size, flat, array.dtype.type(value))

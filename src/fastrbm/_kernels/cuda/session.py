@@ -1,0 +1,300 @@
+"""A training run on the device: parameters, optimiser slots, chains and rows stay there from one pass to the next."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..bits import PackedBits, n_words
+from ..contract import ChainState, Parameters, TrainingPlan
+from ..rules import RULES
+from . import training
+from ._target import cuda
+from .fixed import FixedWeights
+from .launching import Kernels, choose_tile, empty, zeros
+from .memory import DeviceBits, download, guarding, upload
+from .tiles import WIDTH, Tile, fragment_size
+
+PASS = Kernels(training.make_pass_kernel, training.signature)
+#: multiply-adds of one launch: some tens of milliseconds, after which signals and callbacks have their turn
+_WORK_OF_LAUNCH = 1 << 42
+#: share of the free memory that rows may take; larger data are streamed
+_SHARE_OF_MEMORY = 0.6
+#: bytes of one piece of streamed rows
+_PIECE = 64 << 20
+#: counts of drawn states share 32 bits in the gradient
+MOST_COUNTED = (1 << 16) - 1
+
+
+def rule_numbers(plan: TrainingPlan) -> NDArray[np.float32]:
+    """The numbers of a rule, as kernels take them."""
+    rule = plan.rule
+    numbers = [plan.rate, plan.momentum, rule.decay, rule.epsilon, rule.l1, rule.l2, rule.clip]
+    return np.array(numbers, dtype=np.float32)
+
+
+class TrainingSession:
+    """Device copies of what a run changes.
+
+    Parameters
+    ----------
+    parameters : Parameters
+    slots : sequence of Parameters
+        Host arrays of float32, which `settle` brings up to date.
+    state : ChainState
+        Its chains are taken over by the first pass, and brought up to date by `settle`.
+    """
+
+    def __init__(self, parameters: Parameters, slots: Sequence[Parameters], state: ChainState):
+        self.host = [parameters, *slots]
+        self.state = state
+        self._dirty = False
+        self._device = [[upload(x) for x in values] for values in self.host]
+        self.fixed = FixedWeights(self._device[0][0])
+        self._fits: bool | None = None
+        self._chains: Any = None
+        self._rows: tuple[Any, Any] | None = None
+        self._scratch: dict[str, Any] = {}
+
+    # -- what is where --------------------------------------------------------------------------------------------
+
+    def owns(self, parameters: Parameters, slots: Sequence[Parameters], state: ChainState) -> bool:
+        """Whether these are the arrays of this session."""
+        mine, asked = self.host, [parameters, *slots]
+        return state is self.state and len(mine) == len(asked) and all(
+            x is y for a, b in zip(mine, asked, strict=True) for x, y in zip(a, b, strict=True)
+        )  # fmt: skip
+
+    def settle(self) -> None:
+        """Bring the arrays of the host up to date."""
+        if not self._dirty:
+            return
+        for values, copies in zip(self.host, self._device, strict=True):
+            for value, copy in zip(values, copies, strict=True):
+                value[...] = download(copy)
+        if self._chains is not None:
+            self.state.chains = DeviceBits(self._chains, self.fixed.n_hidden).to_host()
+        self._dirty = False
+
+    def take_over(self) -> None:
+        """Bring the device up to date after the host's arrays were changed."""
+        assert not self._dirty
+        for values, copies in zip(self.host, self._device, strict=True):
+            for value, copy in zip(values, copies, strict=True):
+                copy.copy_to_device(np.ascontiguousarray(value))
+        self._chains, self._fits = None, None
+
+    def snapshot(self) -> list[Any]:
+        """Copies of the parameters on the device."""
+        copies = []
+        for value in self._device[0]:
+            copies.append(empty(value.shape, value.dtype))
+            copies[-1].copy_to_device(value)
+        return copies
+
+    def restore(self, snapshot: list[Any]) -> None:
+        """Put a snapshot back, and zeros in the slots."""
+        for value, before in zip(self._device[0], snapshot, strict=True):
+            value.copy_to_device(before)
+        for slot, values in zip(self._device[1:], self.host[1:], strict=True):
+            for copy, value in zip(slot, values, strict=True):
+                copy.copy_to_device(np.zeros_like(value))
+        self._fits, self._dirty = None, True
+
+    def is_finite(self) -> bool:
+        """Whether the weights have an exponent and the biases are finite: the small read after a pass.
+
+        Weights without one may be finite still, only large: then all of them are looked at.
+        """
+        _, visible, hidden = self._device[0]
+        if not all(np.isfinite(download(bias)).all() for bias in (visible, hidden)):
+            return False
+        return bool(self._fits) or bool(np.isfinite(download(self._device[0][0])).all())
+
+    # -- passes ---------------------------------------------------------------------------------------------------
+
+    def run(
+        self, rows: Any, order: NDArray[np.int64], plan: TrainingPlan, on_batch: Callable[[], None] | None
+    ) -> int:
+        """Minibatches of ``rows[order]``; returns the rows done: fewer where the weights outgrow fixed point."""
+        if self._fits is None:
+            self._fits = self.fixed.fill()
+        if not self._fits:
+            return 0
+        if plan.persistent and self._chains is None:
+            chains = self.state.chains
+            self._chains = (chains if isinstance(chains, DeviceBits) else DeviceBits.from_host(chains)).words
+        done = 0
+        for source, local, stream in self._resident(rows, order, plan.batch_size):
+            done += self._run_piece(source, local, plan, on_batch, stream)
+            if not self._fits:
+                break
+        return done
+
+    def _resident(
+        self, rows: Any, order: NDArray[np.int64], batch_size: int
+    ) -> Iterator[tuple[Any, NDArray[np.int64], Any]]:
+        """Pieces of the data on the device: (rows, order within them, stream)."""
+        if isinstance(rows, DeviceBits) or hasattr(rows, "__cuda_array_interface__"):
+            yield (rows.words if isinstance(rows, DeviceBits) else rows), order, 0
+            return
+        held = rows.words if isinstance(rows, PackedBits) else rows
+        if self._rows is not None and self._rows[0] is held:
+            yield self._rows[1], order, 0
+            return
+        free = cuda.current_context().get_memory_info()[0]
+        if held.nbytes <= _SHARE_OF_MEMORY * free:
+            self._rows = None
+            self._rows = held, upload(_device_view(held))
+            yield self._rows[1], order, 0
+            return
+        yield from _streamed(held, order, batch_size)
+
+    def _run_piece(
+        self, source: Any, order: NDArray[np.int64], plan: TrainingPlan, on_batch: Callable[[], None] | None, stream: Any
+    ) -> int:
+        n_batches = -(-len(order) // plan.batch_size)
+        fixed, state = self.fixed, self.state
+        n_hidden, n_visible = fixed.n_hidden, fixed.n_visible
+        batch = min(plan.batch_size, len(order))
+        chains = self._chains if plan.persistent else self._buffer("chains", batch, n_hidden)
+        n_model = int(chains.shape[0])
+        groups = -(-batch // 32) + -(-n_model // 32)
+        tile = choose_tile(max(batch, n_model), max(n_hidden, n_visible))
+        grey = source if source.dtype == np.float32 else self._none("grey", (1, 1), np.float32)
+        words = _flat(source) if source.dtype != np.float32 else self._none("words", 1, np.uint32)
+        empty_slot = self._none("slot", 1, np.float32)
+        first_update, first_step = state.updates, state.step
+        per_batch = plan.n_sweeps + 1
+        numbers = self._plan_numbers(plan, len(order), n_model, fixed.shift, groups)
+        arguments: list[Any] = [words, grey, upload(order), self._none("order", 0, np.int64), None]
+        arguments += [upload(rule_numbers(plan)), upload(_adam_scales(plan, first_update, n_batches))]
+        for which in range(3):  # weights, visible and hidden biases
+            flat = [_flat(values[which]) for values in self._device]
+            arguments += (flat + [empty_slot] * 3)[:4]
+        arguments += [
+            fixed.to_hidden, fixed.to_visible, fixed.bounds, fixed.unit, fixed.control,
+            _flat(self._buffer("data", batch if plan.stochastic_input else 1, n_visible)), _flat(chains),
+            _flat(self._buffer("visible", n_model, n_visible)), self._scratch_of("planes", (n_visible * groups,), np.uint32),
+            self._scratch_of("means", (fragment_size(n_hidden, 32 * groups),), np.uint64),
+            self._scratch_of("totals", (n_hidden,), np.int32), self._none("rows", (1, 1), np.float32),
+        ]  # fmt: skip
+        fixed.control.copy_to_device(np.array([0, 0], np.int32))
+        work = 5.0 * batch * n_hidden * n_visible * plan.n_sweeps
+        per_launch = max(1, min(n_batches, int(_WORK_OF_LAUNCH / work)))
+        tiles = _most_tiles(tile, max(batch, n_model), n_hidden, n_visible)
+        self._dirty = True
+        parity, done = fixed.parity, 0
+        try:
+            for first in range(0, n_batches, per_launch):
+                count = min(per_launch, n_batches - first)
+                numbers[training.STEP0] = first_step + first * per_batch
+                numbers[training.PARITY] = (parity + first) % 2
+                numbers[training.FIRST_BATCH], numbers[training.N_BATCHES] = first, count
+                arguments[4] = upload(numbers)
+                PASS.launch_cooperative(tile, tiles, *arguments, stream=stream)
+                if on_batch is not None or first + count < n_batches:
+                    done = self._note(first_update, first_step, per_batch)
+                if not self._fits:
+                    break
+                if on_batch is not None:
+                    on_batch()
+        finally:
+            # also after an interrupt: what the device has done is what counts
+            done = self._note(first_update, first_step, per_batch)
+            fixed.parity = (parity + done) % 2
+        return min(len(order), done * plan.batch_size)
+
+    def _note(self, first_update: int, first_step: int, per_batch: int) -> int:
+        """Read how far the device has come."""
+        exponent, done = (int(x) for x in download(self.fixed.control))
+        self._fits = exponent >= 0
+        self.state.updates = first_update + done
+        self.state.step = first_step + done * per_batch
+        return done
+
+    def _plan_numbers(self, plan: TrainingPlan, n_rows: int, n_chains: int, shift: int, groups: int) -> NDArray[np.int64]:
+        numbers = np.zeros(training.PLAN_SIZE, dtype=np.int64)
+        numbers[: training.GROUPS + 1] = [
+            n_rows, plan.batch_size, self.fixed.n_hidden, self.fixed.n_visible, n_chains, plan.n_sweeps, plan.persistent,
+            plan.stochastic_input, plan.sampled_hidden, plan.seed & 0xFFFFFFFF, plan.seed >> 32, 0,
+            RULES.index(plan.rule.kind), len(self.host) - 1, shift, groups,
+        ]  # fmt: skip
+        return numbers
+
+    # -- scratch --------------------------------------------------------------------------------------------------
+
+    def _scratch_of(self, name: str, shape: tuple[int, ...], dtype: Any) -> Any:
+        """Device array of zeros that is kept; what is in it belongs to the minibatch before."""
+        held = self._scratch.get(name)
+        if held is None or held.shape != shape:
+            self._scratch.pop(name, None)
+            held = self._scratch[name] = zeros(shape, dtype)
+        return held
+
+    def _buffer(self, name: str, n: int, n_units: int) -> Any:
+        return self._scratch_of(name, (n, 2 * n_words(n_units)), np.uint32)
+
+    def _none(self, name: str, shape: Any, dtype: Any) -> Any:
+        """What stands where a kernel wants an array that this run has not."""
+        name = f"no {name}"
+        if name not in self._scratch:
+            self._scratch[name] = empty(shape, dtype)
+        return self._scratch[name]
+
+
+def _flat(array: Any) -> Any:
+    return array.reshape(array.size)
+
+
+def _device_view(rows: NDArray[Any]) -> NDArray[Any]:
+    return rows.view(np.uint32) if rows.dtype == np.uint64 else rows
+
+
+def _most_tiles(tile: Tile, n_rows: int, n_hidden: int, n_visible: int) -> int:
+    """Tiles of the phase that has most."""
+    layers = -(-n_rows // tile.rows) * -(-max(n_hidden, n_visible) // WIDTH)
+    return max(layers, -(-n_visible // tile.rows) * -(-n_hidden // WIDTH))
+
+
+def _adam_scales(plan: TrainingPlan, first_update: int, n_batches: int) -> NDArray[np.float32]:
+    """What Adam's running means are multiplied with, by minibatch."""
+    if plan.rule.kind not in ("adam", "amsgrad"):
+        return np.ones((1, 2), dtype=np.float32)
+    return np.array([plan.update(first_update + k).scales() for k in range(n_batches)], dtype=np.float32)
+
+
+def _streamed(
+    held: NDArray[Any], order: NDArray[np.int64], batch_size: int
+) -> Iterator[tuple[Any, NDArray[np.int64], Any]]:
+    """Rows in the order of their use through two buffers: one is filled while the device works on the other."""
+    row_bytes = held.shape[1] * held.itemsize
+    piece = max(1, _PIECE // (row_bytes * batch_size)) * batch_size
+    view = _device_view(held)
+    compute, copying = cuda.stream(), cuda.stream()
+    with guarding("two pieces of streamed rows", 2 * piece * row_bytes):
+        shape = (min(piece, len(order)), view.shape[1])
+        staging = [cuda.pinned_array(shape, view.dtype) for _ in range(2)]
+        buffers = [cuda.device_array(shape, view.dtype) for _ in range(2)]
+
+    pieces = [order[first : first + piece] for first in range(0, len(order), piece)]
+
+    def gather(number: int) -> None:
+        if number < len(pieces):
+            np.take(view, pieces[number], axis=0, out=staging[number % 2][: len(pieces[number])])
+
+    with ThreadPoolExecutor(1) as worker:
+        gathered = worker.submit(gather, 0)
+        for number in range(-1, len(pieces)):
+            # piece `number` is on the device; the next is copied and the one after it gathered while it is used
+            copying.synchronize()
+            gathered.result()
+            if number + 1 < len(pieces):
+                buffers[(number + 1) % 2].copy_to_device(staging[(number + 1) % 2], stream=copying)
+                gathered = worker.submit(gather, number + 2)
+            if number >= 0:
+                yield buffers[number % 2], np.arange(len(pieces[number]), dtype=np.int64), compute

@@ -1,0 +1,160 @@
+"""Whole runs of minibatches in one cooperative launch: all blocks go through the phases together.
+
+A minibatch of bits takes one wait of the grid for each layer that is drawn, one for the gradient and one for the new
+fixed-point weights; nothing is launched, copied or read in between. The phases and their arithmetic are those of single
+kernels (`sweep.py`, `gradient.py`).
+
+The bounds of the weights are kept twice: while one copy is read the other is cleared for the next minibatch.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ._target import cuda, div, grid_sync, kernel
+from .device import ONE
+from .gradient import MEAN_SCALE, MODEL_COUNT, bias_gradients, exponent_of, make_gradient, pack_weights
+from .sweep import COUNTS, MEANS, PLANES, QUADS, WORDS, make_draw_rows, make_layer, make_turn_rows
+from .tiles import PITCH, STEP, THREADS_HELD, Tile, pitch_of
+
+#: places in the array of a plan's numbers
+(
+    N_ROWS, BATCH, HIDDEN, VISIBLE, CHAINS, SWEEPS, PERSISTENT, STOCHASTIC, SAMPLED, SEED_LOW, SEED_HIGH, STEP0, KIND,
+    N_SLOTS, SHIFT, GROUPS, PARITY, FIRST_BATCH, N_BATCHES,
+) = range(19)  # fmt: skip
+PLAN_SIZE = 19
+#: places in the array that comes back: exponent of the weights (-1: too large) and minibatches done
+EXPONENT, DONE = 0, 1
+
+_LOW = 0xFFFFFFFF
+_HIDDEN_STREAM, _VISIBLE_STREAM, _INPUT_STREAM = 1, 0, 2
+_MEAN_SCALE = np.float32(MEAN_SCALE)
+_DATA_COUNT, _MODEL_COUNT = np.float32(1), np.float32(MODEL_COUNT)
+
+
+def make_pass_kernel(tile: Tile):
+    """Kernel that does minibatches FIRST_BATCH .. FIRST_BATCH + N_BATCHES - 1 of a run; see `PLAN_SIZE` for `plan`."""
+    layer, draw_rows, turn_rows = make_layer(tile), make_draw_rows(tile), make_turn_rows(tile)
+    gradient = make_gradient(tile)
+    shape, quad_shape = (tile.rows, PITCH), (tile.rows, QUADS)
+
+    @kernel(tile.threads, THREADS_HELD // tile.threads)
+    def pass_kernel(
+        rows, grey, order, none, plan, rule, adam, weights, w0, w1, w2, visible, v0, v1, v2, hidden, h0, h1, h2,
+        to_hidden, to_visible, bounds, unit, control, data_words, chains, visible_words, planes, means, totals, no_rows,
+    ):  # fmt: skip
+        shared = cuda.shared.array(shape, np.int32)
+        quads = cuda.shared.array(quad_shape, np.uint32)
+        largest = cuda.shared.array(1, np.uint32)
+        n_hidden, n_visible = plan[HIDDEN], plan[VISIBLE]
+        seed_low, seed_high = plan[SEED_LOW], plan[SEED_HIGH]
+        persistent, sampled, sweeps = plan[PERSISTENT], plan[SAMPLED], plan[SWEEPS]
+        visible_steps, hidden_steps = (n_visible + STEP - 1) // STEP, (n_hidden + STEP - 1) // STEP
+        visible_pitch, hidden_pitch, planes_pitch = pitch_of(n_visible), pitch_of(n_hidden), plan[GROUPS]
+        bound_scale = np.float32(1 << plan[SHIFT])
+        step, parity = plan[STEP0], plan[PARITY]
+        for batch in range(plan[FIRST_BATCH], plan[FIRST_BATCH] + plan[N_BATCHES]):
+            first = batch * plan[BATCH]
+            n = min(plan[BATCH], plan[N_ROWS] - first)
+            n_model = n
+            if persistent:
+                n_model = plan[CHAINS]
+            data_groups, model_groups = (n + 31) >> 5, (n_model + 31) >> 5
+            groups = data_groups + model_groups
+            data_share, model_share = div(ONE, np.float32(n)), -div(ONE, np.float32(n_model))
+            high = (step >> 32) & 0xFFFFFF
+            # -- data
+            source, its_order, its_first = rows, order, first
+            if plan[STOCHASTIC]:
+                source, its_order, its_first = data_words, none, 0
+                draw_rows(
+                    grey, order, first, n, n_visible, False, seed_low, seed_high, step & _LOW,
+                    (_INPUT_STREAM << 24) | high, 0, WORDS | PLANES, data_words, planes, planes_pitch, quads,
+                )  # fmt: skip
+                grid_sync()
+            else:
+                turn_rows(rows, order, first, n, n_visible, planes, planes_pitch, 0)
+            what, scale = MEANS, div(_MEAN_SCALE, np.float32(n))
+            if sampled:
+                what, scale = COUNTS, _DATA_COUNT
+            if not persistent:
+                what |= WORDS
+            layer(
+                source, visible_pitch, its_order, its_first, n, visible_steps, to_hidden, hidden, unit, n_hidden, seed_low, seed_high,
+                step & _LOW, (_HIDDEN_STREAM << 24) | high, 0, what, chains, planes, planes_pitch, 0, means, groups, scale, totals,
+                no_rows, shared, quads,
+            )  # fmt: skip
+            if not persistent:
+                grid_sync()
+            # -- model
+            for sweep in range(1, sweeps + 1):
+                at = step + sweep
+                high = (at >> 32) & 0xFFFFFF
+                last = sweep == sweeps
+                what = WORDS
+                if last:
+                    what |= PLANES
+                layer(
+                    chains, hidden_pitch, none, 0, n_model, hidden_steps, to_visible, visible, unit, n_visible, seed_low, seed_high,
+                    at & _LOW, (_VISIBLE_STREAM << 24) | high, 0, what, visible_words, planes, planes_pitch, data_groups, means, groups,
+                    ONE, totals, no_rows, shared, quads,
+                )  # fmt: skip
+                grid_sync()
+                what, scale = 0, ONE
+                if last:
+                    what, scale = MEANS, -div(_MEAN_SCALE, np.float32(n_model))
+                    if sampled:
+                        what, scale = COUNTS, _MODEL_COUNT
+                if not last or persistent:
+                    what |= WORDS
+                layer(
+                    visible_words, visible_pitch, none, 0, n_model, visible_steps, to_hidden, hidden, unit, n_hidden, seed_low,
+                    seed_high, at & _LOW, (_HIDDEN_STREAM << 24) | high, 0, what, chains, planes, planes_pitch, data_groups, means,
+                    groups, scale, totals, no_rows, shared, quads,
+                )  # fmt: skip
+                grid_sync()
+            # -- parameters
+            gradient(
+                planes, planes_pitch, none, groups, means, data_share, model_share, sampled, weights, w0, w1, w2, n_hidden, n_visible,
+                plan[KIND], plan[N_SLOTS], rule, adam, batch, bound_scale, bounds[parity], shared,
+            )  # fmt: skip
+            bias_gradients(
+                planes, planes_pitch, n, data_groups, n_model, model_groups, totals, data_share, model_share, sampled, visible, v0, v1,
+                v2, hidden, h0, h1, h2, plan[KIND], plan[N_SLOTS], rule, adam, batch,
+            )  # fmt: skip
+            grid_sync()
+            exponent = exponent_of(bounds[parity], n_hidden, n_visible, plan[SHIFT], largest)
+            parity = 1 - parity
+            start = cuda.blockIdx.x * cuda.blockDim.x + cuda.threadIdx.x
+            for at in range(start, n_hidden + n_visible + 1, cuda.gridDim.x * cuda.blockDim.x):
+                bounds[parity, at] = 0
+                if at < n_hidden:
+                    totals[at] = 0
+            step += sweeps + 1
+            if start == 0:
+                control[EXPONENT] = exponent
+                control[DONE] = batch + 1
+            if exponent < 0:
+                return  # all blocks have found the same
+            pack_weights(
+                weights, n_hidden, n_visible, np.float32(1 << exponent), to_hidden, to_visible
+            )  # fmt: skip
+            if start == 0:
+                unit[0] = div(ONE, np.float32(1 << exponent))
+            grid_sync()
+
+    return pass_kernel
+
+
+def signature() -> Any:
+    """Types of the arguments of `make_pass_kernel`."""
+    from numba import types
+
+    words, fragments, reals = types.uint32[::1], types.uint64[::1], types.float32[::1]
+    numbers, grey, totals, bounds = types.int64[::1], types.float32[:, ::1], types.int32[::1], types.uint32[:, ::1]
+    return types.void(
+        words, grey, numbers, numbers, numbers, reals, grey, *[reals] * 12, fragments, fragments, bounds, reals, totals,
+        words, words, words, words, fragments, totals, grey,
+    )  # fmt: skip
