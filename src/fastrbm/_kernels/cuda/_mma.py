@@ -19,8 +19,7 @@ def mma(typingctx, a0, a1, a2, a3, b0, b1, c0, c1, c2, c3):
         four = ir.LiteralStructType([i32] * 4)
         assembly = ir.InlineAsm(
             ir.FunctionType(four, [i32] * 10),
-            "mma.sync.aligned.m16n8k32.row.col.s32.u8.u8.s32 "
-            "{$0,$1,$2,$3}, {$4,$5,$6,$7}, {$8,$9}, {$10,$11,$12,$13};",
+            "mma.sync.aligned.m16n8k32.row.col.s32.u8.u8.s32 {$0,$1,$2,$3}, {$4,$5,$6,$7}, {$8,$9}, {$10,$11,$12,$13};",
             "=r,=r,=r,=r,r,r,r,r,r,r,r,r,r,r",
             side_effect=True,  # the lanes of a warp work together: it must not move into a branch
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numba import types
 
 from ._target import cuda, grid_sync, kernel
 from .device import ONE
@@ -47,8 +48,6 @@ def make_chains_kernel(tile: Tile):
 
 def signature() -> Any:
     """Types of the arguments of `make_chains_kernel`."""
-    from numba import types
-
     words, fragments, reals = types.uint32[::1], types.uint64[::1], types.float32[::1]
     return types.void(
         words, words, types.int64, types.int64[::1], fragments, fragments, reals, reals, reals, *[types.int64] * 5, words, fragments,

@@ -7,7 +7,10 @@ the CPU kernels (src/gradient.h, src/rules.h, src/fixed.h) in the same order, so
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+from numba import types
 
 from ._target import add, cuda, device, div, mul, root
 from .device import ONE, ZERO, nearest
@@ -288,3 +291,20 @@ def make_gradient_kernel(tile: Tile):
     return gradient_kernel
 
 
+def gradient_signature() -> Any:
+    """Types of the arguments of `make_gradient_kernel`."""
+    i64, words, reals, real = types.int64, types.uint32[::1], types.float32[::1], types.float32
+    return types.void(
+        words, i64, types.int64[::1], i64, i64, types.uint64[::1], types.int32[::1], real, real, types.boolean,
+        *[reals] * 12, i64, i64, reals, types.float32[:, ::1], real, words,
+    )  # fmt: skip
+
+
+def entry_points() -> list[tuple[str, Any, Any]]:
+    """Kernels of this module that have no shape of tiles: (name, kernel, signature)."""
+    i64, words, reals, fragments = types.int64, types.uint32[::1], types.float32[::1], types.uint64[::1]
+    return [
+        ("measure weights", measure_kernel, types.void(reals, i64, i64, types.float32, words)),
+        ("pack weights", pack_kernel, types.void(
+            reals, i64, i64, i64, words, fragments, fragments, reals, types.int32[::1])),
+    ]  # fmt: skip

@@ -16,7 +16,9 @@ from . import training
 from ._target import cuda
 from .fixed import FixedWeights
 from .launching import Kernels, choose_tile, empty, zeros
+from .layers import Nothing, flat
 from .memory import DeviceBits, download, guarding, upload
+from .steps import rule_numbers
 from .tiles import WIDTH, Tile, fragment_size
 
 PASS = Kernels(training.make_pass_kernel, training.signature)
@@ -26,15 +28,6 @@ _WORK_OF_LAUNCH = 1 << 42
 _SHARE_OF_MEMORY = 0.6
 #: bytes of one piece of streamed rows
 _PIECE = 64 << 20
-#: counts of drawn states share 32 bits in the gradient
-MOST_COUNTED = (1 << 16) - 1
-
-
-def rule_numbers(plan: TrainingPlan) -> NDArray[np.float32]:
-    """The numbers of a rule, as kernels take them."""
-    rule = plan.rule
-    numbers = [plan.rate, plan.momentum, rule.decay, rule.epsilon, rule.l1, rule.l2, rule.clip]
-    return np.array(numbers, dtype=np.float32)
 
 
 class TrainingSession:
@@ -59,6 +52,7 @@ class TrainingSession:
         self._chains: Any = None
         self._rows: tuple[Any, Any] | None = None
         self._scratch: dict[str, Any] = {}
+        self._none = Nothing()
 
     # -- what is where --------------------------------------------------------------------------------------------
 
@@ -117,9 +111,7 @@ class TrainingSession:
 
     # -- passes ---------------------------------------------------------------------------------------------------
 
-    def run(
-        self, rows: Any, order: NDArray[np.int64], plan: TrainingPlan, on_batch: Callable[[], None] | None
-    ) -> int:
+    def run(self, rows: Any, order: NDArray[np.int64], plan: TrainingPlan, on_batch: Callable[[], None] | None) -> int:
         """Minibatches of ``rows[order]``; returns the rows done: fewer where the weights outgrow fixed point."""
         if self._fits is None:
             self._fits = self.fixed.fill()
@@ -155,9 +147,14 @@ class TrainingSession:
         yield from _streamed(held, order, batch_size)
 
     def _run_piece(
-        self, source: Any, order: NDArray[np.int64], plan: TrainingPlan, on_batch: Callable[[], None] | None, stream: Any
+        self,
+        source: Any,
+        order: NDArray[np.int64],
+        plan: TrainingPlan,
+        on_batch: Callable[[], None] | None,
+        stream: Any,
     ) -> int:
-        n_batches = -(-len(order) // plan.batch_size)
+        n_batches, none = -(-len(order) // plan.batch_size), self._none
         fixed, state = self.fixed, self.state
         n_hidden, n_visible = fixed.n_hidden, fixed.n_visible
         batch = min(plan.batch_size, len(order))
@@ -165,28 +162,28 @@ class TrainingSession:
         n_model = int(chains.shape[0])
         groups = -(-batch // 32) + -(-n_model // 32)
         tile = choose_tile(max(batch, n_model), max(n_hidden, n_visible))
-        grey = source if source.dtype == np.float32 else self._none("grey", (1, 1), np.float32)
-        words = _flat(source) if source.dtype != np.float32 else self._none("words", 1, np.uint32)
-        empty_slot = self._none("slot", 1, np.float32)
+        grey = source if source.dtype == np.float32 else none(np.float32, (1, 1))
+        words = flat(source) if source.dtype != np.float32 else none(np.uint32)
+        empty_slot = none(np.float32)
         first_update, first_step = state.updates, state.step
         per_batch = plan.n_sweeps + 1
         numbers = self._plan_numbers(plan, len(order), n_model, fixed.shift, groups)
-        arguments: list[Any] = [words, grey, upload(order), self._none("order", 0, np.int64), None]
-        arguments += [upload(rule_numbers(plan)), upload(_adam_scales(plan, first_update, n_batches))]
+        arguments: list[Any] = [words, grey, upload(order), none.order, None]
+        arguments += [upload(rule_numbers(plan.update(0))), upload(_adam_scales(plan, first_update, n_batches))]
         for which in range(3):  # weights, visible and hidden biases
-            flat = [_flat(values[which]) for values in self._device]
-            arguments += (flat + [empty_slot] * 3)[:4]
+            flats = [flat(values[which]) for values in self._device]
+            arguments += (flats + [empty_slot] * 3)[:4]
         arguments += [
             fixed.to_hidden, fixed.to_visible, fixed.bounds, fixed.unit, fixed.control,
-            _flat(self._buffer("data", batch if plan.stochastic_input else 1, n_visible)), _flat(chains),
-            _flat(self._buffer("visible", n_model, n_visible)), self._scratch_of("planes", (n_visible * groups,), np.uint32),
+            flat(self._buffer("data", batch if plan.stochastic_input else 1, n_visible)), flat(chains),
+            flat(self._buffer("visible", n_model, n_visible)), self._scratch_of("planes", (n_visible * groups,), np.uint32),
             self._scratch_of("means", (fragment_size(n_hidden, 32 * groups),), np.uint64),
-            self._scratch_of("totals", (n_hidden,), np.int32), self._none("rows", (1, 1), np.float32),
+            self._scratch_of("totals", (n_hidden,), np.int32), none(np.float32, (1, 1)),
         ]  # fmt: skip
         fixed.control.copy_to_device(np.array([0, 0], np.int32))
         work = 5.0 * batch * n_hidden * n_visible * plan.n_sweeps
         per_launch = max(1, min(n_batches, int(_WORK_OF_LAUNCH / work)))
-        tiles = _most_tiles(tile, max(batch, n_model), n_hidden, n_visible)
+        tiles = most_tiles(tile, max(batch, n_model), n_hidden, n_visible)
         self._dirty = True
         parity, done = fixed.parity, 0
         try:
@@ -217,7 +214,9 @@ class TrainingSession:
         self.state.step = first_step + done * per_batch
         return done
 
-    def _plan_numbers(self, plan: TrainingPlan, n_rows: int, n_chains: int, shift: int, groups: int) -> NDArray[np.int64]:
+    def _plan_numbers(
+        self, plan: TrainingPlan, n_rows: int, n_chains: int, shift: int, groups: int
+    ) -> NDArray[np.int64]:
         numbers = np.zeros(training.PLAN_SIZE, dtype=np.int64)
         numbers[: training.GROUPS + 1] = [
             n_rows, plan.batch_size, self.fixed.n_hidden, self.fixed.n_visible, n_chains, plan.n_sweeps, plan.persistent,
@@ -239,23 +238,12 @@ class TrainingSession:
     def _buffer(self, name: str, n: int, n_units: int) -> Any:
         return self._scratch_of(name, (n, 2 * n_words(n_units)), np.uint32)
 
-    def _none(self, name: str, shape: Any, dtype: Any) -> Any:
-        """What stands where a kernel wants an array that this run has not."""
-        name = f"no {name}"
-        if name not in self._scratch:
-            self._scratch[name] = empty(shape, dtype)
-        return self._scratch[name]
-
-
-def _flat(array: Any) -> Any:
-    return array.reshape(array.size)
-
 
 def _device_view(rows: NDArray[Any]) -> NDArray[Any]:
     return rows.view(np.uint32) if rows.dtype == np.uint64 else rows
 
 
-def _most_tiles(tile: Tile, n_rows: int, n_hidden: int, n_visible: int) -> int:
+def most_tiles(tile: Tile, n_rows: int, n_hidden: int, n_visible: int) -> int:
     """Tiles of the phase that has most."""
     layers = -(-n_rows // tile.rows) * -(-max(n_hidden, n_visible) // WIDTH)
     return max(layers, -(-n_visible // tile.rows) * -(-n_hidden // WIDTH))

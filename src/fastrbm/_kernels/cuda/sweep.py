@@ -13,7 +13,10 @@ caller to choose:
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+from numba import types
 
 from ._target import add, cuda, device, mul
 from .device import ZERO, is_on, mean_of, nearest, philox, sigmoid_scale, uniform_of
@@ -192,31 +195,25 @@ def make_draw_rows(tile: Tile):
     return draw_rows
 
 
-def make_turn_rows(tile: Tile):
-    """Phase: planes of given rows of bits, ``turn_rows(words, order, first, n, n_units, planes, planes_pitch, group0)``."""
-    threads = tile.threads
-
-    @device
-    def turn_rows(words, order, first, n, n_units, planes, planes_pitch, group0):
-        groups = (n + 31) >> 5
-        columns = (n_units + 31) >> 5
-        start = cuda.blockIdx.x * threads + cuda.threadIdx.x
-        for item in range(start, groups * columns * 32, cuda.gridDim.x * threads):
-            unit = item % (32 * columns)
-            group = item // (32 * columns)
-            if unit < n_units:
-                plane = np.uint32(0)
-                for row in range(32):
-                    at = 32 * group + row
-                    if at < n:
-                        source = first + at
-                        if order.size > 0:
-                            source = order[first + at]
-                        bit = (words[source * pitch_of(n_units) + (unit >> 5)] >> np.uint32(unit & 31)) & np.uint32(1)
-                        plane |= np.uint32(bit << np.uint32(row))
-                planes[unit * planes_pitch + group0 + group] = plane
-
-    return turn_rows
+@device
+def turn_rows(words, order, first, n, n_units, planes, planes_pitch, group0):
+    """Phase: planes of given rows of bits; rows as `make_product` describes them."""
+    groups = (n + 31) >> 5
+    columns = (n_units + 31) >> 5
+    for item in range(cuda.grid(1), groups * columns * 32, cuda.gridsize(1)):
+        unit = item % (32 * columns)
+        group = item // (32 * columns)
+        if unit < n_units:
+            plane = np.uint32(0)
+            for row in range(32):
+                at = 32 * group + row
+                if at < n:
+                    source = first + at
+                    if order.size > 0:
+                        source = order[first + at]
+                    bit = (words[source * pitch_of(n_units) + (unit >> 5)] >> np.uint32(unit & 31)) & np.uint32(1)
+                    plane |= np.uint32(bit << np.uint32(row))
+            planes[unit * planes_pitch + group0 + group] = plane
 
 
 def make_layer_kernel(tile: Tile):
@@ -258,15 +255,10 @@ def make_draw_kernel(tile: Tile):
     return draw_kernel
 
 
-def make_turn_kernel(tile: Tile):
-    """`make_turn_rows` as a kernel."""
-    turn_rows = make_turn_rows(tile)
-
-    @cuda.jit
-    def turn_kernel(words, order, first, n, n_units, planes, planes_pitch, group0):
-        turn_rows(words, order, first, n, n_units, planes, planes_pitch, group0)
-
-    return turn_kernel
+@cuda.jit
+def turn_kernel(words, order, first, n, n_units, planes, planes_pitch, group0):
+    """`turn_rows` as a kernel."""
+    turn_rows(words, order, first, n, n_units, planes, planes_pitch, group0)
 
 
 @cuda.jit
@@ -290,3 +282,31 @@ def fragments_kernel(means, scale, n_steps, group0, fragments, totals):
             fragments[(part * n_steps + group0 + group) * FRAGMENT + 32 * limb + lane] = fragment_of(eight, limb)
         if unit < n_units and total != ZERO:
             cuda.atomic.add(totals, unit, total)
+
+
+def layer_signature() -> Any:
+    """Types of the arguments of `make_layer_kernel`."""
+    i64, words, fragments, reals = types.int64, types.uint32[::1], types.uint64[::1], types.float32[::1]
+    return types.void(
+        words, i64, types.int64[::1], i64, i64, i64, fragments, reals, reals, *[i64] * 7, words, words, i64, i64,
+        fragments, i64, types.float32, types.int32[::1], types.float32[:, ::1],
+    )  # fmt: skip
+
+
+def draw_signature() -> Any:
+    """Types of the arguments of `make_draw_kernel`."""
+    i64, words = types.int64, types.uint32[::1]
+    return types.void(
+        types.float32[:, ::1], types.int64[::1], i64, i64, i64, types.boolean, *[i64] * 6, words, words, i64
+    )  # fmt: skip
+
+
+def entry_points() -> list[tuple[str, Any, Any]]:
+    """Kernels of this module that have no shape of tiles: (name, kernel, signature)."""
+    i64, fragments, totals = types.int64, types.uint64[::1], types.int32[::1]
+    signature = types.void(types.float32[:, ::1], types.float32, i64, i64, fragments, totals)
+    words = types.uint32[::1]
+    return [
+        ("fragments of means", fragments_kernel, signature),
+        ("planes of rows", turn_kernel, types.void(words, types.int64[::1], i64, i64, i64, words, i64, i64)),
+    ]

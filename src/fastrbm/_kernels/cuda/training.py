@@ -12,11 +12,12 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numba import types
 
 from ._target import cuda, div, grid_sync, kernel
 from .device import ONE
 from .gradient import MEAN_SCALE, MODEL_COUNT, bias_gradients, exponent_of, make_gradient, pack_weights
-from .sweep import COUNTS, MEANS, PLANES, QUADS, WORDS, make_draw_rows, make_layer, make_turn_rows
+from .sweep import COUNTS, MEANS, PLANES, QUADS, WORDS, make_draw_rows, make_layer, turn_rows
 from .tiles import PITCH, STEP, THREADS_HELD, Tile, pitch_of
 
 #: places in the array of a plan's numbers
@@ -36,7 +37,7 @@ _DATA_COUNT, _MODEL_COUNT = np.float32(1), np.float32(MODEL_COUNT)
 
 def make_pass_kernel(tile: Tile):
     """Kernel that does minibatches FIRST_BATCH .. FIRST_BATCH + N_BATCHES - 1 of a run; see `PLAN_SIZE` for `plan`."""
-    layer, draw_rows, turn_rows = make_layer(tile), make_draw_rows(tile), make_turn_rows(tile)
+    layer, draw_rows = make_layer(tile), make_draw_rows(tile)
     gradient = make_gradient(tile)
     shape, quad_shape = (tile.rows, PITCH), (tile.rows, QUADS)
 
@@ -150,8 +151,6 @@ def make_pass_kernel(tile: Tile):
 
 def signature() -> Any:
     """Types of the arguments of `make_pass_kernel`."""
-    from numba import types
-
     words, fragments, reals = types.uint32[::1], types.uint64[::1], types.float32[::1]
     numbers, grey, totals, bounds = types.int64[::1], types.float32[:, ::1], types.int32[::1], types.uint32[:, ::1]
     return types.void(

@@ -1,0 +1,145 @@
+"""The table of kernels on a CUDA device.
+
+States and parameters may be arrays of the host, as for every backend: they are copied to the device, and what comes out
+is copied back. Where weights or states are arrays of the device already (`DeviceBits`, arrays of Numba), results stay
+there too. Between the two nothing else differs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..._random import Draw
+from ..bits import n_words
+from ..contract import ChainState, Drawn, Parameters, States, TrainingPlan
+from ..partition import check_partition
+from . import chains
+
+from .launching import Kernels, choose_tile, zeros
+from .layers import address, are_bits, bits_on_device, flat, to_device
+from .memory import DeviceBits
+from .partition import log_partition_sum
+from .session import TrainingSession, most_tiles
+from .steps import MOST_COUNTED, Steps
+
+CHAINS = Kernels(chains.make_chains_kernel, chains.signature)
+_BERNOULLI = ("bernoulli", "bernoulli")
+
+
+class CudaBackend(Steps):
+    """Kernels on the current CUDA device."""
+
+    name = "cuda"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._session: TrainingSession | None = None
+
+    def run_chains(
+        self, hidden: States, parameters: Parameters, units: tuple[str, str], draw: Draw, n_sweeps: int
+    ) -> tuple[Drawn, Drawn]:
+        """See `Backend.run_chains`: in one launch between two layers of bits."""
+        n = len(hidden)
+        fixed = self._prepared(parameters.weights)[1] if tuple(units) == _BERNOULLI and are_bits(hidden) and n else None
+        if fixed is None:
+            return super().run_chains(hidden, parameters, units, draw, n_sweeps)
+        given = bits_on_device(hidden)
+        states = DeviceBits(zeros(given.words.shape, np.uint32), given.n_units)
+        states.words.copy_to_device(given.words)  # the caller's stay as they are
+        visible = DeviceBits(zeros((n, 2 * n_words(fixed.n_visible)), np.uint32), fixed.n_visible)
+        tile = choose_tile(n, max(fixed.n_hidden, fixed.n_visible))
+        seed_low, seed_high, _, _, first = address(draw)
+        CHAINS.launch_cooperative(
+            tile, most_tiles(tile, n, fixed.n_hidden, fixed.n_visible), flat(states.words), flat(visible.words), n,
+            self._none.order, fixed.to_hidden, fixed.to_visible, to_device(parameters.hidden_bias),
+            to_device(parameters.visible_bias), fixed.unit, seed_low, seed_high, draw.step, first, n_sweeps,
+            self._none(np.uint32), self._none(np.uint64), self._none(np.int32), self._none(np.float32, (1, 1)),
+        )  # fmt: skip
+        weights = parameters.weights
+        return self._given_back(visible, hidden, weights), self._given_back(states, hidden, weights)
+
+    def train(
+        self,
+        parameters: Parameters,
+        slots: Sequence[Parameters],
+        rows: States,
+        order: NDArray[np.int64],
+        plan: TrainingPlan,
+        units: tuple[str, str],
+        state: ChainState,
+        on_batch: Callable[[], None] | None = None,
+    ) -> None:
+        """See `Backend.train`: Bernoulli layers of bits in few launches, the rest through the composed form."""
+        session = self._session
+        if session is not None and not session.owns(parameters, slots, state):
+            session.settle()
+            session = None
+        n_counted = max(plan.batch_size, 0 if state.chains is None else len(state.chains))
+        native = (
+            tuple(units) == _BERNOULLI and parameters.weights.dtype == np.float32
+            and (are_bits(rows) or plan.stochastic_input) and not (plan.sampled_hidden and n_counted > MOST_COUNTED)
+        )  # fmt: skip
+        if not native or len(order) == 0:
+            self._composed(session, parameters, slots, rows, order, plan, units, state, on_batch)
+            return
+        own = session or TrainingSession(parameters, slots, state)
+        try:
+            while len(order):
+                order = order[own.run(rows, order, plan, on_batch) :]
+                # the weights have outgrown fixed point: one minibatch through dense products, then try again
+                self._composed(own, parameters, slots, rows, order[: plan.batch_size], plan, units, state, on_batch)
+                order = order[plan.batch_size :]
+        finally:
+            if own is not session:
+                own.settle()
+
+    def _composed(self, session: TrainingSession | None, *arguments: Any) -> None:
+        """Minibatches through the required kernels, on the arrays of the host."""
+        order = arguments[3]
+        if len(order) == 0:
+            return
+        if session is not None:
+            session.settle()
+        super().train(*arguments)
+        if session is not None:
+            session.take_over()
+
+    @contextmanager
+    def resident(
+        self, parameters: Parameters, slots: Sequence[Parameters], state: ChainState
+    ) -> Iterator[TrainingSession]:
+        """See `Backend.resident`: the arrays stay on the device between passes."""
+        session = TrainingSession(parameters, slots, state)
+        self._session = session
+        try:
+            yield session
+        finally:
+            self._session = None
+            session.settle()
+
+    def log_partition_sum(
+        self,
+        parameters: Parameters,
+        units: tuple[str, str],
+        *,
+        dtype: Any = np.float64,
+        log_weights: NDArray[np.float64] | None = None,
+        on_progress: Callable[[int, int], None] | None = None,
+    ) -> float:
+        """See `Backend.log_partition_sum`: Bernoulli layers on the device, others by the composed form."""
+        if tuple(units) != _BERNOULLI or np.dtype(dtype) not in (np.float32, np.float64):
+            return super().log_partition_sum(
+                parameters, units, dtype=dtype, log_weights=log_weights, on_progress=on_progress
+            )
+        check_partition(parameters, units, log_weights)
+        return log_partition_sum(parameters, dtype, log_weights, on_progress)
+
+
+def entry_points() -> list[tuple[str, Any, Any]]:
+    """Kernels of this module: (name, kernel, signature)."""
+    return CHAINS.entry_points("Gibbs sweeps")

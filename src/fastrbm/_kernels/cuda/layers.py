@@ -1,0 +1,232 @@
+"""One layer given the other, on the device.
+
+Layers of bits go through `sweep.py`: exact sums, the draws of the CPU kernels. Real states, float64 and weights too large
+for fixed point go through products of dense matrices (`dense.py`). Units other than Bernoulli ones have their products
+here and their formulas where all backends have them, in `fastrbm.units`, on the host.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..._random import Draw, uniforms
+from ...units import get_unit
+from ..bits import PackedBits, n_words, pack
+from ..contract import Backend, Drawn, States
+from .dense import product
+from .device import ONE
+from .elementwise import (
+    BERNOULLI_INPUTS,
+    BERNOULLI_MEANS,
+    draw_wide_kernel,
+    finish_kernel,
+    finish_wide_kernel,
+    unpack_kernel,
+)
+from .fixed import FixedWeights
+from .launching import Kernels, choose_tile, empty, launch_strided, launch_tiles, zeros
+from .memory import DeviceBits, download, on_device, upload
+from .sweep import INPUTS, ROWS, WORDS, draw_signature, layer_signature, make_draw_kernel, make_layer_kernel
+from .tiles import STEP
+
+LAYER = Kernels(make_layer_kernel, layer_signature)
+DRAW = Kernels(make_draw_kernel, draw_signature)
+_LOW = 0xFFFFFFFF
+
+
+def address(draw: Draw) -> tuple[int, int, int, int, int]:
+    """Words of a draw's key and counter, as kernels take them, and its first chain."""
+    high = int(draw.stream) << 24 | (draw.step >> 32 & 0xFFFFFF)
+    return draw.seed & _LOW, draw.seed >> 32, draw.step & _LOW, high, draw.first_chain
+
+
+def flat(array: Any) -> Any:
+    """View of a contiguous device array."""
+    return array.reshape(array.size)
+
+
+def to_device(array: Any) -> Any:
+    """Device copy of an array of the host; those of the device as they are."""
+    return array if on_device(array) else upload(array)
+
+
+def bits_on_device(states: Any) -> DeviceBits:
+    """Device copy of bits."""
+    return states if isinstance(states, DeviceBits) else DeviceBits.from_host(states)
+
+
+def are_bits(states: Any) -> bool:
+    """Whether states are packed, wherever they are."""
+    return isinstance(states, (PackedBits, DeviceBits))
+
+
+class Nothing:
+    """Arrays that stand where a kernel wants one that a call has not, made when first asked for."""
+
+    def __init__(self) -> None:
+        self._held: dict[tuple[Any, Any], Any] = {}
+
+    def __call__(self, dtype: Any, shape: Any = 1) -> Any:
+        key = np.dtype(dtype), shape
+        if key not in self._held:
+            self._held[key] = zeros(shape, dtype)
+        return self._held[key]
+
+    @property
+    def order(self) -> Any:
+        """No order: rows as they come."""
+        return self(np.int64, 0)
+
+
+class Layers(Backend):
+    """The part of the backend that computes and draws layers."""
+
+    def __init__(self) -> None:
+        self._held: tuple[Any, Any, FixedWeights | None] | None = None
+        self._none = Nothing()
+
+    @contextmanager
+    def holding(self, weights: NDArray[Any]) -> Iterator[None]:
+        """See `Backend.holding`: one copy on the device serves all products."""
+        self._held = (weights, *self._prepared(weights))
+        try:
+            yield
+        finally:
+            self._held = None
+
+    def _prepared(self, weights: Any) -> tuple[Any, FixedWeights | None]:
+        """Weights on the device, and in fixed point where they are float32 and fit."""
+        if self._held is not None and self._held[0] is weights:
+            return self._held[1], self._held[2]
+        copy = to_device(weights)
+        if copy.dtype != np.float32 or copy.size == 0:
+            return copy, None
+        fixed = FixedWeights(copy)
+        return copy, fixed if fixed.fill() else None
+
+    def _dense(self, states: Any, dtype: Any) -> Any:
+        """States as a dense device array."""
+        if not are_bits(states):
+            return to_device(states if on_device(states) else np.ascontiguousarray(states, dtype=dtype))
+        bits = bits_on_device(states)
+        out = empty(bits.shape, dtype)
+        if out.size:
+            launch_strided(unpack_kernel, out.size, flat(bits.words), int(bits.words.shape[1]), out)
+        return out
+
+    def _layer(self, states: Any, weights: Any, bias: Any, transpose: bool, what: int, draw: Draw | None = None) -> Any:
+        """Inputs or means (`what` INPUTS or ROWS) as a device array, or drawn bits (WORDS)."""
+        n, n_out = states.shape[0], weights.shape[1 if transpose else 0]
+        rows_shape = (n, n_out) if what != WORDS else (1, 1)
+        if n == 0:
+            return DeviceBits(empty((0, 2 * n_words(n_out)), np.uint32), n_out) if what == WORDS else empty(
+                rows_shape, weights.dtype
+            )  # fmt: skip
+        copy, fixed = self._prepared(weights)
+        if fixed is None or not are_bits(states):
+            return self._dense_layer(states, copy, bias, transpose, what, draw)
+        bits = bits_on_device(states)
+        rows = empty(rows_shape, np.float32) if what != WORDS else self._none(np.float32, (1, 1))
+        words = zeros((n, 2 * n_words(n_out)), np.uint32) if what == WORDS else self._none(np.uint32, (1, 1))
+        n_in = states.shape[1]
+        tile = choose_tile(n, n_out)
+        launch_tiles(
+            LAYER[tile], tile, n, n_out, flat(bits.words), int(bits.words.shape[1]), self._none.order, 0, n,
+            -(-n_in // STEP), fixed.to_visible if transpose else fixed.to_hidden, to_device(bias), fixed.unit, n_out,
+            *address(draw or Draw(0, 0, 0)), what, flat(words), self._none(np.uint32), 1, 0, self._none(np.uint64), 1,
+            ONE, self._none(np.int32), rows,
+        )  # fmt: skip
+        return DeviceBits(words, n_out) if what == WORDS else rows
+
+    def _dense_layer(self, states: Any, weights: Any, bias: Any, transpose: bool, what: int, draw: Draw | None) -> Any:
+        n, n_out = states.shape[0], weights.shape[1 if transpose else 0]
+        out = empty((n, n_out), weights.dtype)
+        product(self._dense(states, weights.dtype), weights if transpose else weights.T, out)
+        wide = weights.dtype == np.float64
+        kind = BERNOULLI_MEANS if what == ROWS else BERNOULLI_INPUTS
+        launch_strided(finish_wide_kernel if wide else finish_kernel, out.size, out, to_device(bias), kind)
+        return self._drawn(out, draw) if what == WORDS else out
+
+    def _drawn(self, values: Any, draw: Draw | None, as_inputs: bool = True) -> DeviceBits:
+        """Bits drawn with given inputs, or with given probabilities (float32)."""
+        assert draw is not None
+        n, n_out = values.shape
+        words = zeros((n, 2 * n_words(n_out)), np.uint32)
+        if values.dtype == np.float64:
+            launch_strided(
+                draw_wide_kernel, values.size // 32 + 1, values, *address(draw), int(words.shape[1]), flat(words)
+            )  # fmt: skip
+        else:
+            tile = choose_tile(n, n_out)
+            launch_tiles(
+                DRAW[tile], tile, n, n_out, values, self._none.order, 0, n, n_out, as_inputs, *address(draw), WORDS,
+                flat(words), self._none(np.uint32), 1,
+            )  # fmt: skip
+        return DeviceBits(words, n_out)
+
+    def _given_back(self, result: Any, *given: Any) -> Any:
+        """A result where the caller keeps things: on the device if something given is there."""
+        if any(isinstance(x, DeviceBits) or on_device(x) for x in given):
+            return result
+        return result.to_host() if isinstance(result, DeviceBits) else download(result)
+
+    def inputs(
+        self, states: States, weights: NDArray[Any], bias: NDArray[Any], *, transpose: bool = False
+    ) -> NDArray[Any]:
+        """See `Backend.inputs`."""
+        return self._given_back(self._layer(states, weights, bias, transpose, INPUTS), states, weights)
+
+    def means(
+        self, unit: str, states: States, weights: NDArray[Any], bias: NDArray[Any], *, transpose: bool = False
+    ) -> NDArray[Any]:
+        """See `Backend.means`."""
+        if unit == "bernoulli":
+            return self._given_back(self._layer(states, weights, bias, transpose, ROWS), states, weights)
+        theta = download(self._layer(states, weights, bias, transpose, INPUTS))
+        mean = np.ascontiguousarray(get_unit(unit).mean(theta), dtype=theta.dtype)
+        return self._taken_along(mean, states, weights)
+
+    def samples(
+        self,
+        unit: str,
+        states: States,
+        weights: NDArray[Any],
+        bias: NDArray[Any],
+        draw: Draw,
+        *,
+        transpose: bool = False,
+    ) -> Drawn:
+        """See `Backend.samples`."""
+        if unit == "bernoulli":
+            return self._given_back(self._layer(states, weights, bias, transpose, WORDS, draw), states, weights)
+        theta = download(self._layer(states, weights, bias, transpose, INPUTS))
+        kind = get_unit(unit)
+        drawn = kind.sample(theta, uniforms(draw, *theta.shape, theta.dtype))
+        return self._taken_along(pack(drawn) if kind.packed else drawn, states, weights)
+
+    def _taken_along(self, result: Any, *given: Any) -> Any:
+        """A result of the host where the caller keeps things."""
+        if not any(isinstance(x, DeviceBits) or on_device(x) for x in given):
+            return result
+        return DeviceBits.from_host(result) if isinstance(result, PackedBits) else upload(result)
+
+    def draw_bits(self, probabilities: NDArray[Any], draw: Draw) -> PackedBits:
+        """See `Backend.draw_bits`; float64 probabilities as the reference has it."""
+        if probabilities.dtype != np.float32:
+            from ..reference import ReferenceBackend
+
+            return ReferenceBackend().draw_bits(probabilities, draw)
+        if 0 in probabilities.shape:
+            return pack(np.zeros(probabilities.shape, np.bool_))
+        drawn = self._drawn(to_device(np.ascontiguousarray(probabilities)), draw, as_inputs=False)
+        return self._given_back(drawn, probabilities)
+
+
+def entry_points() -> list[tuple[str, Any, Any]]:
+    """Kernels of this module: (name, kernel, signature)."""
+    return LAYER.entry_points("layer") + DRAW.entry_points("draw rows")

@@ -1,0 +1,188 @@
+"""Gradients, rules and scores on the device."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..contract import Parameters, Phase
+from ..reference import ReferenceBackend
+from ..rules import RULES, Rule, Update
+from .device import ONE
+from .elementwise import ROW_THREADS, ascend_kernel, energy_kernel, pseudo_kernel
+from .fixed import bound_shift
+from .gradient import MEAN_SCALE, MODEL_COUNT, gradient_signature, make_gradient_kernel
+from .launching import Kernels, choose_tile, empty, launch_all, launch_strided, launch_tiles, zeros
+from .layers import Layers, are_bits, bits_on_device, flat, to_device
+from .memory import download, on_device
+from .sweep import fragments_kernel, turn_kernel
+from .tiles import fragment_size
+
+GRADIENT = Kernels(make_gradient_kernel, gradient_signature)
+#: counts of drawn states share 32 bits in the gradient
+MOST_COUNTED = (1 << 16) - 1
+_PLAIN = Update(Rule(), 1.0)  # leaves the gradient in zeros
+
+
+def rule_numbers(update: Update) -> NDArray[np.float32]:
+    """The numbers of a rule, as kernels take them."""
+    rule = update.rule
+    numbers = [update.rate, update.momentum, rule.decay, rule.epsilon, rule.l1, rule.l2, rule.clip]
+    return np.array(numbers, dtype=np.float32)
+
+
+class Steps(Layers):
+    """The part of the backend that changes parameters, and says how good states are."""
+
+    def gradient_step(
+        self, parameters: Parameters, slots: Sequence[Parameters], data: Phase, model: Phase, update: Update
+    ) -> None:
+        """See `Backend.gradient_step`: in one launch for bits and equal shares."""
+        if not self._step_of_bits(parameters, slots, data, model, update):
+            super().gradient_step(parameters, slots, data, model, update)
+
+    def _step_of_bits(
+        self, parameters: Parameters, slots: Sequence[Parameters], data: Phase, model: Phase, update: Update
+    ) -> bool:
+        weights = parameters.weights
+        n, m = data.hidden.shape[0], model.hidden.shape[0]
+        n_hidden, n_visible = weights.shape
+        counted = are_bits(data.hidden)
+        fit = weights.dtype == np.float32 and bound_shift(n_hidden, n_visible) >= 0 and n and m
+        fit = fit and (max(n, m) <= MOST_COUNTED if counted else True)
+        if not fit or not all(
+            are_bits(p.visible) and p.shares is None and are_bits(p.hidden) == counted
+            and (counted or _within_one(p.hidden)) for p in (data, model)
+        ):  # fmt: skip
+            return False
+        groups = [-(-k // 32) for k in (n, m)]
+        pitch = sum(groups)
+        planes = zeros(n_visible * pitch, np.uint32)
+        means = zeros(fragment_size(n_hidden, 32 * pitch), np.uint64)
+        totals = zeros(n_hidden, np.int32)
+        for phase, size, first, count, sign in ((data, n, 0, 1, 1), (model, m, groups[0], MODEL_COUNT, -1)):
+            bits = bits_on_device(phase.visible)
+            launch_strided(
+                turn_kernel, 32 * -(-n_visible // 32) * -(-size // 32), flat(bits.words), self._none.order, 0, size,
+                n_visible, planes, pitch, first,
+            )  # fmt: skip
+            hidden = self._dense(phase.hidden, np.float32)
+            scale = np.float32(count) if counted else np.float32(sign * MEAN_SCALE) / np.float32(size)
+            items = 32 * -(-size // 32) * 4 * -(-n_hidden // 32)
+            launch_all(fragments_kernel, items, hidden, scale, pitch, first, means, totals)
+        devices = [[to_device(x) for x in values] for values in (parameters, *slots)]
+        arrays: list[Any] = []
+        for which in range(3):
+            arrays += ([flat(values[which]) for values in devices] + [self._none(np.float32)] * 3)[:4]
+        tile = choose_tile(n_visible, n_hidden)
+        launch_tiles(
+            GRADIENT[tile], tile, n_visible, n_hidden, planes, pitch, self._none.order, n, m, means, totals,
+            np.float32(1) / np.float32(n), -np.float32(1) / np.float32(m), counted, *arrays,
+            RULES.index(update.rule.kind), len(slots), to_device(rule_numbers(update)), to_device(_scales(update)), ONE,
+            zeros(n_hidden + n_visible + 1, np.uint32),
+        )  # fmt: skip
+        _bring_back(devices, (parameters, *slots))
+        return True
+
+    def gradient(self, data: Phase, model: Phase, dtype: Any) -> Parameters:
+        """See `Backend.gradient`."""
+        out = _zeros_for(data, dtype)
+        if self._step_of_bits(out, (), data, model, _PLAIN):
+            return out
+        return super().gradient(data, model, dtype)
+
+    def moments(self, phase: Phase, dtype: Any) -> Parameters:
+        """See `Backend.moments`: by a dense product."""
+        from .dense import product
+
+        n = phase.hidden.shape[0]
+        v, h = (self._dense(x, dtype) for x in (phase.visible, phase.hidden))
+        shares = np.full(n, 1 / n) if phase.shares is None else phase.shares
+        column = to_device(np.ascontiguousarray(shares, dtype=dtype).reshape(1, n))
+        of_visible = product(column, v, empty((1, v.shape[1]), dtype))
+        of_hidden = product(column, h, empty((1, h.shape[1]), dtype))
+        weighted = h if phase.shares is None else to_device(download(h) * np.asarray(shares, dtype=dtype)[:, None])
+        products = download(product(weighted.T, v, empty((h.shape[1], v.shape[1]), dtype)))
+        if phase.shares is None:
+            products /= products.dtype.type(n)
+        return Parameters(products, download(of_visible)[0], download(of_hidden)[0])
+
+    def ascend(self, parameters: Parameters, slots: Sequence[Parameters], gradient: Parameters, update: Update) -> None:
+        """See `Backend.ascend`; float64 as the contract has it."""
+        if parameters.weights.dtype != np.float32:
+            super().ascend(parameters, slots, gradient, update)
+            return
+        for i, (value, g) in enumerate(zip(parameters, gradient, strict=True)):
+            arrays = [to_device(value), *(to_device(slot[i]) for slot in slots)]
+            flats = ([flat(x) for x in arrays] + [self._none(np.float32)] * 3)[:4]
+            launch_strided(
+                ascend_kernel, value.size, RULES.index(update.rule.kind), len(slots), to_device(rule_numbers(update)),
+                to_device(_scales(update)), i == 0, *flats, flat(to_device(np.ascontiguousarray(g, dtype=np.float32))),
+            )  # fmt: skip
+            _bring_back([[x] for x in arrays], [[value], *([slot[i]] for slot in slots)])
+
+    # -- scores ---------------------------------------------------------------------------------------------------
+
+    def free_energy(self, unit: str, states: Any, parameters: Parameters) -> NDArray[np.float64]:
+        """See `Backend.free_energy`: Bernoulli hidden units; others by the formula of the reference."""
+        if unit != "bernoulli" or parameters.weights.dtype != np.float32:
+            return ReferenceBackend().free_energy(unit, _on_host(states), _host_parameters(parameters))
+        return self._score(energy_kernel, states, parameters)
+
+    def pseudo_likelihood(self, unit: str, states: Any, parameters: Parameters) -> NDArray[np.float64]:
+        """See `Backend.pseudo_likelihood`: Bernoulli hidden units; others by the formula of the reference."""
+        if unit != "bernoulli" or parameters.weights.dtype != np.float32:
+            return ReferenceBackend().pseudo_likelihood(unit, _on_host(states), _host_parameters(parameters))
+        return self._score(pseudo_kernel, states, parameters, to_device(parameters.weights))
+
+    def _score(self, kernel: Any, states: Any, parameters: Parameters, *between: Any) -> NDArray[np.float64]:
+        n = states.shape[0]
+        if n == 0:
+            return np.zeros(0)
+        score = empty(n, np.float64)
+        inputs = to_device(self.inputs(states, parameters.weights, parameters.hidden_bias))
+        blocks = min(n, 1 << 16)
+        bias = to_device(parameters.visible_bias)
+        kernel[blocks, ROW_THREADS](self._dense(states, np.float32), inputs, *between, bias, score)
+        return download(score)
+
+
+def _scales(update: Update) -> NDArray[np.float32]:
+    adam = update.rule.kind in ("adam", "amsgrad")
+    return np.array([update.scales() if adam else (1.0, 1.0)], dtype=np.float32)
+
+
+def _within_one(hidden: Any) -> bool:
+    """Whether sums of fixed-point means fit."""
+    return bool((np.abs(download(hidden) if on_device(hidden) else hidden) <= 1).all())
+
+
+def _zeros_for(phase: Phase, dtype: Any) -> Parameters:
+    shape = phase.hidden.shape[1], phase.visible.shape[1]
+    return Parameters(np.zeros(shape, dtype), np.zeros(shape[1], dtype), np.zeros(shape[0], dtype))
+
+
+def _bring_back(devices: Sequence[Sequence[Any]], hosts: Sequence[Sequence[Any]]) -> None:
+    """Copy what changed to the arrays of the host."""
+    for copies, values in zip(devices, hosts, strict=True):
+        for copy, value in zip(copies, values, strict=True):
+            if copy is not value:
+                value[...] = download(copy)
+
+
+def _on_host(states: Any) -> Any:
+    if are_bits(states):
+        return states.to_host() if hasattr(states, "to_host") else states
+    return download(states) if on_device(states) else states
+
+
+def _host_parameters(parameters: Parameters) -> Parameters:
+    return Parameters(*(_on_host(x) for x in parameters))
+
+
+def entry_points() -> list[tuple[str, Any, Any]]:
+    """Kernels of this module: (name, kernel, signature)."""
+    return GRADIENT.entry_points("gradient")
