@@ -131,7 +131,7 @@ def _make_cut(
         (states_between(0, 1 << n_inner, n_inner) @ rows[inner]).T,
         z,
         *bias_weights(hidden_bias, middle, 1)[:2],
-        y,
+        y.ravel(),
         *bias_weights(hidden_bias, low, shape.lanes)[:2],
         *_chunks(find_stops(logs, precision), shape.chunk),
     )
@@ -195,7 +195,7 @@ def entry_points() -> list[tuple[str, Any, Any]]:
             array(double, 2),
             array(kind, 2),
             *weights,
-            array(kind, 2),
+            array(kind, 1),
             *weights,
             array(int32, 1),
             array(int32, 1),

@@ -147,7 +147,7 @@ def partition_kernel(real: Any, shape: Shape) -> Any:
     lanes, rows, tile_lanes, tile_rows, chunk = shape
     threads, columns = shape.threads, lanes // tile_lanes
     n_states, y_size, p_size = tile_rows * tile_lanes, chunk * lanes, chunk * rows
-    row_bits, lane_bits, column_bits = (n.bit_length() - 1 for n in (rows, lanes, columns))
+    row_bits, column_bits = rows.bit_length() - 1, columns.bit_length() - 1
     one, zero = real(1), real(0)
     # smaller 2^-x count as 0, and smaller 2^x beside 1: the latter times Y Z is no subnormal number
     least, least_q = (-1020.0, -100.0) if wide else (-125.0, -30.0)
@@ -180,7 +180,7 @@ def partition_kernel(real: Any, shape: Shape) -> Any:
 
         outer : (blocks, n + 1), inner : (n + 1, H), float64
             What outer and inner bits add to the inputs and, last, to the bias.
-        z : (n, M) and y : (n, lanes), real
+        z : (n, M) and y : (n * lanes,), real
             Tables of the middle and the low states.
         z_mantissa, y_mantissa : float64; z_exponent, y_exponent : int64
             Weights of middle and low states by themselves.
@@ -197,13 +197,15 @@ def partition_kernel(real: Any, shape: Shape) -> Any:
         row_mantissa = cuda.shared.array(rows, np.float64)
         row_exponent = cuda.shared.array(rows, np.int64)
         partial = cuda.shared.array(threads, np.float64)
-        partial_exponent = cuda.shared.array(threads, np.int64)
+        # sums of the threads, mantissa and exponent
+        totals = cuda.shared.array(threads, np.float64)
+        tops = cuda.shared.array(threads, np.int64)
         f = cuda.local.array(n_states, real)
         e = cuda.local.array(n_states, np.int32)
         y_mine = cuda.local.array(tile_lanes, real)
 
         block, me = cuda.blockIdx.x, cuda.threadIdx.x
-        n_units, n_inner, n_middle = y.shape[0], inner.shape[1], 1 << middle_bits
+        n_units, n_inner, n_middle = inner.shape[0] - 1, inner.shape[1], 1 << middle_bits
         high_bits = row_bits - middle_bits
         n_high = 1 << high_bits  # row m * n_high + h is middle state m of the h-th high state
         my_place, my_start = me & (n_high - 1), me >> high_bits
@@ -211,7 +213,8 @@ def partition_kernel(real: Any, shape: Shape) -> Any:
         first_high, middle = first_row & (n_high - 1), first_row >> high_bits
         first_lane = (me & (columns - 1)) * tile_lanes
         keep = weights.shape[0] > 0
-        total, top = 0.0, _NOTHING
+        totals[me] = 0.0
+        tops[me] = _NOTHING
         for first in range(0, n_inner, n_high):
             my_high = first + my_place
             clipped = 0.0
@@ -223,22 +226,24 @@ def partition_kernel(real: Any, shape: Shape) -> Any:
             for c in range(ends.shape[0]):
                 count = ends[c] - begin
                 for j in range(me, count * lanes, threads):
-                    y_here[j] = y[begin + (j >> lane_bits), j & (lanes - 1)]
+                    y_here[np.uint64(j)] = y[np.uint64(begin * lanes + j)]
                 for u in range(my_start, count, threads >> high_bits):
+                    unit = np.uint64(begin + u)
                     p, q = one, zero
                     if my_high < n_inner:
-                        x = outer[block, begin + u] + inner[begin + u, my_high]
-                        q = one
+                        x = outer[block, unit] + inner[unit, np.uint64(my_high)]
+                        on = x > 0.0
                         t = -abs(x)
-                        if x > 0.0:
+                        small = zero
+                        if t > (least if on else least_q):
+                            small = real(power(t))
+                        if on:
                             clipped += x
-                            p = real(power(t)) if t > least else zero
-                        else:
-                            q = real(power(t)) if t > least_q else zero
+                        p, q = (small, one) if on else (one, small)
                     at = u * rows + my_place
-                    p_here[at] = p
+                    p_here[np.uint64(at)] = p
                     for m in range(n_middle):
-                        q_here[at + (m << high_bits)] = q * z[begin + u, m]
+                        q_here[np.uint64(at + (m << high_bits))] = q * z[unit, np.uint64(m)]
                 cuda.syncthreads()
                 y_at, p_at, q_at = first_lane, first_high, first_row
                 for _ in range(count):
@@ -276,17 +281,15 @@ def partition_kernel(real: Any, shape: Shape) -> Any:
                     row_exponent[row] = np.int64(whole) + z_exponent[row >> high_bits]
             cuda.syncthreads()
 
-            here = _NOTHING
-            for r in range(tile_rows):
-                of_row = row_exponent[np.uint64(first_row + r)]
-                for v in range(tile_lanes):
-                    here = max(here, e[r * tile_lanes + v] + of_row + y_exponent[np.uint64(first_lane + v)])
-            if here > top:
-                total *= scale(top - here)
-                top = here
+            total, top = totals[me], tops[me]
             for r in range(tile_rows):
                 of_row = row_exponent[np.uint64(first_row + r)]
                 times = row_mantissa[np.uint64(first_row + r)]
+                here = top
+                for v in range(tile_lanes):
+                    here = max(here, e[r * tile_lanes + v] + of_row + y_exponent[np.uint64(first_lane + v)])
+                total *= scale(top - here)
+                top = here
                 at = ((first + first_high + r << middle_bits) + middle << low_bits) + first_lane
                 for v in range(tile_lanes):
                     weight = np.float64(f[r * tile_lanes + v]) * times * y_mantissa[np.uint64(first_lane + v)]
@@ -295,21 +298,19 @@ def partition_kernel(real: Any, shape: Shape) -> Any:
                     if keep and weight > 0.0:  # it is 0 if there is no such state
                         weights[block, np.uint64(at + v)] = weight
                         weight_exponents[block, np.uint64(at + v)] = exponent
+            totals[me] = total
+            tops[me] = top
 
-        partial[me] = total
-        partial_exponent[me] = top
-        cuda.syncthreads()
         left = threads // 2
         while left:
-            if me < left:
-                here = max(partial_exponent[me], partial_exponent[me + left])
-                total = partial[me] * scale(partial_exponent[me] - here)
-                partial[me] = total + partial[me + left] * scale(partial_exponent[me + left] - here)
-                partial_exponent[me] = here
             cuda.syncthreads()
+            if me < left:
+                top = max(tops[me], tops[me + left])
+                totals[me] = totals[me] * scale(tops[me] - top) + totals[me + left] * scale(tops[me + left] - top)
+                tops[me] = top
             left //= 2
         if me == 0:
-            sums[block] = partial[0]
-            exponents[block] = partial_exponent[0]
+            sums[block] = totals[0]
+            exponents[block] = tops[0]
 
     return sum_states
