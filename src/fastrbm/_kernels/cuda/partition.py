@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from time import perf_counter
 from typing import Any, NamedTuple
 
@@ -28,14 +29,15 @@ from .partition_kernel import Shape, add_outer_rows, partition_kernel, take_logs
 
 #: by type of the products: their tiles fill half of the registers of a thread
 _SHAPES = {np.float32: Shape(64, 128, 4, 8, 32), np.float64: Shape(64, 64, 4, 4, 16)}
-if SIMULATED:
-    _SHAPES = dict.fromkeys(_SHAPES, Shape(4, 4, 2, 2, 8))
 #: as on the CPU: products must give up their exponents the more often, the more bits there are
 _MOST_MIDDLE = 3
 #: high states of a block, 2^this: they share the inputs of their outer state and one place in the sums
 _MOST_INNER = 8
 #: outer states, 2^this, that there should be at least: enough for all multiprocessors
 _ENOUGH_OUTER = 11
+if SIMULATED:  # threads are slow to start there
+    _SHAPES = dict.fromkeys(_SHAPES, Shape(4, 4, 2, 2, 8))
+    _ENOUGH_OUTER = 2
 _MOST_TABLE = 1 << 24  # bytes of the inner table, so that it stays in the cache
 _MOST_OUTER = 1 << 26  # bytes of inputs of outer states at once
 _MOST_LOGS = 1 << 25  # log-weights held on the device: 256 MB
@@ -52,7 +54,7 @@ class _Cut(NamedTuple):
     outer: NDArray[np.intp]
     start: Any
     rows: Any
-    tables: tuple[Any, ...]  # arguments 2 to 12 of the kernel
+    tables: tuple[Any, ...]  # arguments 2 to 11 of the kernel
 
     @property
     def block_states(self) -> int:
@@ -71,18 +73,19 @@ def log_partition_sum(
     real = choose_dtype(dtype, *model, _most(_SHAPES[np.float32])).type
     shape = _SHAPES[real]
     cut = _make_cut(*model, real, shape)
-    kernel = partition_kernel(real, shape)
+    kernel = partition_kernel(real, shape, log_weights is not None)
     total = 1 << len(cut.outer)
     sums, exponents = np.empty(total), np.empty(total, dtype=np.int64)
     n_units = len(model[1])
     most = min(total, max(1, _MOST_OUTER // (8 * (n_units + 1))))
+    kept = (max(1 << len(cut.inner), shape.rows >> len(cut.middle)), 1 << len(cut.middle), shape.lanes)
     if log_weights is not None:
-        most = min(most, max(1, _MOST_LOGS // cut.block_states))
+        most = min(most, max(1, _MOST_LOGS // math.prod(kept)))
     count = max(1, _FIRST_FACTORS // (n_units * cut.block_states))
     outer = cuda.device_array((most, n_units + 1), dtype=np.float64)
     some_sums, some_exponents = (cuda.device_array(most, dtype=x.dtype) for x in (sums, exponents))
     weights, weight_exponents = (
-        cuda.device_array((0 if log_weights is None else most, cut.block_states), dtype=x.dtype)
+        cuda.device_array((0 if log_weights is None else most, math.prod(kept)), dtype=x.dtype)
         for x in (sums, exponents)
     )
     first = 0
@@ -97,7 +100,7 @@ def log_partition_sum(
         seconds = perf_counter() - began
         if log_weights is not None:
             take_logs[count, shape.threads](weights, weight_exponents)
-            _put_in_order(weights[:count].copy_to_host(), first, cut, log_weights)
+            _put_in_order(weights[:count].copy_to_host().reshape(count, *kept), first, cut, log_weights)
         first += count
         if on_progress is not None:
             on_progress(first * cut.block_states, total * cut.block_states)
@@ -123,16 +126,19 @@ def _make_cut(
     start = np.append(visible_bias + np.maximum(weights[order[: n_low + n_middle]], 0).sum(axis=0), 0.0)
     logs = [table_logs(weights[bits]) for bits in (middle, low)]
     z = np.exp2(logs[0].T).astype(real)
+    mantissa, exponent, _ = bias_weights(hidden_bias, low, shape.lanes)
     y = np.ones((weights.shape[1], shape.lanes), dtype=real)
     y[:, : 1 << n_low] = np.exp2(logs[1].T)
     tables = (
         n_middle,
-        n_low,
         (states_between(0, 1 << n_inner, n_inner) @ rows[inner]).T,
         z,
         *bias_weights(hidden_bias, middle, 1)[:2],
         y.ravel(),
-        *bias_weights(hidden_bias, low, shape.lanes)[:2],
+        np.maximum(mantissa, 1).astype(
+            real
+        ),  # of lanes without a state, too: their exponents say that they count nothing
+        exponent,
         *_chunks(find_stops(logs, precision), shape.chunk),
     )
     return _Cut(
@@ -171,9 +177,9 @@ def _chunks(stops: NDArray[np.int64], chunk: int) -> tuple[NDArray[np.int32], ND
 def _put_in_order(logs: NDArray[np.float64], first: int, cut: _Cut, log_weights: NDArray[np.float64]) -> None:
     """Log-weights of outer states first, first + 1, ... to where the caller wants them."""
     low, middle, inner = (numbers(bits) for bits in (cut.low, cut.middle, cut.inner))
-    states = (inner[:, None, None] | middle[:, None] | low).ravel()
+    states = inner[:, None, None] | middle[:, None] | low
     for outer, block in zip(numbers(cut.outer, first, first + len(logs)), logs, strict=True):
-        log_weights[states | outer] = block
+        log_weights[states | outer] = block[: len(inner), :, : len(low)]
 
 
 def entry_points() -> list[tuple[str, Any, Any]]:
@@ -184,24 +190,29 @@ def entry_points() -> list[tuple[str, Any, Any]]:
         return types.Array(kind, n, "C")
 
     double, long, int32 = types.float64, types.int64, types.int32
-    found = [("add_outer_rows", add_outer_rows, types.void(long, array(double, 1), array(double, 2), array(double, 2)))]
+    found = [
+        ("add_outer_rows", add_outer_rows, types.void(long, array(double, 1), array(double, 2), array(double, 2))),
+        ("take_logs", take_logs, types.void(array(double, 2), array(long, 2))),
+    ]
     for real, shape in _SHAPES.items():
         kind = types.float32 if real is np.float32 else double
         weights = (array(double, 1), array(long, 1))
         signature = types.void(
             array(double, 2),
             long,
-            long,
             array(double, 2),
             array(kind, 2),
             *weights,
             array(kind, 1),
-            *weights,
+            array(kind, 1),
+            array(long, 1),
             array(int32, 1),
             array(int32, 1),
             *weights,
             array(double, 2),
             array(long, 2),
         )
-        found.append((f"sum_states_{kind}", partition_kernel(real, shape), signature))
+        for keep in (False, True):
+            name = f"sum_states_{kind}" + "_keep" * keep
+            found.append((name, partition_kernel(real, shape, keep), signature))
     return found

@@ -141,13 +141,13 @@ def take_logs(weights, exponents):
 
 
 @lru_cache
-def partition_kernel(real: Any, shape: Shape) -> Any:
+def partition_kernel(real: Any, shape: Shape, keep: bool) -> Any:
     """Kernel for products of type `real`; see `sum_states` in it for its arguments."""
     wide = real is np.float64
     lanes, rows, tile_lanes, tile_rows, chunk = shape
     threads, columns = shape.threads, lanes // tile_lanes
     n_states, y_size, p_size = tile_rows * tile_lanes, chunk * lanes, chunk * rows
-    row_bits, column_bits = rows.bit_length() - 1, columns.bit_length() - 1
+    row_bits, column_bits, lane_bits = (n.bit_length() - 1 for n in (rows, columns, lanes))
     one, zero = real(1), real(0)
     # smaller 2^-x count as 0, and smaller 2^x beside 1: the latter times Y Z is no subnormal number
     least, least_q = (-1020.0, -100.0) if wide else (-125.0, -30.0)
@@ -155,11 +155,10 @@ def partition_kernel(real: Any, shape: Shape) -> Any:
     exponent_of, mantissa_of = (double_exponent, double_mantissa) if wide else (float_exponent, float_mantissa)
     power = exp2 if wide else short_exp2
 
-    @kernel_for(threads, 2)
+    @kernel_for(threads, 1 if keep else 2)
     def sum_states(
         outer,
         middle_bits,
-        low_bits,
         inner,
         z,
         z_mantissa,
@@ -182,13 +181,13 @@ def partition_kernel(real: Any, shape: Shape) -> Any:
             What outer and inner bits add to the inputs and, last, to the bias.
         z : (n, M) and y : (n * lanes,), real
             Tables of the middle and the low states.
-        z_mantissa, y_mantissa : float64; z_exponent, y_exponent : int64
-            Weights of middle and low states by themselves.
+        z_mantissa : float64, y_mantissa : real; z_exponent, y_exponent : int64
+            Weights of middle and low states by themselves, mantissas in [1, 2).
         ends, strips : int32
             Where chunks of units end, and whether products give up their exponents there. The last one does.
         sums : float64, exponents : int64, (blocks,)
             The sums, mantissa * 2^exponent.
-        weights : float64, weight_exponents : int64, (blocks, H * M * 2^low_bits), or of no blocks
+        weights : float64, weight_exponents : int64, (blocks, at least rows / M or H, M, lanes), or of no blocks
             Weights of the states, likewise.
         """
         y_here = cuda.shared.array(y_size, real, alignment=WIDE)
@@ -212,18 +211,19 @@ def partition_kernel(real: Any, shape: Shape) -> Any:
         first_row = (me >> column_bits) * tile_rows
         first_high, middle = first_row & (n_high - 1), first_row >> high_bits
         first_lane = (me & (columns - 1)) * tile_lanes
-        keep = weights.shape[0] > 0
+        to_row = first_row - first_high
         totals[me] = 0.0
         tops[me] = _NOTHING
-        for first in range(0, n_inner, n_high):
+        first = 0
+        while first < n_inner:
             my_high = first + my_place
-            clipped = 0.0
+            partial[me] = 0.0
             for r in range(tile_rows):
                 for v in range(tile_lanes):
-                    f[r * tile_lanes + v] = one
+                    f[r * tile_lanes + v] = y_mantissa[np.uint64(first_lane + v)]
                     e[r * tile_lanes + v] = 0
-            begin = 0
-            for c in range(ends.shape[0]):
+            begin = c = 0
+            while c < ends.shape[0]:
                 count = ends[c] - begin
                 for j in range(me, count * lanes, threads):
                     y_here[np.uint64(j)] = y[np.uint64(begin * lanes + j)]
@@ -238,26 +238,26 @@ def partition_kernel(real: Any, shape: Shape) -> Any:
                         if t > (least if on else least_q):
                             small = real(power(t))
                         if on:
-                            clipped += x
+                            partial[me] += x
                         p, q = (small, one) if on else (one, small)
                     at = u * rows + my_place
                     p_here[np.uint64(at)] = p
                     for m in range(n_middle):
                         q_here[np.uint64(at + (m << high_bits))] = q * z[unit, np.uint64(m)]
                 cuda.syncthreads()
-                y_at, p_at, q_at = first_lane, first_high, first_row
-                for _ in range(count):
+                y_at, p_at = first_lane, first_high
+                end = first_lane + count * lanes
+                while y_at < end:
                     # unsigned places cannot count from the end, so neighbours are read together
                     for v in range(tile_lanes):
                         y_mine[v] = y_here[np.uint64(y_at + v)]
                     for r in range(tile_rows):
                         p = p_here[np.uint64(p_at + r)]
-                        q = q_here[np.uint64(q_at + r)]
+                        q = q_here[np.uint64(p_at + to_row + r)]
                         for v in range(tile_lanes):
                             f[r * tile_lanes + v] *= p + q * y_mine[v]
                     y_at += lanes
                     p_at += rows
-                    q_at += rows
                 if strips[c]:
                     for r in range(tile_rows):
                         for v in range(tile_lanes):
@@ -265,12 +265,11 @@ def partition_kernel(real: Any, shape: Shape) -> Any:
                             f[r * tile_lanes + v] = mantissa_of(f[r * tile_lanes + v])
                 cuda.syncthreads()
                 begin = ends[c]
+                c += 1
 
-            partial[me] = clipped
-            cuda.syncthreads()
             for row in range(me, rows, threads):
                 h = row & (n_high - 1)
-                row_mantissa[row] = 0.0
+                row_mantissa[row] = 1.0
                 row_exponent[row] = NO_STATE
                 if first + h < n_inner:
                     log = outer[block, n_units] + inner[n_units, first + h]
@@ -285,21 +284,19 @@ def partition_kernel(real: Any, shape: Shape) -> Any:
             for r in range(tile_rows):
                 of_row = row_exponent[np.uint64(first_row + r)]
                 times = row_mantissa[np.uint64(first_row + r)]
-                here = top
+                at = ((first + first_high + r << middle_bits) + middle << lane_bits) + first_lane
                 for v in range(tile_lanes):
-                    here = max(here, e[r * tile_lanes + v] + of_row + y_exponent[np.uint64(first_lane + v)])
-                total *= scale(top - here)
-                top = here
-                at = ((first + first_high + r << middle_bits) + middle << low_bits) + first_lane
-                for v in range(tile_lanes):
-                    weight = np.float64(f[r * tile_lanes + v]) * times * y_mantissa[np.uint64(first_lane + v)]
+                    weight = np.float64(f[r * tile_lanes + v]) * times
                     exponent = e[r * tile_lanes + v] + of_row + y_exponent[np.uint64(first_lane + v)]
-                    total += weight * scale(exponent - top)
-                    if keep and weight > 0.0:  # it is 0 if there is no such state
+                    before = top
+                    top = max(before, exponent)
+                    total = total * scale(before - top) + weight * scale(exponent - top)
+                    if keep:
                         weights[block, np.uint64(at + v)] = weight
                         weight_exponents[block, np.uint64(at + v)] = exponent
             totals[me] = total
             tops[me] = top
+            first += n_high
 
         left = threads // 2
         while left:
