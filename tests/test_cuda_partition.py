@@ -51,7 +51,8 @@ def error(got, wanted):
 
 
 def many_launches(monkeypatch):
-    """One outer state at first, and few high states within a block."""
+    """One outer state at first, of few states."""
+    monkeypatch.setattr(partition, "_SHAPES", dict.fromkeys(DTYPES, partition.SMALL))
     monkeypatch.setattr(partition, "_FIRST_FACTORS", 1)
     monkeypatch.setattr(partition, "_MOST_INNER", 2)
 
@@ -116,12 +117,23 @@ def test_log_weights_are_in_the_order_of_the_states(monkeypatch, dtype, scale):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_length_of_launches_changes_nothing(monkeypatch, dtype):
-    monkeypatch.setattr(partition, "_MOST_INNER", 1)
+    many_launches(monkeypatch)
     parameters = model(7, 10)
     wanted = log_z(parameters, dtype)
     for bytes_of_inputs in (1, 300):
         monkeypatch.setattr(partition, "_MOST_OUTER", bytes_of_inputs)
         assert log_z(parameters, dtype) == wanted
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("n_hidden,n_visible,scale", [(3, 40, 1.0), (10, 3, 0.5)])
+def test_blocks_of_the_size_for_a_gpu(monkeypatch, dtype, n_hidden, n_visible, scale):
+    monkeypatch.setattr(partition, "_SHAPES", partition._DEVICE_SHAPES)
+    parameters = model(n_hidden, n_visible, scale)
+    got, wanted = np.full(1 << n_hidden, np.nan), np.empty(1 << n_hidden)
+    total = reference.log_partition_sum(parameters, UNITS, log_weights=wanted)
+    assert error(log_z(parameters, dtype, got), total) < TOLERANCE[dtype]
+    np.testing.assert_allclose(got, wanted, rtol=10 * TOLERANCE[dtype], atol=10 * TOLERANCE[dtype])
 
 
 def test_float32_parameters_are_taken_as_they_are():

@@ -33,7 +33,7 @@ if SIMULATED:
 
     def kernel_for(threads: int, blocks: int) -> Any:
         """Decorator of kernels whose registers are limited: they are not here."""
-        return _numba_cuda.jit
+        return cuda.jit
 
     @device
     def mul(a, b):
@@ -112,7 +112,7 @@ else:
 
     def kernel_for(threads: int, blocks: int) -> Any:
         """Decorator of kernels of which that many blocks should fit on a multiprocessor, and so their registers."""
-        return _numba_cuda.jit(launch_bounds=(threads, blocks))
+        return cuda.jit(launch_bounds=(threads, blocks))
 
     # Plain * and + would be contracted to a fused multiply-add, which rounds differently from the CPU kernels.
     @device

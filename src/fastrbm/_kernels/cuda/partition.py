@@ -25,19 +25,17 @@ from ..partition_cut import (
     to_base_two,
 )
 from ._target import SIMULATED, cuda
-from .partition_kernel import Shape, add_outer_rows, partition_kernel, take_logs
+from .partition_kernel import SMALL, Shape, add_outer_rows, partition_kernel, take_logs
 
-#: by type of the products: their tiles fill half of the registers of a thread
-_SHAPES = {np.float32: Shape(64, 128, 4, 8, 32), np.float64: Shape(64, 64, 4, 4, 16)}
+#: by type of the products: two blocks fit on a multiprocessor
+_DEVICE_SHAPES = {np.float32: Shape(64, 128, 4, 8, 32), np.float64: Shape(64, 64, 4, 4, 16)}
+_SHAPES = dict.fromkeys(_DEVICE_SHAPES, SMALL) if SIMULATED else _DEVICE_SHAPES
 #: as on the CPU: products must give up their exponents the more often, the more bits there are
 _MOST_MIDDLE = 3
 #: high states of a block, 2^this: they share the inputs of their outer state and one place in the sums
 _MOST_INNER = 8
 #: outer states, 2^this, that there should be at least: enough for all multiprocessors
-_ENOUGH_OUTER = 11
-if SIMULATED:  # threads are slow to start there
-    _SHAPES = dict.fromkeys(_SHAPES, Shape(4, 4, 2, 2, 8))
-    _ENOUGH_OUTER = 2
+_ENOUGH_OUTER = 2 if SIMULATED else 11
 _MOST_TABLE = 1 << 24  # bytes of the inner table, so that it stays in the cache
 _MOST_OUTER = 1 << 26  # bytes of inputs of outer states at once
 _MOST_LOGS = 1 << 25  # log-weights held on the device: 256 MB
@@ -70,7 +68,7 @@ def log_partition_sum(
 ) -> float:
     """See `Backend.log_partition_sum`; arguments are checked. The result depends on nothing but them."""
     model = to_base_two(parameters)
-    real = choose_dtype(dtype, *model, _most(_SHAPES[np.float32])).type
+    real: Any = choose_dtype(dtype, *model, _most(_SHAPES[np.float32])).type
     shape = _SHAPES[real]
     cut = _make_cut(*model, real, shape)
     kernel = partition_kernel(real, shape, log_weights is not None)
@@ -194,7 +192,7 @@ def entry_points() -> list[tuple[str, Any, Any]]:
         ("add_outer_rows", add_outer_rows, types.void(long, array(double, 1), array(double, 2), array(double, 2))),
         ("take_logs", take_logs, types.void(array(double, 2), array(long, 2))),
     ]
-    for real, shape in _SHAPES.items():
+    for real, shape in _DEVICE_SHAPES.items():
         kind = types.float32 if real is np.float32 else double
         weights = (array(double, 1), array(long, 1))
         signature = types.void(

@@ -21,11 +21,11 @@ from ._target import WIDE, bits_of_double, bits_of_float, cuda, device, double_o
 
 
 class Shape(NamedTuple):
-    """Sizes of one configuration, powers of two."""
+    """Sizes of one configuration, powers of two; no more rows than threads."""
 
     lanes: int  # low states
     rows: int  # high times middle states at once
-    tile_lanes: int  # states of one thread: 16 bytes of Y, or a multiple
+    tile_lanes: int  # states of one thread
     tile_rows: int
     chunk: int  # units in shared memory at once
 
@@ -40,6 +40,8 @@ class Shape(NamedTuple):
         return (self.rows // self.tile_rows).bit_length() - 1
 
 
+#: one for the simulator, where every thread is slow
+SMALL = Shape(4, 4, 2, 2, 8)
 _MAGIC = 6755399441055744.0  # 1.5 * 2^52: adding it rounds to an integer in the low bits
 _MANTISSA = np.int64(52)
 _BIAS = np.int64(1023)
