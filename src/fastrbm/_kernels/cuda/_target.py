@@ -35,6 +35,10 @@ if SIMULATED:
         """Mark a device function: plain Python here."""
         return function
 
+    def kernel_for(threads: int, blocks: int) -> Any:
+        """Decorator of kernels whose registers are limited: they are not here."""
+        return cuda.jit
+
     @device
     def mul(a, b):
         """Product, rounded once."""
@@ -74,6 +78,29 @@ if SIMULATED:
         """Lowest 32 bits of an integer, as int32."""
         return np.int32((int(x) + 2**31) % 2**32 - 2**31)
 
+    @device
+    def bits_of_float(x):
+        """The 32 bits of a float32, as int32."""
+        return np.float32(x).view(np.int32)
+
+    @device
+    def float_of_bits(bits):
+        """The float32 of 32 bits."""
+        return np.int32(bits).view(np.float32)
+
+    @device
+    def bits_of_double(x):
+        """The 64 bits of a float64, as int64."""
+        return np.float64(x).view(np.int64)
+
+    @device
+    def double_of_bits(bits):
+        """The float64 of 64 bits."""
+        return np.int64(bits).view(np.float64)
+
+    #: of shared arrays that are read 16 bytes at a time; the simulator takes none
+    WIDE = None
+
     def grid_sync():
         """Wait for all blocks: the simulator runs cooperative kernels in one."""
         cuda.syncthreads()
@@ -90,6 +117,10 @@ else:
     def device(function: Any) -> Any:
         """Mark a device function, which is always inlined: arrays in registers must not have an address."""
         return _numba_cuda.jit(function, device=True, forceinline=True)
+
+    def kernel_for(threads: int, blocks: int) -> Any:
+        """Decorator of kernels of which that many blocks should fit on a multiprocessor, and so their registers."""
+        return cuda.jit(launch_bounds=(threads, blocks))
 
     # Plain * and + would be contracted to a fused multiply-add, which rounds differently from the CPU kernels.
     @device
@@ -126,6 +157,28 @@ else:
     def low_word(x):
         """Lowest 32 bits of an integer, as int32."""
         return np.int32(x)
+
+    @device
+    def bits_of_float(x):
+        """The 32 bits of a float32, as int32."""
+        return libdevice.float_as_int(x)
+
+    @device
+    def float_of_bits(bits):
+        """The float32 of 32 bits."""
+        return libdevice.int_as_float(bits)
+
+    @device
+    def bits_of_double(x):
+        """The 64 bits of a float64, as int64."""
+        return libdevice.double_as_longlong(x)
+
+    @device
+    def double_of_bits(bits):
+        """The float64 of 64 bits."""
+        return libdevice.longlong_as_double(bits)
+
+    WIDE = 16
 
     @device
     def grid_sync():

@@ -1,0 +1,216 @@
+"""Exact partition sums of Bernoulli layers on a GPU: the tables of one sum and its launches, to base 2."""
+
+from __future__ import annotations
+
+import math
+from time import perf_counter
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..contract import Parameters
+from ..partition import Progress, states_between
+from ..partition_cut import (
+    PRECISIONS,
+    Most,
+    bias_weights,
+    choose_bits,
+    choose_dtype,
+    find_stops,
+    log_of_sum,
+    numbers,
+    smallest_first,
+    table_logs,
+    to_base_two,
+)
+from ._target import SIMULATED, cuda
+from .partition_kernel import SMALL, Shape, add_outer_rows, partition_kernel, take_logs
+
+#: by type of the products: two blocks fit on a multiprocessor
+_DEVICE_SHAPES = {np.float32: Shape(64, 128, 4, 8, 32), np.float64: Shape(64, 64, 4, 4, 16)}
+_SHAPES = dict.fromkeys(_DEVICE_SHAPES, SMALL) if SIMULATED else _DEVICE_SHAPES
+#: as on the CPU: products must give up their exponents the more often, the more bits there are
+_MOST_MIDDLE = 3
+#: high states of a block, 2^this: they share the inputs of their outer state and one place in the sums
+_MOST_INNER = 8
+#: outer states, 2^this, that there should be at least: enough for all multiprocessors
+_ENOUGH_OUTER = 2 if SIMULATED else 11
+_MOST_TABLE = 1 << 24  # bytes of the inner table, so that it stays in the cache
+_MOST_OUTER = 1 << 26  # bytes of inputs of outer states at once
+_MOST_LOGS = 1 << 25  # log-weights held on the device: 256 MB
+_FIRST_FACTORS = 1 << 33  # of the first launch
+_SHORT = 0.1  # seconds; the next launch is twice as long
+
+
+class _Cut(NamedTuple):
+    """One sum: its bits in the caller's states, smallest first, and its tables on the device."""
+
+    low: NDArray[np.intp]
+    middle: NDArray[np.intp]
+    inner: NDArray[np.intp]
+    outer: NDArray[np.intp]
+    start: Any
+    rows: Any
+    tables: tuple[Any, ...]  # arguments 2 to 11 of the kernel
+
+    @property
+    def block_states(self) -> int:
+        """States of one outer state."""
+        return 1 << len(self.low) + len(self.middle) + len(self.inner)
+
+
+def log_partition_sum(
+    parameters: Parameters,
+    dtype: Any,
+    log_weights: NDArray[np.float64] | None,
+    on_progress: Progress | None,
+) -> float:
+    """See `Backend.log_partition_sum`; arguments are checked. The result depends on nothing but them."""
+    model = to_base_two(parameters)
+    real: Any = choose_dtype(dtype, *model, _most(_SHAPES[np.float32])).type
+    shape = _SHAPES[real]
+    cut = _make_cut(*model, real, shape)
+    kernel = partition_kernel(real, shape, log_weights is not None)
+    total = 1 << len(cut.outer)
+    sums, exponents = np.empty(total), np.empty(total, dtype=np.int64)
+    n_units = len(model[1])
+    most = min(total, max(1, _MOST_OUTER // (8 * (n_units + 1))))
+    kept = (max(1 << len(cut.inner), shape.rows >> len(cut.middle)), 1 << len(cut.middle), shape.lanes)
+    if log_weights is not None:
+        most = min(most, max(1, _MOST_LOGS // math.prod(kept)))
+    count = max(1, _FIRST_FACTORS // (n_units * cut.block_states))
+    outer = cuda.device_array((most, n_units + 1), dtype=np.float64)
+    some_sums, some_exponents = (cuda.device_array(most, dtype=x.dtype) for x in (sums, exponents))
+    weights, weight_exponents = (
+        cuda.device_array((0 if log_weights is None else most, math.prod(kept)), dtype=x.dtype)
+        for x in (sums, exponents)
+    )
+    first = 0
+    while first < total:
+        count = min(count, most, total - first)
+        began = perf_counter()
+        add_outer_rows[count, shape.threads](first, cut.start, cut.rows, outer)
+        kernel[count, shape.threads](outer, *cut.tables, some_sums, some_exponents, weights, weight_exponents)
+        here = slice(first, first + count)
+        sums[here] = some_sums[:count].copy_to_host()
+        exponents[here] = some_exponents[:count].copy_to_host()
+        seconds = perf_counter() - began
+        if log_weights is not None:
+            take_logs[count, shape.threads](weights, weight_exponents)
+            _put_in_order(weights[:count].copy_to_host().reshape(count, *kept), first, cut, log_weights)
+        first += count
+        if on_progress is not None:
+            on_progress(first * cut.block_states, total * cut.block_states)
+        if seconds < _SHORT:
+            count *= 2
+    return log_of_sum(sums, exponents)
+
+
+def _most(shape: Shape) -> Most:
+    return Most(shape.lanes.bit_length() - 1, min(_MOST_MIDDLE, shape.most_middle))
+
+
+def _make_cut(
+    weights: NDArray[Any], visible_bias: NDArray[Any], hidden_bias: NDArray[Any], real: Any, shape: Shape
+) -> _Cut:
+    """Choose the bits and make the tables of one sum."""
+    precision, most = PRECISIONS[np.dtype(real).itemsize], _most(shape)
+    order, smallest = smallest_first(weights, most)
+    n_low, n_middle = choose_bits(smallest, precision, most)
+    n_inner = _choose_inner(len(order) - n_low - n_middle, shape.rows >> n_middle, weights.shape[1])
+    low, middle, inner, outer = np.split(order, np.cumsum([n_low, n_middle, n_inner]))
+    rows = np.column_stack([weights, hidden_bias])
+    start = np.append(visible_bias + np.maximum(weights[order[: n_low + n_middle]], 0).sum(axis=0), 0.0)
+    logs = [table_logs(weights[bits]) for bits in (middle, low)]
+    z = np.exp2(logs[0].T).astype(real)
+    mantissa, exponent, _ = bias_weights(hidden_bias, low, shape.lanes)
+    y = np.ones((weights.shape[1], shape.lanes), dtype=real)
+    y[:, : 1 << n_low] = np.exp2(logs[1].T)
+    tables = (
+        n_middle,
+        (states_between(0, 1 << n_inner, n_inner) @ rows[inner]).T,
+        z,
+        *bias_weights(hidden_bias, middle, 1)[:2],
+        y.ravel(),
+        np.maximum(mantissa, 1).astype(
+            real
+        ),  # of lanes without a state, too: their exponents say that they count nothing
+        exponent,
+        *_chunks(find_stops(logs, precision), shape.chunk),
+    )
+    return _Cut(
+        low,
+        middle,
+        inner,
+        outer,
+        cuda.to_device(start),
+        cuda.to_device(rows[outer]),
+        tuple(x if isinstance(x, int) else cuda.to_device(np.ascontiguousarray(x)) for x in tables),
+    )
+
+
+def _choose_inner(n_high: int, n_rows: int, n_units: int) -> int:
+    """High bits that change within a block: at least those of the rows it does at once."""
+    least = n_rows.bit_length() - 1
+    bits = min(_MOST_INNER, n_high - _ENOUGH_OUTER)
+    while bits > least and 8 * n_units << bits > _MOST_TABLE:
+        bits -= 1
+    return min(n_high, max(bits, least))
+
+
+def _chunks(stops: NDArray[np.int64], chunk: int) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """Ends of chunks of units, at most `chunk` each, and whether products give up their exponents there."""
+    ends: list[int] = []
+    strips: list[bool] = []
+    begin = 0
+    for stop in stops.tolist():
+        here = [*range(begin + chunk, stop, chunk), stop]
+        ends += here
+        strips += [end == stop for end in here]
+        begin = stop
+    return np.array(ends, dtype=np.int32), np.array(strips, dtype=np.int32)
+
+
+def _put_in_order(logs: NDArray[np.float64], first: int, cut: _Cut, log_weights: NDArray[np.float64]) -> None:
+    """Log-weights of outer states first, first + 1, ... to where the caller wants them."""
+    low, middle, inner = (numbers(bits) for bits in (cut.low, cut.middle, cut.inner))
+    states = inner[:, None, None] | middle[:, None] | low
+    for outer, block in zip(numbers(cut.outer, first, first + len(logs)), logs, strict=True):
+        log_weights[states | outer] = block[: len(inner), :, : len(low)]
+
+
+def entry_points() -> list[tuple[str, Any, Any]]:
+    """Name, kernel and Numba signature of each kernel, for compilation without a GPU."""
+    from numba import types
+
+    def array(kind: Any, n: int) -> Any:
+        return types.Array(kind, n, "C")
+
+    double, long, int32 = types.float64, types.int64, types.int32
+    found = [
+        ("add_outer_rows", add_outer_rows, types.void(long, array(double, 1), array(double, 2), array(double, 2))),
+        ("take_logs", take_logs, types.void(array(double, 2), array(long, 2))),
+    ]
+    for real, shape in _DEVICE_SHAPES.items():
+        kind = types.float32 if real is np.float32 else double
+        weights = (array(double, 1), array(long, 1))
+        signature = types.void(
+            array(double, 2),
+            long,
+            array(double, 2),
+            array(kind, 2),
+            *weights,
+            array(kind, 1),
+            array(kind, 1),
+            array(long, 1),
+            array(int32, 1),
+            array(int32, 1),
+            *weights,
+            array(double, 2),
+            array(long, 2),
+        )
+        for keep in (False, True):
+            name = f"sum_states_{kind}" + "_keep" * keep
+            found.append((name, partition_kernel(real, shape, keep), signature))
+    return found
