@@ -67,6 +67,11 @@ def describe() -> str:
     return f"{_named(context.device)}, {memory:.1f} GiB, driver for CUDA {driver}"
 
 
+def compilers_missing() -> str | None:
+    """Why kernels cannot be compiled, which takes no device; None if they can."""
+    return _package_reason() or _toolkit_reason()
+
+
 def needs_device() -> None:
     """Raise RuntimeError with the reason if there is no device."""
     reason = why_not()
