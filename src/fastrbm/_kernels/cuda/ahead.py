@@ -123,11 +123,11 @@ def main() -> int:
         print(f"nothing was compiled: {reason}")
         return NO_COMPILERS
     bad = 0
-    print(f"{'module':<12} {'kernel':<32} {'target':<7} {'registers':>9} {'spills':>7} {'local':>7} {'shared':>7}")
+    print(f"{'module':<12} {'kernel':<40} {'target':<7} {'registers':>9} {'spills':>7} {'local':>7} {'shared':>7}")
     with ProcessPoolExecutor(len(TARGETS), multiprocessing.get_context("spawn")) as pool:
         for target, results in zip(TARGETS, pool.map(compile_all, TARGETS), strict=True):
             for module, name, found in results:
-                head = f"{module:<12} {name:<32} {'sm_{}{}{}'.format(*target):<7}"
+                head = f"{module:<12} {name:<40} {'sm_{}{}{}'.format(*target):<7}"
                 if isinstance(found, str):
                     print(f"{head} {found}")
                     bad += 1
