@@ -14,7 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from ._base_rbm import View
 from ._files import write
-from ._kernels import PackedBits
+from ._kernels import PackedBits, on_host
 from ._negative_phase import dense
 from ._random import Key, Stream
 from ._scores import ScoredRBM
@@ -245,6 +245,7 @@ class FeatureRBM(ScoredRBM):
             raise ValueError(f"init must have n_samples={n_samples} rows, got {data.shape[0]}")
         parts: list[Any] = []
         for rows, states in data.slices():
+            states = on_host(states)
             if not isinstance(states, PackedBits) and self.units[0] in ("bernoulli", "ising"):
                 states = backend.draw_bits(states, key.at(0, Stream.START, rows.start))
             parts.append(states.words if isinstance(states, PackedBits) else states)

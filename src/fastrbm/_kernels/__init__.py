@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from .bits import PackedBits, pack
+from .bits import PackedBits, on_host, pack
 from .contract import Backend, ChainState, Parameters, Phase, TrainingPlan
 from .rules import Rule, Update
 
@@ -20,6 +20,7 @@ __all__ = [
     "TrainingPlan",
     "Update",
     "get_backend",
+    "on_host",
     "pack",
 ]
 

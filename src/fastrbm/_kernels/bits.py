@@ -48,6 +48,11 @@ class PackedBits:
         return bits.view(np.bool_) if np.dtype(dtype) == np.bool_ else bits.astype(dtype)
 
 
+def on_host(states: Any) -> Any:
+    """States that may be on a device, on the host."""
+    return states.to_host() if hasattr(states, "to_host") else states
+
+
 def pack(states: NDArray[Any]) -> PackedBits:
     """Pack a dense array: non-zero is a set bit.
 
