@@ -6,7 +6,7 @@ import types
 import numpy as np
 import pytest
 
-from fastrbm import BernoulliRBM, GaussianRBM, IsingRBM
+from fastrbm import RBM, BernoulliRBM, GaussianRBM, IsingRBM, config_context
 from fastrbm._kernels import PackedBits, on_host, pack
 from fastrbm._kernels.cpu import CpuBackend
 from fastrbm._kernels.cuda import interop
@@ -229,6 +229,15 @@ def _hosted(name):
     return method
 
 
+def _there(name):
+    def method(self, *args, **options):
+        result = getattr(self, name)(*args, **options)
+        return memory.DeviceBits.from_host(result) if isinstance(result, PackedBits) else memory.upload(result)
+
+    return method
+
+
+HostedBackend.device_means, HostedBackend.device_samples = _there("means"), _there("samples")
 for _name in ("means", "samples", "free_energy", "pseudo_likelihood", "train", "draw_bits", "gradient_step"):
     setattr(HostedBackend, _name, _hosted(_name))
 
@@ -373,3 +382,40 @@ def test_rows_that_are_converted_come_in_pieces(monkeypatch):
     assert [len(order) for _, order in pieces] == [8, 1]
     whole = np.concatenate([rows.to_host()[order] for rows, order in pieces])
     np.testing.assert_array_equal(whole, np.multiply(DATA["images"], np.float32(1 / 255), dtype=np.float32)[::-1])
+
+
+# -- results in kind ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["bool", "grey float64", "images"])
+@pytest.mark.parametrize("hidden", ["bernoulli", "ising"])
+def test_results_stay_on_the_device_if_asked_to(kind, hidden, hosted, monkeypatch):
+    monkeypatch.setattr("fastrbm._device_data._ROWS", 4)
+    x = DATA[kind]
+    options = dict(hidden=hidden, n_components=3, n_iter=1, random_state=0, out_of_range="allow")
+    host, there = (RBM(device=device, **options).fit(x) for device in ("cpu", "cuda"))
+    for method in ("transform", "gibbs"):
+        wanted = getattr(host, method)(x)
+        with config_context(device_output=True):
+            found = getattr(there, method)(Foreign(x))
+            assert interop.is_device_array(found)
+            if method == "transform":
+                assert isinstance(there.transform(x), np.ndarray)
+        np.testing.assert_array_equal(found.copy_to_host(), wanted)
+        assert found.dtype == wanted.dtype
+    assert isinstance(there.transform(Foreign(x)), np.ndarray)
+
+
+def test_device_output_must_be_a_bool():
+    with (
+        pytest.raises(TypeError, match="device_output must be True or False, got 'yes'"),
+        config_context(device_output="yes"),
+    ):
+        pass
+
+
+@pytest.mark.parametrize("n_units", [1, 32, 45, 70])
+def test_bits_are_unpacked(n_units):
+    out = cuda.to_device(np.zeros((9, n_units), np.bool_))
+    packing.unpack_into(memory.DeviceBits.from_host(pack(BITS[:, :n_units])), out)
+    np.testing.assert_array_equal(out.copy_to_host(), BITS[:, :n_units])

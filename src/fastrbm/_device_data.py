@@ -9,11 +9,23 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils.validation import _check_feature_names, _check_n_features, assert_all_finite
 
+from ._config import gives_device_output
 from ._data import VisibleData, range_error
-from ._kernels import PackedBits, on_host
+from ._kernels import PackedBits, Parameters, on_host
 from ._kernels.cuda.interop import as_device_array, is_device_array, kind_of
+from ._random import Key, Stream
 
-__all__ = ["DeviceData", "as_device_array", "decide_device_scale", "is_device_array", "rows_to_host", "validated"]
+__all__ = [
+    "DeviceData",
+    "as_device_array",
+    "decide_device_scale",
+    "gibbs_there",
+    "is_device_array",
+    "means_there",
+    "rows_to_host",
+    "stays_there",
+    "validated",
+]
 
 #: rows whose states kernels are given at a time
 _ROWS = 1 << 16
@@ -161,3 +173,52 @@ class DeviceData(VisibleData):
     def states(self, advice: str) -> PackedBits:
         """All rows as bits on the host; ValueError with `advice` unless they are binary."""
         return super().states(advice) if self.bits is None else self.bits.to_host()
+
+
+# -- results that stay on the device ---------------------------------------------------------------------------------
+
+
+def stays_there(x: Any) -> bool:
+    """Whether the results for these rows are to be arrays on the device."""
+    return gives_device_output() and is_device_array(x)
+
+
+def means_there(data: DeviceData, backend: Any, parameters: Parameters, unit: str, dtype: Any, spins: bool) -> Any:
+    """Means of the hidden units of a `View` as a device array; with `spins`, means m of bits as 2 m - 1."""
+    from ._kernels.cuda.packing import convert_into
+
+    weights, _, bias = parameters
+    out = _empty((data.shape[0], len(bias)), dtype)
+    for rows, states in data.slices():
+        means = backend.device_means(unit, states, weights, bias)
+        convert_into(means, out[rows], 2.0 if spins else 1.0, -1.0 if spins else 0.0)
+    return _finished(out)
+
+
+def gibbs_there(data: DeviceData, backend: Any, parameters: Parameters, units: tuple[str, str], key: Key) -> Any:
+    """Bits of the visible units after one Gibbs step as a device array of bool."""
+    from ._kernels.cuda.packing import unpack_into
+
+    weights, visible_bias, hidden_bias = parameters
+    out = _empty(data.shape, np.bool_)
+    for rows, states in data.slices():
+        draw = key.at(0, Stream.HIDDEN, rows.start)
+        hidden = backend.device_samples(units[1], states, weights, hidden_bias, draw)
+        draw = draw._replace(stream=Stream.VISIBLE)
+        visible = backend.device_samples(units[0], hidden, weights, visible_bias, draw, transpose=True)
+        unpack_into(visible, out[rows])
+    return _finished(out)
+
+
+def _empty(shape: tuple[int, int], dtype: Any) -> Any:
+    from ._kernels.cuda.memory import allocate
+
+    return allocate("the result", shape, dtype)
+
+
+def _finished(out: Any) -> Any:
+    """Wait, as other libraries need not use the stream that the result is computed on."""
+    from ._kernels.cuda.memory import synchronize
+
+    synchronize()
+    return out

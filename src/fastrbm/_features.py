@@ -13,6 +13,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from ._base_rbm import View
+from ._device_data import gibbs_there, means_there, stays_there
 from ._files import write
 from ._kernels import PackedBits, on_host
 from ._negative_phase import dense
@@ -36,11 +37,15 @@ class FeatureRBM(ScoredRBM):
         Returns
         -------
         ndarray, shape (n_samples, n_components)
-            Of the float type of X; of the computing type for uint8 and bool; else float64.
+            Of the float type of X; of the computing type for uint8 and bool; else float64. For X on a CUDA device
+            within `fastrbm.config_context` an array on it.
         """
         data = self._data(X)
         view, backend = self._view(), self._backend()
         dtype = self._output_dtype(X)
+        if stays_there(X):
+            spins = self.units[1] == "ising"
+            return means_there(data, backend, view.parameters, view.units[1], dtype, spins)
         out: NDArray[Any] | None = None
         for rows, states in data.slices():
             means = self._hidden_means(states, view, backend)
@@ -145,7 +150,8 @@ class FeatureRBM(ScoredRBM):
         Returns
         -------
         ndarray, shape (n_samples, n_features)
-            bool for Bernoulli and one-hot units, int8 for Ising ones, else of the type of the parameters.
+            bool for Bernoulli and one-hot units, int8 for Ising ones, else of the type of the parameters. For v on a
+            CUDA device within `fastrbm.config_context` an array on it.
         """
         check_is_fitted(self)
         if self.random_stream == "sklearn":
@@ -155,6 +161,8 @@ class FeatureRBM(ScoredRBM):
         data = self._data(v)
         view, backend, key = self._view(), self._backend(), self._next_key()
         weights, visible_bias, hidden_bias = view.parameters
+        if stays_there(v):
+            return gibbs_there(data, backend, view.parameters, view.units, key)
         parts = []
         for rows, states in data.slices():
             draw = key.at(0, Stream.HIDDEN, rows.start)

@@ -104,7 +104,8 @@ def _check_memory(x: Any, name: str) -> None:
 
     try:
         ordinal = driver.binding.CUpointer_attribute.CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL
-        where = int(driver.driver.cuPointerGetAttribute(ordinal, x.device_ctypes_pointer.value))
+        address = driver.binding.CUdeviceptr(x.device_ctypes_pointer.value)
+        where = int(driver.driver.cuPointerGetAttribute(ordinal, address))
     except driver.CudaAPIError as error:
         if _INVALID_VALUE not in str(error):
             raise

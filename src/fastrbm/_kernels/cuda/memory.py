@@ -117,8 +117,8 @@ def take_rows(array: Any, rows: Any) -> Any:
     n = int(array.shape[0])
     if isinstance(rows, slice):
         first, last, step = rows.indices(n)
-        if step == 1:
-            return array[first : max(first, last)]
+        if step == 1 and last > first:
+            return array[first:last]
         rows = np.arange(first, last, step, dtype=np.int64)
     if not on_device(rows):
         rows = np.asarray(rows)
@@ -127,11 +127,9 @@ def take_rows(array: Any, rows: Any) -> Any:
         if rows.size and not 0 <= rows.min() <= rows.max() < n:
             raise IndexError(f"rows must be from 0 to {n - 1}, got {rows.min()} to {rows.max()}")
         rows = upload(rows.astype(np.int64, copy=False))
-    shape = (int(rows.shape[0]), int(array.shape[1]))
-    with guarding("some rows of the data", math.prod(shape) * array.dtype.itemsize):
-        out = cuda.device_array(shape, array.dtype)
+    out = allocate("some rows of the data", (int(rows.shape[0]), int(array.shape[1])), array.dtype)
     if out.size:
-        grid, block = row_launch(shape[0])
+        grid, block = row_launch(int(out.shape[0]))
         gather_rows[grid, block](array, rows, out)
     return out
 
@@ -146,6 +144,17 @@ def upload(array: NDArray[Any]) -> Any:
     array = np.ascontiguousarray(array)
     with guarding("an array", array.nbytes):
         return cuda.to_device(array)
+
+
+def allocate(what: str, shape: tuple[int, ...], dtype: Any) -> Any:
+    """C-contiguous array on the device, of anything; `what` names it should memory run out."""
+    with guarding(what, math.prod(shape) * np.dtype(dtype).itemsize):
+        return cuda.device_array(shape, dtype)
+
+
+def synchronize() -> None:
+    """Wait until the device has done what it was given."""
+    cuda.synchronize()
 
 
 def download(array: Any) -> NDArray[Any]:

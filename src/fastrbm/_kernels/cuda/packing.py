@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
 
 from ..bits import n_words
 from ._target import cuda
-from .memory import DeviceBits, DeviceRows, download, guarding, row_launch, upload
+from .memory import DeviceBits, DeviceRows, allocate, download, row_launch, upload
 
 #: flags of `pack_checked`
 OTHER, OUTSIDE = 1, 2
@@ -40,12 +39,22 @@ def pack_rows(x, on, words, flags):
 
 
 @cuda.jit
-def convert_rows(x, scale, out):
-    """Rows times `scale`, in the type of `out`."""
+def convert_rows(x, scale, shift, out):
+    """Rows times `scale` plus `shift`, in the type of `out`."""
     stride = cuda.gridDim.x * cuda.blockDim.y
     for k in range(cuda.blockIdx.x * cuda.blockDim.y + cuda.threadIdx.y, out.shape[0], stride):
         for column in range(cuda.threadIdx.x, out.shape[1], cuda.blockDim.x):
-            out[k, column] = x[k, column] * scale
+            out[k, column] = x[k, column] * scale + shift
+
+
+@cuda.jit
+def unpack_rows(words, out):
+    """Bits as elements of `out`, which has a column a unit."""
+    one = np.uint32(1)
+    stride = cuda.gridDim.x * cuda.blockDim.y
+    for k in range(cuda.blockIdx.x * cuda.blockDim.y + cuda.threadIdx.y, out.shape[0], stride):
+        for column in range(cuda.threadIdx.x, out.shape[1], cuda.blockDim.x):
+            out[k, column] = (words[k, column >> 5] >> np.uint32(column & 31)) & one != 0
 
 
 def pack_checked(x: Any, on: int = 1) -> tuple[int, DeviceBits]:
@@ -63,9 +72,7 @@ def pack_checked(x: Any, on: int = 1) -> tuple[int, DeviceBits]:
         flags: `OTHER` if a value is neither 0 nor `on`, `OUTSIDE` if one is outside [0, on] or NaN (or-ed).
     """
     n, n_units = (int(k) for k in x.shape)
-    shape = (n, 2 * n_words(n_units))
-    with guarding("the packed data", 4 * math.prod(shape)):
-        words = cuda.device_array(shape, np.uint32)
+    words = allocate("the packed data", (n, 2 * n_words(n_units)), np.uint32)
     flags = upload(np.zeros(1, dtype=np.int32))
     if words.size:
         grid, block = row_launch(n)
@@ -85,13 +92,23 @@ def float_rows(x: Any, dtype: Any, scale: float = 1.0) -> DeviceRows:
     dtype = np.dtype(dtype)
     if x.dtype == dtype and scale == 1 and x.is_c_contiguous():
         return DeviceRows(x)
-    shape = tuple(int(k) for k in x.shape)
-    with guarding("rows of the data", math.prod(shape) * dtype.itemsize):
-        out = cuda.device_array(shape, dtype)
-    if out.size:
-        grid, block = row_launch(shape[0])
-        convert_rows[grid, block](x, dtype.type(scale), out)
+    out = allocate("rows of the data", tuple(int(k) for k in x.shape), dtype)
+    convert_into(x, out, scale)
     return DeviceRows(out)
+
+
+def convert_into(x: Any, out: Any, scale: float = 1.0, shift: float = 0.0) -> None:
+    """Fill a device array of floats with ``scale * x + shift``."""
+    if out.size:
+        grid, block = row_launch(int(out.shape[0]))
+        convert_rows[grid, block](x, out.dtype.type(scale), out.dtype.type(shift), out)
+
+
+def unpack_into(bits: DeviceBits, out: Any) -> None:
+    """Fill a device array of bool with states."""
+    if out.size:
+        grid, block = row_launch(len(bits))
+        unpack_rows[grid, block](bits.words, out)
 
 
 def entry_points() -> list[tuple[str, Any, Any]]:
@@ -99,11 +116,11 @@ def entry_points() -> list[tuple[str, Any, Any]]:
     from numba import types
 
     words, flags = types.uint32[:, ::1], types.int32[::1]
-    found: list[tuple[str, Any, Any]] = []
+    found: list[tuple[str, Any, Any]] = [("unpack_rows", unpack_rows, types.void(words, types.boolean[:, ::1]))]
     for value in (types.uint8, types.float32, types.float64):
         for rows, layout in ((value[:, ::1], ""), (value[:, :], " strided")):
             found.append((f"pack_rows {value}{layout}", pack_rows, types.void(rows, value, words, flags)))
             for out in (types.float32, types.float64):
                 name = f"convert_rows {value} {out}{layout}"
-                found.append((name, convert_rows, types.void(rows, out, out[:, ::1])))
+                found.append((name, convert_rows, types.void(rows, out, out, out[:, ::1])))
     return found
