@@ -1,6 +1,7 @@
 """Data the tests share, and whether CUDA kernels run on the device or on Numba's simulator."""
 
 import os
+import re
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from fastrbm._kernels import cpu
 
 def pytest_configure(config):
     """Choose the simulator unless the run asks for the device; Numba reads this when it is first imported."""
-    on_device = config.option.markexpr == "gpu" or os.environ.get("FASTRBM_TEST_GPU") == "1"
+    on_device = re.search(r"(?<!not )\bgpu\b", config.option.markexpr) or os.environ.get("FASTRBM_TEST_GPU") == "1"
     if on_device:
         os.environ.pop("NUMBA_ENABLE_CUDASIM", None)
     else:

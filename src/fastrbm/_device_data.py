@@ -125,7 +125,7 @@ class DeviceData(VisibleData):
 
         low, high, column = np.inf, -np.inf, None
         for rows in self._blocks_in_order():
-            values = float_rows(self._x[rows], np.float64, self._factor).to_host()
+            values = on_host(float_rows(self._x[rows], np.float64, self._factor))
             assert_all_finite(values, estimator_name=name, input_name="X")
             low, high = min(low, values.min()), max(high, values.max())
             outside = (values < 0) | (values > 1)
@@ -136,10 +136,12 @@ class DeviceData(VisibleData):
             raise range_error(low, high, column)
 
     def _resident(self) -> Any:
+        from ._kernels.cuda.memory import DeviceRows
+
         if self.bits is not None:
             return self.bits
         if self._x.dtype == self.dtype and self._x.is_c_contiguous():
-            return self._floats(self._x)
+            return DeviceRows(self._floats(self._x))
         return None
 
     def _floats(self, x: Any) -> Any:
@@ -149,7 +151,7 @@ class DeviceData(VisibleData):
 
     def batches(self, order: NDArray[np.int64], batch_size: int) -> Iterator[tuple[Any, NDArray[np.int64]]]:
         """As `VisibleData.batches`; rows are `DeviceBits` or `DeviceRows`."""
-        from ._kernels.cuda.memory import take_rows
+        from ._kernels.cuda.memory import DeviceRows, take_rows
 
         resident = self._resident()
         if resident is not None:
@@ -158,10 +160,10 @@ class DeviceData(VisibleData):
         step = batch_size * max(1, _PIECE_BYTES // (batch_size * self.shape[1] * self.dtype.itemsize))
         for first in range(0, len(order), step):
             rows = order[first : first + step]
-            yield self._floats(take_rows(self._x, rows)), np.arange(len(rows), dtype=np.int64)
+            yield DeviceRows(self._floats(take_rows(self._x, rows))), np.arange(len(rows), dtype=np.int64)
 
     def slices(self) -> Iterator[tuple[slice, Any]]:
-        """Pairs (rows, states) in order; states are `DeviceBits` or `DeviceRows`."""
+        """Pairs (rows, states) in order; states are `DeviceBits` or device arrays."""
         for first in range(0, self.shape[0], _ROWS):
             rows = slice(first, min(first + _ROWS, self.shape[0]))
             yield rows, self._floats(self._x[rows]) if self.bits is None else self.bits[rows]
@@ -190,7 +192,7 @@ def means_there(data: DeviceData, backend: Any, parameters: Parameters, unit: st
     weights, _, bias = parameters
     out = _empty((data.shape[0], len(bias)), dtype)
     for rows, states in data.slices():
-        means = backend.device_means(unit, states, weights, bias)
+        means = backend.means(unit, states, weights, bias)
         convert_into(means, out[rows], 2.0 if spins else 1.0, -1.0 if spins else 0.0)
     return _finished(out)
 
@@ -203,9 +205,9 @@ def gibbs_there(data: DeviceData, backend: Any, parameters: Parameters, units: t
     out = _empty(data.shape, np.bool_)
     for rows, states in data.slices():
         draw = key.at(0, Stream.HIDDEN, rows.start)
-        hidden = backend.device_samples(units[1], states, weights, hidden_bias, draw)
+        hidden = backend.samples(units[1], states, weights, hidden_bias, draw)
         draw = draw._replace(stream=Stream.VISIBLE)
-        visible = backend.device_samples(units[0], hidden, weights, visible_bias, draw, transpose=True)
+        visible = backend.samples(units[0], hidden, weights, visible_bias, draw, transpose=True)
         unpack_into(visible, out[rows])
     return _finished(out)
 

@@ -59,7 +59,7 @@ class FeatureRBM(ScoredRBM):
 
     def _hidden_means(self, states: Any, view: View, backend: Any) -> NDArray[Any]:
         means = backend.means(view.units[1], states, view.parameters.weights, view.parameters.hidden_bias)
-        return _shown_means(means, self.units[1])
+        return _shown_means(on_host(means), self.units[1])
 
     def reconstruct(self, X: Any) -> NDArray[Any]:
         """Mean-field reconstruction: visible means given the hidden means of X, dtype as `transform`.
@@ -94,7 +94,7 @@ class FeatureRBM(ScoredRBM):
     def _reconstructed(self, states: Any, view: View, backend: Any) -> NDArray[Any]:
         means = backend.means(view.units[1], states, view.parameters.weights, view.parameters.hidden_bias)
         weights, bias, _ = view.parameters
-        v = _shown_means(backend.means(view.units[0], means, weights, bias, transpose=True), self.units[0])
+        v = _shown_means(on_host(backend.means(view.units[0], means, weights, bias, transpose=True)), self.units[0])
         sigma = self._scale().sigma
         return v if sigma is None else v * sigma.astype(v.dtype)
 
@@ -110,6 +110,7 @@ class FeatureRBM(ScoredRBM):
 
     def _drawn(self, states: Any, unit: str) -> NDArray[Any]:
         """Drawn states as they are returned: bool for bits, int8 for spins, else floats."""
+        states = on_host(states)
         if unit == "ising":
             return 2 * states.dense(np.int8) - 1
         return states.dense() if isinstance(states, PackedBits) else states

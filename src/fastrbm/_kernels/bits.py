@@ -49,8 +49,10 @@ class PackedBits:
 
 
 def on_host(states: Any) -> Any:
-    """States that may be on a device, on the host."""
-    return states.to_host() if hasattr(states, "to_host") else states
+    """States or values that may be on a device, on the host."""
+    if hasattr(states, "to_host"):
+        return states.to_host()
+    return states.copy_to_host() if getattr(states, "__cuda_ndarray__", False) else states
 
 
 def pack(states: NDArray[Any]) -> PackedBits:

@@ -78,7 +78,7 @@ class DeviceBits:
 
 @dataclass(frozen=True)
 class DeviceRows:
-    """Values of a layer on the device.
+    """Values of a layer on the device that can be indexed as those of the host are.
 
     Attributes
     ----------
@@ -100,9 +100,9 @@ class DeviceRows:
         """float32 or float64."""
         return np.dtype(self.values.dtype)
 
-    def __getitem__(self, rows: Any) -> DeviceRows:
-        """Rows as `take_rows` has them."""
-        return DeviceRows(take_rows(self.values, rows))
+    def __getitem__(self, rows: Any) -> Any:
+        """Rows as `take_rows` has them, a device array."""
+        return take_rows(self.values, rows)
 
     def to_host(self) -> NDArray[Any]:
         """A copy on the host."""

@@ -8,7 +8,7 @@ import numpy as np
 
 from ..bits import n_words
 from ._target import cuda
-from .memory import DeviceBits, DeviceRows, allocate, download, row_launch, upload
+from .memory import DeviceBits, allocate, download, row_launch, upload
 
 #: flags of `pack_checked`
 OTHER, OUTSIDE = 1, 2
@@ -80,8 +80,8 @@ def pack_checked(x: Any, on: int = 1) -> tuple[int, DeviceBits]:
     return int(download(flags)[0]), DeviceBits(words, n_units)
 
 
-def float_rows(x: Any, dtype: Any, scale: float = 1.0) -> DeviceRows:
-    """Rows as contiguous floats times `scale`; x itself where that changes nothing.
+def float_rows(x: Any, dtype: Any, scale: float = 1.0) -> Any:
+    """Rows times `scale` as a contiguous device array of floats; x itself where that changes nothing.
 
     Parameters
     ----------
@@ -91,10 +91,10 @@ def float_rows(x: Any, dtype: Any, scale: float = 1.0) -> DeviceRows:
     """
     dtype = np.dtype(dtype)
     if x.dtype == dtype and scale == 1 and x.is_c_contiguous():
-        return DeviceRows(x)
+        return x
     out = allocate("rows of the data", tuple(int(k) for k in x.shape), dtype)
     convert_into(x, out, scale)
-    return DeviceRows(out)
+    return out
 
 
 def convert_into(x: Any, out: Any, scale: float = 1.0, shift: float = 0.0) -> None:
