@@ -1,10 +1,34 @@
-"""Data the tests share."""
+"""Data the tests share, and whether CUDA kernels run on the device or on Numba's simulator."""
+
+import os
+import re
 
 import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
 from fastrbm._kernels import cpu
+
+
+def pytest_configure(config):
+    """Choose the simulator unless the run asks for the device; Numba reads this when it is first imported."""
+    on_device = re.search(r"(?<!not )\bgpu\b", config.option.markexpr) or os.environ.get("FASTRBM_TEST_GPU") == "1"
+    if on_device:
+        os.environ.pop("NUMBA_ENABLE_CUDASIM", None)
+    else:
+        os.environ["NUMBA_ENABLE_CUDASIM"] = "1"
+
+
+def pytest_runtest_setup(item):
+    if item.get_closest_marker("gpu") is None:
+        return
+    if os.environ.get("NUMBA_ENABLE_CUDASIM") == "1":
+        pytest.skip("needs a device, and this run is on the simulator: ask for the device by -m gpu")
+    from fastrbm._kernels.cuda.availability import why_not
+
+    reason = why_not()
+    if reason is not None:
+        pytest.skip(f"needs a device: {reason}")
 
 
 @pytest.fixture(scope="session")

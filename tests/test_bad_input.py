@@ -143,7 +143,7 @@ BAD_OPTIONS = [
     ("shuffle", ["yes", None, 2]),
     ("warm_start", ["yes", None]),
     ("callbacks", ["print", 3, None, (3,), (callbacks.ProgressBar,)]),
-    ("device", ["gpu", "cuda", "", None]),
+    ("device", ["gpu", "tpu", "", None]),
     ("n_threads", [0, -1, 1.5, "all"]),
     ("dtype", ["f2", np.float16, int, "double trouble", 3.5]),
     ("out_of_range", ["clip", None, True]),

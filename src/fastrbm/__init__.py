@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         streams,
         units,
     )
+    from ._config import config_context
     from ._files import load
     from ._kernels.cpu.strategy import count_work
     from ._versions import show_versions
@@ -50,6 +51,7 @@ _LAZY = {
     **dict.fromkeys(("RBM", "BernoulliRBM", "IsingRBM", "PottsRBM"), "estimators"),
     **dict.fromkeys(("GaussianRBM", "LearnedSigma"), "gaussian"),
     "SoftmaxRBM": "softmax",
+    "config_context": "_config",
     "load": "_files",
     "fit_many": "many",
     "Model": "model",
@@ -109,6 +111,7 @@ __all__ = [
     "analysis",
     "callbacks",
     "compat",
+    "config_context",
     "count_work",
     "datasets",
     "fit_many",

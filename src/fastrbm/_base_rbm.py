@@ -9,6 +9,7 @@ from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ._data import VisibleData, decide_input_scale
+from ._device_data import DeviceData, as_device_array, decide_device_scale, is_device_array, validated
 from ._kernels import Parameters
 from ._negative_phase import dense
 from ._options import RBMOptions
@@ -53,7 +54,9 @@ class BaseRBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, RBMOptions):
     # -- data -----------------------------------------------------------------------------------------------
 
     def _validated(self, X: Any, *, reset: bool) -> Any:
-        """Two-dimensional numeric array or CSR matrix; finiteness is checked when it is packed."""
+        """Two-dimensional numeric array, maybe of a device, or CSR matrix; finiteness is checked when it is packed."""
+        if is_device_array(X):
+            return validated(self, X, reset=reset)
         sparse: Any = ("csr", "csc") if self.units[0] == "bernoulli" else False
         X = validate_data(self, X, accept_sparse=sparse, reset=reset, dtype="numeric", ensure_all_finite=False)
         if hasattr(X, "tocsr"):
@@ -71,6 +74,8 @@ class BaseRBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, RBMOptions):
     def _wrap(self, X: Any, dtype: Any, scale: float, *, check_range: bool = True) -> Any:
         dtype = dtype if dtype in _DTYPES else np.dtype(np.float64)
         check_range = check_range and self.out_of_range == "error"
+        if is_device_array(X):
+            return DeviceData(X, scale, dtype, check_range=check_range, name=type(self).__name__)
         if self.units[0] in ("bernoulli", "ising"):
             kind = VisibleData if self.units[0] == "bernoulli" else SpinData
             return kind(X, scale, dtype, check_range=check_range, name=type(self).__name__, n_threads=self.n_threads)
@@ -78,10 +83,14 @@ class BaseRBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, RBMOptions):
         return UnitData(X, self.units[0], dtype, sigma=sigma, check_range=check_range, name=name)
 
     def _input_scale(self, X: Any) -> float:
+        if is_device_array(X):
+            return decide_device_scale(X)
         return decide_input_scale(X) if self.units[0] == "bernoulli" else 1.0
 
     def _output_dtype(self, X: Any) -> Any:
         """Float type of results for this input: its own; the computing type for images; else float64."""
+        if is_device_array(X):  # the types of other libraries are none of NumPy
+            X = as_device_array(X)
         dtype = np.dtype(getattr(X, "dtype", np.float64)) if not hasattr(X, "dtypes") else np.dtype(np.float64)
         if hasattr(X, "dtypes"):  # a data frame: the type its columns have in common
             dtype = np.result_type(*X.dtypes) if len(X.dtypes) else dtype

@@ -31,6 +31,15 @@ def decide_input_scale(x: Any) -> float:
     return 1.0
 
 
+def range_error(low: float, high: float, column: int) -> ValueError:
+    """What is raised for values outside [0, 1], the first of them in a column."""
+    return ValueError(
+        f"X must hold values in [0, 1] (or uint8 images), got values from {low:g} to {high:g}, the first one "
+        f"outside in column {column}. Scale the data, or pass out_of_range='allow' to use such "
+        "values as they are, which has no probabilistic meaning"
+    )
+
+
 class VisibleData:
     """Rows of visible states.
 
@@ -93,11 +102,7 @@ class VisibleData:
     def _range_error(self) -> ValueError:
         values = self._x.data if sp.issparse(self._x) else self._x
         low, high = float(values.min()) * self._factor, float(values.max()) * self._factor
-        return ValueError(
-            f"X must hold values in [0, 1] (or uint8 images), got values from {low:g} to {high:g}, the first one "
-            f"outside in column {self._first_column()}. Scale the data, or pass out_of_range='allow' to use such "
-            "values as they are, which has no probabilistic meaning"
-        )
+        return range_error(low, high, self._first_column())
 
     def _first_column(self) -> int:
         """Column of the first value outside [0, 1], in the order of the rows."""

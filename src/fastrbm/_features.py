@@ -13,8 +13,9 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from ._base_rbm import View
+from ._device_data import gibbs_there, means_there, stays_there
 from ._files import write
-from ._kernels import PackedBits
+from ._kernels import PackedBits, on_host
 from ._negative_phase import dense
 from ._random import Key, Stream
 from ._scores import ScoredRBM
@@ -36,11 +37,15 @@ class FeatureRBM(ScoredRBM):
         Returns
         -------
         ndarray, shape (n_samples, n_components)
-            Of the float type of X; of the computing type for uint8 and bool; else float64.
+            Of the float type of X; of the computing type for uint8 and bool; else float64. For X on a CUDA device
+            within `fastrbm.config_context` an array on it.
         """
         data = self._data(X)
         view, backend = self._view(), self._backend()
         dtype = self._output_dtype(X)
+        if stays_there(X):
+            spins = self.units[1] == "ising"
+            return means_there(data, backend, view.parameters, view.units[1], dtype, spins)
         out: NDArray[Any] | None = None
         for rows, states in data.slices():
             means = self._hidden_means(states, view, backend)
@@ -54,7 +59,7 @@ class FeatureRBM(ScoredRBM):
 
     def _hidden_means(self, states: Any, view: View, backend: Any) -> NDArray[Any]:
         means = backend.means(view.units[1], states, view.parameters.weights, view.parameters.hidden_bias)
-        return _shown_means(means, self.units[1])
+        return _shown_means(on_host(means), self.units[1])
 
     def reconstruct(self, X: Any) -> NDArray[Any]:
         """Mean-field reconstruction: visible means given the hidden means of X, dtype as `transform`.
@@ -89,7 +94,7 @@ class FeatureRBM(ScoredRBM):
     def _reconstructed(self, states: Any, view: View, backend: Any) -> NDArray[Any]:
         means = backend.means(view.units[1], states, view.parameters.weights, view.parameters.hidden_bias)
         weights, bias, _ = view.parameters
-        v = _shown_means(backend.means(view.units[0], means, weights, bias, transpose=True), self.units[0])
+        v = _shown_means(on_host(backend.means(view.units[0], means, weights, bias, transpose=True)), self.units[0])
         sigma = self._scale().sigma
         return v if sigma is None else v * sigma.astype(v.dtype)
 
@@ -105,6 +110,7 @@ class FeatureRBM(ScoredRBM):
 
     def _drawn(self, states: Any, unit: str) -> NDArray[Any]:
         """Drawn states as they are returned: bool for bits, int8 for spins, else floats."""
+        states = on_host(states)
         if unit == "ising":
             return 2 * states.dense(np.int8) - 1
         return states.dense() if isinstance(states, PackedBits) else states
@@ -145,7 +151,8 @@ class FeatureRBM(ScoredRBM):
         Returns
         -------
         ndarray, shape (n_samples, n_features)
-            bool for Bernoulli and one-hot units, int8 for Ising ones, else of the type of the parameters.
+            bool for Bernoulli and one-hot units, int8 for Ising ones, else of the type of the parameters. For v on a
+            CUDA device within `fastrbm.config_context` an array on it.
         """
         check_is_fitted(self)
         if self.random_stream == "sklearn":
@@ -155,6 +162,8 @@ class FeatureRBM(ScoredRBM):
         data = self._data(v)
         view, backend, key = self._view(), self._backend(), self._next_key()
         weights, visible_bias, hidden_bias = view.parameters
+        if stays_there(v):
+            return gibbs_there(data, backend, view.parameters, view.units, key)
         parts = []
         for rows, states in data.slices():
             draw = key.at(0, Stream.HIDDEN, rows.start)
@@ -245,6 +254,7 @@ class FeatureRBM(ScoredRBM):
             raise ValueError(f"init must have n_samples={n_samples} rows, got {data.shape[0]}")
         parts: list[Any] = []
         for rows, states in data.slices():
+            states = on_host(states)
             if not isinstance(states, PackedBits) and self.units[0] in ("bernoulli", "ising"):
                 states = backend.draw_bits(states, key.at(0, Stream.START, rows.start))
             parts.append(states.words if isinstance(states, PackedBits) else states)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ._kernels import Backend, PackedBits, Parameters, Phase, TrainingPlan
+from ._kernels import Backend, PackedBits, Parameters, Phase, TrainingPlan, on_host
 from ._random import Draw, Key, Stream
 from ._run import TrainingState
 from .likelihood import exact
@@ -104,6 +104,7 @@ class Minibatch:
 
 def dense(states: States, dtype: Any) -> NDArray[Any]:
     """States as a float array."""
+    states = on_host(states)
     return states.dense(dtype) if isinstance(states, PackedBits) else states
 
 

@@ -222,7 +222,15 @@ class RBMOptions(BaseEstimator):
     # -- meaning ----------------------------------------------------------------------------------------------
 
     def _backend(self) -> Backend:
-        return get_backend(self.device, self.n_threads, self.strategy, self.precision)
+        return get_backend(self.device, self.n_threads, self.strategy, self.precision, self._work)
+
+    def _work(self) -> int | None:
+        """Multiply-adds of one layer for one minibatch, by which device="auto" decides; None before data are seen.
+
+        One number for everything an estimator does, so that it stays on one device.
+        """
+        n_visible = getattr(self, "n_features_in_", None)
+        return None if n_visible is None else n_visible * self.n_components * self._n_chains(self.n_iter)
 
     def _compute_dtype(self, x: Any) -> Any:
         if self.dtype is not None:

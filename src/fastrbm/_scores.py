@@ -10,6 +10,7 @@ from sklearn.utils.metaestimators import available_if
 
 from . import likelihood
 from ._base_rbm import BaseRBM
+from ._kernels import on_host
 from ._trained_rbm import TrainedRBM
 from .units import get_unit
 
@@ -40,7 +41,7 @@ class ScoredRBM(TrainedRBM):
         view, backend = self._view(), self._backend()
         base = get_unit(view.units[0]).base
         parts = [
-            backend.free_energy(view.units[1], states, view.parameters)
+            on_host(backend.free_energy(view.units[1], states, view.parameters))
             - (base(states) if isinstance(states, np.ndarray) else 0.0)
             for _, states in data.slices()
         ]
@@ -66,7 +67,9 @@ class ScoredRBM(TrainedRBM):
         """
         data = self._data(X, check_range=False)
         view, backend = self._view(), self._backend()
-        parts = [backend.pseudo_likelihood(view.units[1], states, view.parameters) for _, states in data.slices()]
+        parts = [
+            on_host(backend.pseudo_likelihood(view.units[1], states, view.parameters)) for _, states in data.slices()
+        ]
         score = np.concatenate(parts)
         return score / data.shape[1] if normalize else score
 

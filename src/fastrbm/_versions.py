@@ -8,13 +8,18 @@ import platform
 import sys
 from typing import Any
 
+_PACKAGES = (
+    "fastrbm", "numpy", "scipy", "scikit-learn", "threadpoolctl", "matplotlib", "tqdm", "torch", "numba-cuda",
+)  # fmt: skip
+
 
 def collect() -> dict[str, Any]:
     """Facts about this installation, as a flat dictionary."""
-    from ._kernels import cpu
+    from ._kernels import DEVICES, cpu
+    from ._kernels.cuda import availability
 
     facts: dict[str, Any] = {}
-    for name in ("fastrbm", "numpy", "scipy", "scikit-learn", "threadpoolctl", "matplotlib", "tqdm", "torch"):
+    for name in _PACKAGES:
         try:
             facts[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
@@ -29,7 +34,8 @@ def collect() -> dict[str, Any]:
         facts["instruction set"] += f", forced by FASTRBM_CPU={forced}"
     facts["OpenMP"] = "yes" if cpu.has_openmp() else "no: built without OpenMP, the kernels use one thread"
     facts["threads by default"] = cpu.default_threads()
-    facts["devices"] = "cpu, reference"
+    facts["CUDA device"] = availability.describe()
+    facts["devices"] = ", ".join(x for x in DEVICES if x != "auto" and (x != "cuda" or availability.why_not() is None))
     return facts
 
 

@@ -20,7 +20,8 @@ from . import _cli_data
 
 __all__ = ["main"]
 
-_EXPECTED = (ValueError, TypeError, OSError, ImportError, MemoryError, ArithmeticError)  # last: divergence
+# ArithmeticError is divergence, RuntimeError a device that is not there
+_EXPECTED = (ValueError, TypeError, OSError, ImportError, MemoryError, ArithmeticError, RuntimeError)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -174,7 +175,7 @@ def _add_train(commands: Any) -> None:
     add("--precision", choices=("full", "fast"), default="full", help="fast: weights of 16 bits in the products")
     add("--binarize", choices=("bernoulli", "threshold", "otsu"), help="turn the data into bits once")
     add("--dtype", choices=("float32", "float64"), help="arithmetic; float32 if not given")
-    add("--device", choices=("auto", "cpu", "reference"), default="auto", help="which kernels")
+    add("--device", choices=("auto", "cpu", "cuda", "reference"), default="auto", help="which kernels")
     add("--data-dir", metavar="DIR", help="folder with the files of mnist or fashion-mnist")
     add("--quiet", action="store_true", help="print nothing")
     train.set_defaults(command=_train)

@@ -96,8 +96,9 @@ class BernoulliRBM(FeatureRBM):
         What `score` returns; "auto" is the pseudo-likelihood of binary visible units, else the log-likelihood.
     callbacks : sequence, default=()
         `fastrbm.callbacks.Callback` objects or functions of the run, called after each pass.
-    device : {"auto", "cpu", "reference"}, default="auto"
-        Kernels: native CPU, or plain NumPy.
+    device : {"auto", "cpu", "cuda", "reference"}, default="auto"
+        Kernels: native CPU, CUDA (``pip install "fastrbm[cuda]"``), or plain NumPy. "auto" is the CPU for now: from
+        which size a CUDA device is worth its launches has not been measured.
     n_threads : int or None, default=None
         Threads; None for what OpenMP would use. Small problems use fewer.
     dtype : numpy.float32, numpy.float64 or None, default=None

@@ -24,6 +24,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from ._data import BLOCK_BYTES, decide_input_scale
+from ._device_data import is_device_array
 from ._kernels import PackedBits
 from ._random import Key
 
@@ -148,7 +149,7 @@ def source_of(x: Any) -> Source | None:
     ValueError
         For an iterator, which could not be read a second time.
     """
-    if isinstance(x, (np.ndarray, *_NO_CHUNKS)) or sp.issparse(x) or hasattr(x, "iloc"):
+    if isinstance(x, (np.ndarray, *_NO_CHUNKS)) or is_device_array(x) or sp.issparse(x) or hasattr(x, "iloc"):
         return None
     if isinstance(x, (list, tuple)):
         return ChunkSource(x) if len(x) and getattr(x[0], "ndim", 0) == 2 else None
@@ -357,6 +358,8 @@ def stream_of(estimator: Any, x: Any, go_on: bool) -> StreamData | None:
         )
 
     def validate(piece: Any, first: bool) -> Any:
+        if is_device_array(piece):
+            raise TypeError("chunks of X must be on the host, got one on a CUDA device: pass the rows as one array")
         return estimator._validated(piece, reset=first and not go_on)
 
     def wrap(rows: Any, scale: float) -> Any:

@@ -7,6 +7,7 @@ from typing import Any
 from sklearn.utils import _safe_indexing
 
 from ._callback import Callback
+from ._device_data import is_device_array, rows_to_host
 from .callbacks import PseudoLikelihood
 from .monitors import EarlyStopping, FreeEnergyGap, LogLikelihood
 from .training import Split
@@ -35,7 +36,7 @@ def validation_callbacks(estimator: Any, X: Any, data: Any, split: Split) -> lis
             f"early_stopping='pseudo_likelihood' needs binary visible units, got {estimator.units[0]!r}; "
             "use 'free_energy_gap' or 'log_likelihood'"
         )
-    held = _safe_indexing(X, split.held_out)
+    held = _rows(X, split.held_out)
     monitor: Any
     if name == "log_likelihood":
         monitor = LogLikelihood(held, _PREFIX + name)
@@ -44,7 +45,12 @@ def validation_callbacks(estimator: Any, X: Any, data: Any, split: Split) -> lis
     else:
         # as many rows of the training data, spread evenly
         step = max(1, len(split.trained) // len(split.held_out))
-        monitor = FreeEnergyGap(held, _safe_indexing(X, split.trained[::step][: len(split.held_out)]), name)
+        monitor = FreeEnergyGap(held, _rows(X, split.trained[::step][: len(split.held_out)]), name)
     if not asked:
         return [monitor]
     return [EarlyStopping(monitor, MONITORS[name], estimator.n_iter_no_change, estimator.tol)]
+
+
+def _rows(X: Any, rows: Any) -> Any:
+    """Some rows of X, those of a device on the host: watching them is a small part of the work."""
+    return rows_to_host(X, rows) if is_device_array(X) else _safe_indexing(X, rows)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
-from .bits import PackedBits, pack
+from .bits import PackedBits, on_host, pack
 from .contract import Backend, ChainState, Parameters, Phase, TrainingPlan
 from .rules import Rule, Update
 
 __all__ = [
+    "DEVICES",
     "Backend",
     "ChainState",
     "PackedBits",
@@ -18,35 +20,47 @@ __all__ = [
     "TrainingPlan",
     "Update",
     "get_backend",
+    "on_host",
     "pack",
 ]
 
-DEVICES = ("auto", "cpu", "reference")
+DEVICES = ("auto", "cpu", "cuda", "reference")
 
 
 def get_backend(
-    device: str = "auto", n_threads: int | None = None, strategy: str = "auto", precision: str = "full"
+    device: str = "auto",
+    n_threads: int | None = None,
+    strategy: str = "auto",
+    precision: str = "full",
+    work: Callable[[], int | None] | None = None,
 ) -> Backend:
     """Resolve a device name to a backend.
 
     Parameters
     ----------
-    device : {"auto", "cpu", "reference"}, default="auto"
-        "auto" is the fastest that is there: the native CPU kernels.
+    device : {"auto", "cpu", "cuda", "reference"}, default="auto"
+        "auto" is the native CPU kernels, until the size of the work from which a CUDA device wins has been measured
+        (`cuda.availability.AUTO_WORK`): then a device that is there takes what is at least as large.
     n_threads : int or None
-        Threads of the CPU kernels. None: as many as OpenMP would use, at most the processors this process may run on.
+        Threads of the CPU kernels, and of what the host does for a device. None: as many as OpenMP would use, at most
+        the processors this process may run on.
     strategy : {"auto", "dense", "delta", "bounds", "lcd", "lowbit"}, default="auto"
-        How the CPU kernels draw layers whose states alone are wanted; never what they return.
+        How kernels draw layers whose states alone are wanted; never what they return.
     precision : {"full", "fast"}, default="full"
         "fast" rounds the weights to 16 bits in the products of the CPU kernels: approximate, and faster with AVX-512.
+    work : callable or None
+        Returns the multiply-adds of one layer for one minibatch, or all chains, for "auto" to decide by; called only if
+        it matters. None, also as its result: not known, the CPU.
 
     Raises
     ------
     ValueError
         For an unknown device, thread count, strategy or precision, or one that the device does not have.
+    RuntimeError
+        For "cuda" where no device can be used, with the reason.
     """
     if device not in DEVICES:
-        raise ValueError(f"device must be one of {list(DEVICES)}, got {device!r} (no other backend is available)")
+        raise ValueError(f"device must be one of {list(DEVICES)}, got {device!r}")
     check_n_threads(n_threads)
     from .cpu.strategy import check_precision, check_strategy
 
@@ -60,9 +74,26 @@ def get_backend(
         from .reference import ReferenceBackend
 
         return ReferenceBackend()
+    if device == "cuda" or (device == "auto" and _device_is_worth(work)):
+        from .cuda import availability
+
+        availability.needs_device()
+        from .cuda.backend import CudaBackend
+
+        return CudaBackend(n_threads=n_threads, strategy=strategy, precision=precision)
     from .cpu import CpuBackend
 
     return CpuBackend(n_threads, strategy, precision)
+
+
+def _device_is_worth(work: Callable[[], int | None] | None) -> bool:
+    """Whether "auto" means a CUDA device; one is only looked for where the work is large enough."""
+    from .cuda import availability
+
+    if availability.AUTO_WORK is None or work is None:
+        return False
+    size = work()
+    return size is not None and size >= availability.AUTO_WORK and availability.is_real()
 
 
 def check_n_threads(n_threads: Any) -> None:

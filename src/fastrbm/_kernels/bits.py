@@ -48,6 +48,13 @@ class PackedBits:
         return bits.view(np.bool_) if np.dtype(dtype) == np.bool_ else bits.astype(dtype)
 
 
+def on_host(states: Any) -> Any:
+    """States or values that may be on a device, on the host."""
+    if hasattr(states, "to_host"):
+        return states.to_host()
+    return states.copy_to_host() if getattr(states, "__cuda_ndarray__", False) else states
+
+
 def pack(states: NDArray[Any]) -> PackedBits:
     """Pack a dense array: non-zero is a set bit.
 

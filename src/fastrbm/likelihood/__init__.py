@@ -103,7 +103,7 @@ def log_partition(
         Seed; the same one gives the same bits for any number of threads.
     progress : callable or None
         Called with (done, total) of each stage now and then; it may raise to stop.
-    device : {"auto", "cpu", "reference"}, default="auto"
+    device : {"auto", "cpu", "cuda", "reference"}, default="auto"
         Of Bernoulli and Ising layers; sums over others are done in NumPy, by one thread beside that of its products.
     n_threads : int or None
 

@@ -77,7 +77,7 @@ def temper(
     random_state : int, RandomState, Generator or None
     progress : callable or None
         Called as ``progress(rounds done, rounds in all)`` at the end of the burn-in and after each sample.
-    device : {"auto", "cpu", "reference"}, default="auto"
+    device : {"auto", "cpu", "cuda", "reference"}, default="auto"
         "auto": native kernels for Bernoulli layers, NumPy for others.
     n_threads : int or None
         Of the native kernels.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -61,27 +62,8 @@ class DeviceBits:
         return len(self), self.n_units
 
     def __getitem__(self, rows: Any) -> DeviceBits:
-        """Rows by slice, a view where its step is 1, or gathered by an int64 index array of the host or the device.
-
-        Indices of the host are checked; those on the device must be rows.
-        """
-        if isinstance(rows, slice):
-            first, last, step = rows.indices(len(self))
-            if step == 1:
-                return DeviceBits(self.words[first : max(first, last)], self.n_units)
-            rows = np.arange(first, last, step, dtype=np.int64)
-        if not on_device(rows):
-            rows = np.asarray(rows)
-            if rows.dtype.kind not in "iu" or rows.ndim != 1:
-                raise TypeError(f"rows must be a slice or a 1-D integer array, got {rows.dtype} of {rows.ndim}-D")
-            if rows.size and not 0 <= rows.min() <= rows.max() < len(self):
-                raise IndexError(f"rows must be from 0 to {len(self) - 1}, got {rows.min()} to {rows.max()}")
-            rows = upload(rows.astype(np.int64, copy=False))
-        out = cuda.device_array((rows.shape[0], self.words.shape[1]), np.uint32)
-        if out.size:
-            grid, block = row_launch(out.shape[0])
-            gather_rows[grid, block](self.words, rows, out)
-        return DeviceBits(out, self.n_units)
+        """Rows as `take_rows` has them."""
+        return DeviceBits(take_rows(self.words, rows), self.n_units)
 
     def to_host(self) -> PackedBits:
         """A copy on the host."""
@@ -94,6 +76,64 @@ class DeviceBits:
         return cls(upload(words.view(np.uint32).reshape(len(bits), 2 * n_words(bits.n_units))), bits.n_units)
 
 
+@dataclass(frozen=True)
+class DeviceRows:
+    """Values of a layer on the device that can be indexed as those of the host are.
+
+    Attributes
+    ----------
+    values : device array of float32 or float64, shape (n_samples, n_units), C-contiguous
+    """
+
+    values: Any
+
+    def __len__(self) -> int:
+        return int(self.values.shape[0])
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(n_samples, n_units)."""
+        return len(self), int(self.values.shape[1])
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """float32 or float64."""
+        return np.dtype(self.values.dtype)
+
+    def __getitem__(self, rows: Any) -> Any:
+        """Rows as `take_rows` has them, a device array."""
+        return take_rows(self.values, rows)
+
+    def to_host(self) -> NDArray[Any]:
+        """A copy on the host."""
+        return download(self.values)
+
+
+def take_rows(array: Any, rows: Any) -> Any:
+    """Rows of a device array by slice, a view where its step is 1, or gathered by an int64 array of host or device.
+
+    Indices of the host are checked; those on the device must be rows.
+    """
+    n = int(array.shape[0])
+    if isinstance(rows, slice):
+        first, last, step = rows.indices(n)
+        if step == 1 and last > first:
+            return array[first:last]
+        rows = np.arange(first, last, step, dtype=np.int64)
+    if not on_device(rows):
+        rows = np.asarray(rows)
+        if rows.dtype.kind not in "iu" or rows.ndim != 1:
+            raise TypeError(f"rows must be a slice or a 1-D integer array, got {rows.dtype} of {rows.ndim} dimensions")
+        if rows.size and not 0 <= rows.min() <= rows.max() < n:
+            raise IndexError(f"rows must be from 0 to {n - 1}, got {rows.min()} to {rows.max()}")
+        rows = upload(rows.astype(np.int64, copy=False))
+    out = allocate("some rows of the data", (int(rows.shape[0]), int(array.shape[1])), array.dtype)
+    if out.size:
+        grid, block = row_launch(int(out.shape[0]))
+        gather_rows[grid, block](array, rows, out)
+    return out
+
+
 def on_device(x: Any) -> bool:
     """Whether x is an array of Numba on the device, or on the simulated one."""
     return bool(getattr(x, "__cuda_ndarray__", False))
@@ -104,6 +144,17 @@ def upload(array: NDArray[Any]) -> Any:
     array = np.ascontiguousarray(array)
     with guarding("an array", array.nbytes):
         return cuda.to_device(array)
+
+
+def allocate(what: str, shape: tuple[int, ...], dtype: Any) -> Any:
+    """C-contiguous array on the device, of anything; `what` names it should memory run out."""
+    with guarding(what, math.prod(shape) * np.dtype(dtype).itemsize):
+        return cuda.device_array(shape, dtype)
+
+
+def synchronize() -> None:
+    """Wait until the device has done what it was given."""
+    cuda.synchronize()
 
 
 def download(array: Any) -> NDArray[Any]:

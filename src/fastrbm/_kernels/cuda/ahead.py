@@ -1,0 +1,144 @@
+"""Compile every CUDA kernel without a device: ``python -m fastrbm._kernels.cuda.ahead``.
+
+Prints what the assembler says of each kernel on each target, one line each, and exits with 1 if one does not compile or
+spills registers, with 3 if the compilers are not installed. Modules list their kernels in a function `entry_points`.
+The kernels go through the compiler and the linker of Numba with the options they are launched with; what asks for the
+current device is told one of the target's capability.
+"""
+
+from __future__ import annotations
+
+import importlib
+import multiprocessing
+import os
+import pkgutil
+import re
+import sys
+from concurrent.futures import ProcessPoolExecutor
+from types import ModuleType
+from typing import Any, NamedTuple
+
+#: Compute capabilities as Numba names them on a device.
+TARGETS = ((8, 0, ""), (9, 0, "a"))
+
+OK, FAILED, NO_COMPILERS = 0, 1, 3
+
+
+class Resources(NamedTuple):
+    """What a kernel takes on a target.
+
+    Attributes
+    ----------
+    registers : int
+        Of a thread.
+    spills : int
+        Bytes stored and loaded because the registers did not suffice.
+    local : int
+        Bytes of a thread's stack; arrays that are kept in registers take none.
+    shared : int
+        Bytes of a block, without what is asked for at launch.
+    """
+
+    registers: int
+    spills: int
+    local: int
+    shared: int
+
+
+def resources_of(log: str, entry: str) -> Resources:
+    """Read the log of the assembler, which may speak of library functions as well."""
+    at = log.find(entry, log.find("Function properties for"))
+    if at < 0:
+        raise ValueError(f"the assembler said nothing about {entry}:\n{log}")
+    log = log[at:]
+
+    def number(pattern: str) -> int:
+        found = re.search(pattern, log)
+        return int(found[1]) if found else 0
+
+    spills = number(r"(\d+) bytes spill stores") + number(r"(\d+) bytes spill loads")
+    registers = number(r"[Uu]sed (\d+) registers")
+    return Resources(registers, spills, number(r"(\d+) bytes stack frame"), number(r"(\d+) bytes smem"))
+
+
+def kernel_modules() -> list[ModuleType]:
+    """Modules of this package that list kernels."""
+    package = importlib.import_module(__package__)
+    names = [m.name for m in pkgutil.iter_modules(package.__path__, f"{__package__}.") if m.name != __name__]
+    return [m for m in map(importlib.import_module, sorted(names)) if hasattr(m, "entry_points")]
+
+
+def compile_all(target: tuple[int, int, str]) -> list[tuple[str, str, Resources | str]]:
+    """(Module, kernel, what it takes or why it does not compile) of all kernels; run it in a process of its own."""
+    _pretend(target)
+    return [
+        (module.__name__.rpartition(".")[2], name, _compile(kernel, signature, target))
+        for module in kernel_modules()
+        for name, kernel, signature in module.entry_points()
+    ]
+
+
+def _pretend(target: tuple[int, int, str]) -> None:
+    """Let the compiler believe in a current device, and the linker say what the assembler says."""
+    from numba.cuda import dispatcher
+    from numba.cuda.cudadrv import devices, driver
+
+    class Device:
+        compute_capability = target[:2]
+        MAX_REGISTERS_PER_BLOCK = 65536
+
+    class Context:
+        device = Device
+
+    class Linker(driver._Linker):
+        def _get_linker_options(self, ptx: bool) -> Any:
+            options = super()._get_linker_options(ptx)
+            options.ptxas_options = ["-v"]
+            options.verbose = True
+            return options
+
+    dispatcher.get_current_device = Device
+    devices.get_context = Context
+    driver._Linker = Linker
+
+
+def _compile(kernel: Any, signature: Any, target: tuple[int, int, str]) -> Resources | str:
+    from numba.cuda.dispatcher import _Kernel
+
+    try:
+        compiled = _Kernel(kernel.py_func, tuple(signature.args), **kernel.targetoptions)
+        compiled.library.get_cubin(cc=target)
+        return resources_of(compiled.library.get_linkerinfo(target), compiled.entry_name)
+    except Exception as error:  # whatever the stages of the compiler raise is the result here
+        return f"{type(error).__name__}: {error}"
+
+
+def main() -> int:
+    """Compile for all targets, print the table and return the exit status."""
+    os.environ.pop("NUMBA_ENABLE_CUDASIM", None)  # read by Numba when it is imported, here and by the processes
+    from . import availability
+
+    reason = availability.compilers_missing()
+    if reason is not None:
+        print(f"nothing was compiled: {reason}")
+        return NO_COMPILERS
+    bad = 0
+    print(f"{'module':<12} {'kernel':<40} {'target':<7} {'registers':>9} {'spills':>7} {'local':>7} {'shared':>7}")
+    with ProcessPoolExecutor(len(TARGETS), multiprocessing.get_context("spawn")) as pool:
+        for target, results in zip(TARGETS, pool.map(compile_all, TARGETS), strict=True):
+            for module, name, found in results:
+                head = f"{module:<12} {name:<40} {'sm_{}{}{}'.format(*target):<7}"
+                if isinstance(found, str):
+                    print(f"{head} {found}")
+                    bad += 1
+                else:
+                    registers, spills, local, shared = found
+                    print(f"{head} {registers:>9} {spills:>7} {local:>7} {shared:>7}{'  SPILLS' if spills else ''}")
+                    bad += spills > 0
+    if bad:
+        print(f"{bad} kernels do not compile or spill")
+    return FAILED if bad else OK
+
+
+if __name__ == "__main__":
+    sys.exit(main())
