@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ._kernels import ChainState, Parameters
+from ._kernels import ChainState, Parameters, Resident
 from ._random import Key
 from .samplers import TemperedState
 
-Snapshot = tuple[Parameters, dict[str, NDArray[Any]]]
+Snapshot = tuple[Any, dict[str, NDArray[Any]]]
 _PARAMETERS = ("log_variance", "rho")  # extras that are parameters of the model
 
 
@@ -46,17 +48,53 @@ class TrainingState:
     tempered: TemperedState | None = None
     extras: dict[str, NDArray[Any]] = field(default_factory=dict)
 
+    #: where the newest parameters, slots and chains are while a backend keeps them; None: here
+    resident: Resident | None = field(default=None, repr=False)
+
     def snapshot(self) -> Snapshot:
         """Copy of what the model is: the parameters, and those among the extras."""
-        return self.parameters.copy(), {k: x.copy() for k, x in self.extras.items() if k in _PARAMETERS}
+        parameters = self.parameters.copy() if self.resident is None else self.resident.snapshot()
+        return parameters, {k: x.copy() for k, x in self.extras.items() if k in _PARAMETERS}
 
     def restore(self, snapshot: Snapshot) -> None:
         """Put a snapshot back, in place."""
         parameters, extras = snapshot
-        for value, before in zip(self.parameters, parameters, strict=True):
-            value[...] = before
+        if self.resident is not None:
+            self.resident.restore(parameters)
+        else:
+            for value, before in zip(self.parameters, parameters, strict=True):
+                value[...] = before
         for name, before in extras.items():
             self.extras[name][...] = before
+
+    def clear_slots(self) -> None:
+        """Zeros in what the optimiser keeps."""
+        if self.resident is not None:
+            self.resident.clear_slots()
+            return
+        for slot in self.slots:
+            for value in slot:
+                value[...] = 0
+
+    def is_finite(self) -> bool:
+        """Whether all parameters are, those among the extras too."""
+        extras = all(np.isfinite(x).all() for k, x in self.extras.items() if k in _PARAMETERS)
+        if self.resident is not None:
+            return extras and self.resident.is_finite()
+        return extras and all(np.isfinite(x).all() for x in self.parameters)
+
+    @contextmanager
+    def shown(self) -> Iterator[None]:
+        """Within the block the arrays here are up to date, and may be changed."""
+        resident, self.resident = self.resident, None
+        if resident is not None:
+            resident.settle()
+        try:
+            yield
+        finally:
+            self.resident = resident
+            if resident is not None:
+                resident.take_over()
 
 
 @dataclass

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,12 +48,15 @@ class FitJob:
     callbacks : list
     fused : bool
         Whether passes are done by the backend, which leaves the interpreter to others meanwhile.
+    backend : Backend or None
+        That does whole passes.
     """
 
     run: FitRun
     epoch: Epoch
     callbacks: list[Any]
     fused: bool
+    backend: Backend | None = None
 
 
 class TrainedRBM(StreamFit, BaseRBM):
@@ -186,10 +190,24 @@ class TrainedRBM(StreamFit, BaseRBM):
             return self._fit_sklearn_stream(X, sample_weight)
         job = self._begin(X, sample_weight)
         try:
-            fit_loop(job.run, job.epoch, job.callbacks)
+            with self._resident(job):
+                fit_loop(job.run, job.epoch, job.callbacks)
         finally:
             self._publish_chains(job.run.state)
         return self
+
+    @contextmanager
+    def _resident(self, job: FitJob) -> Iterator[None]:
+        """Within the block a device keeps what a fused run changes."""
+        state = job.run.state
+        if job.backend is None:
+            yield
+            return
+        with job.backend.resident(state.parameters, state.slots, state.chains) as state.resident:
+            try:
+                yield
+            finally:
+                state.resident = None
 
     def _begin(self, given: Any, sample_weight: Any, shared: dict[Any, Any] | None = None) -> FitJob:
         """Check the data and set everything up for a run; `shared` keeps packed rows for others that fit the same."""
@@ -215,7 +233,7 @@ class TrainedRBM(StreamFit, BaseRBM):
         if not go_on:
             self.history_: dict[str, list[Any]] = {"epoch": [], "seconds": []}
         self._publish(state)
-        epoch, batches = self._epochs(state, data, split, n_epochs, sample_weight)
+        epoch, batches, backend = self._epochs(state, data, split, n_epochs, sample_weight)
         run = FitRun(self, self.n_iter, batches, state, self.history_)
         callbacks = list(self.callbacks)
         if self.verbose:
@@ -224,7 +242,7 @@ class TrainedRBM(StreamFit, BaseRBM):
             callbacks = [*validation_callbacks(self, given, data, split), *callbacks]
         # whoever makes chunks need not bear being called by several threads
         fused = self._fused(data, sample_weight) and not isinstance(data, StreamData)
-        return FitJob(run, epoch, callbacks, fused)
+        return FitJob(run, epoch, callbacks, fused, backend)
 
     def _wrap_once(self, X: Any, dtype: Any, scale: float, shared: dict[Any, Any]) -> Any:
         """`_wrap`, or what it made of the same rows for another estimator."""
@@ -262,8 +280,8 @@ class TrainedRBM(StreamFit, BaseRBM):
 
     def _epochs(
         self, state: TrainingState, data: Any, split: Split, n_epochs: int, sample_weight: Any
-    ) -> tuple[Epoch, list[int]]:
-        """One pass, and the numbers of minibatches of all passes."""
+    ) -> tuple[Epoch, list[int], Backend | None]:
+        """One pass, the numbers of minibatches of all passes, and the backend if it does whole passes."""
 
         def plan(epoch: int) -> Any:
             return self._plan(state.key.seed, epoch, n_epochs)
@@ -279,9 +297,9 @@ class TrainedRBM(StreamFit, BaseRBM):
         batches = [-(-length(state.epoch + k) // size) for k, size in enumerate(sizes)]
         backend = self._backend()
         if self._fused(data, sample_weight):
-            return minibatch_epoch(state, data, backend, plan, self.units, order), batches
+            return minibatch_epoch(state, data, backend, plan, self.units, order), batches, backend
         begin = self._steps(state, backend, len(split))
-        return stepwise_epoch(state, data, plan, begin, order, sample_weight), batches
+        return stepwise_epoch(state, data, plan, begin, order, sample_weight), batches, None
 
     def _steps(self, state: TrainingState, backend: Backend, n_rows: int) -> Callable[[TrainingPlan], Step]:
         """What does the minibatches of a pass, by its plan, where the backend does not do whole passes."""

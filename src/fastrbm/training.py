@@ -22,13 +22,10 @@ class DivergenceError(FloatingPointError):
 
 def check_finite(state: TrainingState, backup: Snapshot, where: str) -> None:
     """Raise `DivergenceError`, with the backup put back, if a parameter is not finite."""
-    parameters, extras = state.snapshot()
-    if all(np.isfinite(x).all() for x in (*parameters, *extras.values())):
+    if state.is_finite():
         return
     state.restore(backup)
-    for slot in state.slots:
-        for value in slot:
-            value[...] = 0
+    state.clear_slots()
     raise DivergenceError(
         f"parameters became infinite or NaN in {where}; the last finite ones were kept. "
         "Lower learning_rate (or momentum), or scale the data"
@@ -132,9 +129,11 @@ class Fit:
 
     def begin(self) -> None:
         """Before the first epoch."""
-        for listener in self._listeners:
-            self._started.append(listener)
-            listener.on_fit_begin(self.run)
+        if self._listeners:
+            with self.run.state.shown():
+                for listener in self._listeners:
+                    self._started.append(listener)
+                    listener.on_fit_begin(self.run)
 
     def train(self, on_batch: Callable[[], None] | None) -> None:
         """One epoch; `DivergenceError` leaves the parameters it started from."""
@@ -154,13 +153,17 @@ class Fit:
         run.done += 1
         run.history.setdefault("epoch", []).append(run.state.epoch)
         run.history.setdefault("seconds", []).append(self._seconds)
-        for listener in self._listeners:
-            listener.on_epoch_end(run)
+        if self._listeners:
+            with run.state.shown():
+                for listener in self._listeners:
+                    listener.on_epoch_end(run)
 
     def end(self) -> None:
         """After the last epoch, also one that failed; once is enough."""
-        while self._started:
-            self._started.pop().on_fit_end(self.run)
+        if self._started:
+            with self.run.state.shown():
+                while self._started:
+                    self._started.pop().on_fit_end(self.run)
 
 
 def fit_loop(run: FitRun, epoch: Epoch, callbacks: Sequence[Callback | Callable[[FitRun], None]]) -> None:
@@ -233,7 +236,8 @@ def _batch_hook(run: FitRun, listeners: Sequence[Callback]) -> Callable[[], None
         return None
 
     def on_batch() -> None:
-        for listener in interested:
-            listener.on_batch(run)
+        with run.state.shown():
+            for listener in interested:
+                listener.on_batch(run)
 
     return on_batch

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from .bits import PackedBits, on_host, pack
-from .contract import Backend, ChainState, Parameters, Phase, TrainingPlan
+from .contract import Backend, ChainState, Parameters, Phase, Resident, TrainingPlan
 from .rules import Rule, Update
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "PackedBits",
     "Parameters",
     "Phase",
+    "Resident",
     "Rule",
     "TrainingPlan",
     "Update",

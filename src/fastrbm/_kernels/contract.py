@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,11 +32,34 @@ __all__ = [
     "Drawn",
     "Parameters",
     "Phase",
+    "Resident",
     "States",
     "TrainingPlan",
     "train_batch",
     "values_of",
 ]
+
+
+class Resident(Protocol):
+    """Parameters, slots and chains of a run that a device holds."""
+
+    def settle(self) -> None:
+        """Bring the arrays of the host up to date."""
+
+    def take_over(self) -> None:
+        """Go on from the arrays of the host, which were up to date and may have been changed since."""
+
+    def snapshot(self) -> Any:
+        """Copy of the parameters."""
+
+    def restore(self, snapshot: Any) -> None:
+        """Put a snapshot back."""
+
+    def clear_slots(self) -> None:
+        """Zeros in the slots."""
+
+    def is_finite(self) -> bool:
+        """Whether all parameters are."""
 
 
 class Backend:
@@ -83,6 +106,16 @@ class Backend:
     def holding(self, weights: NDArray[Any]) -> Iterator[None]:
         """Within the block these weights do not change, so what is derived from them may be kept."""
         yield
+
+    @contextmanager
+    def resident(
+        self, parameters: Parameters, slots: Sequence[Parameters], state: ChainState
+    ) -> Iterator[Resident | None]:
+        """Within the block `train` may keep the newest values of these arrays elsewhere, which is what is given.
+
+        None: the arrays are always up to date. At the end of the block they are in any case.
+        """
+        yield None
 
     def gradient_step(
         self,

@@ -27,10 +27,6 @@ if SIMULATED:
 
     cuda: Any = _Cuda()
 
-    def kernel(threads: int, blocks: int) -> Any:
-        """Decorator of a kernel of blocks of `threads`, of which a processor is to hold `blocks`."""
-        return _numba_cuda.jit
-
     def device(function: Any) -> Any:
         """Mark a device function: plain Python here."""
         return function
@@ -109,10 +105,6 @@ else:
     from numba.cuda import libdevice
 
     cuda = _numba_cuda
-
-    def kernel(threads: int, blocks: int) -> Any:
-        """Decorator of a kernel of blocks of `threads`, of which a processor is to hold `blocks`."""
-        return _numba_cuda.jit(launch_bounds=(threads, blocks))
 
     def device(function: Any) -> Any:
         """Mark a device function, which is always inlined: arrays in registers must not have an address."""

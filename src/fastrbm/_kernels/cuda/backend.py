@@ -19,8 +19,7 @@ from ..bits import n_words
 from ..contract import ChainState, Drawn, Parameters, States, TrainingPlan
 from ..partition import check_partition
 from . import chains
-
-from .launching import Kernels, choose_tile, zeros
+from .launching import Kernels, choose_tile, nothing, zeros
 from .layers import address, are_bits, bits_on_device, flat, to_device
 from .memory import DeviceBits
 from .partition import log_partition_sum
@@ -28,16 +27,31 @@ from .session import TrainingSession, most_tiles
 from .steps import MOST_COUNTED, Steps
 
 CHAINS = Kernels(chains.make_chains_kernel, chains.signature)
+STRATEGIES = ("auto", "dense")
 _BERNOULLI = ("bernoulli", "bernoulli")
 
 
 class CudaBackend(Steps):
-    """Kernels on the current CUDA device."""
+    """Kernels on the current CUDA device.
+
+    Parameters
+    ----------
+    n_threads : int or None
+        Of the CPU kernels that do what stays on the host.
+    strategy : str
+        How layers are drawn where only their states are wanted.
+    precision : {"full"}
+    """
 
     name = "cuda"
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, n_threads: int | None = None, strategy: str = "auto", precision: str = "full"):
+        super().__init__(n_threads)
+        if strategy not in STRATEGIES:
+            raise ValueError(f"strategy must be one of {list(STRATEGIES)} with device='cuda', got {strategy!r}")
+        if precision != "full":
+            raise ValueError(f"precision must be 'full' with device='cuda', got {precision!r}")
+        self.strategy = strategy
         self._session: TrainingSession | None = None
 
     def run_chains(
@@ -56,9 +70,9 @@ class CudaBackend(Steps):
         seed_low, seed_high, _, _, first = address(draw)
         CHAINS.launch_cooperative(
             tile, most_tiles(tile, n, fixed.n_hidden, fixed.n_visible), flat(states.words), flat(visible.words), n,
-            self._none.order, fixed.to_hidden, fixed.to_visible, to_device(parameters.hidden_bias),
+            nothing(np.int64, 0), fixed.to_hidden, fixed.to_visible, to_device(parameters.hidden_bias),
             to_device(parameters.visible_bias), fixed.unit, seed_low, seed_high, draw.step, first, n_sweeps,
-            self._none(np.uint32), self._none(np.uint64), self._none(np.int32), self._none(np.float32, (1, 1)),
+            nothing(np.uint32), nothing(np.uint64), nothing(np.int32), nothing(np.float32, (1, 1)),
         )  # fmt: skip
         weights = parameters.weights
         return self._given_back(visible, hidden, weights), self._given_back(states, hidden, weights)

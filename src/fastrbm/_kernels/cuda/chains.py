@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numba import types
 
-from ._target import cuda, grid_sync, kernel
+from ._target import cuda, grid_sync, kernel_for
 from .device import ONE
 from .sweep import QUADS, WORDS, make_layer
 from .tiles import PITCH, STEP, THREADS_HELD, Tile, pitch_of
@@ -20,9 +20,10 @@ def make_chains_kernel(tile: Tile):
     layer = make_layer(tile)
     shape, quad_shape = (tile.rows, PITCH), (tile.rows, QUADS)
 
-    @kernel(tile.threads, THREADS_HELD // tile.threads)
+    @kernel_for(tile.threads, THREADS_HELD // tile.threads)
     def chains_kernel(
-        hidden, visible, n, none, to_hidden, to_visible, hidden_bias, visible_bias, unit, seed_low, seed_high, step, chain0,
+        hidden, visible, n, none, to_hidden, to_visible, hidden_bias, visible_bias, unit, seed_low, seed_high, step,
+        chain0,
         n_sweeps, planes, means, totals, rows,
     ):  # fmt: skip
         shared = cuda.shared.array(shape, np.int32)
@@ -32,13 +33,16 @@ def make_chains_kernel(tile: Tile):
             at = step + sweep
             low, high = at & _LOW, (at >> 32) & 0xFFFFFF
             layer(
-                hidden, pitch_of(n_hidden), none, 0, n, (n_hidden + STEP - 1) // STEP, to_visible, visible_bias, unit, n_visible, seed_low,
+                hidden, pitch_of(n_hidden), none, 0, n, (n_hidden + STEP - 1) // STEP, to_visible, visible_bias, unit,
+                n_visible, seed_low,
                 seed_high, low, high, chain0, WORDS, visible, planes, 1, 0, means, 1, ONE, totals, rows, shared, quads,
             )  # fmt: skip
             grid_sync()
             layer(
-                visible, pitch_of(n_visible), none, 0, n, (n_visible + STEP - 1) // STEP, to_hidden, hidden_bias, unit, n_hidden, seed_low,
-                seed_high, low, (1 << 24) | high, chain0, WORDS, hidden, planes, 1, 0, means, 1, ONE, totals, rows, shared,
+                visible, pitch_of(n_visible), none, 0, n, (n_visible + STEP - 1) // STEP, to_hidden, hidden_bias,
+                unit, n_hidden, seed_low,
+                seed_high, low, (1 << 24) | high, chain0, WORDS, hidden, planes, 1, 0, means, 1, ONE, totals, rows,
+                shared,
                 quads,
             )  # fmt: skip
             grid_sync()
@@ -50,6 +54,7 @@ def signature() -> Any:
     """Types of the arguments of `make_chains_kernel`."""
     words, fragments, reals = types.uint32[::1], types.uint64[::1], types.float32[::1]
     return types.void(
-        words, words, types.int64, types.int64[::1], fragments, fragments, reals, reals, reals, *[types.int64] * 5, words, fragments,
+        words, words, types.int64, types.int64[::1], fragments, fragments, reals, reals, reals, *[types.int64] * 5,
+        words, fragments,
         types.int32[::1], types.float32[:, ::1],
     )  # fmt: skip

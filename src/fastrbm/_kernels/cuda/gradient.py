@@ -94,9 +94,11 @@ def magnitude(weight, scale):
 def make_gradient(tile: Tile):
     """Phase: gradient of the weights, their rule, and the sums of their magnitudes.
 
-    ``gradient(planes, pitch, none, n_steps, means, data_share, model_share, counted, weights, w0, w1, w2, n_hidden, n_visible,
+    ``gradient(planes, pitch, none, n_steps, means, data_share, model_share, counted, weights, w0, w1, w2, n_hidden,
+    n_visible,
     kind, n_slots, rule, adam, update, bound_scale, bounds, shared)``; `weights` and slots are flat; `counted`: the
-    fragments are counts of drawn states, of which data and model have those shares; ``bounds[n_hidden + n_visible + 1]``
+    fragments are counts of drawn states,
+    of which data and model have those shares; ``bounds[n_hidden + n_visible + 1]``
     gets sums over rows, over columns, and the largest magnitude.
     """
     product = make_product(tile)
@@ -104,7 +106,8 @@ def make_gradient(tile: Tile):
 
     @device
     def gradient(
-        planes, pitch, none, n_steps, means, data_share, model_share, counted, weights, w0, w1, w2, n_hidden, n_visible, kind,
+        planes, pitch, none, n_steps, means, data_share, model_share, counted, weights, w0, w1, w2, n_hidden,
+        n_visible, kind,
         n_slots, rule, adam, update, bound_scale, bounds, shared,
     ):  # fmt: skip
         down = (n_visible + n_rows - 1) // n_rows
@@ -151,7 +154,8 @@ def make_gradient(tile: Tile):
 
 @device
 def bias_gradients(
-    planes, pitch, n_data, data_groups, n_model, model_groups, totals, data_share, model_share, counted, visible, v0, v1, v2,
+    planes, pitch, n_data, data_groups, n_model, model_groups, totals, data_share, model_share, counted, visible, v0,
+    v1, v2,
     hidden, h0, h1, h2, kind, n_slots, rule, adam, update,
 ):  # fmt: skip
     """Phase: both biases, one thread a unit; `totals` are the sums of the hidden integers."""
@@ -274,17 +278,20 @@ def make_gradient_kernel(tile: Tile):
 
     @cuda.jit
     def gradient_kernel(
-        planes, pitch, none, n_data, n_model, means, totals, data_share, model_share, counted, weights, w0, w1, w2, visible, v0,
+        planes, pitch, none, n_data, n_model, means, totals, data_share, model_share, counted, weights, w0, w1, w2,
+        visible, v0,
         v1, v2, hidden, h0, h1, h2, kind, n_slots, rule, adam, bound_scale, bounds,
     ):  # fmt: skip
         shared = cuda.shared.array(shape, np.int32)
         groups, others = (n_data + 31) >> 5, (n_model + 31) >> 5
         gradient(
-            planes, pitch, none, groups + others, means, data_share, model_share, counted, weights, w0, w1, w2, hidden.size,
+            planes, pitch, none, groups + others, means, data_share, model_share, counted, weights, w0, w1, w2,
+            hidden.size,
             visible.size, kind, n_slots, rule, adam, 0, bound_scale, bounds, shared,
         )  # fmt: skip
         bias_gradients(
-            planes, pitch, n_data, groups, n_model, others, totals, data_share, model_share, counted, visible, v0, v1, v2,
+            planes, pitch, n_data, groups, n_model, others, totals, data_share, model_share, counted, visible, v0, v1,
+            v2,
             hidden, h0, h1, h2, kind, n_slots, rule, adam, 0,
         )  # fmt: skip
 

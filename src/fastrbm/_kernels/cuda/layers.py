@@ -1,6 +1,7 @@
 """One layer given the other, on the device.
 
-Layers of bits go through `sweep.py`: exact sums, the draws of the CPU kernels. Real states, float64 and weights too large
+Layers of bits go through `sweep.py`: exact sums, the draws of the CPU kernels. Real states,
+float64 and weights too large
 for fixed point go through products of dense matrices (`dense.py`). Units other than Bernoulli ones have their products
 here and their formulas where all backends have them, in `fastrbm.units`, on the host.
 """
@@ -29,7 +30,7 @@ from .elementwise import (
     unpack_kernel,
 )
 from .fixed import FixedWeights
-from .launching import Kernels, choose_tile, empty, launch_strided, launch_tiles, zeros
+from .launching import Kernels, choose_tile, empty, launch_strided, launch_tiles, nothing, zeros
 from .memory import DeviceBits, download, on_device, upload
 from .sweep import INPUTS, ROWS, WORDS, draw_signature, layer_signature, make_draw_kernel, make_layer_kernel
 from .tiles import STEP
@@ -65,30 +66,12 @@ def are_bits(states: Any) -> bool:
     return isinstance(states, (PackedBits, DeviceBits))
 
 
-class Nothing:
-    """Arrays that stand where a kernel wants one that a call has not, made when first asked for."""
-
-    def __init__(self) -> None:
-        self._held: dict[tuple[Any, Any], Any] = {}
-
-    def __call__(self, dtype: Any, shape: Any = 1) -> Any:
-        key = np.dtype(dtype), shape
-        if key not in self._held:
-            self._held[key] = zeros(shape, dtype)
-        return self._held[key]
-
-    @property
-    def order(self) -> Any:
-        """No order: rows as they come."""
-        return self(np.int64, 0)
-
-
 class Layers(Backend):
     """The part of the backend that computes and draws layers."""
 
-    def __init__(self) -> None:
+    def __init__(self, n_threads: int | None = None) -> None:
+        self.n_threads = n_threads
         self._held: tuple[Any, Any, FixedWeights | None] | None = None
-        self._none = Nothing()
 
     @contextmanager
     def holding(self, weights: NDArray[Any]) -> Iterator[None]:
@@ -131,15 +114,15 @@ class Layers(Backend):
         if fixed is None or not are_bits(states):
             return self._dense_layer(states, copy, bias, transpose, what, draw)
         bits = bits_on_device(states)
-        rows = empty(rows_shape, np.float32) if what != WORDS else self._none(np.float32, (1, 1))
-        words = zeros((n, 2 * n_words(n_out)), np.uint32) if what == WORDS else self._none(np.uint32, (1, 1))
+        rows = empty(rows_shape, np.float32) if what != WORDS else nothing(np.float32, (1, 1))
+        words = zeros((n, 2 * n_words(n_out)), np.uint32) if what == WORDS else nothing(np.uint32, (1, 1))
         n_in = states.shape[1]
         tile = choose_tile(n, n_out)
         launch_tiles(
-            LAYER[tile], tile, n, n_out, flat(bits.words), int(bits.words.shape[1]), self._none.order, 0, n,
+            LAYER[tile], tile, n, n_out, flat(bits.words), int(bits.words.shape[1]), nothing(np.int64, 0), 0, n,
             -(-n_in // STEP), fixed.to_visible if transpose else fixed.to_hidden, to_device(bias), fixed.unit, n_out,
-            *address(draw or Draw(0, 0, 0)), what, flat(words), self._none(np.uint32), 1, 0, self._none(np.uint64), 1,
-            ONE, self._none(np.int32), rows,
+            *address(draw or Draw(0, 0, 0)), what, flat(words), nothing(np.uint32), 1, 0, nothing(np.uint64), 1,
+            ONE, nothing(np.int32), rows,
         )  # fmt: skip
         return DeviceBits(words, n_out) if what == WORDS else rows
 
@@ -164,8 +147,8 @@ class Layers(Backend):
         else:
             tile = choose_tile(n, n_out)
             launch_tiles(
-                DRAW[tile], tile, n, n_out, values, self._none.order, 0, n, n_out, as_inputs, *address(draw), WORDS,
-                flat(words), self._none(np.uint32), 1,
+                DRAW[tile], tile, n, n_out, values, nothing(np.int64, 0), 0, n, n_out, as_inputs, *address(draw), WORDS,
+                flat(words), nothing(np.uint32), 1,
             )  # fmt: skip
         return DeviceBits(words, n_out)
 
@@ -206,7 +189,7 @@ class Layers(Backend):
             return self._given_back(self._layer(states, weights, bias, transpose, WORDS, draw), states, weights)
         theta = download(self._layer(states, weights, bias, transpose, INPUTS))
         kind = get_unit(unit)
-        drawn = kind.sample(theta, uniforms(draw, *theta.shape, theta.dtype))
+        drawn = kind.sample(theta, uniforms(draw, theta.shape[0], theta.shape[1], theta.dtype))
         return self._taken_along(pack(drawn) if kind.packed else drawn, states, weights)
 
     def _taken_along(self, result: Any, *given: Any) -> Any:

@@ -15,8 +15,8 @@ from ..rules import RULES
 from . import training
 from ._target import cuda
 from .fixed import FixedWeights
-from .launching import Kernels, choose_tile, empty, zeros
-from .layers import Nothing, flat
+from .launching import Kernels, choose_tile, empty, fill, nothing, zeros
+from .layers import bits_on_device, flat
 from .memory import DeviceBits, download, guarding, upload
 from .steps import rule_numbers
 from .tiles import WIDTH, Tile, fragment_size
@@ -52,7 +52,6 @@ class TrainingSession:
         self._chains: Any = None
         self._rows: tuple[Any, Any] | None = None
         self._scratch: dict[str, Any] = {}
-        self._none = Nothing()
 
     # -- what is where --------------------------------------------------------------------------------------------
 
@@ -91,13 +90,17 @@ class TrainingSession:
         return copies
 
     def restore(self, snapshot: list[Any]) -> None:
-        """Put a snapshot back, and zeros in the slots."""
+        """Put a snapshot back."""
         for value, before in zip(self._device[0], snapshot, strict=True):
             value.copy_to_device(before)
-        for slot, values in zip(self._device[1:], self.host[1:], strict=True):
-            for copy, value in zip(slot, values, strict=True):
-                copy.copy_to_device(np.zeros_like(value))
         self._fits, self._dirty = None, True
+
+    def clear_slots(self) -> None:
+        """Zeros in the slots."""
+        for slot in self._device[1:]:
+            for copy in slot:
+                fill(copy, 0)
+        self._dirty = True
 
     def is_finite(self) -> bool:
         """Whether the weights have an exponent and the biases are finite: the small read after a pass.
@@ -118,8 +121,7 @@ class TrainingSession:
         if not self._fits:
             return 0
         if plan.persistent and self._chains is None:
-            chains = self.state.chains
-            self._chains = (chains if isinstance(chains, DeviceBits) else DeviceBits.from_host(chains)).words
+            self._chains = bits_on_device(self.state.chains).words
         done = 0
         for source, local, stream in self._resident(rows, order, plan.batch_size):
             done += self._run_piece(source, local, plan, on_batch, stream)
@@ -154,7 +156,7 @@ class TrainingSession:
         on_batch: Callable[[], None] | None,
         stream: Any,
     ) -> int:
-        n_batches, none = -(-len(order) // plan.batch_size), self._none
+        n_batches = -(-len(order) // plan.batch_size)
         fixed, state = self.fixed, self.state
         n_hidden, n_visible = fixed.n_hidden, fixed.n_visible
         batch = min(plan.batch_size, len(order))
@@ -162,13 +164,13 @@ class TrainingSession:
         n_model = int(chains.shape[0])
         groups = -(-batch // 32) + -(-n_model // 32)
         tile = choose_tile(max(batch, n_model), max(n_hidden, n_visible))
-        grey = source if source.dtype == np.float32 else none(np.float32, (1, 1))
-        words = flat(source) if source.dtype != np.float32 else none(np.uint32)
-        empty_slot = none(np.float32)
+        grey = source if source.dtype == np.float32 else nothing(np.float32, (1, 1))
+        words = flat(source) if source.dtype != np.float32 else nothing(np.uint32)
+        empty_slot = nothing(np.float32)
         first_update, first_step = state.updates, state.step
         per_batch = plan.n_sweeps + 1
         numbers = self._plan_numbers(plan, len(order), n_model, fixed.shift, groups)
-        arguments: list[Any] = [words, grey, upload(order), none.order, None]
+        arguments: list[Any] = [words, grey, upload(order), nothing(np.int64, 0), None]
         arguments += [upload(rule_numbers(plan.update(0))), upload(_adam_scales(plan, first_update, n_batches))]
         for which in range(3):  # weights, visible and hidden biases
             flats = [flat(values[which]) for values in self._device]
@@ -176,9 +178,10 @@ class TrainingSession:
         arguments += [
             fixed.to_hidden, fixed.to_visible, fixed.bounds, fixed.unit, fixed.control,
             flat(self._buffer("data", batch if plan.stochastic_input else 1, n_visible)), flat(chains),
-            flat(self._buffer("visible", n_model, n_visible)), self._scratch_of("planes", (n_visible * groups,), np.uint32),
+            flat(self._buffer("visible", n_model, n_visible)), self._scratch_of("planes", (n_visible * groups,),
+            np.uint32),
             self._scratch_of("means", (fragment_size(n_hidden, 32 * groups),), np.uint64),
-            self._scratch_of("totals", (n_hidden,), np.int32), none(np.float32, (1, 1)),
+            self._scratch_of("totals", (n_hidden,), np.int32), nothing(np.float32, (1, 1)),
         ]  # fmt: skip
         fixed.control.copy_to_device(np.array([0, 0], np.int32))
         work = 5.0 * batch * n_hidden * n_visible * plan.n_sweeps
@@ -219,7 +222,8 @@ class TrainingSession:
     ) -> NDArray[np.int64]:
         numbers = np.zeros(training.PLAN_SIZE, dtype=np.int64)
         numbers[: training.GROUPS + 1] = [
-            n_rows, plan.batch_size, self.fixed.n_hidden, self.fixed.n_visible, n_chains, plan.n_sweeps, plan.persistent,
+            n_rows, plan.batch_size, self.fixed.n_hidden, self.fixed.n_visible, n_chains, plan.n_sweeps,
+            plan.persistent,
             plan.stochastic_input, plan.sampled_hidden, plan.seed & 0xFFFFFFFF, plan.seed >> 32, 0,
             RULES.index(plan.rule.kind), len(self.host) - 1, shift, groups,
         ]  # fmt: skip
@@ -286,3 +290,8 @@ def _streamed(
                 gathered = worker.submit(gather, number + 2)
             if number >= 0:
                 yield buffers[number % 2], np.arange(len(pieces[number]), dtype=np.int64), compute
+
+
+def entry_points() -> list[tuple[str, Any, Any]]:
+    """Kernels of this module: (name, kernel, signature)."""
+    return PASS.entry_points("training pass")

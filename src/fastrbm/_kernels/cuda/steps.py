@@ -15,7 +15,7 @@ from .device import ONE
 from .elementwise import ROW_THREADS, ascend_kernel, energy_kernel, pseudo_kernel
 from .fixed import bound_shift
 from .gradient import MEAN_SCALE, MODEL_COUNT, gradient_signature, make_gradient_kernel
-from .launching import Kernels, choose_tile, empty, launch_all, launch_strided, launch_tiles, zeros
+from .launching import Kernels, choose_tile, empty, launch_all, launch_strided, launch_tiles, nothing, zeros
 from .layers import Layers, are_bits, bits_on_device, flat, to_device
 from .memory import download, on_device
 from .sweep import fragments_kernel, turn_kernel
@@ -66,7 +66,7 @@ class Steps(Layers):
         for phase, size, first, count, sign in ((data, n, 0, 1, 1), (model, m, groups[0], MODEL_COUNT, -1)):
             bits = bits_on_device(phase.visible)
             launch_strided(
-                turn_kernel, 32 * -(-n_visible // 32) * -(-size // 32), flat(bits.words), self._none.order, 0, size,
+                turn_kernel, 32 * -(-n_visible // 32) * -(-size // 32), flat(bits.words), nothing(np.int64, 0), 0, size,
                 n_visible, planes, pitch, first,
             )  # fmt: skip
             hidden = self._dense(phase.hidden, np.float32)
@@ -76,10 +76,10 @@ class Steps(Layers):
         devices = [[to_device(x) for x in values] for values in (parameters, *slots)]
         arrays: list[Any] = []
         for which in range(3):
-            arrays += ([flat(values[which]) for values in devices] + [self._none(np.float32)] * 3)[:4]
+            arrays += ([flat(values[which]) for values in devices] + [nothing(np.float32)] * 3)[:4]
         tile = choose_tile(n_visible, n_hidden)
         launch_tiles(
-            GRADIENT[tile], tile, n_visible, n_hidden, planes, pitch, self._none.order, n, m, means, totals,
+            GRADIENT[tile], tile, n_visible, n_hidden, planes, pitch, nothing(np.int64, 0), n, m, means, totals,
             np.float32(1) / np.float32(n), -np.float32(1) / np.float32(m), counted, *arrays,
             RULES.index(update.rule.kind), len(slots), to_device(rule_numbers(update)), to_device(_scales(update)), ONE,
             zeros(n_hidden + n_visible + 1, np.uint32),
@@ -117,7 +117,7 @@ class Steps(Layers):
             return
         for i, (value, g) in enumerate(zip(parameters, gradient, strict=True)):
             arrays = [to_device(value), *(to_device(slot[i]) for slot in slots)]
-            flats = ([flat(x) for x in arrays] + [self._none(np.float32)] * 3)[:4]
+            flats = ([flat(x) for x in arrays] + [nothing(np.float32)] * 3)[:4]
             launch_strided(
                 ascend_kernel, value.size, RULES.index(update.rule.kind), len(slots), to_device(rule_numbers(update)),
                 to_device(_scales(update)), i == 0, *flats, flat(to_device(np.ascontiguousarray(g, dtype=np.float32))),

@@ -1,8 +1,8 @@
 """Gibbs half-steps: the sums of a layer's inputs, its means, its draws and their packing, in one pass of a block.
 
 Phases are device functions that all blocks of a grid call together; they go over the tiles of their result, so the same
-phase serves as a kernel of its own and as a part of a whole training pass (`training.py`). What a phase leaves is for the
-caller to choose:
+phase serves as a kernel of its own and as a part of a whole training pass (`training.py`). What a phase leaves is for
+the caller to choose:
 
 * ``WORDS``: drawn states, rows of packed bits, as `PackedBits` has them (words of 32 bits);
 * ``PLANES``: the same by unit, ``planes[unit, group]`` (flat) holds 32 rows a word: the other operand of the gradient;
@@ -55,7 +55,7 @@ def make_emit(tile: Tile):
 
 
 def make_fragments(tile: Tile):
-    """Device function that writes integers of a tile, ``values[row, unit]``, as fragments over its rows, and their sums.
+    """Device function that writes integers of a tile, ``values[row, unit]``, as fragments, and adds up their columns.
 
     ``to_fragments(values, row0, n, unit0, n_units, fragments, n_steps, group0, totals)``: rows are the inputs of the
     product, units its columns.
@@ -87,16 +87,18 @@ def make_fragments(tile: Tile):
 def make_layer(tile: Tile):
     """Phase: one layer of Bernoulli units given rows of bits.
 
-    ``layer(words, pitch, order, first, n, n_steps, fragments, bias, unit, n_units, seed_low, seed_high, step_low, step_high,
-    chain0, what, out_words, planes, planes_pitch, group0, means, means_steps, scale, totals, rows, shared, quads)``: inputs are
-    ``bias + unit[0] * sum`` of the rows that `make_product` describes; draws belong to chains `chain0` on.
+    ``layer(words, pitch, order, first, n, n_steps, fragments, bias, unit, n_units, seed_low, seed_high, step_low,
+    step_high, chain0, what, out_words, planes, planes_pitch, group0, means, means_steps, scale, totals, rows, shared,
+    quads)``: inputs are ``bias + unit[0] * sum`` of the rows that `make_product` describes; draws belong to chains
+    `chain0` on.
     """
     product, emit, to_fragments = make_product(tile), make_emit(tile), make_fragments(tile)
     n_rows, threads = tile.rows, tile.threads
 
     @device
     def layer(
-        words, pitch, order, first, n, n_steps, fragments, bias, unit, n_units, seed_low, seed_high, step_low, step_high,
+        words, pitch, order, first, n, n_steps, fragments, bias, unit, n_units, seed_low, seed_high, step_low,
+        step_high,
         chain0, what, out_words, planes, planes_pitch, group0, means, means_steps, scale, totals, rows, shared, quads,
     ):  # fmt: skip
         down = (n + n_rows - 1) // n_rows
@@ -223,14 +225,16 @@ def make_layer_kernel(tile: Tile):
 
     @cuda.jit
     def layer_kernel(
-        words, pitch, order, first, n, n_steps, fragments, bias, unit, n_units, seed_low, seed_high, step_low, step_high,
+        words, pitch, order, first, n, n_steps, fragments, bias, unit, n_units, seed_low, seed_high, step_low,
+        step_high,
         chain0, what, out_words, planes, planes_pitch, group0, means, means_steps, scale, totals, rows,
     ):  # fmt: skip
         shared = cuda.shared.array(shape, np.int32)
         quads = cuda.shared.array(quad_shape, np.uint32)
         layer(
             words, pitch, order, first, n, n_steps, fragments, bias, unit, n_units, seed_low, seed_high, step_low,
-            step_high, chain0, what, out_words, planes, planes_pitch, group0, means, means_steps, scale, totals, rows, shared, quads,
+            step_high, chain0, what, out_words, planes, planes_pitch, group0, means, means_steps, scale, totals, rows,
+            shared, quads,
         )  # fmt: skip
 
     return layer_kernel
@@ -248,7 +252,8 @@ def make_draw_kernel(tile: Tile):
     ):  # fmt: skip
         quads = cuda.shared.array(quad_shape, np.uint32)
         draw_rows(
-            grey, order, first, n, n_units, as_inputs, seed_low, seed_high, step_low, step_high, chain0, what, out_words,
+            grey, order, first, n, n_units, as_inputs, seed_low, seed_high, step_low, step_high, chain0, what,
+            out_words,
             planes, planes_pitch, quads,
         )  # fmt: skip
 

@@ -5,8 +5,8 @@ A weight is four bytes. Bits times bytes summed in 32 bits are exact for as many
 (`fastrbm._kernels.cpu`, src/fixed.h). So the sums are the integers of the CPU kernels, whatever the order.
 
 One instruction (``mma.sync.m16n8k32``, unsigned bytes) multiplies 16 rows of 32 bits with 8 columns of 32 bytes. The
-bits of a row are spread to bytes in registers; the bytes of the weights lie in memory in the order in which a warp wants
-them (`fragments`), so that each thread reads the eight it needs in one access, next to its neighbours'.
+bits of a row are spread to bytes in registers; the bytes of the weights lie in memory in the order in which a warp
+wants them (`fragments`), so that each thread reads the eight it needs in one access, next to its neighbours'.
 
     fragment [column // 8][input // 32][byte of the weight][lane]   one uint64 each
     lane = 4 (column % 8) + (input % 16) // 4;   byte = 4 (input % 32 // 16) + input % 4 of the uint64
@@ -202,9 +202,9 @@ def make_accumulate(tile: Tile, by_instruction: bool = not SIMULATED):
 
 
 def make_product(tile: Tile, by_instruction: bool = not SIMULATED):
-    """Device function of a block: ``product(words, pitch, order, first, n, row0, n_steps, fragments, column0, shared)``.
+    """Device function of a block: the products of a tile.
 
-    Leaves the sums of ``tile.rows`` rows from `row0` on and 32 columns from `column0` on in ``shared[row, column]``.
+    ``product(words, pitch, order, first, n, row0, n_steps, fragments, column0, shared)`` leaves the sums of ``tile.rows`` rows from `row0` on and 32 columns from `column0` on in ``shared[row, column]``.
     Row r is number ``order[first + r]`` of `words`, or ``first + r`` where `order` is empty, with `pitch` words each; in
     the place of rows from n on there is anything. All threads of the block call it, and must meet before they change
     `shared` again.

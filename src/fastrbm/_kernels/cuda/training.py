@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numba import types
 
-from ._target import cuda, div, grid_sync, kernel
+from ._target import cuda, div, grid_sync, kernel_for
 from .device import ONE
 from .gradient import MEAN_SCALE, MODEL_COUNT, bias_gradients, exponent_of, make_gradient, pack_weights
 from .sweep import COUNTS, MEANS, PLANES, QUADS, WORDS, make_draw_rows, make_layer, turn_rows
@@ -41,7 +41,7 @@ def make_pass_kernel(tile: Tile):
     gradient = make_gradient(tile)
     shape, quad_shape = (tile.rows, PITCH), (tile.rows, QUADS)
 
-    @kernel(tile.threads, THREADS_HELD // tile.threads)
+    @kernel_for(tile.threads, THREADS_HELD // tile.threads)
     def pass_kernel(
         rows, grey, order, none, plan, rule, adam, weights, w0, w1, w2, visible, v0, v1, v2, hidden, h0, h1, h2,
         to_hidden, to_visible, bounds, unit, control, data_words, chains, visible_words, planes, means, totals, no_rows,
@@ -83,8 +83,10 @@ def make_pass_kernel(tile: Tile):
             if not persistent:
                 what |= WORDS
             layer(
-                source, visible_pitch, its_order, its_first, n, visible_steps, to_hidden, hidden, unit, n_hidden, seed_low, seed_high,
-                step & _LOW, (_HIDDEN_STREAM << 24) | high, 0, what, chains, planes, planes_pitch, 0, means, groups, scale, totals,
+                source, visible_pitch, its_order, its_first, n, visible_steps, to_hidden, hidden, unit, n_hidden,
+                seed_low, seed_high,
+                step & _LOW, (_HIDDEN_STREAM << 24) | high, 0, what, chains, planes, planes_pitch, 0, means, groups,
+                scale, totals,
                 no_rows, shared, quads,
             )  # fmt: skip
             if not persistent:
@@ -98,8 +100,10 @@ def make_pass_kernel(tile: Tile):
                 if last:
                     what |= PLANES
                 layer(
-                    chains, hidden_pitch, none, 0, n_model, hidden_steps, to_visible, visible, unit, n_visible, seed_low, seed_high,
-                    at & _LOW, (_VISIBLE_STREAM << 24) | high, 0, what, visible_words, planes, planes_pitch, data_groups, means, groups,
+                    chains, hidden_pitch, none, 0, n_model, hidden_steps, to_visible, visible, unit, n_visible,
+                    seed_low, seed_high,
+                    at & _LOW, (_VISIBLE_STREAM << 24) | high, 0, what, visible_words, planes, planes_pitch,
+                    data_groups, means, groups,
                     ONE, totals, no_rows, shared, quads,
                 )  # fmt: skip
                 grid_sync()
@@ -111,18 +115,22 @@ def make_pass_kernel(tile: Tile):
                 if not last or persistent:
                     what |= WORDS
                 layer(
-                    visible_words, visible_pitch, none, 0, n_model, visible_steps, to_hidden, hidden, unit, n_hidden, seed_low,
-                    seed_high, at & _LOW, (_HIDDEN_STREAM << 24) | high, 0, what, chains, planes, planes_pitch, data_groups, means,
+                    visible_words, visible_pitch, none, 0, n_model, visible_steps, to_hidden, hidden, unit, n_hidden,
+                    seed_low,
+                    seed_high, at & _LOW, (_HIDDEN_STREAM << 24) | high, 0, what, chains, planes, planes_pitch,
+                    data_groups, means,
                     groups, scale, totals, no_rows, shared, quads,
                 )  # fmt: skip
                 grid_sync()
             # -- parameters
             gradient(
-                planes, planes_pitch, none, groups, means, data_share, model_share, sampled, weights, w0, w1, w2, n_hidden, n_visible,
+                planes, planes_pitch, none, groups, means, data_share, model_share, sampled, weights, w0, w1, w2,
+                n_hidden, n_visible,
                 plan[KIND], plan[N_SLOTS], rule, adam, batch, bound_scale, bounds[parity], shared,
             )  # fmt: skip
             bias_gradients(
-                planes, planes_pitch, n, data_groups, n_model, model_groups, totals, data_share, model_share, sampled, visible, v0, v1,
+                planes, planes_pitch, n, data_groups, n_model, model_groups, totals, data_share, model_share, sampled,
+                visible, v0, v1,
                 v2, hidden, h0, h1, h2, plan[KIND], plan[N_SLOTS], rule, adam, batch,
             )  # fmt: skip
             grid_sync()
