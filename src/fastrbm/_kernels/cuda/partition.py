@@ -27,7 +27,7 @@ from ..partition_cut import (
 from ._target import SIMULATED, cuda
 from .partition_kernel import SMALL, Shape, add_outer_rows, partition_kernel, take_logs
 
-#: by type of the products: two blocks fit on a multiprocessor
+#: by type of the products: registers and shared memory of a multiprocessor are enough for two blocks
 _DEVICE_SHAPES = {np.float32: Shape(64, 128, 4, 8, 32), np.float64: Shape(64, 64, 4, 4, 16)}
 _SHAPES = dict.fromkeys(_DEVICE_SHAPES, SMALL) if SIMULATED else _DEVICE_SHAPES
 #: as on the CPU: products must give up their exponents the more often, the more bits there are
@@ -38,7 +38,7 @@ _MOST_INNER = 8
 _ENOUGH_OUTER = 2 if SIMULATED else 11
 _MOST_TABLE = 1 << 24  # bytes of the inner table, so that it stays in the cache
 _MOST_OUTER = 1 << 26  # bytes of inputs of outer states at once
-_MOST_LOGS = 1 << 25  # log-weights held on the device: 256 MB
+_MOST_LOGS = 1 << 25  # log-weights on the device at once: 512 MB with their exponents
 _FIRST_FACTORS = 1 << 33  # of the first launch
 _SHORT = 0.1  # seconds; the next launch is twice as long
 
@@ -66,7 +66,7 @@ def log_partition_sum(
     log_weights: NDArray[np.float64] | None,
     on_progress: Progress | None,
 ) -> float:
-    """See `Backend.log_partition_sum`; arguments are checked. The result depends on nothing but them."""
+    """See `Backend.log_partition_sum`; arguments are checked. How it is cut into launches changes no bit."""
     model = to_base_two(parameters)
     real: Any = choose_dtype(dtype, *model, _most(_SHAPES[np.float32])).type
     shape = _SHAPES[real]
@@ -133,9 +133,7 @@ def _make_cut(
         z,
         *bias_weights(hidden_bias, middle, 1)[:2],
         y.ravel(),
-        np.maximum(mantissa, 1).astype(
-            real
-        ),  # of lanes without a state, too: their exponents say that they count nothing
+        np.maximum(mantissa, 1).astype(real),  # exponents alone say which lanes have no state
         exponent,
         *_chunks(find_stops(logs, precision), shape.chunk),
     )

@@ -144,7 +144,10 @@ def take_logs(weights, exponents):
 
 @lru_cache
 def partition_kernel(real: Any, shape: Shape, keep: bool) -> Any:
-    """Kernel for products of type `real`; see `sum_states` in it for its arguments."""
+    """Kernel for products of type `real`; see `sum_states` in it for its arguments.
+
+    Whether it keeps the weights of all states is fixed, too: registers for that are missed where nothing is kept.
+    """
     wide = real is np.float64
     lanes, rows, tile_lanes, tile_rows, chunk = shape
     threads, columns = shape.threads, lanes // tile_lanes
@@ -190,7 +193,7 @@ def partition_kernel(real: Any, shape: Shape, keep: bool) -> Any:
         sums : float64, exponents : int64, (blocks,)
             The sums, mantissa * 2^exponent.
         weights : float64, weight_exponents : int64, (blocks, at least rows / M or H, M, lanes), or of no blocks
-            Weights of the states, likewise.
+            Weights of the states, likewise, if they are kept.
         """
         y_here = cuda.shared.array(y_size, real, alignment=WIDE)
         p_here = cuda.shared.array(p_size, real, alignment=WIDE)
