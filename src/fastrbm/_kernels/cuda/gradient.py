@@ -27,8 +27,8 @@ LARGEST_EXPONENT, SMALLEST_EXPONENT = 26, 14
 MODEL_COUNT = 1 << 16
 
 _UNIT = np.float32(2.0**-30)
-_TOO_LARGE = np.float32(2.0**30)
-_SATURATED = np.uint32(0x7FFFFFFF)
+#: a single weight as large as this has no fixed-point form
+_TOO_LARGE = np.float32(512)
 
 
 @device
@@ -84,11 +84,11 @@ def ascend(kind, n_slots, rule, adam, update, penalised, values, first, second, 
 
 @device
 def magnitude(weight, scale):
-    """|weight| in steps of 1 / scale, saturated."""
-    size = mul(abs(weight), scale)
-    if size < _TOO_LARGE:
+    """|weight| in steps of 1 / scale; weights of 512 and more, and NaN, count as 512, of which no sum overflows."""
+    size, most = mul(abs(weight), scale), mul(_TOO_LARGE, scale)
+    if size < most:
         return np.uint32(size)
-    return _SATURATED
+    return np.uint32(most)
 
 
 def make_gradient(tile: Tile):

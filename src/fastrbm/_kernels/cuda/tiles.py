@@ -204,10 +204,10 @@ def make_accumulate(tile: Tile, by_instruction: bool = not SIMULATED):
 def make_product(tile: Tile, by_instruction: bool = not SIMULATED):
     """Device function of a block: the products of a tile.
 
-    ``product(words, pitch, order, first, n, row0, n_steps, fragments, column0, shared)`` leaves the sums of ``tile.rows`` rows from `row0` on and 32 columns from `column0` on in ``shared[row, column]``.
-    Row r is number ``order[first + r]`` of `words`, or ``first + r`` where `order` is empty, with `pitch` words each; in
-    the place of rows from n on there is anything. All threads of the block call it, and must meet before they change
-    `shared` again.
+    ``product(words, pitch, order, first, n, row0, n_steps, fragments, column0, shared)`` leaves the sums of
+    ``tile.rows`` rows from `row0` on and 32 columns from `column0` on in ``shared[row, column]``. Row r is number
+    ``order[first + r]`` of `words`, or ``first + r`` where `order` is empty, with `pitch` words each; in the place of
+    rows from n on there is anything. All threads of the block call it, and must meet before they change `shared` again.
     """
     accumulate = make_accumulate(tile, by_instruction)
     n_m, n_n, warps_n = tile.m, tile.n, tile.warps_n
