@@ -26,19 +26,27 @@ def test_the_assembler_is_understood():
         ahead.resources_of(LOG, "_Z3two")
 
 
-def compile_ahead(**environment):
-    command = [sys.executable, "-m", "fastrbm._kernels.cuda.ahead"]
-    return subprocess.run(command, env=os.environ | environment, capture_output=True, text=True)
+def compile_ahead(*modules):
+    command = [sys.executable, "-m", "fastrbm._kernels.cuda.ahead", *modules]
+    return subprocess.run(command, capture_output=True, text=True)
 
 
-def test_every_kernel_compiles_and_none_spills():
+def test_kernels_compile_and_none_spills():
+    """The shortest of them: the gate compiles all."""
     pytest.importorskip("numba_cuda")
-    done = compile_ahead()
+    done = compile_ahead("memory")
     if done.returncode == ahead.NO_COMPILERS:
         pytest.skip(done.stdout.strip())
     assert done.returncode == ahead.OK, done.stdout + done.stderr
     for target in ("sm_80", "sm_90a"):
         assert any(line.split()[1:3] == ["gather_rows", target] for line in done.stdout.splitlines()), done.stdout
+
+
+def test_a_module_without_kernels_is_named():
+    done = compile_ahead("memory", "nothing")
+    if done.returncode == ahead.NO_COMPILERS:
+        pytest.skip(done.stdout.strip())
+    assert done.returncode == ahead.USAGE and "is called nothing" in done.stdout
 
 
 def test_compilers_that_are_not_there_are_reported(monkeypatch, capsys):

@@ -1,7 +1,9 @@
-"""Compile every CUDA kernel without a device: ``python -m fastrbm._kernels.cuda.ahead``.
+"""Compile every CUDA kernel without a device: ``python -m fastrbm._kernels.cuda.ahead [module ...]``.
 
-Prints what the assembler says of each kernel on each target, one line each, and exits with 1 if one does not compile or
-spills registers, with 3 if the compilers are not installed. Modules list their kernels in a function `entry_points`.
+Prints what the assembler says of each kernel on each target, one line each. Exits with 1 if one does not compile or
+spills registers, with 2 for a module without kernels, with 3 if the compilers are not installed. Modules list their
+kernels in a function `entry_points`.
+
 The kernels go through the compiler and the linker of Numba with the options they are launched with; what asks for the
 current device is told one of the target's capability.
 """
@@ -14,14 +16,16 @@ import os
 import pkgutil
 import re
 import sys
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from types import ModuleType
 from typing import Any, NamedTuple
 
 #: Compute capabilities as Numba names them on a device.
 TARGETS = ((8, 0, ""), (9, 0, "a"))
 
-OK, FAILED, NO_COMPILERS = 0, 1, 3
+OK, FAILED, USAGE, NO_COMPILERS = 0, 1, 2, 3
 
 
 class Resources(NamedTuple):
@@ -61,19 +65,20 @@ def resources_of(log: str, entry: str) -> Resources:
     return Resources(registers, spills, number(r"(\d+) bytes stack frame"), number(r"(\d+) bytes smem"))
 
 
-def kernel_modules() -> list[ModuleType]:
-    """Modules of this package that list kernels."""
+def kernel_modules(only: Sequence[str] = ()) -> list[ModuleType]:
+    """Modules of this package that list kernels, or those of them that are named."""
     package = importlib.import_module(__package__)
     names = [m.name for m in pkgutil.iter_modules(package.__path__, f"{__package__}.") if m.name != __name__]
-    return [m for m in map(importlib.import_module, sorted(names)) if hasattr(m, "entry_points")]
+    wanted = [name for name in sorted(names) if not only or name.rpartition(".")[2] in only]
+    return [m for m in map(importlib.import_module, wanted) if hasattr(m, "entry_points")]
 
 
-def compile_all(target: tuple[int, int, str]) -> list[tuple[str, str, Resources | str]]:
+def compile_all(target: tuple[int, int, str], only: Sequence[str] = ()) -> list[tuple[str, str, Resources | str]]:
     """(Module, kernel, what it takes or why it does not compile) of all kernels; run it in a process of its own."""
     _pretend(target)
     return [
         (module.__name__.rpartition(".")[2], name, _compile(kernel, signature, target))
-        for module in kernel_modules()
+        for module in kernel_modules(only)
         for name, kernel, signature in module.entry_points()
     ]
 
@@ -113,8 +118,8 @@ def _compile(kernel: Any, signature: Any, target: tuple[int, int, str]) -> Resou
         return f"{type(error).__name__}: {error}"
 
 
-def main() -> int:
-    """Compile for all targets, print the table and return the exit status."""
+def main(only: Sequence[str] = ()) -> int:
+    """Compile the kernels of all modules, or of those named, print the table and return the exit status."""
     os.environ.pop("NUMBA_ENABLE_CUDASIM", None)  # read by Numba when it is imported, here and by the processes
     from . import availability
 
@@ -122,10 +127,14 @@ def main() -> int:
     if reason is not None:
         print(f"nothing was compiled: {reason}")
         return NO_COMPILERS
+    unknown = set(only) - {m.__name__.rpartition(".")[2] for m in kernel_modules(only)}
+    if unknown:
+        print(f"no module of this package with kernels is called {', '.join(sorted(unknown))}")
+        return USAGE
     bad = 0
     print(f"{'module':<12} {'kernel':<40} {'target':<7} {'registers':>9} {'spills':>7} {'local':>7} {'shared':>7}")
     with ProcessPoolExecutor(len(TARGETS), multiprocessing.get_context("spawn")) as pool:
-        for target, results in zip(TARGETS, pool.map(compile_all, TARGETS), strict=True):
+        for target, results in zip(TARGETS, pool.map(partial(compile_all, only=only), TARGETS), strict=True):
             for module, name, found in results:
                 head = f"{module:<12} {name:<40} {'sm_{}{}{}'.format(*target):<7}"
                 if isinstance(found, str):
@@ -141,4 +150,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))
