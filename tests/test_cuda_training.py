@@ -7,6 +7,7 @@ from fastrbm import BernoulliRBM, DivergenceError
 from fastrbm._kernels import ChainState, TrainingPlan
 from fastrbm._kernels.contract import values_of
 from fastrbm._kernels.cpu import CpuBackend
+from fastrbm.optimizers import SGD
 from kernel_cases import RULES, UNITS, bits, grey, model
 
 pytest.importorskip("numba_cuda", reason="numba-cuda is not installed")
@@ -193,7 +194,9 @@ def test_callbacks_see_and_may_change_what_the_device_has():
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 def test_divergence_keeps_the_last_finite_parameters():
     X = bits(40, 21).dense(np.float32)
-    rbm = BernoulliRBM(9, batch_size=8, n_iter=3, learning_rate=1e38, random_state=0, device="cuda")
+    rbm = BernoulliRBM(
+        9, batch_size=8, n_iter=3, learning_rate=3e38, optimizer=SGD(momentum=0.99), random_state=0, device="cuda"
+    )
     with pytest.raises(DivergenceError, match="last finite"):
         rbm.fit(X)
     assert np.isfinite(rbm.components_).all()

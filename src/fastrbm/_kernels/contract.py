@@ -331,7 +331,7 @@ def train_batch(
     weights, visible_bias, hidden_bias = parameters
     step = state.step
     hidden_draw = Draw(plan.seed, step, Stream.HIDDEN)
-    if plan.stochastic_input and not isinstance(batch, PackedBits):
+    if plan.stochastic_input and not hasattr(batch, "n_units"):  # bits, wherever they are, need no draw
         batch = backend.draw_bits(batch, Draw(plan.seed, step, Stream.INPUT))
     batch = values_of(visible_unit, batch, weights.dtype)
     sampled = plan.sampled_hidden

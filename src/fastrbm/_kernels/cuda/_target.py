@@ -8,6 +8,7 @@ not in the modules of the device functions it calls; a stand-in that asks for th
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,9 @@ from numba import config
 from numba import cuda as _numba_cuda
 
 SIMULATED = bool(config.ENABLE_CUDASIM)
+#: configured launches by kernel, blocks and threads; making one takes longer than the launch
+_launches: dict[Any, Any] = {}
+_MOST_LAUNCHES = 1024
 
 if SIMULATED:
     from numba.cuda.simulator import kernel as _simulator
@@ -26,6 +30,10 @@ if SIMULATED:
             return getattr(_simulator._get_kernel_context() or _numba_cuda, name)
 
     cuda: Any = _Cuda()
+
+    def launch(kernel: Any, blocks: Any, threads: Any, *arguments: Any, stream: Any = 0) -> None:
+        """Launch a kernel."""
+        kernel[blocks, threads, stream](*arguments)
 
     def device(function: Any) -> Any:
         """Mark a device function: plain Python here."""
@@ -102,9 +110,22 @@ if SIMULATED:
         cuda.syncthreads()
 
 else:
+    from numba.core.errors import NumbaPerformanceWarning
     from numba.cuda import libdevice
 
     cuda = _numba_cuda
+
+    def launch(kernel: Any, blocks: Any, threads: Any, *arguments: Any, stream: Any = 0) -> None:
+        """Launch a kernel, without Numba's warning that a small problem leaves processors idle."""
+        key = kernel, blocks, threads
+        held = _launches.get(key) if stream == 0 else None
+        if held is None:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", NumbaPerformanceWarning)
+                held = kernel[blocks, threads, stream]
+            if stream == 0 and len(_launches) < _MOST_LAUNCHES:
+                _launches[key] = held
+        held(*arguments)
 
     def device(function: Any) -> Any:
         """Mark a device function, which is always inlined: arrays in registers must not have an address."""

@@ -89,6 +89,8 @@ class CudaBackend(Steps):
         on_batch: Callable[[], None] | None = None,
     ) -> None:
         """See `Backend.train`: Bernoulli layers of bits in few launches, the rest through the composed form."""
+        if are_bits(rows):
+            plan = plan._replace(stochastic_input=False)  # nothing to draw
         session = self._session
         if session is not None and not session.owns(parameters, slots, state):
             session.settle()

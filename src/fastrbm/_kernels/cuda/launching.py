@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ._target import SIMULATED, cuda
+from ._target import SIMULATED, cuda, launch
 from .tiles import LARGE, SMALL, WIDTH, Tile
 
 THREADS = 4 if SIMULATED else 256
@@ -29,18 +29,18 @@ def choose_tile(n_rows: int, n_columns: int) -> Tile:
 def launch_tiles(kernel: Any, tile: Tile, n_rows: int, n_columns: int, *arguments: Any) -> None:
     """Launch a kernel whose blocks walk over tiles."""
     blocks = 1 if SIMULATED else -(-n_rows // tile.rows) * -(-n_columns // WIDTH)
-    kernel[max(1, blocks), tile.threads](*arguments)
+    launch(kernel, max(1, blocks), tile.threads, *arguments)
 
 
 def launch_all(kernel: Any, n_items: int, *arguments: Any) -> None:
     """Launch a kernel with a thread for each item."""
-    kernel[max(1, -(-n_items // THREADS)), THREADS](*arguments)
+    launch(kernel, max(1, -(-n_items // THREADS)), THREADS, *arguments)
 
 
 def launch_strided(kernel: Any, n_items: int, *arguments: Any) -> None:
     """Launch a kernel whose threads go over items in strides of the grid."""
     blocks = 1 if SIMULATED else max(1, min(-(-n_items // THREADS), 16 * n_processors()))
-    kernel[blocks, THREADS](*arguments)
+    launch(kernel, blocks, THREADS, *arguments)
 
 
 class Kernels:
@@ -75,7 +75,7 @@ class Kernels:
             else:
                 compiled = kernel.compile(self.signature().args)
                 self._blocks[tile] = int(compiled.max_cooperative_grid_blocks(tile.threads))
-        self[tile][max(1, min(self._blocks[tile], tiles)), tile.threads, stream](*arguments)
+        launch(self[tile], max(1, min(self._blocks[tile], tiles)), tile.threads, *arguments, stream=stream)
 
     def entry_points(self, name: str) -> list[tuple[str, Any, Any]]:
         """(name, kernel, signature) of all shapes of tiles."""

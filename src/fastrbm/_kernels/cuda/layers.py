@@ -203,7 +203,8 @@ class Layers(Backend):
         if probabilities.dtype != np.float32:
             from ..reference import ReferenceBackend
 
-            return ReferenceBackend().draw_bits(probabilities, draw)
+            given = download(probabilities) if on_device(probabilities) else probabilities
+            return self._taken_along(ReferenceBackend().draw_bits(given, draw), probabilities)
         if 0 in probabilities.shape:
             return pack(np.zeros(probabilities.shape, np.bool_))
         drawn = self._drawn(to_device(np.ascontiguousarray(probabilities)), draw, as_inputs=False)

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..bits import PackedBits, n_words
-from ._target import SIMULATED, cuda
+from ._target import SIMULATED, cuda, launch
 
 #: CUDA_ERROR_OUT_OF_MEMORY of the driver API
 _OUT_OF_MEMORY = 2
@@ -130,7 +130,7 @@ def take_rows(array: Any, rows: Any) -> Any:
     out = allocate("some rows of the data", (int(rows.shape[0]), int(array.shape[1])), array.dtype)
     if out.size:
         grid, block = row_launch(int(out.shape[0]))
-        gather_rows[grid, block](array, rows, out)
+        launch(gather_rows, grid, block, array, rows, out)
     return out
 
 

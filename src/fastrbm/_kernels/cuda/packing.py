@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..bits import n_words
-from ._target import cuda
+from ._target import cuda, launch
 from .memory import DeviceBits, allocate, download, row_launch, upload
 
 #: flags of `pack_checked`
@@ -76,7 +76,7 @@ def pack_checked(x: Any, on: int = 1) -> tuple[int, DeviceBits]:
     flags = upload(np.zeros(1, dtype=np.int32))
     if words.size:
         grid, block = row_launch(n)
-        pack_rows[grid, block](x, x.dtype.type(on), words, flags)
+        launch(pack_rows, grid, block, x, x.dtype.type(on), words, flags)
     return int(download(flags)[0]), DeviceBits(words, n_units)
 
 
@@ -101,14 +101,14 @@ def convert_into(x: Any, out: Any, scale: float = 1.0, shift: float = 0.0) -> No
     """Fill a device array of floats with ``scale * x + shift``."""
     if out.size:
         grid, block = row_launch(int(out.shape[0]))
-        convert_rows[grid, block](x, out.dtype.type(scale), out.dtype.type(shift), out)
+        launch(convert_rows, grid, block, x, out.dtype.type(scale), out.dtype.type(shift), out)
 
 
 def unpack_into(bits: DeviceBits, out: Any) -> None:
     """Fill a device array of bool with states."""
     if out.size:
         grid, block = row_launch(len(bits))
-        unpack_rows[grid, block](bits.words, out)
+        launch(unpack_rows, grid, block, bits.words, out)
 
 
 def entry_points() -> list[tuple[str, Any, Any]]:

@@ -24,7 +24,7 @@ from ..partition_cut import (
     table_logs,
     to_base_two,
 )
-from ._target import SIMULATED, cuda
+from ._target import SIMULATED, cuda, launch
 from .partition_kernel import SMALL, Shape, add_outer_rows, partition_kernel, take_logs
 
 #: by type of the products: registers and shared memory of a multiprocessor are enough for two blocks
@@ -90,14 +90,14 @@ def log_partition_sum(
     while first < total:
         count = min(count, most, total - first)
         began = perf_counter()
-        add_outer_rows[count, shape.threads](first, cut.start, cut.rows, outer)
-        kernel[count, shape.threads](outer, *cut.tables, some_sums, some_exponents, weights, weight_exponents)
+        launch(add_outer_rows, count, shape.threads, first, cut.start, cut.rows, outer)
+        launch(kernel, count, shape.threads, outer, *cut.tables, some_sums, some_exponents, weights, weight_exponents)
         here = slice(first, first + count)
         sums[here] = some_sums[:count].copy_to_host()
         exponents[here] = some_exponents[:count].copy_to_host()
         seconds = perf_counter() - began
         if log_weights is not None:
-            take_logs[count, shape.threads](weights, weight_exponents)
+            launch(take_logs, count, shape.threads, weights, weight_exponents)
             _put_in_order(weights[:count].copy_to_host().reshape(count, *kept), first, cut, log_weights)
         first += count
         if on_progress is not None:

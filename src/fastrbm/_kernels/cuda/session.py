@@ -17,7 +17,7 @@ from ._target import cuda
 from .fixed import FixedWeights
 from .launching import Kernels, choose_tile, empty, fill, nothing, zeros
 from .layers import bits_on_device, flat
-from .memory import DeviceBits, download, guarding, upload
+from .memory import DeviceBits, DeviceRows, download, guarding, upload
 from .steps import rule_numbers
 from .tiles import WIDTH, Tile, fragment_size
 
@@ -133,8 +133,8 @@ class TrainingSession:
         self, rows: Any, order: NDArray[np.int64], batch_size: int
     ) -> Iterator[tuple[Any, NDArray[np.int64], Any]]:
         """Pieces of the data on the device: (rows, order within them, stream)."""
-        if isinstance(rows, DeviceBits) or hasattr(rows, "__cuda_array_interface__"):
-            yield (rows.words if isinstance(rows, DeviceBits) else rows), order, 0
+        if isinstance(rows, (DeviceBits, DeviceRows)):
+            yield (rows.words if isinstance(rows, DeviceBits) else rows.values), order, 0
             return
         held = rows.words if isinstance(rows, PackedBits) else rows
         if self._rows is not None and self._rows[0] is held:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from ..contract import Parameters, Phase
 from ..reference import ReferenceBackend
 from ..rules import RULES, Rule, Update
+from ._target import launch
 from .device import ONE
 from .elementwise import ROW_THREADS, ascend_kernel, energy_kernel, pseudo_kernel
 from .fixed import bound_shift
@@ -146,7 +147,7 @@ class Steps(Layers):
         inputs = to_device(self.inputs(states, parameters.weights, parameters.hidden_bias))
         blocks = min(n, 1 << 16)
         bias = to_device(parameters.visible_bias)
-        kernel[blocks, ROW_THREADS](self._dense(states, np.float32), inputs, *between, bias, score)
+        launch(kernel, blocks, ROW_THREADS, self._dense(states, np.float32), inputs, *between, bias, score)
         return download(score)
 
 
