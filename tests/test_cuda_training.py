@@ -61,7 +61,8 @@ def test_every_phase(kind, persistent, sweeps, sampled):
 
 @pytest.mark.parametrize("same", [
     dict(kind="grey"), dict(kind="grey", persistent=True), dict(dtype=np.float64), dict(units=("ising", "bernoulli")),
-    dict(units=("bernoulli", "ising"), persistent=True),
+    dict(units=("bernoulli", "ising"), persistent=True), dict(units=("bernoulli", "onehot"), persistent=True),
+    dict(units=("gaussian", "bernoulli"), kind="grey"), dict(units=("gaussian", "onehot"), kind="grey"),
 ])  # fmt: skip
 def test_what_is_composed_is_close(same):
     got, wanted = run(CudaBackend(), **same, n=20), run(CpuBackend(1), **same, n=20)

@@ -107,6 +107,10 @@ class Backend:
         """Within the block these weights do not change, so what is derived from them may be kept."""
         yield
 
+    def values(self, unit: str, rows: States, dtype: Any) -> States:
+        """Rows of data as states: see `values_of`."""
+        return values_of(unit, rows, dtype)
+
     @contextmanager
     def resident(
         self, parameters: Parameters, slots: Sequence[Parameters], state: ChainState
@@ -333,7 +337,7 @@ def train_batch(
     hidden_draw = Draw(plan.seed, step, Stream.HIDDEN)
     if plan.stochastic_input and not hasattr(batch, "n_units"):  # bits, wherever they are, need no draw
         batch = backend.draw_bits(batch, Draw(plan.seed, step, Stream.INPUT))
-    batch = values_of(visible_unit, batch, weights.dtype)
+    batch = backend.values(visible_unit, batch, weights.dtype)
     sampled = plan.sampled_hidden
     drawn = None
     if sampled or not plan.persistent:

@@ -22,6 +22,7 @@ _MOST_LAUNCHES = 1024
 
 if SIMULATED:
     from numba.cuda.simulator import kernel as _simulator
+    from scipy.special import ndtri
 
     class _Cuda:
         """The launch that is running; outside of one, the module."""
@@ -64,6 +65,11 @@ if SIMULATED:
         """Square root, rounded once."""
         with np.errstate(all="ignore"):
             return np.sqrt(np.float32(a))
+
+    @device
+    def normal_quantile(u):
+        """Normal quantile of a float64."""
+        return ndtri(u)
 
     @device
     def truncated(x):
@@ -155,6 +161,11 @@ else:
     def root(a):
         """Square root, rounded once."""
         return libdevice.fsqrt_rn(a)
+
+    @device
+    def normal_quantile(u):
+        """Normal quantile of a float64."""
+        return libdevice.normcdfinv(u)
 
     @device
     def truncated(x):

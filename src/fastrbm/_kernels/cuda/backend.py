@@ -88,42 +88,31 @@ class CudaBackend(Steps):
         state: ChainState,
         on_batch: Callable[[], None] | None = None,
     ) -> None:
-        """See `Backend.train`: Bernoulli layers of bits in few launches, the rest through the composed form."""
+        """See `Backend.train`: Bernoulli layers of bits in few launches, the rest minibatch by minibatch."""
         if are_bits(rows):
             plan = plan._replace(stochastic_input=False)  # nothing to draw
         session = self._session
         if session is not None and not session.owns(parameters, slots, state):
             session.settle()
             session = None
+        if len(order) == 0:
+            return
         n_counted = max(plan.batch_size, 0 if state.chains is None else len(state.chains))
         native = (
             tuple(units) == _BERNOULLI and parameters.weights.dtype == np.float32
             and (are_bits(rows) or plan.stochastic_input) and not (plan.sampled_hidden and n_counted > MOST_COUNTED)
         )  # fmt: skip
-        if not native or len(order) == 0:
-            self._composed(session, parameters, slots, rows, order, plan, units, state, on_batch)
-            return
         own = session or TrainingSession(parameters, slots, state)
         try:
             while len(order):
-                order = order[own.run(rows, order, plan, on_batch) :]
-                # the weights have outgrown fixed point: one minibatch through dense products, then try again
-                self._composed(own, parameters, slots, rows, order[: plan.batch_size], plan, units, state, on_batch)
-                order = order[plan.batch_size :]
+                if native:
+                    order = order[own.run(rows, order, plan, on_batch) :]
+                # where the weights have outgrown fixed point: one minibatch through dense products, then try again
+                own.compose(self, rows, order[: plan.batch_size] if native else order, plan, units, on_batch)
+                order = order[plan.batch_size :] if native else order[:0]
         finally:
             if own is not session:
                 own.settle()
-
-    def _composed(self, session: TrainingSession | None, *arguments: Any) -> None:
-        """Minibatches through the required kernels, on the arrays of the host."""
-        order = arguments[3]
-        if len(order) == 0:
-            return
-        if session is not None:
-            session.settle()
-        super().train(*arguments)
-        if session is not None:
-            session.take_over()
 
     @contextmanager
     def resident(

@@ -27,6 +27,45 @@ def unpack_kernel(words, pitch, out):
 
 
 @cuda.jit
+def set_bits_kernel(values, pitch, words):
+    """Pack values 0 and 1; one thread a word."""
+    n, n_units = values.shape
+    columns = (n_units + 31) >> 5
+    for at in range(cuda.grid(1), n * columns, cuda.gridsize(1)):
+        row, column = at // columns, at % columns
+        word = np.uint32(0)
+        for bit in range(32):
+            unit = 32 * column + bit
+            if unit < n_units and values[row, unit] != 0:
+                word |= np.uint32(1 << bit)
+        words[row * pitch + column] = word
+
+
+@cuda.jit
+def spins_kernel(values):
+    """Set x to 2 x - 1."""
+    for at in range(cuda.grid(1), values.size, cuda.gridsize(1)):
+        row, unit = at // values.shape[1], at % values.shape[1]
+        values[row, unit] = values[row, unit] + values[row, unit] - 1
+
+
+@cuda.jit
+def difference_kernel(values, scale, others, other_scale):
+    """Set values to scale * values - other_scale * others."""
+    for at in range(cuda.grid(1), values.size, cuda.gridsize(1)):
+        row, column = at // values.shape[1], at % values.shape[1]
+        values[row, column] = scale * values[row, column] - other_scale * others[row, column]
+
+
+@cuda.jit
+def outside_kernel(values, flag):
+    """Set the flag if a value is not in [-1, 1]."""
+    for at in range(cuda.grid(1), values.size, cuda.gridsize(1)):
+        if not abs(values[at // values.shape[1], at % values.shape[1]]) <= 1:
+            flag[0] = 1
+
+
+@cuda.jit
 def finish_kernel(rows, bias, what):
     """Products become inputs, or means of Bernoulli units."""
     n, n_units = rows.shape
@@ -148,6 +187,13 @@ def entry_points() -> list[tuple[str, Any, Any]]:
     wide_flat, wide_rows = types.float64[::1], types.float64[:, ::1]
     return [
         ("unpack", unpack_kernel, types.void(words, i64, rows)),
+        ("set bits float32", set_bits_kernel, types.void(rows, i64, words)),
+        ("set bits float64", set_bits_kernel, types.void(wide_rows, i64, words)),
+        ("spins float32", spins_kernel, types.void(rows)),
+        ("spins float64", spins_kernel, types.void(wide_rows)),
+        ("difference float32", difference_kernel, types.void(rows, types.float32, rows, types.float32)),
+        ("difference float64", difference_kernel, types.void(wide_rows, types.float64, wide_rows, types.float64)),
+        ("outside of one", outside_kernel, types.void(rows, types.int32[::1])),
         ("finish float32", finish_kernel, types.void(rows, flat, i64)),
         ("finish float64", finish_wide_kernel, types.void(wide_rows, wide_flat, i64)),
         ("draw float64", draw_wide_kernel, types.void(wide_rows, *[i64] * 6, words)),

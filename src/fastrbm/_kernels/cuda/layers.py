@@ -1,9 +1,9 @@
 """One layer given the other, on the device.
 
-Layers of bits go through `sweep.py`: exact sums, the draws of the CPU kernels. Real states,
-float64 and weights too large
-for fixed point go through products of dense matrices (`dense.py`). Units other than Bernoulli ones have their products
-here and their formulas where all backends have them, in `fastrbm.units`, on the host.
+Layers of bits go through `sweep.py`: exact sums, the draws of the CPU kernels. Real states, float64 and weights too
+large for fixed point go through products of dense matrices (`dense.py`). Units other than Bernoulli ones have their
+products here; the formulas of spins, classes and normal units are in `formulas.py`, those of others where all backends
+have them, in `fastrbm.units`, on the host.
 """
 
 from __future__ import annotations
@@ -27,9 +27,12 @@ from .elementwise import (
     draw_wide_kernel,
     finish_kernel,
     finish_wide_kernel,
+    set_bits_kernel,
+    spins_kernel,
     unpack_kernel,
 )
 from .fixed import FixedWeights
+from .formulas import draws_in_place, means_in_place
 from .launching import Kernels, choose_tile, empty, launch_strided, launch_tiles, nothing, zeros
 from .memory import DeviceBits, download, on_device, upload
 from .sweep import INPUTS, ROWS, WORDS, draw_signature, layer_signature, make_draw_kernel, make_layer_kernel
@@ -59,6 +62,14 @@ def to_device(array: Any) -> Any:
 def bits_on_device(states: Any) -> DeviceBits:
     """Device copy of bits."""
     return states if isinstance(states, DeviceBits) else DeviceBits.from_host(states)
+
+
+def pack_states(values: Any) -> DeviceBits:
+    """Bits of values 0 and 1."""
+    n, n_units = values.shape
+    words = zeros((n, 2 * n_words(n_units)), np.uint32)
+    launch_strided(set_bits_kernel, n * -(-n_units // 32), values, int(words.shape[1]), flat(words))
+    return DeviceBits(words, n_units)
 
 
 def are_bits(states: Any) -> bool:
@@ -152,6 +163,14 @@ class Layers(Backend):
             )  # fmt: skip
         return DeviceBits(words, n_out)
 
+    def values(self, unit: str, rows: Any, dtype: Any) -> Any:
+        """See `Backend.values`; rows of the device stay there."""
+        if get_unit(unit).name != "ising" or not (isinstance(rows, DeviceBits) or on_device(rows)):
+            return super().values(unit, rows, dtype)
+        spins = self._dense(rows, dtype)
+        launch_strided(spins_kernel, spins.size, spins)  # a gathered copy: nobody else has it
+        return spins
+
     def _given_back(self, result: Any, *given: Any) -> Any:
         """A result where the caller keeps things: on the device if something given is there."""
         if any(isinstance(x, DeviceBits) or on_device(x) for x in given):
@@ -168,10 +187,13 @@ class Layers(Backend):
         self, unit: str, states: States, weights: NDArray[Any], bias: NDArray[Any], *, transpose: bool = False
     ) -> NDArray[Any]:
         """See `Backend.means`."""
-        if unit == "bernoulli":
+        if unit == "bernoulli" or not states.shape[0]:
             return self._given_back(self._layer(states, weights, bias, transpose, ROWS), states, weights)
-        theta = download(self._layer(states, weights, bias, transpose, INPUTS))
-        mean = np.ascontiguousarray(get_unit(unit).mean(theta), dtype=theta.dtype)
+        inputs, kind = self._layer(states, weights, bias, transpose, INPUTS), get_unit(unit)
+        if means_in_place(kind, inputs):
+            return self._given_back(inputs, states, weights)
+        theta = download(inputs)
+        mean = np.ascontiguousarray(kind.mean(theta), dtype=theta.dtype)
         return self._taken_along(mean, states, weights)
 
     def samples(
@@ -187,8 +209,11 @@ class Layers(Backend):
         """See `Backend.samples`."""
         if unit == "bernoulli":
             return self._given_back(self._layer(states, weights, bias, transpose, WORDS, draw), states, weights)
-        theta = download(self._layer(states, weights, bias, transpose, INPUTS))
-        kind = get_unit(unit)
+        inputs, kind = self._layer(states, weights, bias, transpose, INPUTS), get_unit(unit)
+        if draws_in_place(kind, inputs, draw):
+            result = pack_states(inputs) if kind.packed else inputs
+            return self._given_back(result, states, weights)
+        theta = download(inputs)
         drawn = kind.sample(theta, uniforms(draw, theta.shape[0], theta.shape[1], theta.dtype))
         return self._taken_along(pack(drawn) if kind.packed else drawn, states, weights)
 

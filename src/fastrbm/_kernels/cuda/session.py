@@ -10,13 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..bits import PackedBits, n_words
-from ..contract import ChainState, Parameters, TrainingPlan
+from ..contract import Backend, ChainState, Parameters, TrainingPlan, train_batch
 from ..rules import RULES
 from . import training
 from ._target import cuda
 from .fixed import FixedWeights
 from .launching import Kernels, choose_tile, empty, fill, nothing, zeros
-from .layers import bits_on_device, flat
+from .layers import are_bits, bits_on_device, flat
 from .memory import DeviceBits, DeviceRows, download, guarding, upload
 from .steps import rule_numbers
 from .tiles import WIDTH, Tile, fragment_size
@@ -70,7 +70,7 @@ class TrainingSession:
             for value, copy in zip(values, copies, strict=True):
                 value[...] = download(copy)
         if self._chains is not None:
-            self.state.chains = DeviceBits(self._chains, self.fixed.n_hidden).to_host()
+            self.state.chains = self._chains.to_host() if are_bits(self._chains) else download(self._chains)
         self._dirty = False
 
     def take_over(self) -> None:
@@ -121,13 +121,44 @@ class TrainingSession:
         if not self._fits:
             return 0
         if plan.persistent and self._chains is None:
-            self._chains = bits_on_device(self.state.chains).words
+            self._chains = self._chains_on_device()
         done = 0
         for source, local, stream in self._resident(rows, order, plan.batch_size):
             done += self._run_piece(source, local, plan, on_batch, stream)
             if not self._fits:
                 break
         return done
+
+    def compose(
+        self,
+        backend: Backend,
+        rows: Any,
+        order: NDArray[np.int64],
+        plan: TrainingPlan,
+        units: tuple[str, str],
+        on_batch: Callable[[], None] | None,
+    ) -> None:
+        """Minibatches of ``rows[order]`` through the kernels that every backend has, on the arrays of the device."""
+        parameters, *slots = (Parameters(*values) for values in self._device)
+        if plan.persistent and self._chains is None:
+            self._chains = self._chains_on_device()
+        mine = ChainState(self.state.step, self._chains, self.state.updates)
+        self._dirty, self._fits = True, None
+        for source, local, _ in self._resident(rows, order, plan.batch_size):
+            held: Any = (
+                DeviceBits(source, parameters.weights.shape[1]) if source.dtype == np.uint32 else DeviceRows(source)
+            )
+            for first in range(0, len(local), plan.batch_size):
+                with backend.holding(parameters.weights):
+                    batch = held[local[first : first + plan.batch_size]]
+                    train_batch(backend, parameters, slots, batch, plan, units, mine)
+                self._chains, self.state.step, self.state.updates = mine.chains, mine.step, mine.updates
+                if on_batch is not None:
+                    on_batch()
+
+    def _chains_on_device(self) -> Any:
+        chains = self.state.chains
+        return upload(chains) if isinstance(chains, np.ndarray) else bits_on_device(chains)
 
     def _resident(
         self, rows: Any, order: NDArray[np.int64], batch_size: int
@@ -160,7 +191,7 @@ class TrainingSession:
         fixed, state = self.fixed, self.state
         n_hidden, n_visible = fixed.n_hidden, fixed.n_visible
         batch = min(plan.batch_size, len(order))
-        chains = self._chains if plan.persistent else self._buffer("chains", batch, n_hidden)
+        chains = self._chains.words if plan.persistent else self._buffer("chains", batch, n_hidden)
         n_model = int(chains.shape[0])
         groups = -(-batch // 32) + -(-n_model // 32)
         tile = choose_tile(max(batch, n_model), max(n_hidden, n_visible))

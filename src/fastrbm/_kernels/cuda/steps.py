@@ -12,13 +12,21 @@ from ..contract import Parameters, Phase
 from ..reference import ReferenceBackend
 from ..rules import RULES, Rule, Update
 from ._target import launch
+from .dense import product
 from .device import ONE
-from .elementwise import ROW_THREADS, ascend_kernel, energy_kernel, pseudo_kernel
+from .elementwise import (
+    ROW_THREADS,
+    ascend_kernel,
+    difference_kernel,
+    energy_kernel,
+    outside_kernel,
+    pseudo_kernel,
+)
 from .fixed import bound_shift
 from .gradient import MEAN_SCALE, MODEL_COUNT, gradient_signature, make_gradient_kernel
 from .launching import Kernels, choose_tile, empty, launch_all, launch_strided, launch_tiles, nothing, zeros
 from .layers import Layers, are_bits, bits_on_device, flat, to_device
-from .memory import download, on_device
+from .memory import DeviceBits, download, on_device
 from .sweep import fragments_kernel, turn_kernel
 from .tiles import fragment_size
 
@@ -91,30 +99,51 @@ class Steps(Layers):
     def gradient(self, data: Phase, model: Phase, dtype: Any) -> Parameters:
         """See `Backend.gradient`."""
         out = _zeros_for(data, dtype)
+        if on_device(data.hidden) or isinstance(data.hidden, DeviceBits):
+            out = Parameters(*map(to_device, out))
         if self._step_of_bits(out, (), data, model, _PLAIN):
             return out
-        return super().gradient(data, model, dtype)
+        real = np.dtype(dtype).type
+        mine, scale = self._sums(data, dtype)
+        others, other_scale = self._sums(model, dtype)
+        for at, (x, y) in enumerate(zip(mine, others, strict=True)):
+            # only the products of pairs are to be divided by the number of rows
+            factors = (real(scale), real(other_scale)) if at == 0 else (real(1), real(1))
+            launch_strided(difference_kernel, x.size, x, factors[0], y, factors[1])
+        return self._shaped(mine, data.hidden)
 
     def moments(self, phase: Phase, dtype: Any) -> Parameters:
-        """See `Backend.moments`: by a dense product."""
-        from .dense import product
+        """See `Backend.moments`."""
+        sums, scale = self._sums(phase, dtype)
+        real = np.dtype(dtype).type
+        launch_strided(difference_kernel, sums[0].size, sums[0], real(scale), sums[0], real(0))
+        return self._shaped(sums, phase.hidden)
 
+    def _sums(self, phase: Phase, dtype: Any) -> tuple[list[Any], float]:
+        """Products of pairs, to be multiplied with the number given, and means of both layers, as dense rows."""
         n = phase.hidden.shape[0]
         v, h = (self._dense(x, dtype) for x in (phase.visible, phase.hidden))
-        shares = np.full(n, 1 / n) if phase.shares is None else phase.shares
-        column = to_device(np.ascontiguousarray(shares, dtype=dtype).reshape(1, n))
-        of_visible = product(column, v, empty((1, v.shape[1]), dtype))
-        of_hidden = product(column, h, empty((1, h.shape[1]), dtype))
-        weighted = h if phase.shares is None else to_device(download(h) * np.asarray(shares, dtype=dtype)[:, None])
-        products = download(product(weighted.T, v, empty((h.shape[1], v.shape[1]), dtype)))
-        if phase.shares is None:
-            products /= products.dtype.type(n)
-        return Parameters(products, download(of_visible)[0], download(of_hidden)[0])
+        shares = np.full(n, 1 / n) if phase.shares is None else np.asarray(phase.shares)
+        row = to_device(np.ascontiguousarray(shares, dtype=dtype).reshape(1, n))
+        means = [product(row, x, empty((1, x.shape[1]), dtype)) for x in (v, h)]
+        if phase.shares is not None:
+            h = to_device(download(h) * shares.astype(dtype)[:, None])
+        pairs = product(h.T, v, empty((h.shape[1], v.shape[1]), dtype))
+        return [pairs, *means], 1 / n if phase.shares is None else 1.0
+
+    def _shaped(self, sums: list[Any], given: Any) -> Parameters:
+        pairs, visible, hidden = sums
+        return Parameters(*(self._given_back(x, given) for x in (pairs, flat(visible), flat(hidden))))
 
     def ascend(self, parameters: Parameters, slots: Sequence[Parameters], gradient: Parameters, update: Update) -> None:
         """See `Backend.ascend`; float64 as the contract has it."""
         if parameters.weights.dtype != np.float32:
-            super().ascend(parameters, slots, gradient, update)
+            hosts = [Parameters(*map(_on_host, values)) for values in (parameters, *slots, gradient)]
+            super().ascend(hosts[0], hosts[1:-1], hosts[-1], update)
+            for host, values in zip(hosts, (parameters, *slots), strict=False):
+                for x, value in zip(host, tuple[Any, ...](values), strict=True):
+                    if x is not value:
+                        value.copy_to_device(x)
             return
         for i, (value, g) in enumerate(zip(parameters, gradient, strict=True)):
             arrays = [to_device(value), *(to_device(slot[i]) for slot in slots)]
@@ -158,7 +187,11 @@ def _scales(update: Update) -> NDArray[np.float32]:
 
 def _within_one(hidden: Any) -> bool:
     """Whether sums of fixed-point means fit."""
-    return bool((np.abs(download(hidden) if on_device(hidden) else hidden) <= 1).all())
+    if not on_device(hidden):
+        return bool((np.abs(hidden) <= 1).all())
+    flag = zeros(1, np.int32)
+    launch_strided(outside_kernel, hidden.size, hidden, flag)
+    return not download(flag)[0]
 
 
 def _zeros_for(phase: Phase, dtype: Any) -> Parameters:
