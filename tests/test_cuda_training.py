@@ -19,7 +19,7 @@ SHAPE = (37, 20)
 
 
 def run(
-    backend, kind="bits", persistent=False, sweeps=1, rule="l2", sampled=False, n=40, batch=16, units=UNITS,
+    backend, kind="bits", persistent=False, sweeps=1, rule="l2", sampled=False, n=24, batch=16, units=UNITS,
     dtype=np.float32, scale=0.1, on_batch=None, rows=None, momentum=0.5,
 ):  # fmt: skip
     parameters = model(*SHAPE, dtype, scale=scale)
@@ -81,8 +81,8 @@ def test_weights_that_outgrow_fixed_point():
 def test_launches_of_any_number_of_minibatches(monkeypatch):
     monkeypatch.setattr(session, "_WORK_OF_LAUNCH", 1)
     calls = []
-    got = run(CudaBackend(), rule="adam", on_batch=lambda: calls.append(1))
-    assert_same(got, run(CpuBackend(1), rule="adam"))
+    got = run(CudaBackend(), rule="adam", n=40, on_batch=lambda: calls.append(1))
+    assert_same(got, run(CpuBackend(1), rule="adam", n=40))
     assert len(calls) == 3
 
 

@@ -200,8 +200,8 @@ class TrainingSession:
         empty_slot = nothing(np.float32)
         first_update, first_step = state.updates, state.step
         per_batch = plan.n_sweeps + 1
-        numbers = self._plan_numbers(plan, len(order), n_model, fixed.shift, groups)
-        arguments: list[Any] = [words, grey, upload(order), nothing(np.int64, 0), None]
+        numbers = self._plan_numbers(plan, len(order), n_model, groups)
+        arguments: list[Any] = [words, grey, upload(order), nothing(np.int64, 0)]
         arguments += [upload(rule_numbers(plan.update(0))), upload(_adam_scales(plan, first_update, n_batches))]
         for which in range(3):  # weights, visible and hidden biases
             flats = [flat(values[which]) for values in self._device]
@@ -223,11 +223,8 @@ class TrainingSession:
         try:
             for first in range(0, n_batches, per_launch):
                 count = min(per_launch, n_batches - first)
-                numbers[training.STEP0] = first_step + first * per_batch
-                numbers[training.PARITY] = (parity + first) % 2
-                numbers[training.FIRST_BATCH], numbers[training.N_BATCHES] = first, count
-                arguments[4] = upload(numbers)
-                PASS.launch_cooperative(tile, tiles, *arguments, stream=stream)
+                here = first_step + first * per_batch, (parity + first) % 2, first, count
+                PASS.launch_cooperative(tile, tiles, *arguments, *numbers, *here, stream=stream)
                 if on_batch is not None or first + count < n_batches:
                     done = self._note(first_update, first_step, per_batch)
                 if not self._fits:
@@ -248,17 +245,13 @@ class TrainingSession:
         self.state.step = first_step + done * per_batch
         return done
 
-    def _plan_numbers(
-        self, plan: TrainingPlan, n_rows: int, n_chains: int, shift: int, groups: int
-    ) -> NDArray[np.int64]:
-        numbers = np.zeros(training.PLAN_SIZE, dtype=np.int64)
-        numbers[: training.GROUPS + 1] = [
-            n_rows, plan.batch_size, self.fixed.n_hidden, self.fixed.n_visible, n_chains, plan.n_sweeps,
-            plan.persistent,
-            plan.stochastic_input, plan.sampled_hidden, plan.seed & 0xFFFFFFFF, plan.seed >> 32, 0,
-            RULES.index(plan.rule.kind), len(self.host) - 1, shift, groups,
+    def _plan_numbers(self, plan: TrainingPlan, n_rows: int, n_chains: int, groups: int) -> list[int]:
+        fixed = self.fixed
+        return [
+            n_rows, plan.batch_size, fixed.n_hidden, fixed.n_visible, n_chains, plan.n_sweeps, int(plan.persistent),
+            int(plan.stochastic_input), int(plan.sampled_hidden), plan.seed & 0xFFFFFFFF, plan.seed >> 32,
+            RULES.index(plan.rule.kind), len(self.host) - 1, fixed.shift, groups,
         ]  # fmt: skip
-        return numbers
 
     # -- scratch --------------------------------------------------------------------------------------------------
 

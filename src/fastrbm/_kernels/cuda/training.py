@@ -20,12 +20,6 @@ from .gradient import MEAN_SCALE, MODEL_COUNT, bias_gradients, exponent_of, make
 from .sweep import COUNTS, MEANS, PLANES, QUADS, WORDS, make_draw_rows, make_layer, turn_rows
 from .tiles import PITCH, STEP, THREADS_HELD, Tile, pitch_of
 
-#: places in the array of a plan's numbers
-(
-    N_ROWS, BATCH, HIDDEN, VISIBLE, CHAINS, SWEEPS, PERSISTENT, STOCHASTIC, SAMPLED, SEED_LOW, SEED_HIGH, STEP0, KIND,
-    N_SLOTS, SHIFT, GROUPS, PARITY, FIRST_BATCH, N_BATCHES,
-) = range(19)  # fmt: skip
-PLAN_SIZE = 19
 #: places in the array that comes back: exponent of the weights (-1: too large) and minibatches done
 EXPONENT, DONE = 0, 1
 
@@ -36,39 +30,41 @@ _DATA_COUNT, _MODEL_COUNT = np.float32(1), np.float32(MODEL_COUNT)
 
 
 def make_pass_kernel(tile: Tile):
-    """Kernel that does minibatches FIRST_BATCH .. FIRST_BATCH + N_BATCHES - 1 of a run; see `PLAN_SIZE` for `plan`."""
+    """Kernel that does minibatches `first_batch` .. ``first_batch + n_batches - 1`` of a run.
+
+    What a run is goes to it as plain numbers: a kernel's parameters cost no registers.
+    """
     layer, draw_rows = make_layer(tile), make_draw_rows(tile)
     gradient = make_gradient(tile)
     shape, quad_shape = (tile.rows, PITCH), (tile.rows, QUADS)
 
     @kernel_for(tile.threads, THREADS_HELD // tile.threads)
     def pass_kernel(
-        rows, grey, order, none, plan, rule, adam, weights, w0, w1, w2, visible, v0, v1, v2, hidden, h0, h1, h2,
+        rows, grey, order, none, rule, adam, weights, w0, w1, w2, visible, v0, v1, v2, hidden, h0, h1, h2,
         to_hidden, to_visible, bounds, unit, control, data_words, chains, visible_words, planes, means, totals, no_rows,
+        n_rows, batch_size, n_hidden, n_visible, n_chains, sweeps, persistent, stochastic, sampled, seed_low, seed_high,
+        kind, n_slots, shift, planes_pitch, step0, parity0, first_batch, n_batches,
     ):  # fmt: skip
         shared = cuda.shared.array(shape, np.int32)
         quads = cuda.shared.array(quad_shape, np.uint32)
         largest = cuda.shared.array(1, np.uint32)
-        n_hidden, n_visible = plan[HIDDEN], plan[VISIBLE]
-        seed_low, seed_high = plan[SEED_LOW], plan[SEED_HIGH]
-        persistent, sampled, sweeps = plan[PERSISTENT], plan[SAMPLED], plan[SWEEPS]
         visible_steps, hidden_steps = (n_visible + STEP - 1) // STEP, (n_hidden + STEP - 1) // STEP
-        visible_pitch, hidden_pitch, planes_pitch = pitch_of(n_visible), pitch_of(n_hidden), plan[GROUPS]
-        bound_scale = np.float32(1 << plan[SHIFT])
-        step, parity = plan[STEP0], plan[PARITY]
-        for batch in range(plan[FIRST_BATCH], plan[FIRST_BATCH] + plan[N_BATCHES]):
-            first = batch * plan[BATCH]
-            n = min(plan[BATCH], plan[N_ROWS] - first)
+        visible_pitch, hidden_pitch = pitch_of(n_visible), pitch_of(n_hidden)
+        bound_scale = np.float32(1 << shift)
+        step, parity = step0, parity0
+        for batch in range(first_batch, first_batch + n_batches):
+            first = batch * batch_size
+            n = min(batch_size, n_rows - first)
             n_model = n
             if persistent:
-                n_model = plan[CHAINS]
+                n_model = n_chains
             data_groups, model_groups = (n + 31) >> 5, (n_model + 31) >> 5
             groups = data_groups + model_groups
             data_share, model_share = div(ONE, np.float32(n)), -div(ONE, np.float32(n_model))
             high = (step >> 32) & 0xFFFFFF
             # -- data
             source, its_order, its_first = rows, order, first
-            if plan[STOCHASTIC]:
+            if stochastic:
                 source, its_order, its_first = data_words, none, 0
                 draw_rows(
                     grey, order, first, n, n_visible, False, seed_low, seed_high, step & _LOW,
@@ -126,15 +122,15 @@ def make_pass_kernel(tile: Tile):
             gradient(
                 planes, planes_pitch, none, groups, means, data_share, model_share, sampled, weights, w0, w1, w2,
                 n_hidden, n_visible,
-                plan[KIND], plan[N_SLOTS], rule, adam, batch, bound_scale, bounds[parity], shared,
+                kind, n_slots, rule, adam, batch, bound_scale, bounds[parity], shared,
             )  # fmt: skip
             bias_gradients(
                 planes, planes_pitch, n, data_groups, n_model, model_groups, totals, data_share, model_share, sampled,
                 visible, v0, v1,
-                v2, hidden, h0, h1, h2, plan[KIND], plan[N_SLOTS], rule, adam, batch,
+                v2, hidden, h0, h1, h2, kind, n_slots, rule, adam, batch,
             )  # fmt: skip
             grid_sync()
-            exponent = exponent_of(bounds[parity], n_hidden, n_visible, plan[SHIFT], largest)
+            exponent = exponent_of(bounds[parity], n_hidden, n_visible, shift, largest)
             parity = 1 - parity
             start = cuda.blockIdx.x * cuda.blockDim.x + cuda.threadIdx.x
             for at in range(start, n_hidden + n_visible + 1, cuda.gridDim.x * cuda.blockDim.x):
@@ -162,6 +158,7 @@ def signature() -> Any:
     words, fragments, reals = types.uint32[::1], types.uint64[::1], types.float32[::1]
     numbers, grey, totals, bounds = types.int64[::1], types.float32[:, ::1], types.int32[::1], types.uint32[:, ::1]
     return types.void(
-        words, grey, numbers, numbers, numbers, reals, grey, *[reals] * 12, fragments, fragments, bounds, reals, totals,
+        words, grey, numbers, numbers, reals, grey, *[reals] * 12, fragments, fragments, bounds, reals, totals,
         words, words, words, words, fragments, totals, grey,
+        *[types.int64] * 19,
     )  # fmt: skip
