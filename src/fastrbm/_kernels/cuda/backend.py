@@ -19,12 +19,13 @@ from ..bits import n_words
 from ..contract import ChainState, Drawn, Parameters, States, TrainingPlan
 from ..partition import check_partition
 from . import chains
+from .anneal import anneal
 from .launching import Kernels, choose_tile, nothing, zeros
 from .layers import address, are_bits, bits_on_device, flat, to_device
 from .memory import DeviceBits
 from .partition import log_partition_sum
 from .session import TrainingSession, most_tiles
-from .steps import MOST_COUNTED, Steps
+from .steps import MOST_COUNTED, Steps, host_parameters, on_host
 
 CHAINS = Kernels(chains.make_chains_kernel, chains.signature)
 STRATEGIES = ("auto", "dense")
@@ -76,6 +77,37 @@ class CudaBackend(Steps):
         )  # fmt: skip
         weights = parameters.weights
         return self._given_back(visible, hidden, weights), self._given_back(states, hidden, weights)
+
+    def anneal(
+        self,
+        states: Any,
+        parameters: Parameters,
+        units: tuple[str, str],
+        bases: tuple[NDArray[Any], NDArray[Any]],
+        sum_out: str,
+        betas: NDArray[np.float64],
+        draw: Draw,
+        log_weights: NDArray[np.float64],
+        on_progress: Callable[[int, int], None] | None = None,
+    ) -> Any:
+        """See `Backend.anneal`: many temperatures of Bernoulli layers in one launch, with the log weights of the CPU.
+
+        The weights of the host are those of whole temperatures whenever an exception gets out.
+        """
+        native = tuple(units) == _BERNOULLI and len(states) and len(betas) > 1
+        fixed = self._prepared(parameters.weights)[1] if native else None
+        if fixed is None:
+            hosts = host_parameters(parameters)
+            bases = on_host(bases[0]), on_host(bases[1])
+            drawn = super().anneal(
+                on_host(states), hosts, units, bases, sum_out, betas, draw, log_weights, on_progress
+            )  # fmt: skip
+            return self._taken_along(drawn, states, parameters.weights)
+        kept = anneal(
+            bits_on_device(states), fixed, host_parameters(parameters)[1:], (on_host(bases[0]), on_host(bases[1])),
+            sum_out == "hidden", betas, draw, log_weights, on_progress,
+        )  # fmt: skip
+        return self._given_back(kept, states, parameters.weights)
 
     def train(
         self,
