@@ -39,8 +39,8 @@ def make_summed(tile: Tile):
     """Phase: the layer that is summed out, drawn, and its parts of the log weights.
 
     ``summed(words, n, none, n_inputs, fragments, field, base, unit, beta, before, seed_low, seed_high, step_low,
-    step_high, chain0, out_words, planes, parts, shared, above, below, linear, quads)``: ``parts[block of 32 units, chain]``
-    (flat).
+    step_high, chain0, out_words, planes, parts, shared, above, below, linear, quads)``: ``parts[block of 32 units,
+    chain]`` (flat).
     """
     product, emit = make_product(tile), make_emit(tile)
     n_rows, threads = tile.rows, tile.threads
