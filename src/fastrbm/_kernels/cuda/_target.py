@@ -55,6 +55,11 @@ if SIMULATED:
         return np.float32(a) + np.float32(b)
 
     @device
+    def wide_mul(a, b):
+        """Product of float64, rounded once."""
+        return np.float64(a) * np.float64(b)
+
+    @device
     def div(a, b):
         """Quotient, rounded once."""
         with np.errstate(all="ignore"):
@@ -151,6 +156,11 @@ else:
     def add(a, b):
         """Sum, rounded once."""
         return libdevice.fadd_rn(a, b)
+
+    @device
+    def wide_mul(a, b):
+        """Product of float64, rounded once."""
+        return libdevice.dmul_rn(a, b)
 
     @device
     def div(a, b):

@@ -19,15 +19,18 @@ from ..bits import n_words
 from ..contract import ChainState, Drawn, Parameters, States, TrainingPlan
 from ..partition import check_partition
 from . import chains
+from .anneal import anneal
 from .launching import Kernels, choose_tile, nothing, zeros
 from .layers import address, are_bits, bits_on_device, flat, to_device
+from .lean import run_lean
 from .memory import DeviceBits
 from .partition import log_partition_sum
 from .session import TrainingSession, most_tiles
-from .steps import MOST_COUNTED, Steps
+from .steps import MOST_COUNTED, Steps, host_parameters, on_host
 
 CHAINS = Kernels(chains.make_chains_kernel, chains.signature)
-STRATEGIES = ("auto", "dense")
+#: bounds by landmarks and by earlier states ("bounds", "lcd") save single sums, and tensor cores do those by hundreds
+STRATEGIES = ("auto", "dense", "delta", "lowbit")
 _BERNOULLI = ("bernoulli", "bernoulli")
 
 
@@ -39,7 +42,8 @@ class CudaBackend(Steps):
     n_threads : int or None
         Of the CPU kernels that do what stays on the host.
     strategy : str
-        How layers are drawn where only their states are wanted.
+        How free chains (`run_chains`) are drawn: "dense" by whole products, "delta" and "lowbit" as `lean` has them,
+        "auto" by whole products. Layers of training and of single draws are whole products with any of them.
     precision : {"full"}
     """
 
@@ -62,7 +66,11 @@ class CudaBackend(Steps):
         fixed = self._prepared(parameters.weights)[1] if tuple(units) == _BERNOULLI and are_bits(hidden) and n else None
         if fixed is None:
             return super().run_chains(hidden, parameters, units, draw, n_sweeps)
-        given = bits_on_device(hidden)
+        given, weights = bits_on_device(hidden), parameters.weights
+        if self.strategy in ("delta", "lowbit") and n_sweeps:
+            biases = to_device(parameters.visible_bias), to_device(parameters.hidden_bias)
+            visible, states = run_lean(self.strategy, given, fixed, biases, draw, n_sweeps)
+            return self._given_back(visible, hidden, weights), self._given_back(states, hidden, weights)
         states = DeviceBits(zeros(given.words.shape, np.uint32), given.n_units)
         states.words.copy_to_device(given.words)  # the caller's stay as they are
         visible = DeviceBits(zeros((n, 2 * n_words(fixed.n_visible)), np.uint32), fixed.n_visible)
@@ -74,8 +82,38 @@ class CudaBackend(Steps):
             to_device(parameters.visible_bias), fixed.unit, seed_low, seed_high, draw.step, first, n_sweeps,
             nothing(np.uint32), nothing(np.uint64), nothing(np.int32), nothing(np.float32, (1, 1)),
         )  # fmt: skip
-        weights = parameters.weights
         return self._given_back(visible, hidden, weights), self._given_back(states, hidden, weights)
+
+    def anneal(
+        self,
+        states: Any,
+        parameters: Parameters,
+        units: tuple[str, str],
+        bases: tuple[NDArray[Any], NDArray[Any]],
+        sum_out: str,
+        betas: NDArray[np.float64],
+        draw: Draw,
+        log_weights: NDArray[np.float64],
+        on_progress: Callable[[int, int], None] | None = None,
+    ) -> Any:
+        """See `Backend.anneal`: many temperatures of Bernoulli layers in one launch, with the log weights of the CPU.
+
+        The weights of the host are those of whole temperatures whenever an exception gets out.
+        """
+        native = tuple(units) == _BERNOULLI and len(states) and len(betas) > 1
+        fixed = self._prepared(parameters.weights)[1] if native else None
+        if fixed is None:
+            hosts = host_parameters(parameters)
+            bases = on_host(bases[0]), on_host(bases[1])
+            drawn = super().anneal(
+                on_host(states), hosts, units, bases, sum_out, betas, draw, log_weights, on_progress
+            )  # fmt: skip
+            return self._taken_along(drawn, states, parameters.weights)
+        kept = anneal(
+            bits_on_device(states), fixed, host_parameters(parameters)[1:], (on_host(bases[0]), on_host(bases[1])),
+            sum_out == "hidden", betas, draw, log_weights, on_progress,
+        )  # fmt: skip
+        return self._given_back(kept, states, parameters.weights)
 
     def train(
         self,

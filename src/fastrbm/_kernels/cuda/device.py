@@ -11,7 +11,7 @@ import math
 
 import numpy as np
 
-from ._target import add, device, div, mul, power_of_two, truncated
+from ._target import add, bits_of_float, device, div, float_of_bits, mul, power_of_two, truncated
 
 _LOW = np.uint64(0xFFFFFFFF)
 _SHIFT = np.uint64(32)
@@ -19,7 +19,7 @@ _M0, _M1 = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)
 _W0, _W1 = np.uint64(0x9E3779B9), np.uint64(0xBB67AE85)
 _NINE = np.uint64(9)
 
-ONE, HALF, ZERO = np.float32(1), np.float32(0.5), np.float32(0)
+ONE, TWO, HALF, ZERO = np.float32(1), np.float32(2), np.float32(0.5), np.float32(0)
 _CELL = np.float32(2.0**-23)
 _CELLS = np.float32(2.0**23)
 _MAGIC = np.float32(12582912.0)
@@ -29,6 +29,10 @@ _P1, _P2, _P3, _P4, _P5 = (
     np.float32(c)
     for c in (0.001326472731307149, 0.009671512991189957, 0.05550733581185341, 0.24022242426872253, 0.6931470036506653)
 )
+_LOG_2 = np.float32(0.693147180559945309)
+#: bits of 1 / sqrt 2
+_LOWEST_MANTISSA = 0x3F3504F3
+_A3, _A5, _A7, _A9, _A11, _A13, _A15 = (ONE / np.float32(k) for k in (3, 5, 7, 9, 11, 13, 15))
 
 
 @device
@@ -103,6 +107,24 @@ def nearest(x):
 def mean_of(scale):
     """Probability of a unit from its reciprocal."""
     return div(ONE, scale)
+
+
+@device
+def log_of(x):
+    """Logarithm of a positive, normal float32: x = 2^e m with m in [1/sqrt 2, sqrt 2], and log m an odd series."""
+    bits = bits_of_float(x)
+    e = (bits - _LOWEST_MANTISSA) >> 23
+    m = float_of_bits(np.int32(bits - (e << 23)))
+    s = div(add(m, -ONE), add(m, ONE))
+    q = mul(s, s)
+    p = add(mul(_A15, q), _A13)
+    p = add(mul(p, q), _A11)
+    p = add(mul(p, q), _A9)
+    p = add(mul(p, q), _A7)
+    p = add(mul(p, q), _A5)
+    p = add(mul(p, q), _A3)
+    p = add(mul(p, q), ONE)
+    return add(mul(np.float32(e), _LOG_2), mul(TWO, mul(s, p)))
 
 
 @device

@@ -159,13 +159,13 @@ class Steps(Layers):
     def free_energy(self, unit: str, states: Any, parameters: Parameters) -> NDArray[np.float64]:
         """See `Backend.free_energy`: Bernoulli hidden units; others by the formula of the reference."""
         if unit != "bernoulli" or parameters.weights.dtype != np.float32:
-            return ReferenceBackend().free_energy(unit, _on_host(states), _host_parameters(parameters))
+            return ReferenceBackend().free_energy(unit, on_host(states), host_parameters(parameters))
         return self._score(energy_kernel, states, parameters)
 
     def pseudo_likelihood(self, unit: str, states: Any, parameters: Parameters) -> NDArray[np.float64]:
         """See `Backend.pseudo_likelihood`: Bernoulli hidden units; others by the formula of the reference."""
         if unit != "bernoulli" or parameters.weights.dtype != np.float32:
-            return ReferenceBackend().pseudo_likelihood(unit, _on_host(states), _host_parameters(parameters))
+            return ReferenceBackend().pseudo_likelihood(unit, on_host(states), host_parameters(parameters))
         return self._score(pseudo_kernel, states, parameters, to_device(parameters.weights))
 
     def _score(self, kernel: Any, states: Any, parameters: Parameters, *between: Any) -> NDArray[np.float64]:
@@ -207,14 +207,16 @@ def _bring_back(devices: Sequence[Sequence[Any]], hosts: Sequence[Sequence[Any]]
                 value[...] = download(copy)
 
 
-def _on_host(states: Any) -> Any:
+def on_host(states: Any) -> Any:
+    """States or values on the host."""
     if are_bits(states):
         return states.to_host() if hasattr(states, "to_host") else states
     return download(states) if on_device(states) else states
 
 
-def _host_parameters(parameters: Parameters) -> Parameters:
-    return Parameters(*(_on_host(x) for x in parameters))
+def host_parameters(parameters: Parameters) -> Parameters:
+    """Parameters on the host."""
+    return Parameters(*(on_host(x) for x in parameters))
 
 
 def entry_points() -> list[tuple[str, Any, Any]]:

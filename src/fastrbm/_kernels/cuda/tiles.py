@@ -111,7 +111,7 @@ else:
     from ._mma import mma
 
 
-def make_accumulate(tile: Tile, by_instruction: bool = not SIMULATED):
+def make_accumulate(tile: Tile, by_instruction: bool = not SIMULATED, first_limb: int = 0):
     """Device function that adds up a warp's products.
 
     ``accumulate(words, at, n_steps, fragments, column_tile, lane, sums)``: ``sums[m, n, limb, r]`` is for the row whose
@@ -122,6 +122,8 @@ def make_accumulate(tile: Tile, by_instruction: bool = not SIMULATED):
     tile : Tile
     by_instruction : bool
         False: every simulated thread its own sums, which is faster there.
+    first_limb : int
+        The lowest byte of the weights that is multiplied; sums of those below are not touched.
     """
     n_m, n_n = tile.m, tile.n
 
@@ -129,13 +131,13 @@ def make_accumulate(tile: Tile, by_instruction: bool = not SIMULATED):
 
         def direct(words, at, n_steps, fragments, column_tile, lane, sums):
             for n in range(n_n):
-                weights = _coefficients(fragments, int(column_tile) + n, int(n_steps))
+                weights = _coefficients(fragments, int(column_tile) + n, int(n_steps)) >> 8 * first_limb
                 for m in range(2 * n_m):
                     row = [int(words[int(at[m]) + k]) for k in range(n_steps)]
                     bits = np.unpackbits(np.array(row, dtype="<u4").view(np.uint8), bitorder="little")
                     for r in range(2):
-                        sums[m // 2, n, 0, 2 * (m % 2) + r] = low_word(weights[2 * (lane % 4) + r] @ bits)
-                        for limb in range(1, 4):
+                        sums[m // 2, n, first_limb, 2 * (m % 2) + r] = low_word(weights[2 * (lane % 4) + r] @ bits)
+                        for limb in range(first_limb + 1, 4):
                             sums[m // 2, n, limb, 2 * (m % 2) + r] = 0
 
         return direct
@@ -150,7 +152,7 @@ def make_accumulate(tile: Tile, by_instruction: bool = not SIMULATED):
             bits[m] = words[at[m]]
             at[m] += _ONE
         for n in range(n_n):
-            for limb in range(4):
+            for limb in range(first_limb, 4):
                 eight[n, limb] = fragments[place + np.uint64(n) * stride + np.uint64(LANES * limb)]
 
     @device
@@ -161,7 +163,7 @@ def make_accumulate(tile: Tile, by_instruction: bool = not SIMULATED):
                 spread_bits[m, half] = spread(bits[2 * m + half], shift)
                 spread_bits[m, half + 2] = spread(bits[2 * m + half], shift + 16)
         for n in range(n_n):
-            for limb in range(4):
+            for limb in range(first_limb, 4):
                 low = np.uint32(eight[n, limb] & np.uint64(0xFFFFFFFF))
                 high = np.uint32(eight[n, limb] >> np.uint64(32))
                 for m in range(n_m):
@@ -176,7 +178,7 @@ def make_accumulate(tile: Tile, by_instruction: bool = not SIMULATED):
     def accumulate(words, at, n_steps, fragments, column_tile, lane, sums):
         for m in range(n_m):
             for n in range(n_n):
-                for limb in range(4):
+                for limb in range(first_limb, 4):
                     for r in range(4):
                         sums[m, n, limb, r] = 0
         shift = 4 * (lane & 3)
@@ -190,7 +192,7 @@ def make_accumulate(tile: Tile, by_instruction: bool = not SIMULATED):
             for m in range(n_rows):
                 now_bits[m] = bits[m]
             for n in range(n_n):
-                for limb in range(4):
+                for limb in range(first_limb, 4):
                     now_eight[n, limb] = eight[n, limb]
             # what the next step wants is on its way while this one multiplies
             place += _FRAGMENT
@@ -201,15 +203,16 @@ def make_accumulate(tile: Tile, by_instruction: bool = not SIMULATED):
     return accumulate
 
 
-def make_product(tile: Tile, by_instruction: bool = not SIMULATED):
+def make_product(tile: Tile, by_instruction: bool = not SIMULATED, first_limb: int = 0):
     """Device function of a block: the products of a tile.
 
     ``product(words, pitch, order, first, n, row0, n_steps, fragments, column0, shared)`` leaves the sums of
     ``tile.rows`` rows from `row0` on and 32 columns from `column0` on in ``shared[row, column]``. Row r is number
     ``order[first + r]`` of `words`, or ``first + r`` where `order` is empty, with `pitch` words each; in the place of
     rows from n on there is anything. All threads of the block call it, and must meet before they change `shared` again.
+    With `first_limb` the bytes below that one of all weights count as zero; the sums are then those modulo 2^32.
     """
-    accumulate = make_accumulate(tile, by_instruction)
+    accumulate = make_accumulate(tile, by_instruction, first_limb)
     n_m, n_n, warps_n = tile.m, tile.n, tile.warps_n
     sums_shape, n_held = (n_m, n_n, 4, 4), 2 * n_m
 
@@ -228,8 +231,9 @@ def make_product(tile: Tile, by_instruction: bool = not SIMULATED):
         for m in range(n_m):
             for j in range(n_n):
                 for r in range(4):
-                    total = np.int64(sums[m, j, 0, r]) + (np.int64(sums[m, j, 1, r]) << 8)
-                    total += (np.int64(sums[m, j, 2, r]) << 16) + (np.int64(sums[m, j, 3, r]) << 24)
+                    total = np.int64(0)
+                    for limb in range(first_limb, 4):
+                        total += np.int64(sums[m, j, limb, r]) << (8 * limb)
                     row = corner + 16 * m + 8 * (r >> 1) + (lane >> 2)
                     shared[row, column + 8 * j + 2 * (lane & 3) + (r & 1)] = low_word(total)
         cuda.syncthreads()

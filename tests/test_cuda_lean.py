@@ -1,0 +1,171 @@
+"""Lean strategies on a CUDA device, or in Numba's simulator of one: the states of whole products, bit for bit."""
+
+import numpy as np
+import pytest
+
+pytest.importorskip("numba_cuda")
+
+from fastrbm._kernels import Parameters, pack  # noqa: E402
+from fastrbm._kernels.cpu import CpuBackend  # noqa: E402
+from fastrbm._kernels.cpu.strategy import count_work  # noqa: E402
+from fastrbm._kernels.cuda import _target, lean  # noqa: E402
+from fastrbm._kernels.cuda.backend import STRATEGIES, CudaBackend  # noqa: E402
+from fastrbm._kernels.cuda.memory import DeviceBits  # noqa: E402
+from fastrbm._kernels.cuda.tiles import SMALL, make_product  # noqa: E402
+from fastrbm._random import Draw, Stream  # noqa: E402
+
+if not _target.SIMULATED and not _target.cuda.is_available():
+    pytest.skip("neither a GPU nor NUMBA_ENABLE_CUDASIM=1", allow_module_level=True)
+
+# what the simulator computes in scalars of NumPy wraps and saturates there as on a device
+pytestmark = pytest.mark.filterwarnings("ignore:overflow encountered in scalar")
+UNITS = ("bernoulli", "bernoulli")
+LEAN = [name for name in STRATEGIES if name not in ("auto", "dense")]
+DRAW = Draw(2**40 + 9, 2**33 - 2, Stream.VISIBLE, 7)
+
+
+def model(n_visible, n_hidden, scale=0.3, seed=0):
+    rng = np.random.default_rng([seed, n_visible, n_hidden])
+    shapes = ((n_hidden, n_visible), (n_visible,), (n_hidden,))
+    return Parameters(*(rng.normal(0, scale, shape).astype(np.float32) for shape in shapes))
+
+
+def bits(n, n_units, density=0.4):
+    return pack(np.random.default_rng([1, n, n_units]).random((n, n_units)) < density)
+
+
+def assert_like_whole_products(strategy, p, n, sweeps, density=0.4):
+    """Compare with the CPU; returns what was counted."""
+    start = bits(n, len(p.hidden_bias), density)
+    given = start.words.copy()
+    wanted = CpuBackend(1, "dense").run_chains(start, p, UNITS, DRAW, sweeps)
+    with count_work() as work:
+        got = CudaBackend(strategy=strategy).run_chains(start, p, UNITS, DRAW, sweeps)
+    for g, w in zip(got, wanted, strict=True):
+        np.testing.assert_array_equal(g.words, w.words)
+    np.testing.assert_array_equal(start.words, given)
+    assert work["decisions"] == sweeps * n * (len(p.visible_bias) + len(p.hidden_bias))
+    assert work["dense_products"] == 2 * sweeps * n * p.weights.size
+    if strategy == "lowbit":
+        assert work["filtered"] + work["recomputed"] == work["decisions"]
+    return work
+
+
+# one unit; less and more than one tile of chains and of each layer
+@pytest.mark.parametrize("n,n_visible,n_hidden,sweeps", [(1, 1, 1, 3), (3, 33, 7, 2), (34, 35, 66, 1)])
+@pytest.mark.parametrize("strategy", LEAN)
+def test_chains_are_those_of_whole_products(strategy, n, n_visible, n_hidden, sweeps):
+    assert_like_whole_products(strategy, model(n_visible, n_hidden), n, sweeps)
+
+
+@pytest.mark.parametrize("scale", [0.0, 1e-3, 3.0, 40.0, 1000.0])
+@pytest.mark.parametrize("strategy", LEAN)
+def test_any_scale_of_weights(strategy, scale):
+    """The largest do not fit fixed point: whole products in float32."""
+    p = model(20, 12, scale)
+    if scale < 1000:
+        assert_like_whole_products(strategy, p, 5, 3)
+        return
+    start = bits(5, 12)
+    wanted = CudaBackend(strategy="dense").run_chains(start, p, UNITS, DRAW, 3)
+    got = CudaBackend(strategy=strategy).run_chains(start, p, UNITS, DRAW, 3)
+    for g, w in zip(got, wanted, strict=True):
+        np.testing.assert_array_equal(g.words, w.words)
+
+
+@pytest.mark.parametrize("strategy", LEAN)
+@pytest.mark.parametrize("size", [100.0, -100.0])
+def test_large_sums_that_a_bias_cancels(strategy, size):
+    """Sums near the end of 32 bits, where a range may wrap, and rounding of the input itself decides."""
+    rng = np.random.default_rng(2)
+    weights = (size + rng.normal(0, 0.01, (12, 40))).astype(np.float32)
+    p = Parameters(weights, np.full(40, -6 * size, np.float32), np.full(12, -20 * size, np.float32))
+    assert_like_whole_products(strategy, p, 20, 2, 0.5)
+
+
+def test_sums_of_upper_bytes_that_wrap():
+    """Sums of -2^31 and a little have upper bytes below -2^31: none of them is decided, all are summed exactly."""
+    weights = np.full((33, 33), -496.48, np.float32)
+    p = Parameters(weights, np.full(33, 33 * 496.48, np.float32), np.full(33, 16 * 496.48, np.float32))
+    work = assert_like_whole_products("lowbit", p, 4, 1, 1.0)
+    assert work["recomputed"] >= 4 * 33
+
+
+def test_lowbit_decides_most_units():
+    work = assert_like_whole_products("lowbit", model(40, 30), 33, 2)
+    assert 0 < work["recomputed"] < 0.2 * work["decisions"]
+    assert 0 < work["products"] < 0.2 * work["dense_products"]
+
+
+def test_delta_takes_flips_where_there_are_few():
+    p = model(64, 40, 0.02)
+    still = Parameters(p.weights, *(np.where(x > 0, 8, -8).astype(np.float32) for x in p[1:]))
+    work = assert_like_whole_products("delta", still, 5, 6)
+    # tiles of both layers in the first sweep; of visible ones in the second, as the first hidden states were others
+    assert work["refreshes"] == 2 + 2 + 2
+    assert work["dense_products"] / 4 <= work["products"] < 0.35 * work["dense_products"]
+    lively = assert_like_whole_products("delta", model(64, 40, 0.02), 5, 2)
+    assert lively["products"] == lively["dense_products"]
+    assert lively["refreshes"] == 8
+
+
+def test_chains_go_on_where_they_were():
+    p, start = model(9, 5), DeviceBits.from_host(bits(3, 5))
+    for strategy in LEAN:
+        backend = CudaBackend(strategy=strategy)
+        visible, hidden = backend.run_chains(start, p, UNITS, DRAW, 2)
+        assert isinstance(visible, DeviceBits)
+        again = backend.run_chains(hidden, p, UNITS, DRAW._replace(step=DRAW.step + 2), 1)
+        wanted = CpuBackend(1).run_chains(bits(3, 5), p, UNITS, DRAW, 3)
+        for g, w in zip(again, wanted, strict=True):
+            np.testing.assert_array_equal(g.to_host().words, w.words)
+
+
+def test_a_bound_that_is_too_small_is_noticed(monkeypatch):
+    """The comparison can fail: without what the lower bytes may add, other states come out."""
+    monkeypatch.setattr(lean, "_LOST", 0)
+    monkeypatch.setattr(lean, "LOWBIT", lean.Kernels(lean.make_low_kernel, lean.low_signature))
+    weights = (100 + model(40, 32, 0.01).weights).astype(np.float32)
+    p = Parameters(weights, np.full(40, -3200, np.float32), np.full(32, -2000, np.float32))
+    with pytest.raises(AssertionError):
+        assert_like_whole_products("lowbit", p, 32, 1, 1.0)
+
+
+@pytest.mark.skipif(not _target.SIMULATED, reason="by the device in all other tests")
+def test_upper_bytes_by_instruction():
+    """The simulated instruction and the short cut of the simulator agree on the upper two bytes."""
+    from fastrbm._kernels.cuda.fixed import FixedWeights
+    from fastrbm._kernels.cuda.memory import upload
+
+    rng = np.random.default_rng(0)
+    fixed = FixedWeights(upload(rng.normal(0, 3, (9, 33)).astype(np.float32)))
+    assert fixed.fill()
+    words, cuda = upload(bits(5, 33).words.view(np.uint32).ravel()), _target.cuda
+    none, shape = upload(np.zeros(0, np.int64)), (SMALL.rows, 33)
+
+    def sums(by_instruction):
+        product = make_product(SMALL, by_instruction, 2)
+
+        @cuda.jit
+        def kernel(words, none, fragments, out):
+            shared = cuda.shared.array(shape, np.int32)
+            product(words, 2, none, 0, 5, 0, 2, fragments, 0, shared)
+            for row in range(5):
+                out[row, cuda.threadIdx.x % 9] = shared[row, cuda.threadIdx.x % 9]
+
+        out = upload(np.zeros((5, 9), np.int32))
+        kernel[1, SMALL.threads](words, none, fixed.to_hidden, out)
+        return out.copy_to_host()
+
+    got = sums(True)
+    np.testing.assert_array_equal(got, sums(False))
+    exponent = int(fixed.control.copy_to_host()[0])
+    scaled = fixed.weights.copy_to_host().astype(np.float64) * 2.0**exponent
+    integers = np.trunc(scaled + np.copysign(0.5, scaled)).astype(np.int64)
+    np.testing.assert_array_equal(got, bits(5, 33).dense(np.int64) @ (integers >> 16 << 16).T)
+
+
+@pytest.mark.parametrize("strategy", ["bounds", "lcd", "other"])
+def test_strategies_of_other_devices_are_refused(strategy):
+    with pytest.raises(ValueError, match=r"strategy must be one of \['auto', 'dense', 'delta', 'lowbit'\] with device"):
+        CudaBackend(strategy=strategy)
