@@ -138,7 +138,7 @@ class Steps(Layers):
     def ascend(self, parameters: Parameters, slots: Sequence[Parameters], gradient: Parameters, update: Update) -> None:
         """See `Backend.ascend`; float64 as the contract has it."""
         if parameters.weights.dtype != np.float32:
-            hosts = [Parameters(*map(_on_host, values)) for values in (parameters, *slots, gradient)]
+            hosts = [Parameters(*map(on_host, values)) for values in (parameters, *slots, gradient)]
             super().ascend(hosts[0], hosts[1:-1], hosts[-1], update)
             for host, values in zip(hosts, (parameters, *slots), strict=False):
                 for x, value in zip(host, tuple[Any, ...](values), strict=True):
