@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from fastrbm import RBM, BernoulliRBM, GaussianRBM, Gibbs, IsingRBM, Model, PottsRBM, SoftmaxRBM, likelihood
+from fastrbm import RBM, BernoulliRBM, GaussianRBM, Gibbs, IsingRBM, Model, PottsRBM, SoftmaxRBM, fit_many, likelihood
 from fastrbm._kernels import ChainState, get_backend, pack
+from fastrbm.many import variants
 from fastrbm.optimizers import SGD
 from fastrbm.samplers import Tempering, temper
 from test_stationarity import exact_joint, expected_variation, small_model, total_variation
@@ -78,6 +79,15 @@ def test_log_partition():
     model = small_model(np.float32)
     got, wanted = (likelihood.log_partition(model, method="exact", device=device) for device in ("cuda", "cpu"))
     assert abs(got.value - wanted.value) < 1e-6 * max(1, abs(wanted.value))
+
+
+def test_several_fits():
+    got, wanted = (
+        fit_many(variants(BernoulliRBM(5, batch_size=12, n_iter=1, device=device), random_state=range(2)), BITS)
+        for device in ("cuda", "cpu")
+    )
+    for g, w in zip(got, wanted, strict=True):
+        np.testing.assert_array_equal(g.components_, w.components_)
 
 
 def test_large_weights_take_dense_products():

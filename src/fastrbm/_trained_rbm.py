@@ -47,7 +47,7 @@ class FitJob:
         One pass.
     callbacks : list
     fused : bool
-        Whether passes are done by the backend, which leaves the interpreter to others meanwhile.
+        Whether passes are done by the backend, which leaves the interpreter to other threads meanwhile.
     backend : Backend or None
         That does whole passes.
     """
@@ -241,7 +241,7 @@ class TrainedRBM(StreamFit, BaseRBM):
         if split.held_out is not None:
             callbacks = [*validation_callbacks(self, given, data, split), *callbacks]
         # whoever makes chunks need not bear being called by several threads
-        fused = self._fused(data, sample_weight) and not isinstance(data, StreamData)
+        fused = backend is not None and backend.concurrent and not isinstance(data, StreamData)
         return FitJob(run, epoch, callbacks, fused, backend)
 
     def _wrap_once(self, X: Any, dtype: Any, scale: float, shared: dict[Any, Any]) -> Any:

@@ -66,6 +66,8 @@ class Backend:
     """Table of kernels. Subclasses hold no state but their thread count."""
 
     name: str = "abstract"
+    #: whether several threads may train through backends of this kind at once
+    concurrent: bool = True
 
     def inputs(
         self, states: States, weights: NDArray[Any], bias: NDArray[Any], *, transpose: bool = False

@@ -48,6 +48,7 @@ class CudaBackend(Steps):
     """
 
     name = "cuda"
+    concurrent = False
 
     def __init__(self, n_threads: int | None = None, strategy: str = "auto", precision: str = "full"):
         super().__init__(n_threads)

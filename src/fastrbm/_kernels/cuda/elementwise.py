@@ -66,6 +66,14 @@ def outside_kernel(values, flag):
 
 
 @cuda.jit
+def not_finite_kernel(values, flag):
+    """Set the flag if a value is infinite or NaN."""
+    for at in range(cuda.grid(1), values.size, cuda.gridsize(1)):
+        if not math.isfinite(values[at]):
+            flag[0] = 1
+
+
+@cuda.jit
 def finish_kernel(rows, bias, what):
     """Products become inputs, or means of Bernoulli units."""
     n, n_units = rows.shape
@@ -193,6 +201,8 @@ def entry_points() -> list[tuple[str, Any, Any]]:
         ("spins float64", spins_kernel, types.void(wide_rows)),
         ("difference float32", difference_kernel, types.void(rows, types.float32, rows, types.float32)),
         ("difference float64", difference_kernel, types.void(wide_rows, types.float64, wide_rows, types.float64)),
+        ("not finite float32", not_finite_kernel, types.void(flat, types.int32[::1])),
+        ("not finite float64", not_finite_kernel, types.void(wide_flat, types.int32[::1])),
         ("outside of one", outside_kernel, types.void(rows, types.int32[::1])),
         ("finish float32", finish_kernel, types.void(rows, flat, i64)),
         ("finish float64", finish_wide_kernel, types.void(wide_rows, wide_flat, i64)),

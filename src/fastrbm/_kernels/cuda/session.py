@@ -14,8 +14,9 @@ from ..contract import Backend, ChainState, Parameters, TrainingPlan, train_batc
 from ..rules import RULES
 from . import training
 from ._target import cuda
+from .elementwise import not_finite_kernel
 from .fixed import FixedWeights
-from .launching import Kernels, choose_tile, empty, fill, nothing, zeros
+from .launching import Kernels, choose_tile, empty, fill, launch_strided, nothing, zeros
 from .layers import are_bits, bits_on_device, flat
 from .memory import DeviceBits, DeviceRows, download, guarding, upload
 from .steps import rule_numbers
@@ -103,14 +104,11 @@ class TrainingSession:
         self._dirty = True
 
     def is_finite(self) -> bool:
-        """Whether the weights have an exponent and the biases are finite: the small read after a pass.
-
-        Weights without one may be finite still, only large: then all of them are looked at.
-        """
-        _, visible, hidden = self._device[0]
-        if not all(np.isfinite(download(bias)).all() for bias in (visible, hidden)):
-            return False
-        return bool(self._fits) or bool(np.isfinite(download(self._device[0][0])).all())
+        """Whether all parameters are: the one small read after a pass."""
+        flag = zeros(1, np.int32)
+        for value in self._device[0]:
+            launch_strided(not_finite_kernel, value.size, flat(value), flag)
+        return not download(flag)[0]
 
     # -- passes ---------------------------------------------------------------------------------------------------
 
