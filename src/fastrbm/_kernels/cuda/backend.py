@@ -20,8 +20,8 @@ from ..contract import ChainState, Drawn, Parameters, States, TrainingPlan
 from ..partition import check_partition
 from . import chains
 from .anneal import anneal
-from .launching import Kernels, choose_tile, nothing, zeros
-from .layers import address, are_bits, bits_on_device, flat, to_device
+from .launching import Kernels, address, choose_tile, nothing, zeros
+from .layers import are_bits, bits_on_device, flat, to_device
 from .lean import run_lean
 from .memory import DeviceBits
 from .partition import log_partition_sum

@@ -53,6 +53,18 @@ def philox(block, chain, step_low, step_high, seed_low, seed_high):
 
 
 @device
+def word_at(place, w0, w1, w2, w3):
+    """One of the four words of `philox`."""
+    if place == 0:
+        return w0
+    if place == 1:
+        return w1
+    if place == 2:
+        return w2
+    return w3
+
+
+@device
 def cell_of(word):
     """Uniform of a word, times 2^23: the middle of one of that many equal cells."""
     return add(np.float32(np.int32(np.uint64(word) >> _NINE)), HALF)

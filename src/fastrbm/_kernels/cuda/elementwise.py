@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ._target import SIMULATED, cuda
-from .device import mean_of, philox, sigmoid_scale, softplus, wide_is_on
+from .device import mean_of, philox, sigmoid_scale, softplus, wide_is_on, word_at
 from .gradient import ascend
 
 #: threads that share a row
@@ -113,14 +113,9 @@ def draw_wide_kernel(inputs, seed_low, seed_high, step_low, step_high, chain0, p
             unit = 32 * column + 4 * quad
             if unit < n_units:
                 w0, w1, w2, w3 = philox(unit >> 2, chain0 + row, step_low, step_high, seed_low, seed_high)
-                if wide_is_on(w0, inputs[row, unit]):
-                    word |= np.uint32(1 << (4 * quad))
-                if unit + 1 < n_units and wide_is_on(w1, inputs[row, unit + 1]):
-                    word |= np.uint32(1 << (4 * quad + 1))
-                if unit + 2 < n_units and wide_is_on(w2, inputs[row, unit + 2]):
-                    word |= np.uint32(1 << (4 * quad + 2))
-                if unit + 3 < n_units and wide_is_on(w3, inputs[row, unit + 3]):
-                    word |= np.uint32(1 << (4 * quad + 3))
+                for j in range(4):
+                    if unit + j < n_units and wide_is_on(word_at(j, w0, w1, w2, w3), inputs[row, unit + j]):
+                        word |= np.uint32(1 << (4 * quad + j))
         words[row * pitch + column] = word
 
 

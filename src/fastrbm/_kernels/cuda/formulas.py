@@ -15,8 +15,8 @@ from numba import types
 from ..._random import Draw
 from ...units import OneHot, Unit
 from ._target import cuda, normal_quantile
-from .device import is_on, philox, sigmoid_scale, uniform_of, wide_is_on, wide_uniform_of
-from .launching import launch_strided
+from .device import is_on, philox, sigmoid_scale, uniform_of, wide_is_on, wide_uniform_of, word_at
+from .launching import address, launch_strided
 
 
 @cuda.jit
@@ -41,13 +41,7 @@ def _make_draws(wide: bool) -> Any:
             for j in range(4):
                 unit = 4 * quad + j
                 if unit < n_units:
-                    word = w0
-                    if j == 1:
-                        word = w1
-                    if j == 2:
-                        word = w2
-                    if j == 3:
-                        word = w3
+                    word = word_at(j, w0, w1, w2, w3)
                     x = theta[row, unit]
                     if normal:
                         if wide:
@@ -87,13 +81,7 @@ def classes_kernel(theta, size, drawn, wide, seed_low, seed_high, step_low, step
                 theta[row, unit] = math.exp(np.float64(theta[row, unit]) - top) / total
             continue
         w0, w1, w2, w3 = philox(first // 4, chain0 + row, step_low, step_high, seed_low, seed_high)
-        word = w0
-        if first % 4 == 1:
-            word = w1
-        if first % 4 == 2:
-            word = w2
-        if first % 4 == 3:
-            word = w3
+        word = word_at(first % 4, w0, w1, w2, w3)
         u = np.float64(uniform_of(word))
         if wide:
             u = wide_uniform_of(word)
@@ -106,11 +94,6 @@ def classes_kernel(theta, size, drawn, wide, seed_low, seed_high, step_low, step
             theta[row, unit] = 0
             if unit == chosen:
                 theta[row, unit] = 1
-
-
-def _address(draw: Draw) -> tuple[int, int, int, int, int]:
-    high = int(draw.stream) << 24 | (draw.step >> 32 & 0xFFFFFF)
-    return draw.seed & 0xFFFFFFFF, draw.seed >> 32, draw.step & 0xFFFFFFFF, high, draw.first_chain
 
 
 def means_in_place(unit: Unit, theta: Any) -> bool:
@@ -128,7 +111,7 @@ def draws_in_place(unit: Unit, theta: Any, draw: Draw) -> bool:
     """Drawn values in place of natural parameters; False if there is no kernel for the unit."""
     if unit.name in ("ising", "gaussian"):
         kernel = _DRAWS[np.dtype(theta.dtype)]
-        launch_strided(kernel, theta.size // 4 + 1, theta, unit.name == "gaussian", *_address(draw))
+        launch_strided(kernel, theta.size // 4 + 1, theta, unit.name == "gaussian", *address(draw))
         return True
     if isinstance(unit, OneHot):
         _classes(unit, theta, draw)
@@ -139,9 +122,9 @@ def draws_in_place(unit: Unit, theta: Any, draw: Draw) -> bool:
 def _classes(unit: OneHot, theta: Any, draw: Draw | None) -> None:
     unit.check_width(theta.shape[1])
     size = unit.n_classes or theta.shape[1]
-    address = _address(draw or Draw(0, 0, 0))
+    where = address(draw or Draw(0, 0, 0))
     wide = theta.dtype == np.float64
-    launch_strided(classes_kernel, theta.size // size, theta, size, draw is not None, wide, *address)
+    launch_strided(classes_kernel, theta.size // size, theta, size, draw is not None, wide, *where)
 
 
 def entry_points() -> list[tuple[str, Any, Any]]:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ..._random import Draw
 from ._target import SIMULATED, cuda, launch
 from .tiles import LARGE, SMALL, WIDTH, Tile
 
@@ -121,3 +122,9 @@ def fill(array: Any, value: Any) -> None:
 def nothing(dtype: Any, shape: Any = 1) -> Any:
     """Array that stands where a kernel wants one that a call has not; of int64 and length 0: rows as they come."""
     return zeros(shape, dtype)
+
+
+def address(draw: Draw) -> tuple[int, int, int, int, int]:
+    """Words of a draw's key and counter, as kernels take them, and its first chain."""
+    high = int(draw.stream) << 24 | (draw.step >> 32 & 0xFFFFFF)
+    return draw.seed & 0xFFFFFFFF, draw.seed >> 32, draw.step & 0xFFFFFFFF, high, draw.first_chain

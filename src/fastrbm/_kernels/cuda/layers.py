@@ -33,20 +33,13 @@ from .elementwise import (
 )
 from .fixed import FixedWeights
 from .formulas import draws_in_place, means_in_place
-from .launching import Kernels, choose_tile, empty, launch_strided, launch_tiles, nothing, zeros
+from .launching import Kernels, address, choose_tile, empty, launch_strided, launch_tiles, nothing, zeros
 from .memory import DeviceBits, download, on_device, upload
 from .sweep import INPUTS, ROWS, WORDS, draw_signature, layer_signature, make_draw_kernel, make_layer_kernel
 from .tiles import STEP
 
 LAYER = Kernels(make_layer_kernel, layer_signature)
 DRAW = Kernels(make_draw_kernel, draw_signature)
-_LOW = 0xFFFFFFFF
-
-
-def address(draw: Draw) -> tuple[int, int, int, int, int]:
-    """Words of a draw's key and counter, as kernels take them, and its first chain."""
-    high = int(draw.stream) << 24 | (draw.step >> 32 & 0xFFFFFF)
-    return draw.seed & _LOW, draw.seed >> 32, draw.step & _LOW, high, draw.first_chain
 
 
 def flat(array: Any) -> Any:

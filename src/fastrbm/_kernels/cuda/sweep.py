@@ -19,7 +19,7 @@ import numpy as np
 from numba import types
 
 from ._target import add, cuda, device, mul
-from .device import ZERO, is_on, mean_of, nearest, philox, sigmoid_scale, uniform_of
+from .device import ZERO, is_on, mean_of, nearest, philox, sigmoid_scale, uniform_of, word_at
 from .tiles import FRAGMENT, PITCH, WIDTH, Tile, fragment_of, make_product, pitch_of
 
 WORDS, PLANES, MEANS, COUNTS, ROWS, INPUTS = 1, 2, 4, 8, 16, 32
@@ -120,13 +120,7 @@ def make_layer(tile: Tile):
                         x = add(bias[unit0 + column], mul(unit[0], np.float32(shared[row, column])))
                         inverse = sigmoid_scale(x)
                         if what & DRAWN:
-                            word = w0
-                            if j == 1:
-                                word = w1
-                            if j == 2:
-                                word = w2
-                            if j == 3:
-                                word = w3
+                            word = word_at(j, w0, w1, w2, w3)
                             if is_on(word, inverse):
                                 bits |= np.uint32(1 << j)
                                 value = np.int32(scale)
@@ -176,13 +170,7 @@ def make_draw_rows(tile: Tile):
                         source = first + at
                         if order.size > 0:
                             source = order[first + at]
-                        word = w0
-                        if j == 1:
-                            word = w1
-                        if j == 2:
-                            word = w2
-                        if j == 3:
-                            word = w3
+                        word = word_at(j, w0, w1, w2, w3)
                         if as_inputs:
                             on = is_on(word, sigmoid_scale(grey[source, column]))
                         else:
