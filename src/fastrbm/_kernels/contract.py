@@ -105,7 +105,7 @@ class Backend:
         return ndtri(uniforms(draw, n_rows, n_units, dtype)).astype(dtype, copy=False)
 
     @contextmanager
-    def holding(self, weights: NDArray[Any]) -> Iterator[None]:
+    def holding(self, *weights: NDArray[Any]) -> Iterator[None]:
         """Within the block these weights do not change, so what is derived from them may be kept."""
         yield
 

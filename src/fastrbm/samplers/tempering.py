@@ -255,20 +255,34 @@ class Tempering(BaseEstimator):
             raise ValueError(f"n_rounds must be a positive integer, got {n_rounds!r}")
         base = self._base(parameters)
         facing = np.ascontiguousarray(parameters.weights.T)
-        ladder, turned = _ladders(parameters, facing, base, state.betas)
+        done = 0
+        while done < n_rounds:
+            ladder, turned = _ladders(parameters, facing, base, state.betas)
+            # as long as the temperatures stay, what the backend makes of the weights serves all rounds
+            with backend.holding(*(p.weights for p in (*ladder, *turned))):
+                moved = False
+                while done < n_rounds and not moved:
+                    moved = self._exchange(state, turned, units, seed, backend)
+                    if moved:
+                        ladder, _ = _ladders(parameters, facing, base, state.betas)
+                    visible = self._sweep(state, ladder, units, seed, backend)
+                    done += 1
+        return visible
+
+    def _sweep(
+        self, state: TemperedState, ladder: list[Parameters], units: tuple[str, str], seed: int, backend: Backend
+    ) -> States:
+        """Sweeps of the chains at all temperatures; returns the visible states at beta = 1."""
         n = state.n_chains
-        for _ in range(n_rounds):
-            if self._exchange(state, turned, units, seed, backend):
-                ladder, turned = _ladders(parameters, facing, base, state.betas)
-            rows: list[Any] = []
-            for k, at_beta in enumerate(ladder):
-                draw = Draw(seed, state.step, Stream.VISIBLE, k * n)
-                start: Any = state.hidden[k * n : (k + 1) * n]
-                visible, hidden = backend.run_chains(start, at_beta, units, draw, self.n_steps)
-                rows.append(hidden)
-            state.hidden = _joined(rows)
-            state.step += self.n_steps
-            state.round += 1
+        rows: list[Any] = []
+        for k, at_beta in enumerate(ladder):
+            draw = Draw(seed, state.step, Stream.VISIBLE, k * n)
+            start: Any = state.hidden[k * n : (k + 1) * n]
+            visible, hidden = backend.run_chains(start, at_beta, units, draw, self.n_steps)
+            rows.append(hidden)
+        state.hidden = _joined(rows)
+        state.step += self.n_steps
+        state.round += 1
         return visible
 
     def _exchange(

@@ -70,16 +70,18 @@ class CpuBackend(Training):
         self.n_threads = n_threads
         self.strategy = strategy
         self.fast = precision == "fast"
-        self._held: tuple[NDArray[Any], dict[tuple[bool, bool], Any]] | None = None
+        #: copies by the identity of the weights, which are kept alive here
+        self._held: dict[int, tuple[NDArray[Any], dict[tuple[bool, bool], Any]]] = {}
 
     @contextmanager
-    def holding(self, weights: NDArray[Any]) -> Iterator[None]:
+    def holding(self, *weights: NDArray[Any]) -> Iterator[None]:
         """See `Backend.holding`: their fixed-point copies serve all products."""
-        self._held = (weights, {})
+        before = self._held
+        self._held = {**before, **{id(w): (w, {}) for w in weights}}
         try:
             yield
         finally:
-            self._held = None
+            self._held = before
 
     def _threads(self, work: float) -> int:
         return threads_for(work, self.n_threads)
@@ -91,9 +93,10 @@ class CpuBackend(Training):
         """
         if not isinstance(states, PackedBits) or weights.dtype != np.float32:
             return None
-        if self._held is None or weights is not self._held[0]:
+        held = self._held.get(id(weights))
+        if held is None:
             return _cpu.fix_weights(weights, transposed, self._threads(8.0 * weights.size), fast)
-        copies, kind = self._held[1], (transposed, fast)
+        copies, kind = held[1], (transposed, fast)
         if kind not in copies:
             copies[kind] = _cpu.fix_weights(weights, transposed, self._threads(8.0 * weights.size), fast)
         return copies[kind]

@@ -75,26 +75,27 @@ class Layers(Backend):
 
     def __init__(self, n_threads: int | None = None) -> None:
         self.n_threads = n_threads
-        self._held: tuple[Any, Any, FixedWeights | None] | None = None
+        #: by the identity of the weights, which are kept alive here: their copy and its fixed-point form, once made
+        self._held: dict[int, tuple[Any, list[Any]]] = {}
 
     @contextmanager
-    def holding(self, weights: NDArray[Any]) -> Iterator[None]:
+    def holding(self, *weights: NDArray[Any]) -> Iterator[None]:
         """See `Backend.holding`: one copy on the device serves all products."""
-        self._held = (weights, *self._prepared(weights))
+        before = self._held
+        self._held = {**before, **{id(w): (w, []) for w in weights}}
         try:
             yield
         finally:
-            self._held = None
+            self._held = before
 
     def _prepared(self, weights: Any) -> tuple[Any, FixedWeights | None]:
         """Weights on the device, and in fixed point where they are float32 and fit."""
-        if self._held is not None and self._held[0] is weights:
-            return self._held[1], self._held[2]
-        copy = to_device(weights)
-        if copy.dtype != np.float32 or copy.size == 0:
-            return copy, None
-        fixed = FixedWeights(copy)
-        return copy, fixed if fixed.fill() else None
+        _, found = self._held.get(id(weights), (None, []))
+        if not found:
+            copy = to_device(weights)
+            fixed = FixedWeights(copy) if copy.dtype == np.float32 and copy.size else None
+            found += [copy, fixed if fixed is not None and fixed.fill() else None]
+        return found[0], found[1]
 
     def _dense(self, states: Any, dtype: Any) -> Any:
         """States as a dense device array."""
