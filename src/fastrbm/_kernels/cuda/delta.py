@@ -25,18 +25,19 @@ _FLIP_COST = 32
 def make_delta_layer(tile: Tile):
     """Phase: one layer of Bernoulli units drawn from sums that follow the flips of its inputs.
 
-    ``delta_layer(words, before, fresh, n, none, n_inputs, fragments, integers, bias, unit, seed_low, seed_high,
-    step_low, step_high, chain0, sums, out_words, planes, counters, shared, quads, flips)``: ``sums[chain, unit]``
-    (flat) are those of `before`, or of nothing if `fresh`, and become those of `words`; ``integers[input, unit]``
-    (flat) are the weights. ``counters[0]`` grows by the multiply-adds, ``[1]`` by the tiles of whole products.
+    ``delta_layer(words, first, before, fresh, n, none, n_inputs, fragments, integers, bias, unit, seed_low, seed_high,
+    step_low, step_high, chain0, sums, out_words, out_first, planes, counters, shared, quads, flips)``: the inputs are
+    `n` rows of `words` from `first` on, those of the sweep before from `before` on. ``sums[chain, unit]`` (flat) are
+    of the latter, or of nothing if `fresh`, and become those of the inputs; ``integers[input, unit]`` (flat) are the
+    weights. ``counters[0]`` grows by the multiply-adds, ``[1]`` by the tiles of whole products.
     """
     product, emit = make_product(tile), make_emit(tile)
     n_rows, threads = tile.rows, tile.threads
 
     @device
     def delta_layer(
-        words, before, fresh, n, none, n_inputs, fragments, integers, bias, unit, seed_low, seed_high, step_low,
-        step_high, chain0, sums, out_words, planes, counters, shared, quads, flips,
+        words, first, before, fresh, n, none, n_inputs, fragments, integers, bias, unit, seed_low, seed_high,
+        step_low, step_high, chain0, sums, out_words, out_first, planes, counters, shared, quads, flips,
     ):  # fmt: skip
         n_units, pitch, n_steps = bias.size, pitch_of(n_inputs), (n_inputs + STEP - 1) // STEP
         down = (n + n_rows - 1) // n_rows
@@ -49,34 +50,45 @@ def make_delta_layer(tile: Tile):
             cuda.syncthreads()
             if not fresh:
                 for item in range(cuda.threadIdx.x, here * QUADS, threads):
-                    start, count = (row0 + (item >> 3)) * pitch, np.int32(0)
+                    row, count = row0 + (item >> 3), np.int32(0)
                     for step in range(item & 7, n_steps, QUADS):
-                        count += np.int32(cuda.popc(words[start + step] ^ before[start + step]))
+                        flipped = words[(first + row) * pitch + step] ^ words[(before + row) * pitch + step]
+                        count += np.int32(cuda.popc(flipped))
                     cuda.atomic.add(flips, 0, count)
                 cuda.syncthreads()
             work = np.int64(flips[0])
             whole = fresh or _FLIP_COST * work > here * n_inputs
             if whole:
                 work = here * n_inputs
-                product(words, pitch, none, 0, n, row0, n_steps, fragments, unit0, shared)
+                product(words, pitch, none, first, n, row0, n_steps, fragments, unit0, shared)
             else:
                 for item in range(cuda.threadIdx.x, here * WIDTH, threads):
                     row, column = item >> 5, item & 31
                     if unit0 + column < n_units:
-                        start, total = (row0 + row) * pitch, np.int64(sums[(row0 + row) * n_units + unit0 + column])
-                        for step in range(n_steps):
-                            now = words[start + step]
-                            flipped = np.uint32(now ^ before[start + step])
+                        # unsigned as in `make_accumulate`: indices that may be negative take more registers
+                        at, place = np.uint64((first + row0 + row) * pitch), np.uint64(unit0 + column)
+                        was = np.uint64((before + row0 + row) * pitch)
+                        total = np.int64(sums[(row0 + row) * n_units + unit0 + column])
+                        for _ in range(n_steps):
+                            now = words[at]
+                            flipped = np.uint32(now ^ words[was])
+                            at += np.uint64(1)
+                            was += np.uint64(1)
                             while flipped != 0:
                                 b = np.int64(cuda.ffs(flipped)) - 1
                                 flipped &= np.uint32(flipped - np.uint32(1))
-                                weight = np.int64(integers[(STEP * step + b) * n_units + unit0 + column])
+                                weight = np.int64(integers[place + np.uint64(b * n_units)])
                                 if (now >> np.uint32(b)) & np.uint32(1):
                                     total += weight
                                 else:
                                     total -= weight
+                            place += np.uint64(STEP * n_units)
                         shared[row, column] = np.int32(total)
                 cuda.syncthreads()
+            for item in range(cuda.threadIdx.x, here * WIDTH, threads):
+                row, column = item >> 5, item & 31
+                if unit0 + column < n_units:
+                    sums[(row0 + row) * n_units + unit0 + column] = shared[row, column]
             for item in range(cuda.threadIdx.x, n_rows * QUADS, threads):
                 row, quad = item >> 3, item & 7
                 bits = np.uint32(0)
@@ -93,7 +105,6 @@ def make_delta_layer(tile: Tile):
                             word = w2
                         if j == 3:
                             word = w3
-                        sums[(row0 + row) * n_units + unit0 + column] = shared[row, column]
                         x = add(bias[unit0 + column], mul(unit[0], np.float32(shared[row, column])))
                         if is_on(word, sigmoid_scale(x)):
                             bits |= np.uint32(1 << j)
@@ -103,45 +114,44 @@ def make_delta_layer(tile: Tile):
                 if whole:
                     cuda.atomic.add(counters, 1, np.int64(1))
             cuda.syncthreads()
-            emit(quads, WORDS, row0, n, unit0, n_units, out_words, planes, 1, 0)
+            emit(quads, WORDS, out_first + row0, out_first + n, unit0, n_units, out_words, planes, 1, 0)
             cuda.syncthreads()
 
     return delta_layer
 
 
 def make_delta_kernel(tile: Tile):
-    """Kernel: sweeps as of `make_chains_kernel`, by turns in two buffers of each layer.
+    """Kernel: sweeps as of `make_chains_kernel`, each layer by turns in the two halves of its rows.
 
-    The first visible states go to `visible`, the first hidden ones to `other_hidden`.
+    The first hidden states are in the first half, and the first visible ones go to the first half.
     """
     delta_layer = make_delta_layer(tile)
     shape, quad_shape = (tile.rows, PITCH), (tile.rows, QUADS)
 
     @kernel_for(tile.threads, THREADS_HELD // tile.threads)
     def delta_kernel(
-        hidden, other_hidden, visible, other_visible, n, none, to_hidden, to_visible, by_visible, by_hidden,
-        hidden_bias, visible_bias, unit, seed_low, seed_high, step, chain0, n_sweeps, planes, hidden_sums,
-        visible_sums, counters,
+        hidden, visible, n, none, to_hidden, to_visible, by_visible, by_hidden, hidden_bias, visible_bias, unit,
+        seed_low, seed_high, step, chain0, n_sweeps, planes, hidden_sums, visible_sums, counters,
     ):  # fmt: skip
         shared = cuda.shared.array(shape, np.int32)
         quads = cuda.shared.array(quad_shape, np.uint32)
         flips = cuda.shared.array(1, np.int32)
         for sweep in range(n_sweeps):
             low, high = (step + sweep) & _LOW, ((step + sweep) >> 32) & 0xFFFFFF
+            first = (sweep & 1) * n
+            other = n - first
             delta_layer(
-                hidden, other_hidden, sweep == 0, n, none, hidden_bias.size, to_visible, by_hidden, visible_bias,
-                unit, seed_low, seed_high, low, high, chain0, visible_sums, visible, planes, counters, shared, quads,
-                flips,
+                hidden, first, other, sweep == 0, n, none, hidden_bias.size, to_visible, by_hidden, visible_bias,
+                unit, seed_low, seed_high, low, high, chain0, visible_sums, visible, first, planes, counters, shared,
+                quads, flips,
             )  # fmt: skip
             grid_sync()
             delta_layer(
-                visible, other_visible, sweep == 0, n, none, visible_bias.size, to_hidden, by_visible, hidden_bias,
-                unit, seed_low, seed_high, low, (1 << 24) | high, chain0, hidden_sums, other_hidden, planes, counters,
-                shared, quads, flips,
+                visible, first, other, sweep == 0, n, none, visible_bias.size, to_hidden, by_visible, hidden_bias,
+                unit, seed_low, seed_high, low, (1 << 24) | high, chain0, hidden_sums, hidden, other, planes,
+                counters, shared, quads, flips,
             )  # fmt: skip
             grid_sync()
-            hidden, other_hidden = other_hidden, hidden
-            visible, other_visible = other_visible, visible
 
     return delta_kernel
 
@@ -151,7 +161,7 @@ def delta_signature() -> Any:
     i64, words, fragments, reals = types.int64, types.uint32[::1], types.uint64[::1], types.float32[::1]
     integers = types.int32[::1]
     return types.void(
-        *[words] * 4, i64, types.int64[::1], fragments, fragments, integers, integers, reals, reals, reals, *[i64] * 5,
+        words, words, i64, types.int64[::1], fragments, fragments, integers, integers, reals, reals, reals, *[i64] * 5,
         words, integers, integers, types.int64[::1],
     )  # fmt: skip
 

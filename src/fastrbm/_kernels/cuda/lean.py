@@ -30,29 +30,39 @@ def run_lean(
     tile = choose_tile(n, max(n_hidden, n_visible))
     tiles = most_tiles(tile, n, n_hidden, n_visible)
     seed_low, seed_high, _, _, chain0 = address(draw)
-    given = empty(hidden.words.shape, np.uint32)
-    given.copy_to_device(hidden.words)  # the caller's stay as they are
-    visible = zeros((n, 2 * n_words(n_visible)), np.uint32)
     counters = zeros(2, np.int64)
     model = fixed.to_hidden, fixed.to_visible
     common = biases[1], biases[0], fixed.unit, seed_low, seed_high, draw.step, chain0, n_sweeps, nothing(np.uint32)
     if strategy == "lowbit":
+        drawn = empty(hidden.words.shape, np.uint32)
+        drawn.copy_to_device(hidden.words)  # the caller's stay as they are
+        visible = zeros((n, 2 * n_words(n_visible)), np.uint32)
         LOWBIT.launch_cooperative(
-            tile, tiles, flat(given), flat(visible), n, nothing(np.int64, 0), *model, *_coarse(fixed), *common, counters
+            tile, tiles, flat(drawn), flat(visible), n, nothing(np.int64, 0), *model, *_coarse(fixed), *common, counters
         )  # fmt: skip
         _note_lowbit(n, n_hidden, n_visible, n_sweeps, download(counters))
-        return DeviceBits(visible, n_visible), DeviceBits(given, n_hidden)
-    others = zeros(given.shape, np.uint32), zeros(visible.shape, np.uint32)
+        return DeviceBits(visible, n_visible), DeviceBits(drawn, n_hidden)
+    halves = [zeros((2 * n, 2 * n_words(size)), np.uint32) for size in (n_hidden, n_visible)]
+    halves[0][:n].copy_to_device(hidden.words)
     integers = [empty(n_hidden * n_visible, np.int32) for _ in range(2)]
     launch_strided(integers_kernel, n_hidden * n_visible, fixed.flat, n_hidden, n_visible, fixed.unit, *integers)
     sums = [empty(n * size, np.int32) for size in (n_hidden, n_visible)]
     DELTA.launch_cooperative(
-        tile, tiles, flat(given), flat(others[0]), flat(visible), flat(others[1]), n, nothing(np.int64, 0), *model,
-        *integers, *common, *sums, counters,
+        tile, tiles, *map(flat, halves), n, nothing(np.int64, 0), *model, *integers, *common, *sums, counters
     )  # fmt: skip
     _note_delta(n, n_hidden, n_visible, n_sweeps, download(counters))
-    last = n_sweeps % 2
-    return DeviceBits(visible if last else others[1], n_visible), DeviceBits(others[0] if last else given, n_hidden)
+    # the last of each are in the first half after an even number of changes
+    of_visible, of_hidden = (k % 2 * n for k in (n_sweeps - 1, n_sweeps))
+    return (
+        DeviceBits(_rows(halves[1], of_visible, n), n_visible), DeviceBits(_rows(halves[0], of_hidden, n), n_hidden),
+    )  # fmt: skip
+
+
+def _rows(words: Any, first: int, n: int) -> Any:
+    """A copy of rows, so that the others need not be kept."""
+    copy = empty((n, words.shape[1]), np.uint32)
+    copy.copy_to_device(words[first : first + n])
+    return copy
 
 
 def _coarse(fixed: FixedWeights) -> list[Any]:
