@@ -135,8 +135,9 @@ def test_a_filter_that_decides_too_much_is_noticed(monkeypatch):
 
 
 @pytest.mark.skipif(not _target.SIMULATED, reason="by the device in all other tests")
-def test_coarse_weights_by_instruction():
-    """The simulated instruction and the short cut of the simulator agree, and both on the weights."""
+@pytest.mark.parametrize("n_limbs", [2, 4])
+def test_products_by_instruction(n_limbs):
+    """The simulated instruction and the short cut of the simulator agree, and both on all or 16 bits of the weights."""
     rng = np.random.default_rng(0)
     fixed = FixedWeights(upload(rng.normal(0, 3, (9, 33)).astype(np.float32)))
     assert fixed.fill()
@@ -145,7 +146,7 @@ def test_coarse_weights_by_instruction():
     none, shape = upload(np.zeros(0, np.int64)), (SMALL.rows, 33)
 
     def sums(by_instruction):
-        product = make_product(SMALL, by_instruction, lowbit.LIMBS)
+        product = make_product(SMALL, by_instruction, n_limbs)
 
         @cuda.jit
         def kernel(words, none, fragments, out):
@@ -155,13 +156,16 @@ def test_coarse_weights_by_instruction():
                 out[row, cuda.threadIdx.x % 9] = shared[row, cuda.threadIdx.x % 9]
 
         out = upload(np.zeros((5, 9), np.int32))
-        kernel[1, SMALL.threads](words, none, coarse, out)
+        kernel[1, SMALL.threads](words, none, coarse if n_limbs == 2 else fixed.to_hidden, out)
         return out.copy_to_host()
 
     got, rows = sums(True), bits(5, 33).dense(np.int64)
     np.testing.assert_array_equal(got, sums(False))
-    scaled = fixed.weights.copy_to_host().astype(np.float64) / fixed.unit.copy_to_host()[0]
-    integers = np.trunc(scaled + np.copysign(0.5, scaled)).astype(np.int64)
+    scaled = fixed.weights.copy_to_host() / fixed.unit.copy_to_host()[0]
+    integers = np.trunc(scaled + np.copysign(np.float32(0.5), scaled)).astype(np.int64)
+    if n_limbs == 4:
+        np.testing.assert_array_equal(got, rows @ integers.T)
+        return
     kept = integers >> shifts.copy_to_host()[:, None]
     assert 2**14 <= np.abs(kept).max(axis=1).min() and -(2**15) <= kept.min() and kept.max() < 2**15
     np.testing.assert_array_equal(got - 2**15 * rows.sum(axis=1, keepdims=True), rows @ kept.T)
