@@ -8,9 +8,11 @@ pytest.importorskip("numba_cuda")
 from fastrbm._kernels import Parameters, pack  # noqa: E402
 from fastrbm._kernels.cpu import CpuBackend  # noqa: E402
 from fastrbm._kernels.cpu.strategy import count_work  # noqa: E402
-from fastrbm._kernels.cuda import _target, lean  # noqa: E402
+from fastrbm._kernels.cuda import _target, lean, lowbit  # noqa: E402
 from fastrbm._kernels.cuda.backend import STRATEGIES, CudaBackend  # noqa: E402
-from fastrbm._kernels.cuda.memory import DeviceBits  # noqa: E402
+from fastrbm._kernels.cuda.fixed import FixedWeights  # noqa: E402
+from fastrbm._kernels.cuda.launching import Kernels  # noqa: E402
+from fastrbm._kernels.cuda.memory import DeviceBits, upload  # noqa: E402
 from fastrbm._kernels.cuda.tiles import SMALL, make_product  # noqa: E402
 from fastrbm._random import Draw, Stream  # noqa: E402
 
@@ -83,18 +85,19 @@ def test_large_sums_that_a_bias_cancels(strategy, size):
     assert_like_whole_products(strategy, p, 20, 2, 0.5)
 
 
-def test_sums_of_upper_bytes_that_wrap():
-    """Sums of -2^31 and a little have upper bytes below -2^31: none of them is decided, all are summed exactly."""
-    weights = np.full((33, 33), -496.48, np.float32)
-    p = Parameters(weights, np.full(33, 33 * 496.48, np.float32), np.full(33, 16 * 496.48, np.float32))
-    work = assert_like_whole_products("lowbit", p, 4, 1, 1.0)
-    assert work["recomputed"] >= 4 * 33
+def test_ranges_beyond_32_bits():
+    """Sums of -2^31 and a little are in ranges that begin below -2^31, and what is left open must come back."""
+    size = 126322176 / 2**18
+    weights = np.full((17, 17), -size, np.float32)
+    p = Parameters(weights, np.full(17, 17 * size, np.float32), np.full(17, 8 * size, np.float32))
+    work = assert_like_whole_products("lowbit", p, 8, 1, 1.0)
+    assert work["recomputed"] > 0
 
 
 def test_lowbit_decides_most_units():
     work = assert_like_whole_products("lowbit", model(40, 30), 33, 2)
-    assert 0 < work["recomputed"] < 0.2 * work["decisions"]
-    assert 0 < work["products"] < 0.2 * work["dense_products"]
+    assert 0 < work["recomputed"] < 0.02 * work["decisions"]
+    assert 0 < work["products"] < 0.02 * work["dense_products"]
 
 
 def test_delta_takes_flips_where_there_are_few():
@@ -121,10 +124,10 @@ def test_chains_go_on_where_they_were():
             np.testing.assert_array_equal(g.to_host().words, w.words)
 
 
-def test_a_bound_that_is_too_small_is_noticed(monkeypatch):
-    """The comparison can fail: without what the lower bytes may add, other states come out."""
-    monkeypatch.setattr(lean, "_LOST", 0)
-    monkeypatch.setattr(lean, "LOWBIT", lean.Kernels(lean.make_low_kernel, lean.low_signature))
+def test_a_filter_that_decides_too_much_is_noticed(monkeypatch):
+    """The comparison can fail: a test that decides too soon lets other states come out."""
+    monkeypatch.setattr(lowbit, "_ABOVE", np.float32(1 - 0.1))
+    monkeypatch.setattr(lean, "LOWBIT", Kernels(lowbit.make_low_kernel, lowbit.low_signature))
     weights = (100 + model(40, 32, 0.01).weights).astype(np.float32)
     p = Parameters(weights, np.full(40, -3200, np.float32), np.full(32, -2000, np.float32))
     with pytest.raises(AssertionError):
@@ -132,19 +135,18 @@ def test_a_bound_that_is_too_small_is_noticed(monkeypatch):
 
 
 @pytest.mark.skipif(not _target.SIMULATED, reason="by the device in all other tests")
-def test_upper_bytes_by_instruction():
-    """The simulated instruction and the short cut of the simulator agree on the upper two bytes."""
-    from fastrbm._kernels.cuda.fixed import FixedWeights
-    from fastrbm._kernels.cuda.memory import upload
-
+@pytest.mark.parametrize("n_limbs", [2, 4])
+def test_products_by_instruction(n_limbs):
+    """The simulated instruction and the short cut of the simulator agree, and both on all or 16 bits of the weights."""
     rng = np.random.default_rng(0)
     fixed = FixedWeights(upload(rng.normal(0, 3, (9, 33)).astype(np.float32)))
     assert fixed.fill()
+    coarse, _, shifts, _ = lean._coarse(fixed)
     words, cuda = upload(bits(5, 33).words.view(np.uint32).ravel()), _target.cuda
     none, shape = upload(np.zeros(0, np.int64)), (SMALL.rows, 33)
 
     def sums(by_instruction):
-        product = make_product(SMALL, by_instruction, 2)
+        product = make_product(SMALL, by_instruction, n_limbs)
 
         @cuda.jit
         def kernel(words, none, fragments, out):
@@ -154,15 +156,19 @@ def test_upper_bytes_by_instruction():
                 out[row, cuda.threadIdx.x % 9] = shared[row, cuda.threadIdx.x % 9]
 
         out = upload(np.zeros((5, 9), np.int32))
-        kernel[1, SMALL.threads](words, none, fixed.to_hidden, out)
+        kernel[1, SMALL.threads](words, none, coarse if n_limbs == 2 else fixed.to_hidden, out)
         return out.copy_to_host()
 
-    got = sums(True)
+    got, rows = sums(True), bits(5, 33).dense(np.int64)
     np.testing.assert_array_equal(got, sums(False))
-    exponent = int(fixed.control.copy_to_host()[0])
-    scaled = fixed.weights.copy_to_host().astype(np.float64) * 2.0**exponent
-    integers = np.trunc(scaled + np.copysign(0.5, scaled)).astype(np.int64)
-    np.testing.assert_array_equal(got, bits(5, 33).dense(np.int64) @ (integers >> 16 << 16).T)
+    scaled = fixed.weights.copy_to_host() / fixed.unit.copy_to_host()[0]
+    integers = np.trunc(scaled + np.copysign(np.float32(0.5), scaled)).astype(np.int64)
+    if n_limbs == 4:
+        np.testing.assert_array_equal(got, rows @ integers.T)
+        return
+    kept = integers >> shifts.copy_to_host()[:, None]
+    assert 2**14 <= np.abs(kept).max(axis=1).min() and -(2**15) <= kept.min() and kept.max() < 2**15
+    np.testing.assert_array_equal(got - 2**15 * rows.sum(axis=1, keepdims=True), rows @ kept.T)
 
 
 @pytest.mark.parametrize("strategy", ["bounds", "lcd", "other"])

@@ -29,7 +29,7 @@ from .session import TrainingSession, most_tiles
 from .steps import MOST_COUNTED, Steps, host_parameters, on_host
 
 CHAINS = Kernels(chains.make_chains_kernel, chains.signature)
-#: bounds by landmarks and by earlier states ("bounds", "lcd") save single sums, and tensor cores do those by hundreds
+#: bounds by landmarks and by earlier states ("bounds", "lcd") leave many single sums, which tensor cores cannot take
 STRATEGIES = ("auto", "dense", "delta", "lowbit")
 _BERNOULLI = ("bernoulli", "bernoulli")
 
@@ -42,8 +42,8 @@ class CudaBackend(Steps):
     n_threads : int or None
         Of the CPU kernels that do what stays on the host.
     strategy : str
-        How free chains (`run_chains`) are drawn: "dense" by whole products, "delta" and "lowbit" as `lean` has them,
-        "auto" by whole products. Layers of training and of single draws are whole products with any of them.
+        How free chains (`run_chains`) are drawn: "dense" and "auto" by whole products, "delta" and "lowbit" by the
+        modules of that name. Layers of training and of single draws are whole products with any of them.
     precision : {"full"}
     """
 

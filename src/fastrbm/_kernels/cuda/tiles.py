@@ -32,7 +32,7 @@ PITCH = WIDTH + 1
 _ONES = np.uint32(0x01010101)
 _SPREAD = np.uint32(0x00204081)
 _FOUR_BITS = np.uint32(15)
-_ONE, _FRAGMENT = np.uint64(1), np.uint64(FRAGMENT)
+_ONE = np.uint64(1)
 
 
 class Tile(NamedTuple):
@@ -99,19 +99,20 @@ if SIMULATED:
             np.int32(c2 + c[row + 8, column]), np.int32(c3 + c[row + 8, column + 1]),
         )  # fmt: skip
 
-    def _coefficients(fragments: Any, column_tile: int, n_steps: int) -> Any:
+    def _coefficients(fragments: Any, column_tile: int, n_steps: int, n_limbs: int) -> Any:
         """Integers of eight columns, shape (8, inputs)."""
-        at = column_tile * n_steps * FRAGMENT
-        held = getattr(getattr(fragments, "_item", fragments), "_ary", fragments)[at : at + n_steps * FRAGMENT]
-        by = held.view(np.uint8).reshape(n_steps, 4, 8, 4, 2, 4)  # step, limb, column, k // 4 % 4, k // 16, k % 4
+        size = n_limbs * LANES
+        at = column_tile * n_steps * size
+        held = getattr(getattr(fragments, "_item", fragments), "_ary", fragments)[at : at + n_steps * size]
+        by = held.view(np.uint8).reshape(n_steps, n_limbs, 8, 4, 2, 4)  # step, limb, column, k // 4 % 4, k // 16, k % 4
         limbs = np.ascontiguousarray(by.transpose(2, 0, 4, 3, 5, 1))
-        return limbs.view("<i4").reshape(8, n_steps * STEP).astype(np.int64)
+        return limbs.view("<i4" if n_limbs == 4 else "<u2").reshape(8, n_steps * STEP).astype(np.int64)
 
 else:
     from ._mma import mma
 
 
-def make_accumulate(tile: Tile, by_instruction: bool = not SIMULATED, first_limb: int = 0):
+def make_accumulate(tile: Tile, by_instruction: bool = not SIMULATED, n_limbs: int = 4):
     """Device function that adds up a warp's products.
 
     ``accumulate(words, at, n_steps, fragments, column_tile, lane, sums)``: ``sums[m, n, limb, r]`` is for the row whose
@@ -122,8 +123,8 @@ def make_accumulate(tile: Tile, by_instruction: bool = not SIMULATED, first_limb
     tile : Tile
     by_instruction : bool
         False: every simulated thread its own sums, which is faster there.
-    first_limb : int
-        The lowest byte of the weights that is multiplied; sums of those below are not touched.
+    n_limbs : int
+        Bytes of an integer: 4, or 2 for integers without a sign.
     """
     n_m, n_n = tile.m, tile.n
 
@@ -131,18 +132,19 @@ def make_accumulate(tile: Tile, by_instruction: bool = not SIMULATED, first_limb
 
         def direct(words, at, n_steps, fragments, column_tile, lane, sums):
             for n in range(n_n):
-                weights = _coefficients(fragments, int(column_tile) + n, int(n_steps)) >> 8 * first_limb
+                weights = _coefficients(fragments, int(column_tile) + n, int(n_steps), n_limbs)
                 for m in range(2 * n_m):
                     row = [int(words[int(at[m]) + k]) for k in range(n_steps)]
                     bits = np.unpackbits(np.array(row, dtype="<u4").view(np.uint8), bitorder="little")
                     for r in range(2):
-                        sums[m // 2, n, first_limb, 2 * (m % 2) + r] = low_word(weights[2 * (lane % 4) + r] @ bits)
-                        for limb in range(first_limb + 1, 4):
+                        sums[m // 2, n, 0, 2 * (m % 2) + r] = low_word(weights[2 * (lane % 4) + r] @ bits)
+                        for limb in range(1, n_limbs):
                             sums[m // 2, n, limb, 2 * (m % 2) + r] = 0
 
         return direct
 
-    n_rows, bits_shape, bytes_shape = 2 * n_m, (n_m, 4), (n_n, 4)
+    n_rows, bits_shape, bytes_shape = 2 * n_m, (n_m, 4), (n_n, n_limbs)
+    fragment, of_step = n_limbs * LANES, np.uint64(n_limbs * LANES)
 
     # Offsets are unsigned and only ever added to: Numba takes a signed index as one that may count from the end, and
     # the loop would do more arithmetic on addresses than products.
@@ -152,7 +154,7 @@ def make_accumulate(tile: Tile, by_instruction: bool = not SIMULATED, first_limb
             bits[m] = words[at[m]]
             at[m] += _ONE
         for n in range(n_n):
-            for limb in range(first_limb, 4):
+            for limb in range(n_limbs):
                 eight[n, limb] = fragments[place + np.uint64(n) * stride + np.uint64(LANES * limb)]
 
     @device
@@ -163,7 +165,7 @@ def make_accumulate(tile: Tile, by_instruction: bool = not SIMULATED, first_limb
                 spread_bits[m, half] = spread(bits[2 * m + half], shift)
                 spread_bits[m, half + 2] = spread(bits[2 * m + half], shift + 16)
         for n in range(n_n):
-            for limb in range(first_limb, 4):
+            for limb in range(n_limbs):
                 low = np.uint32(eight[n, limb] & np.uint64(0xFFFFFFFF))
                 high = np.uint32(eight[n, limb] >> np.uint64(32))
                 for m in range(n_m):
@@ -178,24 +180,24 @@ def make_accumulate(tile: Tile, by_instruction: bool = not SIMULATED, first_limb
     def accumulate(words, at, n_steps, fragments, column_tile, lane, sums):
         for m in range(n_m):
             for n in range(n_n):
-                for limb in range(first_limb, 4):
+                for limb in range(n_limbs):
                     for r in range(4):
                         sums[m, n, limb, r] = 0
         shift = 4 * (lane & 3)
         now_bits, now_eight = cuda.local.array(n_rows, np.uint32), cuda.local.array(bytes_shape, np.uint64)
         bits = cuda.local.array(n_rows, np.uint32)
         eight = cuda.local.array(bytes_shape, np.uint64)
-        stride = np.uint64(n_steps * FRAGMENT)
+        stride = np.uint64(n_steps * fragment)
         place = np.uint64(column_tile) * stride + np.uint64(lane)
         load(words, at, fragments, place, stride, bits, eight)
         for _ in range(n_steps - 1):
             for m in range(n_rows):
                 now_bits[m] = bits[m]
             for n in range(n_n):
-                for limb in range(first_limb, 4):
+                for limb in range(n_limbs):
                     now_eight[n, limb] = eight[n, limb]
             # what the next step wants is on its way while this one multiplies
-            place += _FRAGMENT
+            place += of_step
             load(words, at, fragments, place, stride, bits, eight)
             multiply(now_bits, now_eight, shift, sums)
         multiply(bits, eight, shift, sums)
@@ -203,18 +205,17 @@ def make_accumulate(tile: Tile, by_instruction: bool = not SIMULATED, first_limb
     return accumulate
 
 
-def make_product(tile: Tile, by_instruction: bool = not SIMULATED, first_limb: int = 0):
+def make_product(tile: Tile, by_instruction: bool = not SIMULATED, n_limbs: int = 4):
     """Device function of a block: the products of a tile.
 
     ``product(words, pitch, order, first, n, row0, n_steps, fragments, column0, shared)`` leaves the sums of
     ``tile.rows`` rows from `row0` on and 32 columns from `column0` on in ``shared[row, column]``. Row r is number
     ``order[first + r]`` of `words`, or ``first + r`` where `order` is empty, with `pitch` words each; in the place of
     rows from n on there is anything. All threads of the block call it, and must meet before they change `shared` again.
-    With `first_limb` the bytes below that one of all weights count as zero; the sums are then those modulo 2^32.
     """
-    accumulate = make_accumulate(tile, by_instruction, first_limb)
+    accumulate = make_accumulate(tile, by_instruction, n_limbs)
     n_m, n_n, warps_n = tile.m, tile.n, tile.warps_n
-    sums_shape, n_held = (n_m, n_n, 4, 4), 2 * n_m
+    sums_shape, n_held = (n_m, n_n, n_limbs, 4), 2 * n_m
 
     @device
     def product(words, pitch, order, first, n, row0, n_steps, fragments, column0, shared):
@@ -232,7 +233,7 @@ def make_product(tile: Tile, by_instruction: bool = not SIMULATED, first_limb: i
             for j in range(n_n):
                 for r in range(4):
                     total = np.int64(0)
-                    for limb in range(first_limb, 4):
+                    for limb in range(n_limbs):
                         total += np.int64(sums[m, j, limb, r]) << (8 * limb)
                     row = corner + 16 * m + 8 * (r >> 1) + (lane >> 2)
                     shared[row, column + 8 * j + 2 * (lane & 3) + (r & 1)] = low_word(total)
