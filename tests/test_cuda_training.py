@@ -60,14 +60,26 @@ def test_every_phase(kind, persistent, sweeps, sampled):
 
 
 @pytest.mark.parametrize("same", [
-    dict(kind="grey"), dict(kind="grey", persistent=True), dict(dtype=np.float64), dict(units=("ising", "bernoulli")),
+    dict(kind="grey"), dict(kind="grey", persistent=True, rule="momentum"), dict(kind="grey", sampled=True),
+    dict(dtype=np.float64), dict(units=("ising", "bernoulli")),
     dict(units=("bernoulli", "ising"), persistent=True), dict(units=("bernoulli", "onehot"), persistent=True),
     dict(units=("gaussian", "bernoulli"), kind="grey"), dict(units=("gaussian", "onehot"), kind="grey"),
 ])  # fmt: skip
-def test_what_is_composed_is_close(same):
+def test_real_rows_and_other_units_are_close(same):
     got, wanted = run(CudaBackend(), **same, n=20), run(CpuBackend(1), **same, n=20)
     for g, w in zip(got[0], wanted[0], strict=True):
         np.testing.assert_allclose(g, w, atol=2e-6)
+
+
+@pytest.mark.parametrize("persistent", [False, True])
+def test_real_rows_in_any_number_of_launches_and_pieces(persistent, monkeypatch):
+    same = dict(kind="grey", persistent=persistent, rule="adam", n=40)
+    whole = run(CudaBackend(), **same)
+    monkeypatch.setattr(session, "_WORK_OF_LAUNCH", 1)
+    assert_same(run(CudaBackend(), **same), whole)
+    monkeypatch.setattr(session, "_SHARE_OF_MEMORY", 0.0)
+    monkeypatch.setattr(session, "_PIECE", 1)
+    assert_same(run(CudaBackend(), **same), whole)
 
 
 @pytest.mark.filterwarnings("ignore:overflow encountered")

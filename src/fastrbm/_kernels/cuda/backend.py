@@ -127,7 +127,7 @@ class CudaBackend(Steps):
         state: ChainState,
         on_batch: Callable[[], None] | None = None,
     ) -> None:
-        """See `Backend.train`: Bernoulli layers of bits in few launches, the rest minibatch by minibatch."""
+        """See `Backend.train`: Bernoulli layers in few launches, the rest minibatch by minibatch."""
         if are_bits(rows):
             plan = plan._replace(stochastic_input=False)  # nothing to draw
         session = self._session
@@ -137,10 +137,9 @@ class CudaBackend(Steps):
         if len(order) == 0:
             return
         n_counted = max(plan.batch_size, 0 if state.chains is None else len(state.chains))
-        native = (
-            tuple(units) == _BERNOULLI and parameters.weights.dtype == np.float32
-            and (are_bits(rows) or plan.stochastic_input) and not (plan.sampled_hidden and n_counted > MOST_COUNTED)
-        )  # fmt: skip
+        native = tuple(units) == _BERNOULLI and parameters.weights.dtype == np.float32
+        if plan.sampled_hidden:  # counted as pairs of bits
+            native = native and (are_bits(rows) or plan.stochastic_input) and n_counted <= MOST_COUNTED
         own = session or TrainingSession(parameters, slots, state)
         try:
             while len(order):

@@ -91,30 +91,41 @@ def magnitude(weight, scale):
     return np.uint32(most)
 
 
-def make_gradient(tile: Tile):
+@device
+def _no_gradient(grey, order, first, n_data, n_visible, grey_means, n_hidden, visible0, hidden0, left, right, dense):
+    """Stand for the gradient of rows that are bits, which are in the planes."""
+
+
+def make_gradient(tile: Tile, grey_gradient: Any = None):
     """Phase: gradient of the weights, their rule, and the sums of their magnitudes.
 
     ``gradient(planes, pitch, none, n_steps, means, data_share, model_share, counted, weights, w0, w1, w2, n_hidden,
-    n_visible,
-    kind, n_slots, rule, adam, update, bound_scale, bounds, shared)``; `weights` and slots are flat; `counted`: the
-    fragments are counts of drawn states,
-    of which data and model have those shares; ``bounds[n_hidden + n_visible + 1]``
-    gets sums over rows, over columns, and the largest magnitude.
+    n_visible, kind, n_slots, rule, adam, update, bound_scale, bounds, shared, grey, order, first, n_data, grey_means,
+    left, right, dense)``; `weights` and slots are flat; `counted`: the fragments are counts of drawn states, of which
+    data and model have those shares; ``bounds[n_hidden + n_visible + 1]`` gets sums over rows, over columns, and the
+    largest magnitude. With `grey_gradient` (`grey.py`) the fragments are of the model alone, and the data's part comes
+    from their rows and means; without it the arguments from `grey` on are not looked at.
     """
     product = make_product(tile)
     n_rows, threads = tile.rows, tile.threads
+    is_grey = grey_gradient is not None
+    of_data = grey_gradient if is_grey else _no_gradient
 
     @device
     def gradient(
-        planes, pitch, none, n_steps, means, data_share, model_share, counted, weights, w0, w1, w2, n_hidden,
-        n_visible, kind,
-        n_slots, rule, adam, update, bound_scale, bounds, shared,
+        planes, pitch, none, n_steps, means, data_share, model_share, counted, weights, w0, w1, w2, n_hidden, n_visible,
+        kind, n_slots, rule, adam, update, bound_scale, bounds, shared, grey, order, first, n_data, grey_means, left,
+        right, dense,
     ):  # fmt: skip
         down = (n_visible + n_rows - 1) // n_rows
         tiles = down * ((n_hidden + WIDTH - 1) // WIDTH)
         for number in range(cuda.blockIdx.x, tiles, cuda.gridDim.x):
             visible0, hidden0 = n_rows * (number % down), WIDTH * (number // down)
             product(planes, pitch, none, 0, n_visible, visible0, n_steps, means, hidden0, shared)
+            if is_grey:
+                of_data(
+                    grey, order, first, n_data, n_visible, grey_means, n_hidden, visible0, hidden0, left, right, dense
+                )
             for item in range(cuda.threadIdx.x, n_rows * WIDTH, threads):
                 row, column = item % n_rows, item // n_rows  # neighbours take neighbouring weights
                 size = np.uint32(0)
@@ -127,6 +138,8 @@ def make_gradient(tile: Tile):
                         )
                     else:
                         g = mul(_UNIT, np.float32(shared[row, column]))
+                    if is_grey:
+                        g = add(g, dense[row, column])
                     at = (hidden0 + column) * n_visible + visible0 + row
                     value = ascend(kind, n_slots, rule, adam, update, True, weights, w0, w1, w2, at, g)
                     size = magnitude(value, bound_scale)
@@ -155,20 +168,25 @@ def make_gradient(tile: Tile):
 @device
 def bias_gradients(
     planes, pitch, n_data, data_groups, n_model, model_groups, totals, data_share, model_share, counted, visible, v0,
-    v1, v2,
-    hidden, h0, h1, h2, kind, n_slots, rule, adam, update,
+    v1, v2, hidden, h0, h1, h2, kind, n_slots, rule, adam, update, is_grey, sums_of_rows, sums_of_means, grey_groups,
 ):  # fmt: skip
-    """Phase: both biases, one thread a unit; `totals` are the sums of the hidden integers."""
+    """Phase: both biases, one thread a unit; `totals` are the sums of the hidden integers.
+
+    `is_grey`: those of the model, and the data's sums come by groups of rows.
+    """
     n_visible, n_hidden = visible.size, hidden.size
     start = cuda.blockIdx.x * cuda.blockDim.x + cuda.threadIdx.x
     for unit in range(start, n_visible + n_hidden, cuda.gridDim.x * cuda.blockDim.x):
         if unit < n_visible:
-            data, model = 0, 0
+            data, model = 0.0, 0
             for group in range(data_groups):
-                data += cuda.popc(planes[unit * pitch + group])
+                data += np.float64(cuda.popc(planes[unit * pitch + group]))
             for group in range(model_groups):
                 model += cuda.popc(planes[unit * pitch + data_groups + group])
-            g = np.float32(np.float64(data) / np.float64(n_data) - np.float64(model) / np.float64(n_model))
+            if is_grey:
+                for group in range(grey_groups):
+                    data += sums_of_rows[unit * grey_groups + group]
+            g = np.float32(data / np.float64(n_data) - np.float64(model) / np.float64(n_model))
             ascend(kind, n_slots, rule, adam, update, False, visible, v0, v1, v2, unit, g)
         else:
             at = unit - n_visible
@@ -180,6 +198,9 @@ def bias_gradients(
                 )
             else:
                 g = mul(_UNIT, np.float32(totals[at]))
+            if is_grey:
+                for group in range(grey_groups):
+                    g = add(g, sums_of_means[at * grey_groups + group])
             ascend(kind, n_slots, rule, adam, update, False, hidden, h0, h1, h2, at, g)
 
 
@@ -287,12 +308,13 @@ def make_gradient_kernel(tile: Tile):
         gradient(
             planes, pitch, none, groups + others, means, data_share, model_share, counted, weights, w0, w1, w2,
             hidden.size,
-            visible.size, kind, n_slots, rule, adam, 0, bound_scale, bounds, shared,
+            visible.size, kind, n_slots, rule, adam, 0, bound_scale, bounds, shared, adam, none, 0, 0, rule, adam, adam,
+            adam,
         )  # fmt: skip
         bias_gradients(
             planes, pitch, n_data, groups, n_model, others, totals, data_share, model_share, counted, visible, v0, v1,
             v2,
-            hidden, h0, h1, h2, kind, n_slots, rule, adam, 0,
+            hidden, h0, h1, h2, kind, n_slots, rule, adam, 0, False, rule, rule, 0,
         )  # fmt: skip
 
     return gradient_kernel

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ from .steps import rule_numbers
 from .tiles import WIDTH, Tile, fragment_size
 
 PASS = Kernels(training.make_pass_kernel, training.signature)
+GREY_PASS = Kernels(partial(training.make_pass_kernel, is_grey=True), training.signature)
 #: multiply-adds of one launch: some tens of milliseconds, after which signals and callbacks have their turn
 _WORK_OF_LAUNCH = 1 << 42
 #: share of the free memory that rows may take; larger data are streamed
@@ -193,6 +195,7 @@ class TrainingSession:
         n_model = int(chains.shape[0])
         groups = -(-batch // 32) + -(-n_model // 32)
         tile = choose_tile(max(batch, n_model), max(n_hidden, n_visible))
+        is_grey = source.dtype == np.float32 and not plan.stochastic_input
         grey = source if source.dtype == np.float32 else nothing(np.float32, (1, 1))
         words = flat(source) if source.dtype != np.float32 else nothing(np.uint32)
         empty_slot = nothing(np.float32)
@@ -211,18 +214,20 @@ class TrainingSession:
             np.uint32),
             self._scratch_of("means", (fragment_size(n_hidden, 32 * groups),), np.uint64),
             self._scratch_of("totals", (n_hidden,), np.int32), nothing(np.float32, (1, 1)),
+            *self._grey_scratch(batch if is_grey else 0),
         ]  # fmt: skip
         fixed.control.copy_to_device(np.array([0, 0], np.int32))
         work = 5.0 * batch * n_hidden * n_visible * plan.n_sweeps
         per_launch = max(1, min(n_batches, int(_WORK_OF_LAUNCH / work)))
         tiles = most_tiles(tile, max(batch, n_model), n_hidden, n_visible)
+        kernels = GREY_PASS if is_grey else PASS
         self._dirty = True
         parity, done = fixed.parity, 0
         try:
             for first in range(0, n_batches, per_launch):
                 count = min(per_launch, n_batches - first)
                 here = first_step + first * per_batch, (parity + first) % 2, first, count
-                PASS.launch_cooperative(tile, tiles, *arguments, *numbers, *here, stream=stream)
+                kernels.launch_cooperative(tile, tiles, *arguments, *numbers, *here, stream=stream)
                 if on_batch is not None or first + count < n_batches:
                     done = self._note(first_update, first_step, per_batch)
                 if not self._fits:
@@ -260,6 +265,17 @@ class TrainingSession:
             self._scratch.pop(name, None)
             held = self._scratch[name] = zeros(shape, dtype)
         return held
+
+    def _grey_scratch(self, batch: int) -> list[Any]:
+        """Hidden means of the data, and sums over groups of 32 rows of them and of the rows."""
+        if not batch:
+            return [nothing(np.float32), nothing(np.float32), nothing(np.float64)]
+        n_hidden, n_visible, groups = self.fixed.n_hidden, self.fixed.n_visible, -(-batch // 32)
+        return [
+            self._scratch_of("grey means", (batch * n_hidden,), np.float32),
+            self._scratch_of("sums of means", (n_hidden * groups,), np.float32),
+            self._scratch_of("sums of rows", (n_visible * groups,), np.float64),
+        ]
 
     def _buffer(self, name: str, n: int, n_units: int) -> Any:
         return self._scratch_of(name, (n, 2 * n_words(n_units)), np.uint32)
@@ -316,4 +332,4 @@ def _streamed(
 
 def entry_points() -> list[tuple[str, Any, Any]]:
     """Kernels of this module: (name, kernel, signature)."""
-    return PASS.entry_points("training pass")
+    return PASS.entry_points("training pass") + GREY_PASS.entry_points("training pass, real rows")
