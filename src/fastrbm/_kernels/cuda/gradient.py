@@ -236,36 +236,30 @@ def fixed(weight, scale):
 
 
 @device
+def pack_one_way(weights, n_columns, n_inputs, column_stride, input_stride, scale, fragments):
+    """Fragments of the weights times `scale` for products of one direction."""
+    steps = (n_inputs + STEP - 1) // STEP
+    tiles = 4 * ((n_columns + WIDTH - 1) // WIDTH)
+    eight = cuda.local.array(8, np.int32)
+    for item in range(cuda.grid(1), tiles * steps * 32, cuda.gridsize(1)):
+        lane, step, tile = item & 31, (item >> 5) % steps, item // (32 * steps)
+        if column_stride == 1:  # what neighbours read is neighbouring in memory either way
+            step, tile = item // (32 * tiles), (item >> 5) % tiles
+        column = 8 * tile + (lane >> 2)
+        for b in range(8):
+            at = STEP * step + 16 * (b >> 2) + 4 * (lane & 3) + (b & 3)
+            eight[b] = 0
+            if column < n_columns and at < n_inputs:
+                eight[b] = fixed(weights[column * column_stride + at * input_stride], scale)
+        for limb in range(4):
+            fragments[(tile * steps + step) * FRAGMENT + 32 * limb + lane] = fragment_of(eight, limb)
+
+
+@device
 def pack_weights(weights, n_hidden, n_visible, scale, to_hidden, to_visible):
     """Phase: fragments of the weights times `scale` for both directions."""
-    start = cuda.blockIdx.x * cuda.blockDim.x + cuda.threadIdx.x
-    stride = cuda.gridDim.x * cuda.blockDim.x
-    eight = cuda.local.array(8, np.int32)
-    steps = (n_visible + STEP - 1) // STEP
-    tiles = 4 * ((n_hidden + WIDTH - 1) // WIDTH)
-    for item in range(start, tiles * steps * 32, stride):
-        lane, step, tile = item & 31, (item >> 5) % steps, item // (32 * steps)
-        hidden = 8 * tile + (lane >> 2)
-        for b in range(8):
-            visible = STEP * step + 16 * (b >> 2) + 4 * (lane & 3) + (b & 3)
-            eight[b] = 0
-            if hidden < n_hidden and visible < n_visible:
-                eight[b] = fixed(weights[hidden * n_visible + visible], scale)
-        for limb in range(4):
-            to_hidden[(tile * steps + step) * FRAGMENT + 32 * limb + lane] = fragment_of(eight, limb)
-    steps = (n_hidden + STEP - 1) // STEP
-    tiles = 4 * ((n_visible + WIDTH - 1) // WIDTH)
-    for item in range(start, tiles * steps * 32, stride):
-        # the eight columns of a lane's neighbours are neighbours in memory
-        lane, tile, step = item & 31, (item >> 5) % tiles, item // (32 * tiles)
-        visible = 8 * tile + (lane >> 2)
-        for b in range(8):
-            hidden = STEP * step + 16 * (b >> 2) + 4 * (lane & 3) + (b & 3)
-            eight[b] = 0
-            if hidden < n_hidden and visible < n_visible:
-                eight[b] = fixed(weights[hidden * n_visible + visible], scale)
-        for limb in range(4):
-            to_visible[(tile * steps + step) * FRAGMENT + 32 * limb + lane] = fragment_of(eight, limb)
+    pack_one_way(weights, n_hidden, n_visible, n_visible, 1, scale, to_hidden)
+    pack_one_way(weights, n_visible, n_hidden, 1, n_visible, scale, to_visible)
 
 
 @cuda.jit
