@@ -15,6 +15,9 @@ class FastRBM:
     name = "fastrbm"
     shuffles = True
 
+    def __init__(self, device: str = "cpu") -> None:
+        self.device = device
+
     def available(self) -> Availability:
         """Say whether it can run here."""
         try:
@@ -33,8 +36,8 @@ class FastRBM:
 
         return version("fastrbm")
 
-    @staticmethod
-    def _unfitted(training: Training, seed: int, threads: int, shuffle: bool = True):
+    def unfitted(self, training: Training, seed: int, threads: int, shuffle: bool = True):
+        """Return an estimator that is about to do this run."""
         from fastrbm import BernoulliRBM
 
         return BernoulliRBM(
@@ -49,6 +52,7 @@ class FastRBM:
             hidden_statistics="sampled" if training.sampled else "mean",
             shuffle=shuffle,
             n_threads=threads,
+            device=self.device,
         )
 
     def fit_seeds(
@@ -57,7 +61,7 @@ class FastRBM:
         """Return the weights of a model for each seed, fitted by `fastrbm.fit_many` or one after another."""
         from fastrbm import fit_many
 
-        models = [self._unfitted(training, seed, threads) for seed in seeds]
+        models = [self.unfitted(training, seed, threads) for seed in seeds]
         if at_once:
             fit_many(models, X)
         else:
@@ -69,14 +73,13 @@ class FastRBM:
         self, X: np.ndarray, training: Training, *, seed: int, threads: int, shuffle: bool = True
     ) -> Parameters:
         """Train from scratch; see `Peer`."""
-        model = self._unfitted(training, seed, threads, shuffle).fit(X)
+        model = self.unfitted(training, seed, threads, shuffle).fit(X)
         return Parameters(model.components_, model.intercept_hidden_, model.intercept_visible_)
 
-    @staticmethod
-    def _fitted(parameters: Parameters, seed: int, threads: int):
+    def _fitted(self, parameters: Parameters, seed: int, threads: int):
         from fastrbm import BernoulliRBM
 
-        model = BernoulliRBM(n_components=len(parameters.b), random_state=seed, n_threads=threads)
+        model = BernoulliRBM(n_components=len(parameters.b), random_state=seed, n_threads=threads, device=self.device)
         model.components_ = parameters.W
         model.intercept_hidden_, model.intercept_visible_ = parameters.b, parameters.a
         model.n_features_in_, model.input_scale_ = len(parameters.a), 1.0
@@ -94,7 +97,7 @@ class FastRBM:
 
         model = self._fitted(parameters, seed, threads).model_
         bases = annealed.bases_of(model, "biases", None)
-        path = annealed.Path(model, bases, "hidden", get_backend("cpu", threads), Key(seed))
+        path = annealed.Path(model, bases, "hidden", get_backend(self.device, threads), Key(seed))
         betas = annealed.temperatures(path, "linear", n_temperatures)
         return annealed.forward(path, betas, n_chains) + path.log_start
 
@@ -103,7 +106,7 @@ class FastRBM:
         from fastrbm import Model
         from fastrbm.likelihood import log_partition
 
-        return float(log_partition(Model(W, a, b), "exact", n_threads=threads))
+        return float(log_partition(Model(W, a, b), "exact", n_threads=threads, device=self.device))
 
     def gibbs(self, parameters: Parameters, V: np.ndarray, n_steps: int, *, seed: int, threads: int) -> np.ndarray:
         """Return the visible states after n_steps sweeps from the rows of V."""

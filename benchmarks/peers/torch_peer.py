@@ -172,7 +172,8 @@ class Torch:
 
         torch.set_num_threads(threads)
         with torch.inference_mode():
-            loop = _Training(torch.from_numpy(X), training, seed, self._products, self._bits, self._visible)
+            generator = torch.Generator().manual_seed(seed)
+            loop = TrainingLoop(torch.from_numpy(X), training, generator, self._products, self._bits, self._visible)
             for _ in range(training.n_epochs):
                 loop.epoch()
         return Parameters(*(tensor.numpy() for tensor in (loop.model.W, loop.model.b, loop.model.a)))
@@ -214,33 +215,41 @@ def _sweep(model, V, n_steps, generator, bits):
         bits_v.sample(model.visible(H, PV), V)
 
 
-class _Training:
-    """Buffers and state of a training run; rows beyond the last whole batch are left out."""
+class TrainingLoop:
+    """Buffers and state of a training run, on the device of X; rows beyond the last whole batch are left out."""
 
-    def __init__(self, X, training, seed, products, bits, visible):
+    def __init__(self, X, training, generator, products, bits, visible):
         import torch
 
         batch, n_hidden, n_visible = training.batch, training.n_hidden, X.shape[1]
-        self.X, self.training = X, training
-        self.generator = torch.Generator().manual_seed(seed)
-        W = torch.empty(n_hidden, n_visible).normal_(0, 0.01, generator=self.generator)
-        self.model = products(W, torch.zeros(n_hidden), torch.zeros(n_visible))
-        self.V = torch.empty(2 * batch, n_visible)  # data rows above model rows
-        self.P = torch.empty(2 * batch, n_hidden)
-        self.H = torch.zeros(batch, n_hidden)  # under PCD these are the chains
-        self.PV = torch.empty(batch, n_visible)
-        self.bits_v = visible((batch, n_visible), self.generator)
-        self.bits_h = bits((batch, n_hidden), self.generator)
-        self.signs = torch.ones(2 * batch)
+        self.X, self.training, self.generator = X, training, generator
+
+        def zeros(*shape):
+            return torch.zeros(*shape, device=X.device)
+
+        W = zeros(n_hidden, n_visible).normal_(0, 0.01, generator=generator)
+        self.model = products(W, zeros(n_hidden), zeros(n_visible))
+        self.V = zeros(2 * batch, n_visible)  # data rows above model rows
+        self.P = zeros(2 * batch, n_hidden)
+        self.H = zeros(batch, n_hidden)  # under PCD these are the chains
+        self.PV = zeros(batch, n_visible)
+        self.bits_v = visible((batch, n_visible), generator)
+        self.bits_h = bits((batch, n_hidden), generator)
+        self.signs = zeros(2 * batch).fill_(1)
         self.signs[batch:] = -1
 
     def epoch(self):
         """Visit every whole batch once, in a fresh order."""
         import torch
 
+        self.batches(torch.randperm(len(self.X), device=self.X.device, generator=self.generator))
+
+    def batches(self, order):
+        """Visit every whole batch of rows once."""
+        import torch
+
         batch = self.training.batch
         step = self._cd_step if self.training.algorithm == "cd" else self._pcd_step
-        order = torch.randperm(len(self.X), generator=self.generator)
         for start in range(0, len(self.X) - batch + 1, batch):
             torch.index_select(self.X, 0, order[start : start + batch], out=self.V[:batch])
             step()
