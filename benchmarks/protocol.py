@@ -33,7 +33,7 @@ PAUSE = 0.2
 QUIET = 0.1
 
 MET, MISSED, NO_TARGET, RAN, DISTURBED = "met", "below target", "no target", "ran (quick)", "disturbed"
-FAILED, SKIPPED, ERROR = "FAILED", "skipped", "ERROR"
+PASSED, FAILED, SKIPPED, ERROR = "passed", "FAILED", "skipped", "ERROR"
 
 
 @dataclass(frozen=True)

@@ -4,10 +4,10 @@ What makes it strong:
 
 * rows, states and parameters stay on the device as float32; every operation writes into a buffer that was there before;
 * a graph holds all launches of a run, so that nothing but the device's own work is left between them;
-* the arithmetic is that of the CPU peer (`TrainingLoop`): products with the bias added, one product for the gradients of
-  both phases, one for both hidden inputs of PCD;
-* draws in the faster of two ways on the device at hand (`fastest_bits`): PyTorch's own fused kernel, or uniform numbers and
-  a comparison.
+* the arithmetic is that of the CPU peer (`TrainingLoop`): products with the bias added, one product for the gradients
+  of both phases, one for both hidden inputs of PCD;
+* draws in the faster of two ways on the device at hand (`fastest_bits`): PyTorch's own fused kernel, or uniform numbers
+  and a comparison.
 
 Everything runs on the CPU as well, without graphs, which is how its arithmetic is tested where there is no device.
 A run that is captured is begun again by `reset`; the draws go on from `seed`, as a graph reads the state of the default
@@ -52,7 +52,7 @@ def available(device: str = "cuda") -> Availability:
     """Say whether PyTorch is there, and can use the device."""
     try:
         import torch
-    except ImportError as error:
+    except (ImportError, OSError) as error:  # OSError: libraries that are not there
         return Availability(False, f"not installed: {error}")
     if device == "cuda" and not torch.cuda.is_available():
         built = "without CUDA" if torch.version.cuda is None else f"for CUDA {torch.version.cuda}"
@@ -110,7 +110,8 @@ def synchronize(device: str) -> None:
 def captured(work: Callable[[], None]) -> Callable[[], None]:
     """Return what replays the launches of a function that only works on tensors that stay where they are.
 
-    The function runs a few times first, on a stream of its own, as capturing asks for: what it changes must be set again.
+    The function runs a few times first, on a stream of its own, as capturing asks for, so what it changes must be set
+    again.
     """
     import torch
 
@@ -122,7 +123,7 @@ def captured(work: Callable[[], None]) -> Callable[[], None]:
     torch.cuda.current_stream().wait_stream(beside)
     torch.cuda.synchronize()
     graph = torch.cuda.CUDAGraph()
-    # relaxed: arrays of Numba that Python happens to collect meanwhile may be freed, which other modes take for an error
+    # relaxed: Python may happen to collect arrays of Numba meanwhile, and other modes take freeing them for an error
     with torch.cuda.graph(graph, capture_error_mode="relaxed"):
         work()
     torch.cuda.synchronize()

@@ -1,0 +1,362 @@
+"""Every family of CUDA kernels once, at sizes of several blocks, against the CPU kernels: what sanitizers watch.
+
+``python -m fastrbm.benchmarks.gpu_check --exercise`` runs it; at the size "tiny" it is a test on Numba's simulator.
+Where the CPU kernels have the same integers, bits are compared, elsewhere values within rounding.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fastrbm._kernels import ChainState, Parameters, Phase, Rule, TrainingPlan, Update, pack
+from fastrbm._kernels.bits import PackedBits
+from fastrbm._kernels.contract import Backend
+from fastrbm._kernels.cpu import CpuBackend
+from fastrbm._kernels.reference import ReferenceBackend
+from fastrbm._random import Draw, Stream
+
+UNITS = ("bernoulli", "bernoulli")
+ADDRESS = Draw(seed=2**63 + 5, step=2**40 + 3, stream=Stream.HIDDEN, first_chain=2**32 - 3)
+#: rule and the slots it needs
+RULES: dict[str, tuple[Rule, int]] = {
+    "sgd": (Rule(l2=0.05), 0),
+    "momentum": (Rule(l1=0.1), 1),
+    "nesterov": (Rule("nesterov", clip=0.1), 1),
+    "rmsprop": (Rule("rmsprop", 0.9, 1e-4), 2),
+    "adam": (Rule("adam", 0.99, 1e-4), 2),
+    "amsgrad": (Rule("amsgrad", 0.99, 1e-4), 3),
+}
+
+
+Families = list[tuple[str, Callable[[], Iterator["Check"]]]]
+
+
+class Size(NamedTuple):
+    """How large the models are."""
+
+    rows: int
+    visible: int
+    hidden: int
+    summed: int  #: hidden units of the exact sum
+
+
+#: several blocks in each direction with odd ends for a device; what the simulator does in seconds
+SIZES = {"small": Size(300, 405, 170, 14), "tiny": Size(9, 35, 6, 4)}
+
+
+class Check(NamedTuple):
+    """One family: how many values differ, of how many, and the largest error."""
+
+    name: str
+    different: int
+    compared: int
+    largest: float
+    allowed: float  #: error that values may have; 0 where bits must be the same
+
+    @property
+    def ok(self) -> bool:
+        """Whether it is as it should be; false for NaN."""
+        return self.largest <= self.allowed
+
+    def __str__(self) -> str:
+        said = "ok" if self.ok else "WRONG"
+        return f"{said:5} {self.name}: {self.different} of {self.compared} differ, largest error {self.largest:.3g}"
+
+
+def _flattened(value: Any) -> Iterator[np.ndarray]:
+    if isinstance(value, PackedBits):
+        yield value.dense(np.uint8)
+    elif isinstance(value, (tuple, list)):
+        for part in value:
+            yield from _flattened(part)
+    else:
+        yield np.atleast_1d(np.asarray(value))
+
+
+def compare(name: str, got: Any, wanted: Any, allowed: float = 0.0) -> Check:
+    """Compare results of two backends: arrays, bits, numbers, or sequences of them.
+
+    The error is relative where the value wanted is above 1.
+    """
+    different, compared, largest = 0, 0, 0.0
+    for g, w in zip(_flattened(got), _flattened(wanted), strict=True):
+        if g.shape != w.shape or g.dtype != w.dtype:
+            return Check(f"{name} ({g.dtype} {g.shape} for {w.dtype} {w.shape})", w.size, w.size, np.inf, allowed)
+        different += int((g != w).sum())
+        compared += w.size
+        if w.size:
+            wide = w.astype(np.float64)
+            error = np.abs(g.astype(np.float64) - wide) / np.maximum(1, np.abs(wide))
+            largest = float(max(largest, error.max())) if not np.isnan(error).any() else np.nan
+        if np.isnan(largest):
+            break
+    return Check(name, different, compared, largest, allowed)
+
+
+@contextmanager
+def using_tile(tile: Any) -> Iterator[None]:
+    """Within the block all kernels use one shape of blocks, which the size of the problem chooses otherwise."""
+    package = "fastrbm._kernels.cuda."
+    modules: list[Any] = [
+        x for name, x in sys.modules.items() if name.startswith(package) and hasattr(x, "choose_tile")
+    ]
+    before = [module.choose_tile for module in modules]
+    for module in modules:
+        module.choose_tile = lambda *_: tile
+    try:
+        yield
+    finally:
+        for module, choose in zip(modules, before, strict=True):
+            module.choose_tile = choose
+
+
+@contextmanager
+def no_memory_for_rows() -> Iterator[None]:
+    """Within the block rows count as larger than the memory of the device and come in pieces of one minibatch."""
+    from fastrbm._kernels.cuda import session
+
+    before = session._SHARE_OF_MEMORY, session._PIECE
+    session._SHARE_OF_MEMORY, session._PIECE = 0.0, 1
+    try:
+        yield
+    finally:
+        session._SHARE_OF_MEMORY, session._PIECE = before
+
+
+class Exercise:
+    """The families, and the random arrays that they work on.
+
+    Parameters
+    ----------
+    size : Size
+    """
+
+    def __init__(self, size: Size):
+        from fastrbm._kernels.cuda.backend import CudaBackend
+
+        self.size = size
+        self.cuda: Any = CudaBackend()
+        self.cpu, self.reference = CpuBackend(1), ReferenceBackend()
+        self._rng = np.random.default_rng(0)
+
+    def model(self, dtype: Any = np.float32, scale: float = 0.2, hidden: int | None = None) -> Parameters:
+        """Return random parameters."""
+        n_visible, n_hidden = self.size.visible, hidden or self.size.hidden
+        shapes: tuple[Any, ...] = ((n_hidden, n_visible), n_visible, n_hidden)
+        return Parameters(*(self._rng.normal(0, scale, shape).astype(dtype) for shape in shapes))
+
+    def bits(self, n: int, n_units: int) -> PackedBits:
+        """Return random bits."""
+        return pack(self._rng.random((n, n_units)) < 0.4)
+
+    def grey(self, n: int, n_units: int) -> np.ndarray:
+        """Return random numbers in [0, 1)."""
+        return self._rng.random((n, n_units)).astype(np.float32)
+
+    # -- families: each yields checks ------------------------------------------------------------------------------
+
+    def layers(self) -> Iterator[Check]:
+        """Layers of bits in both directions."""
+        weights, a, b = self.model()
+        for name, states, bias, transpose in (
+            ("hidden", self.bits(self.size.rows, self.size.visible), b, False),
+            ("visible", self.bits(self.size.rows, self.size.hidden), a, True),
+        ):
+
+            def three(backend: Backend, states: Any = states, bias: Any = bias, transpose: bool = transpose) -> Any:
+                same = dict(transpose=transpose)
+                return (
+                    backend.inputs(states, weights, bias, **same),
+                    backend.means("bernoulli", states, weights, bias, **same),
+                    backend.samples("bernoulli", states, weights, bias, ADDRESS, **same),
+                )
+
+            yield compare(f"{name} layer: inputs, means, bits", three(self.cuda), three(self.cpu))
+        grey = self.grey(self.size.rows, self.size.visible)
+        yield compare("bits of grey rows", self.cuda.draw_bits(grey, ADDRESS), self.cpu.draw_bits(grey, ADDRESS))
+
+    def dense(self) -> Iterator[Check]:
+        """Layers of real states and of float64."""
+        for dtype, allowed in ((np.float32, 1e-5), (np.float64, 1e-12)):
+            weights, _, b = self.model(dtype)
+            states = self.grey(self.size.rows, self.size.visible).astype(dtype)
+            got, wanted = (
+                (x.inputs(states, weights, b), x.means("bernoulli", states, weights, b))
+                for x in (self.cuda, self.reference)
+            )
+            yield compare(f"real states, {np.dtype(dtype)}", got, wanted, allowed)
+            # an input may be rounded to the other side of a uniform number: some bits in a million
+            drawn, expected = (
+                x.samples("bernoulli", states, weights, b, ADDRESS).dense(np.uint8) for x in (self.cuda, self.reference)
+            )
+            share = float((drawn != expected).mean())
+            yield Check(
+                f"bits drawn by them, {np.dtype(dtype)}", int((drawn != expected).sum()), drawn.size, share, 1e-3
+            )
+
+    def chains(self) -> Iterator[Check]:
+        """Gibbs sweeps in one cooperative launch."""
+        parameters, start = self.model(), self.bits(self.size.rows, self.size.hidden)
+        results = [x.run_chains(start, parameters, UNITS, ADDRESS, 2) for x in (self.cuda, self.cpu)]
+        yield compare("Gibbs chains", *results)
+
+    def _run(self, backend: Backend, rows: Any, plan: TrainingPlan, n_slots: int, parameters: Parameters) -> Any:
+        parameters = parameters.copy()
+        slots = [parameters.zeros_like() for _ in range(n_slots)]
+        n_chains = max(1, plan.batch_size - 3)
+        chains = pack(np.zeros((n_chains, self.size.hidden))) if plan.persistent else None
+        state = ChainState(2**40 + 100, chains, updates=3)
+        order = np.random.default_rng(1).permutation(len(rows))
+        backend.train(parameters, slots, rows, order, plan, UNITS, state)
+        assert state.chains is None or isinstance(state.chains, PackedBits)
+        return parameters, slots, [] if state.chains is None else state.chains, state.step, state.updates
+
+    def _trained(self, name: str, rows: Any, plan: TrainingPlan, n_slots: int, allowed: float = 0.0) -> Check:
+        parameters = self.model(scale=0.1)
+        results = [self._run(x, rows, plan, n_slots, parameters) for x in (self.cuda, self.cpu)]
+        return compare(name, *results, allowed)
+
+    def training(self) -> Iterator[Check]:
+        """Runs of minibatches in one cooperative launch: phases by kind, and every rule."""
+        rows = self.bits(self.size.rows, self.size.visible)
+        grey = self.grey(self.size.rows, self.size.visible)
+        plan = TrainingPlan(7 | 9 << 40, max(2, self.size.rows // 2 - 1), False, 1, 0.1, 0.0, False)
+        kinds: dict[str, tuple[Any, dict[str, Any]]] = {
+            "CD-2": (rows, dict(n_sweeps=2)),
+            "PCD-1": (rows, dict(persistent=True)),
+            "CD-1 of sampled states": (rows, dict(sampled_hidden=True)),
+            "PCD-1 of drawn grey rows": (grey, dict(persistent=True, stochastic_input=True)),
+        }
+        for name, (data, options) in kinds.items():
+            yield self._trained(name, data, plan._replace(**options), 0)
+        for name, (rule, n_slots) in RULES.items():
+            yield self._trained(f"CD-1 by {name}", rows, plan._replace(rule=rule, momentum=0.5, rate=0.05), n_slots)
+
+    def streaming(self) -> Iterator[Check]:
+        """Rows that come in pieces, copied while the device works."""
+        plan = TrainingPlan(7, max(2, self.size.rows // 4), True, 1, 0.1, 0.0, False)
+        with no_memory_for_rows():
+            yield self._trained("PCD-1 of streamed rows", self.bits(self.size.rows, self.size.visible), plan, 0)
+
+    def composed(self) -> Iterator[Check]:
+        """Minibatches of grey rows, composed of products, means and steps; a draw at a tie may move a parameter."""
+        plan = TrainingPlan(7, max(2, self.size.rows // 2), False, 1, 0.1, 0.5, False)
+        yield self._trained("CD-1 of grey rows", self.grey(self.size.rows, self.size.visible), plan, 1, 5e-3)
+
+    def gradients(self) -> Iterator[Check]:
+        """Gradients of bits and one step along them."""
+        n, m, (_, n_visible, n_hidden, _) = self.size.rows, self.size.rows // 2 + 1, self.size
+        for counted in (False, True):
+            hidden = self.bits if counted else self.grey
+            data, model = (Phase(self.bits(k, n_visible), hidden(k, n_hidden)) for k in (n, m))
+            got, wanted = (x.gradient(data, model, np.float32) for x in (self.cuda, self.cpu))
+            yield compare(f"gradient of {'bits' if counted else 'means'}", got, wanted)
+            start, results = self.model(), []
+            for backend in (self.cuda, self.cpu):
+                values, slot = start.copy(), start.zeros_like()
+                backend.gradient_step(values, [slot], data, model, Update(Rule(), 0.25, 0.9))
+                results.append((values, slot))
+            yield compare(f"step along the gradient of {'bits' if counted else 'means'}", *results)
+
+    def scores(self) -> Iterator[Check]:
+        """Free energies and pseudo-likelihoods."""
+        parameters = self.model()
+        rows = self.bits(min(self.size.rows, 40), self.size.visible)
+        for name in ("free_energy", "pseudo_likelihood"):
+            got, wanted = (getattr(x, name)("bernoulli", rows, parameters) for x in (self.cuda, self.reference))
+            yield compare(name.replace("_", " "), got, wanted, 1e-5)
+
+    def partition(self) -> Iterator[Check]:
+        """Exact sums in both precisions, with and without the weights of states."""
+        for dtype, allowed in ((np.float32, 2e-6), (np.float64, 1e-10)):
+            parameters = self.model(dtype, hidden=self.size.summed)
+            got, wanted = (np.empty(1 << self.size.summed) for _ in range(2))
+            total = self.reference.log_partition_sum(parameters, UNITS, log_weights=wanted)
+            sums = [
+                self.cuda.log_partition_sum(parameters, UNITS, dtype=dtype, log_weights=weights)
+                for weights in (None, got)
+            ]
+            yield compare(f"exact log Z, {np.dtype(dtype)}", sums, [total, total], allowed)
+            yield compare(f"terms of log Z, {np.dtype(dtype)}", got, wanted, 10 * allowed)
+
+    def packing(self) -> Iterator[Check]:
+        """Rows that lie on the device: packed, converted, gathered, unpacked."""
+        from fastrbm._kernels.cuda.memory import DeviceBits, allocate, download, take_rows, upload
+        from fastrbm._kernels.cuda.packing import float_rows, pack_checked, unpack_into
+
+        bits = self.bits(self.size.rows, self.size.visible)
+        for dtype in (np.uint8, np.float32, np.float64):
+            flags, packed = pack_checked(upload(bits.dense(dtype)))
+            yield compare(f"packing of {np.dtype(dtype)}", (flags, packed.to_host()), (0, bits))
+        images = self._rng.integers(0, 256, bits.shape).astype(np.uint8)
+        converted = download(float_rows(upload(images), np.float32, 1 / 255))
+        yield compare("rows as floats", converted, images * np.float32(1 / 255), 1e-6)
+        chosen = np.arange(len(bits))[::-2].astype(np.int64)
+        yield compare("gathered rows", download(take_rows(upload(images), chosen)), images[chosen])
+        out = allocate("states", bits.shape, np.bool_)
+        unpack_into(DeviceBits.from_host(bits), out)
+        yield compare("unpacked bits", download(out), bits.dense(np.bool_))
+
+    def annealing(self) -> Iterator[Check]:
+        """Annealing in a native call, where the backend has one."""
+        if type(self.cuda).anneal is Backend.anneal:
+            return
+        parameters, bases = self.model(), tuple(np.zeros_like(x) for x in self.model()[1:])
+        start, betas = self.bits(self.size.rows, self.size.visible), np.linspace(0, 1, 5)
+        results = []
+        for backend in (self.cuda, self.cpu):
+            log_weights = np.zeros(len(start))
+            states = backend.anneal(
+                start, parameters, UNITS, bases, "hidden", betas, ADDRESS._replace(first_chain=0), log_weights
+            )
+            results.append((states, log_weights))
+        (states, log_weights), (wanted_states, wanted) = results
+        yield compare("annealed states", states, wanted_states)
+        yield compare("annealed log weights", log_weights, wanted, 1e-5)
+
+    def with_tiles(self) -> Families:
+        """Families whose kernels come in two shapes of blocks."""
+        names = ("layers", "chains", "training", "gradients", "annealing")
+        return [(name, getattr(self, name)) for name in names]
+
+    def without_tiles(self) -> Families:
+        """The others."""
+        names = ("dense", "composed", "streaming", "scores", "partition", "packing")
+        return [(name, getattr(self, name)) for name in names]
+
+
+def run(size: str = "small", only: Sequence[str] = ()) -> Iterator[Check]:
+    """Do all families, or those named, and yield what they say; an error of one does not keep back the others."""
+    from fastrbm._kernels.cuda.tiles import LARGE, SMALL
+
+    exercise = Exercise(SIZES[size])
+    # on the simulator both are one
+    tiles = {LARGE: "large", SMALL: "small"}
+    rounds: list[tuple[str, Any, Families]] = [(f"{tiles[tile]} tile: ", tile, exercise.with_tiles()) for tile in tiles]
+    rounds.append(("", None, exercise.without_tiles()))
+    for prefix, tile, families in rounds:
+        for name, family in families:
+            if only and name not in only:
+                continue
+            try:
+                with nullcontext() if tile is None else using_tile(tile):
+                    for check in family():
+                        yield check._replace(name=prefix + check.name)
+            except Exception as error:
+                yield Check(f"{prefix}{name}: {type(error).__name__}: {error}", 1, 1, np.inf, 0.0)
+
+
+def main(size: str = "small", only: Sequence[str] = ()) -> int:
+    """Print the checks; 1 if one is wrong."""
+    wrong = 0
+    for check in run(size, only):
+        print(check, flush=True)
+        wrong += not check.ok
+    print(f"{wrong} wrong" if wrong else "all right")
+    sys.stdout.flush()
+    return 1 if wrong else 0
