@@ -45,20 +45,21 @@ def random_rows(n=48, n_visible=12):
 # -- the exercise --------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("family", ["layers", "chains", "gradients", "scores", "partition", "packing", "annealing"])
+@pytest.mark.parametrize(
+    "family", ["layers", "chains", "lean", "annealing", "gradients", "scores", "partition", "packing"]
+)
 def test_kernels_are_exercised(family):
     pytest.importorskip("numba_cuda", reason="numba-cuda is not installed")
     checks = list(gpu_exercise.run("tiny", [family]))
-    assert checks or family == "annealing"
-    assert all(check.ok for check in checks), "\n".join(map(str, checks))
+    assert checks and all(check.ok for check in checks), "\n".join(map(str, checks))
 
 
 def test_training_is_exercised(monkeypatch):
     pytest.importorskip("numba_cuda", reason="numba-cuda is not installed")
     # the other rules have the same path, and tests of their own
     monkeypatch.setattr(gpu_exercise, "RULES", {"amsgrad": gpu_exercise.RULES["amsgrad"]})
-    checks = list(gpu_exercise.run("tiny", ["training", "composed", "streaming", "dense"]))
-    assert len(checks) >= 11 and all(check.ok for check in checks), "\n".join(map(str, checks))
+    checks = list(gpu_exercise.run("tiny", ["training", "composed", "streaming", "dense", "units"]))
+    assert len(checks) >= 17 and all(check.ok for check in checks), "\n".join(map(str, checks))
 
 
 def test_results_that_differ_are_counted():
