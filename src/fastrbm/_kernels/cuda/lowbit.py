@@ -202,7 +202,7 @@ def make_low_layer(tile: Tile):
                 cuda.atomic.add(shared, (row, column), np.int32(total))
             cuda.syncthreads()
             for item in range(cuda.threadIdx.x, n_open[0], threads):
-                opened = open_units[item]
+                opened = int(open_units[item])  # NumPy adds no chain above 2^31 to int32, on the simulator
                 row, column = opened >> 5, opened & 31
                 word = word_of(
                     (unit0 + column) >> 2, column & 3, chain0 + row0 + row, step_low, step_high, seed_low, seed_high
