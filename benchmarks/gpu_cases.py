@@ -87,7 +87,8 @@ def in_turn(
 ) -> Timing:
     """Call two sides in turn that time themselves, the order swapped every round, for as long as there is time.
 
-    They are called with the number of the round and return (seconds, result). The first round is there to warm up.
+    They are called with the number of the round, which serves as seed, and return (seconds, result). A round before the
+    first one is there to warm up: it compiles kernels and is not counted.
     """
     found: dict[str, list[tuple[float, Any]]] = {"peer": [], "ours": []}
     sides = [("peer", peer), ("ours", ours)]
@@ -152,7 +153,7 @@ class Lines:
 
     def agreement(self) -> Iterator[Row]:
         """Device and CPU: draws of one step, whole fits, exact log Z."""
-        yield _agreement_row("agreement-draws", "one step from the same states, 784x500", self._draws())
+        yield _agreement_row("agreement-draws", f"one step from the same states, 784x{self.n_hidden}", self._draws())
         for algorithm in ("cd", "pcd"):
             training = Training(min(256, self.n_hidden), 256, 2, 0.05, algorithm)
             X = self.images.binary[:8192]

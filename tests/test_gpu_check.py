@@ -230,6 +230,15 @@ def test_the_simulator_is_no_device():
     assert "nothing was checked" in done.stdout
 
 
+def test_the_exercise_is_a_command(monkeypatch):
+    monkeypatch.setattr(availability, "why_not", lambda: None)
+    monkeypatch.setattr(gpu_exercise, "main", lambda size: 1 if size == "tiny" else 0)
+    assert gpu_check.main(["--exercise"]) == 0
+    assert gpu_check.main(["--exercise", "--size", "tiny"]) == 1
+    monkeypatch.setattr(availability, "why_not", lambda: "there is no driver")
+    assert gpu_check.main(["--exercise"]) == 3
+
+
 def test_nothing_to_do_is_refused(capsys):
     with pytest.raises(SystemExit) as stopped:
         gpu_check.main(["--only", "tests", "--skip-tests"])
