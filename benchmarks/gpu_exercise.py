@@ -220,7 +220,7 @@ class Exercise:
         return parameters, slots, [] if state.chains is None else state.chains, state.step, state.updates
 
     def _trained(self, name: str, rows: Any, plan: TrainingPlan, n_slots: int, allowed: float = 0.0) -> Check:
-        parameters = self.model(scale=0.1)
+        parameters = self.model(np.float32 if isinstance(rows, PackedBits) else rows.dtype, scale=0.1)
         results = [self._run(x, rows, plan, n_slots, parameters) for x in (self.cuda, self.cpu)]
         return compare(name, *results, allowed)
 
@@ -246,10 +246,18 @@ class Exercise:
         with no_memory_for_rows():
             yield self._trained("PCD-1 of streamed rows", self.bits(self.size.rows, self.size.visible), plan, 0)
 
-    def composed(self) -> Iterator[Check]:
-        """Minibatches of grey rows, composed of products, means and steps; a draw at a tie may move a parameter."""
+    def grey_rows(self) -> Iterator[Check]:
+        """Runs of minibatches of real rows in one cooperative launch; a draw at a tie may move a parameter."""
         plan = TrainingPlan(7, max(2, self.size.rows // 2), False, 1, 0.1, 0.5, False)
-        yield self._trained("CD-1 of grey rows", self.grey(self.size.rows, self.size.visible), plan, 1, 5e-3)
+        grey = self.grey(self.size.rows, self.size.visible)
+        yield self._trained("CD-1 of grey rows", grey, plan, 1, 5e-3)
+        yield self._trained("PCD-1 of grey rows", grey, plan._replace(persistent=True), 1, 5e-3)
+
+    def composed(self) -> Iterator[Check]:
+        """Minibatches in float64, composed of products, means and steps."""
+        plan = TrainingPlan(7, max(2, self.size.rows // 2), False, 1, 0.1, 0.5, False)
+        grey = self.grey(self.size.rows, self.size.visible).astype(np.float64)
+        yield self._trained("CD-1 in float64", grey, plan, 1, 5e-3)
 
     def gradients(self) -> Iterator[Check]:
         """Gradients of bits and one step along them."""
@@ -346,7 +354,7 @@ class Exercise:
 
     def with_tiles(self) -> Families:
         """Families whose kernels come in two shapes of blocks."""
-        names = ("layers", "chains", "training", "gradients", "annealing", "lean")
+        names = ("layers", "chains", "training", "grey_rows", "gradients", "annealing", "lean")
         return [(name, getattr(self, name)) for name in names]
 
     def without_tiles(self) -> Families:

@@ -58,8 +58,8 @@ def test_training_is_exercised(monkeypatch):
     pytest.importorskip("numba_cuda", reason="numba-cuda is not installed")
     # the other rules have the same path, and tests of their own
     monkeypatch.setattr(gpu_exercise, "RULES", {"amsgrad": gpu_exercise.RULES["amsgrad"]})
-    checks = list(gpu_exercise.run("tiny", ["training", "composed", "streaming", "dense", "units"]))
-    assert len(checks) >= 17 and all(check.ok for check in checks), "\n".join(map(str, checks))
+    checks = list(gpu_exercise.run("tiny", ["training", "grey_rows", "composed", "streaming", "dense", "units"]))
+    assert len(checks) >= 19 and all(check.ok for check in checks), "\n".join(map(str, checks))
 
 
 def test_results_that_differ_are_counted():
