@@ -32,6 +32,10 @@ if SIMULATED:
 
     cuda: Any = _Cuda()
 
+    def clear(array: Any) -> None:
+        """Set a contiguous device array to zeros."""
+        array.copy_to_device(np.zeros(array.shape, array.dtype))
+
     def launch(kernel: Any, blocks: Any, threads: Any, *arguments: Any, stream: Any = 0) -> None:
         """Launch a kernel."""
         kernel[blocks, threads, stream](*arguments)
@@ -123,8 +127,13 @@ if SIMULATED:
 else:
     from numba.core.errors import NumbaPerformanceWarning
     from numba.cuda import libdevice
+    from numba.cuda.cudadrv.driver import device_memset
 
     cuda = _numba_cuda
+
+    def clear(array: Any) -> None:
+        """Set a contiguous device array to zeros."""
+        device_memset(array, 0, array.nbytes)
 
     def launch(kernel: Any, blocks: Any, threads: Any, *arguments: Any, stream: Any = 0) -> None:
         """Launch a kernel, without Numba's warning that a small problem leaves processors idle."""

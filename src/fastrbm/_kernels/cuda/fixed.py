@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from ._target import clear
 from .gradient import measure_kernel, pack_kernel
 from .launching import empty, launch_all, launch_strided, zeros
 from .tiles import fragment_size
@@ -55,7 +56,7 @@ class FixedWeights:
         """Take over the weights as they are now; False where they are too large for fixed point."""
         if self.shift < 0:
             return False
-        self.bounds.copy_to_device(np.zeros(self.bounds.shape, np.uint32))
+        clear(self.bounds)
         n_hidden, n_visible = self.n_hidden, self.n_visible
         bounds = self.bounds[0]
         launch_all(

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..._random import Draw
-from ._target import SIMULATED, cuda, launch
+from ._target import SIMULATED, clear, cuda, launch
 from .tiles import LARGE, SMALL, WIDTH, Tile
 
 THREADS = 4 if SIMULATED else 256
@@ -98,24 +98,8 @@ def zeros(shape: Any, dtype: Any) -> Any:
     """Device array of zeros."""
     array = empty(shape, dtype)
     if array.size:
-        fill(array, 0)
+        clear(array)
     return array
-
-
-@cuda.jit
-def _fill_kernel(flat, value):
-    start = cuda.grid(1)
-    for at in range(start, flat.size, cuda.gridsize(1)):
-        flat[at] = value
-
-
-def fill(array: Any, value: Any) -> None:
-    """Set all elements of a contiguous device array."""
-    if SIMULATED:
-        array.copy_to_device(np.full(array.shape, value, array.dtype))
-        return
-    flat = array.reshape(array.size)
-    launch_strided(_fill_kernel, array.size, flat, array.dtype.type(value))
 
 
 @cache

@@ -14,10 +14,10 @@ from ..bits import PackedBits, n_words
 from ..contract import Backend, ChainState, Parameters, TrainingPlan, train_batch
 from ..rules import RULES
 from . import training
-from ._target import cuda
+from ._target import clear, cuda
 from .elementwise import not_finite_kernel
 from .fixed import FixedWeights
-from .launching import Kernels, choose_tile, empty, fill, launch_strided, nothing, zeros
+from .launching import Kernels, choose_tile, empty, launch_strided, nothing, zeros
 from .layers import are_bits, bits_on_device, flat
 from .memory import DeviceBits, DeviceRows, download, guarding, upload
 from .steps import rule_numbers
@@ -102,7 +102,7 @@ class TrainingSession:
         """Zeros in the slots."""
         for slot in self._device[1:]:
             for copy in slot:
-                fill(copy, 0)
+                clear(copy)
         self._dirty = True
 
     def is_finite(self) -> bool:
