@@ -19,7 +19,7 @@ BITS = (rng.random((30, 12)) < 0.4).astype(np.float32)
 REALS = rng.normal(size=(30, 7)).astype(np.float32)
 CLASSES = rng.integers(0, 3, (24, 4)).astype(np.float32)
 COUNTS = rng.integers(0, 4, (24, 6)).astype(np.float32)
-SAME = dict(batch_size=12, n_iter=2, random_state=0)
+SAME = dict(batch_size=15, n_iter=1, random_state=0)
 
 ESTIMATORS = {
     "bits": (BernoulliRBM(6, **SAME), BITS),

@@ -73,7 +73,7 @@ def test_real_rows_and_other_units_are_close(same):
 
 @pytest.mark.parametrize("persistent", [False, True])
 def test_real_rows_in_any_number_of_launches_and_pieces(persistent, monkeypatch):
-    same = dict(kind="grey", persistent=persistent, rule="adam", n=40)
+    same = dict(kind="grey", persistent=persistent, rule="adam")
     whole = run(CudaBackend(), **same)
     monkeypatch.setattr(session, "_WORK_OF_LAUNCH", 1)
     assert_same(run(CudaBackend(), **same), whole)
@@ -175,7 +175,7 @@ def fitted(X, device, **options):
     ids=str,
 )
 def test_a_fit_is_that_of_the_cpu(options):
-    X = bits(40, 21).dense(np.float32) * (0.7 if "stochastic_input" in options else 1)
+    X = bits(28, 21).dense(np.float32) * (0.7 if "stochastic_input" in options else 1)
     got, wanted = (fitted(X, device, **options) for device in ("cuda", "cpu"))
     for name in ("components_", "intercept_hidden_", "intercept_visible_"):
         np.testing.assert_array_equal(getattr(got, name), getattr(wanted, name))
@@ -187,7 +187,7 @@ def test_a_fit_is_that_of_the_cpu(options):
 
 
 def test_callbacks_see_and_may_change_what_the_device_has():
-    X = bits(40, 21).dense(np.float32)
+    X = bits(28, 21).dense(np.float32)
 
     def fit(device):
         seen = []
@@ -206,7 +206,7 @@ def test_callbacks_see_and_may_change_what_the_device_has():
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 def test_divergence_keeps_the_last_finite_parameters():
-    X = bits(40, 21).dense(np.float32)
+    X = bits(28, 21).dense(np.float32)
     rbm = BernoulliRBM(
         9, batch_size=8, n_iter=3, learning_rate=3e38, optimizer=SGD(momentum=0.99), random_state=0, device="cuda"
     )
@@ -216,7 +216,7 @@ def test_divergence_keeps_the_last_finite_parameters():
 
 
 def test_going_on_and_partial_fit():
-    X = bits(32, 21).dense(np.float32)
+    X = bits(20, 21).dense(np.float32)
     results = []
     for device in ("cuda", "cpu"):
         rbm = fitted(X, device, warm_start=True)
