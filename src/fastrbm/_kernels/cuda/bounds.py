@@ -72,7 +72,8 @@ def planned(sweep, n_open, n_decided, left, age):
     if sweep == 0:
         left = 1
     elif _OPEN_OF * n_open > n_decided:
-        left = _REST if age == 1 else 1
+        # the second sweep says little of the next: the states that chains begin with may be far from all others
+        left = _REST if age == 1 and sweep > 2 else 1
     if left > 0:
         return left - 1, 0
     return 0, age + 1
