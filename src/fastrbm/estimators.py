@@ -46,7 +46,7 @@ class BernoulliRBM(FeatureRBM):
         How layers are drawn whose states alone are wanted (`sample`, `sample_hidden`, `gibbs`, the sweeps of CD-k
         before the last): with whole products or lean ones. The states are the same, bit for bit; "auto" takes what
         was measured to be fastest. `fastrbm.count_work` tells what was spared. float32 only; with ``device="cuda"``
-        "dense", "delta" and "lowbit", for the chains of `sample`.
+        for the chains of `sample` alone.
     precision : {"full", "fast"}, default="full"
         "fast" rounds the weights to 16 bits in the products of `fit`, `transform`, `sample` and their like (not in the
         gradient, scores and free energies): approximate, faster with AVX-512, the same bits on every instruction

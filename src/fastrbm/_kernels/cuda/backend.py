@@ -17,20 +17,19 @@ from numpy.typing import NDArray
 from ..._random import Draw
 from ..bits import n_words
 from ..contract import ChainState, Drawn, Parameters, States, TrainingPlan
+from ..cpu.strategy import check_strategy
 from ..partition import check_partition
 from . import chains
 from .anneal import anneal
 from .launching import Kernels, address, choose_tile, nothing, zeros
 from .layers import are_bits, bits_on_device, flat, to_device
-from .lean import run_lean
+from .lean import LEAN, run_lean
 from .memory import DeviceBits
 from .partition import log_partition_sum
 from .session import TrainingSession, most_tiles
 from .steps import MOST_COUNTED, Steps, host_parameters, on_host
 
 CHAINS = Kernels(chains.make_chains_kernel, chains.signature)
-#: bounds by landmarks and by earlier states ("bounds", "lcd") leave many single sums, which tensor cores cannot take
-STRATEGIES = ("auto", "dense", "delta", "lowbit")
 _BERNOULLI = ("bernoulli", "bernoulli")
 
 
@@ -42,8 +41,8 @@ class CudaBackend(Steps):
     n_threads : int or None
         Of the CPU kernels that do what stays on the host.
     strategy : str
-        How free chains (`run_chains`) are drawn: "dense" and "auto" by whole products, "delta" and "lowbit" by the
-        modules of that name. Layers of training and of single draws are whole products with any of them.
+        How free chains (`run_chains`) are drawn: "dense" and "auto" by whole products, the others as
+        module `lean` has them. Layers of training and of single draws are whole products with any of them.
     precision : {"full"}
     """
 
@@ -52,8 +51,7 @@ class CudaBackend(Steps):
 
     def __init__(self, n_threads: int | None = None, strategy: str = "auto", precision: str = "full"):
         super().__init__(n_threads)
-        if strategy not in STRATEGIES:
-            raise ValueError(f"strategy must be one of {list(STRATEGIES)} with device='cuda', got {strategy!r}")
+        check_strategy(strategy)
         if precision != "full":
             raise ValueError(f"precision must be 'full' with device='cuda', got {precision!r}")
         self.strategy = strategy
@@ -68,7 +66,7 @@ class CudaBackend(Steps):
         if fixed is None:
             return super().run_chains(hidden, parameters, units, draw, n_sweeps)
         given, weights = bits_on_device(hidden), parameters.weights
-        if self.strategy in ("delta", "lowbit") and n_sweeps:
+        if self.strategy in LEAN and n_sweeps:
             biases = to_device(parameters.visible_bias), to_device(parameters.hidden_bias)
             visible, states = run_lean(self.strategy, given, fixed, biases, draw, n_sweeps)
             return self._given_back(visible, hidden, weights), self._given_back(states, hidden, weights)

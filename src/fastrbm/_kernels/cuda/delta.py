@@ -19,7 +19,33 @@ from .tiles import PITCH, STEP, THREADS_HELD, WIDTH, Tile, make_product, pitch_o
 
 _LOW = 0xFFFFFFFF
 #: a flip costs this many times what an input does in a whole product, by the count of instructions
-_FLIP_COST = 32
+FLIP_COST = 32
+
+
+@device
+def sum_of_flips(words, now_at, earlier, was_at, first, n_steps, stride, integers, unit, n_units):
+    """Weights of a unit over the inputs that came on between two states, less those over the ones that went off.
+
+    Of the words that begin at `now_at` and `was_at`, every `stride`-th from number `first` on.
+    """
+    # unsigned as in `make_accumulate`: indices that may be negative take more registers
+    at, was, place = np.uint64(now_at + first), np.uint64(was_at + first), np.uint64(STEP * first * n_units + unit)
+    total = np.int64(0)
+    for _ in range(first, n_steps, stride):
+        now = words[at]
+        flipped = np.uint32(now ^ earlier[was])
+        at += np.uint64(stride)
+        was += np.uint64(stride)
+        while flipped != 0:
+            b = np.int64(cuda.ffs(flipped)) - 1
+            flipped &= np.uint32(flipped - np.uint32(1))
+            weight = np.int64(integers[place + np.uint64(b * n_units)])
+            if (now >> np.uint32(b)) & np.uint32(1):
+                total += weight
+            else:
+                total -= weight
+        place += np.uint64(STEP * stride * n_units)
+    return total
 
 
 def make_delta_layer(tile: Tile):
@@ -57,7 +83,7 @@ def make_delta_layer(tile: Tile):
                     cuda.atomic.add(flips, 0, count)
                 cuda.syncthreads()
             work = np.int64(flips[0])
-            whole = fresh or _FLIP_COST * work > here * n_inputs
+            whole = fresh or FLIP_COST * work > here * n_inputs
             if whole:
                 work = here * n_inputs
                 product(words, pitch, none, first, n, row0, n_steps, fragments, unit0, shared)
@@ -65,24 +91,11 @@ def make_delta_layer(tile: Tile):
                 for item in range(cuda.threadIdx.x, here * WIDTH, threads):
                     row, column = item >> 5, item & 31
                     if unit0 + column < n_units:
-                        # unsigned as in `make_accumulate`: indices that may be negative take more registers
-                        at, place = np.uint64((first + row0 + row) * pitch), np.uint64(unit0 + column)
-                        was = np.uint64((before + row0 + row) * pitch)
-                        total = np.int64(sums[(row0 + row) * n_units + unit0 + column])
-                        for _ in range(n_steps):
-                            now = words[at]
-                            flipped = np.uint32(now ^ words[was])
-                            at += np.uint64(1)
-                            was += np.uint64(1)
-                            while flipped != 0:
-                                b = np.int64(cuda.ffs(flipped)) - 1
-                                flipped &= np.uint32(flipped - np.uint32(1))
-                                weight = np.int64(integers[place + np.uint64(b * n_units)])
-                                if (now >> np.uint32(b)) & np.uint32(1):
-                                    total += weight
-                                else:
-                                    total -= weight
-                            place += np.uint64(STEP * n_units)
+                        place = unit0 + column
+                        total = np.int64(sums[(row0 + row) * n_units + place]) + sum_of_flips(
+                            words, (first + row0 + row) * pitch, words, (before + row0 + row) * pitch, 0, n_steps, 1,
+                            integers, place, n_units,
+                        )  # fmt: skip
                         shared[row, column] = np.int32(total)
                 cuda.syncthreads()
             for item in range(cuda.threadIdx.x, here * WIDTH, threads):

@@ -1,6 +1,6 @@
 """Lean Contrastive Divergence on the device: free chains with less than whole products, and the same states.
 
-`lowbit` and `delta` have the kernels. What they do and spare is counted as on the CPU (`fastrbm.count_work`).
+`lowbit`, `delta` and `bounds` have the kernels. What they do and spare is counted as on the CPU (`fastrbm.count_work`).
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from ..._random import Draw
 from ..bits import n_words
 from ..cpu.strategy import note_counters
+from .bounds import BOUNDED, SLOTS, norms_kernel
 from .delta import DELTA, integers_kernel
 from .fixed import FixedWeights
 from .launching import choose_tile, empty, launch_strided, nothing, zeros
@@ -20,6 +21,9 @@ from .layers import address, flat
 from .lowbit import LIMBS, LOWBIT, coarse_kernel, sizes_kernel
 from .memory import DeviceBits, download
 from .session import most_tiles
+
+#: strategies that are here
+LEAN = ("delta", "bounds", "lcd", "lowbit")
 
 
 def run_lean(
@@ -34,19 +38,29 @@ def run_lean(
     model = fixed.to_hidden, fixed.to_visible
     common = biases[1], biases[0], fixed.unit, seed_low, seed_high, draw.step, chain0, n_sweeps, nothing(np.uint32)
     if strategy == "lowbit":
-        drawn = empty(hidden.words.shape, np.uint32)
-        drawn.copy_to_device(hidden.words)  # the caller's stay as they are
-        visible = zeros((n, 2 * n_words(n_visible)), np.uint32)
+        drawn, visible = _copy(hidden.words), zeros((n, 2 * n_words(n_visible)), np.uint32)
         LOWBIT.launch_cooperative(
             tile, tiles, flat(drawn), flat(visible), n, nothing(np.int64, 0), *model, *_coarse(fixed), *common, counters
         )  # fmt: skip
         _note_lowbit(n, n_hidden, n_visible, n_sweeps, download(counters))
         return DeviceBits(visible, n_visible), DeviceBits(drawn, n_hidden)
     halves = [zeros((2 * n, 2 * n_words(size)), np.uint32) for size in (n_hidden, n_visible)]
-    halves[0][:n].copy_to_device(hidden.words)
-    integers = [empty(n_hidden * n_visible, np.int32) for _ in range(2)]
-    launch_strided(integers_kernel, n_hidden * n_visible, fixed.flat, n_hidden, n_visible, fixed.unit, *integers)
     sums = [empty(n * size, np.int32) for size in (n_hidden, n_visible)]
+    integers = [empty(n_hidden * n_visible, np.int32) for _ in range(2)]
+    of_weights = fixed.flat, n_hidden, n_visible, fixed.unit
+    launch_strided(integers_kernel, n_hidden * n_visible, *of_weights, *integers)
+    if strategy in ("bounds", "lcd"):
+        norms = [zeros(n_visible + n_hidden, kind) for kind in (np.int64, np.int32)]
+        launch_strided(norms_kernel, n_hidden * n_visible, *of_weights, *norms)
+        drawn, visible = _copy(hidden.words), zeros((n, 2 * n_words(n_visible)), np.uint32)
+        counters = zeros(4, np.int64)
+        BOUNDED.launch_cooperative(
+            tile, tiles, flat(drawn), flat(visible), n, nothing(np.int64, 0), *model, *integers, *common, *norms,
+            *map(flat, halves), sums[1], sums[0], strategy == "lcd", counters, zeros(2 * SLOTS, np.int64),
+        )  # fmt: skip
+        _note_bounded(n, n_hidden, n_visible, n_sweeps, download(counters))
+        return DeviceBits(visible, n_visible), DeviceBits(drawn, n_hidden)
+    halves[0][:n].copy_to_device(hidden.words)
     DELTA.launch_cooperative(
         tile, tiles, *map(flat, halves), n, nothing(np.int64, 0), *model, *integers, *common, *sums, counters
     )  # fmt: skip
@@ -54,14 +68,15 @@ def run_lean(
     # the last of each are in the first half after an even number of changes
     of_visible, of_hidden = (k % 2 * n for k in (n_sweeps - 1, n_sweeps))
     return (
-        DeviceBits(_rows(halves[1], of_visible, n), n_visible), DeviceBits(_rows(halves[0], of_hidden, n), n_hidden),
+        DeviceBits(_copy(halves[1][of_visible : of_visible + n]), n_visible),
+        DeviceBits(_copy(halves[0][of_hidden : of_hidden + n]), n_hidden),
     )  # fmt: skip
 
 
-def _rows(words: Any, first: int, n: int) -> Any:
-    """A copy of rows, so that the others need not be kept."""
-    copy = empty((n, words.shape[1]), np.uint32)
-    copy.copy_to_device(words[first : first + n])
+def _copy(words: Any) -> Any:
+    """The caller's rows stay as they are, and rows that are not wanted need not be kept."""
+    copy = empty(words.shape, np.uint32)
+    copy.copy_to_device(words)
     return copy
 
 
@@ -95,4 +110,11 @@ def _note_lowbit(n: int, n_hidden: int, n_visible: int, n_sweeps: int, counters:
 def _note_delta(n: int, n_hidden: int, n_visible: int, n_sweeps: int, counters: NDArray[np.int64]) -> None:
     work = _work(n, n_hidden, n_visible, n_sweeps)
     work["products"], work["refreshes"] = int(counters[0]), int(counters[1])
+    note_counters(work)
+
+
+def _note_bounded(n: int, n_hidden: int, n_visible: int, n_sweeps: int, counters: NDArray[np.int64]) -> None:
+    work = _work(n, n_hidden, n_visible, n_sweeps)
+    for name, count in zip(("products", "refreshes", "recomputed", "filtered"), counters, strict=True):
+        work[name] = int(count)
     note_counters(work)

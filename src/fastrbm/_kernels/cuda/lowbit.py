@@ -23,7 +23,7 @@ from .tiles import FRAGMENT, LANES, PITCH, STEP, THREADS_HELD, WIDTH, Tile, frag
 _LOW = 0xFFFFFFFF
 _CELLS = np.float32(2.0**23)
 #: FRBM_SLACK of src/lean.h on either side: sigmoid_scale rounds, so it need not fall where its argument rises
-_ABOVE, _BELOW = np.float32(1 + 2e-5), np.float32(1 - 2e-5)
+ABOVE, BELOW = np.float32(1 + 2e-5), np.float32(1 - 2e-5)
 #: c + 2^15 is not negative, and has so many bytes
 _ZERO_POINT, LIMBS = 15, 2
 #: threads that share the remainders of a sum: one of 4 lanes of a fragment, and every 4th step
@@ -185,9 +185,9 @@ def make_low_layer(tile: Tile):
                         most = least + n_active * ((1 << shift) - 1)
                         x = add(bias[unit0 + column], mul(unit[0], np.float32(least)))
                         y = add(bias[unit0 + column], mul(unit[0], np.float32(most)))
-                        if mul(mul(cell, _ABOVE), sigmoid_scale(x)) < _CELLS:
+                        if mul(mul(cell, ABOVE), sigmoid_scale(x)) < _CELLS:
                             bits |= np.uint32(1 << j)
-                        elif mul(mul(cell, _BELOW), sigmoid_scale(y)) < _CELLS:
+                        elif mul(mul(cell, BELOW), sigmoid_scale(y)) < _CELLS:
                             shared[row, column] = low_word(least)  # the remainders bring it back into 32 bits
                             open_units[cuda.atomic.add(n_open, 0, 1)] = 32 * row + column
                 quads[row, quad] = bits
