@@ -12,7 +12,7 @@ from ..contract import Parameters, Phase
 from ..reference import ReferenceBackend
 from ..rules import RULES, Rule, Update
 from ._target import launch
-from .dense import product
+from .dense import product, transposed
 from .device import ONE
 from .elementwise import (
     ROW_THREADS,
@@ -128,7 +128,7 @@ class Steps(Layers):
         means = [product(row, x, empty((1, x.shape[1]), dtype)) for x in (v, h)]
         if phase.shares is not None:
             h = to_device(download(h) * shares.astype(dtype)[:, None])
-        pairs = product(h.T, v, empty((h.shape[1], v.shape[1]), dtype))
+        pairs = product(transposed(h), v, empty((h.shape[1], v.shape[1]), dtype))
         return [pairs, *means], 1 / n if phase.shares is None else 1.0
 
     def _shaped(self, sums: list[Any], given: Any) -> Parameters:
