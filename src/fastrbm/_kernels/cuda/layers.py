@@ -226,7 +226,8 @@ class Layers(Backend):
             return self._taken_along(ReferenceBackend().draw_bits(given, draw), probabilities)
         if 0 in probabilities.shape:
             return pack(np.zeros(probabilities.shape, np.bool_))
-        drawn = self._drawn(to_device(np.ascontiguousarray(probabilities)), draw, as_inputs=False)
+        given = probabilities if on_device(probabilities) else upload(probabilities)
+        drawn = self._drawn(given, draw, as_inputs=False)
         return self._given_back(drawn, probabilities)
 
 

@@ -147,10 +147,12 @@ class Steps(Layers):
             return
         for i, (value, g) in enumerate(zip(parameters, gradient, strict=True)):
             arrays = [to_device(value), *(to_device(slot[i]) for slot in slots)]
+            if not (on_device(g) and g.dtype == np.float32):  # NumPy would take one of the device to the host and back
+                g = to_device(np.ascontiguousarray(g, dtype=np.float32))
             flats = ([flat(x) for x in arrays] + [nothing(np.float32)] * 3)[:4]
             launch_strided(
                 ascend_kernel, value.size, RULES.index(update.rule.kind), len(slots), to_device(rule_numbers(update)),
-                to_device(_scales(update)), i == 0, *flats, flat(to_device(np.ascontiguousarray(g, dtype=np.float32))),
+                to_device(_scales(update)), i == 0, *flats, flat(g),
             )  # fmt: skip
             _bring_back([[x] for x in arrays], [[value], *([slot[i]] for slot in slots)])
 
