@@ -23,6 +23,17 @@ def test_many_blocks_have_the_bits_of_the_cpu(n, n_visible, n_hidden):
         np.testing.assert_array_equal(got.words, wanted.words)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_dense_products_of_transposed_views(dtype):
+    from fastrbm._kernels.cuda import dense, memory
+
+    rng = np.random.default_rng(0)
+    a, b = rng.integers(-9, 9, (131, 70)).astype(dtype), rng.integers(-9, 9, (33, 70)).astype(dtype)
+    there = [memory.upload(x) for x in (a, b)]
+    out = memory.allocate("the product", (131, 33), dtype)
+    np.testing.assert_array_equal(dense.product(there[0], dense.transposed(there[1]), out).copy_to_host(), a @ b.T)
+
+
 @pytest.mark.parametrize("options", [
     dict(algorithm="cd", batch_size=1024), dict(batch_size=256, optimizer="adam"), dict(batch_size=10, n_iter=1),
     dict(algorithm="cd", stochastic_input=True, batch_size=256), dict(hidden_statistics="sampled", batch_size=128),

@@ -35,7 +35,8 @@ def _make_product_kernel(dtype: Any) -> Any:
         left = cuda.shared.array(shape, dtype)
         right = cuda.shared.array(shape, dtype)
         x, y = cuda.threadIdx.x, cuda.threadIdx.y
-        row, column = cuda.blockIdx.y * side + y, cuda.blockIdx.x * side + x
+        # rows along x, of which a grid can have more than 65535 blocks
+        row, column = cuda.blockIdx.x * side + y, cuda.blockIdx.y * side + x
         total = zero
         for first in range(0, a.shape[1], side):
             left[y, x], right[y, x] = zero, zero
@@ -56,6 +57,15 @@ def _make_product_kernel(dtype: Any) -> Any:
 _KERNELS = {np.dtype(t): _make_product_kernel(t) for t in (np.float32, np.float64)}
 
 
+def transposed(array: Any) -> Any:
+    """View of a matrix on the device. Numba's own ``.T`` is a copy, by a kernel that it compiles anew each time."""
+    if SIMULATED:
+        return array.T
+    from numba.cuda.cudadrv.devicearray import DeviceNDArray
+
+    return DeviceNDArray(array.shape[::-1], array.strides[::-1], array.dtype, array.stream, array.gpu_data)
+
+
 def product(a: Any, b: Any, out: Any) -> Any:
     """``out = a @ b`` for device arrays of float32 or float64, of any strides; `out` is C-contiguous. Returns it."""
     if out.size == 0:
@@ -65,9 +75,10 @@ def product(a: Any, b: Any, out: Any) -> Any:
         return out
     cupy = _cupy()
     if cupy is not None:
-        cupy.matmul(cupy.asarray(a), cupy.asarray(b), out=cupy.asarray(out))
+        with cupy.cuda.Stream.null:  # that of the kernels, whichever the caller has made CuPy's current one
+            cupy.matmul(cupy.asarray(a), cupy.asarray(b), out=cupy.asarray(out))
         return out
-    blocks = -(-out.shape[1] // _SIDE), -(-out.shape[0] // _SIDE)
+    blocks = -(-out.shape[0] // _SIDE), -(-out.shape[1] // _SIDE)
     launch(_KERNELS[out.dtype], blocks, (_SIDE, _SIDE), a, b, out)
     return out
 

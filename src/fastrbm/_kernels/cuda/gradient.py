@@ -92,6 +92,16 @@ def magnitude(weight, scale):
 
 
 @device
+def note_largest(bounds, at, size, scale):
+    """Leave a magnitude in ``bounds[at]`` if it is 512 or more: all that `exponent_of` asks for.
+
+    Were the others left there, too, all threads would wait for their turn at one word.
+    """
+    if size >= np.uint32(mul(_TOO_LARGE, scale)):
+        cuda.atomic.max(bounds, at, size)
+
+
+@device
 def _no_gradient(grey, order, first, n_data, n_visible, grey_means, n_hidden, visible0, hidden0, left, right, dense):
     """Stand for the gradient of rows that are bits, which are in the planes."""
 
@@ -103,8 +113,8 @@ def make_gradient(tile: Tile, grey_gradient: Any = None):
     n_visible, kind, n_slots, rule, adam, update, bound_scale, bounds, shared, grey, order, first, n_data, grey_means,
     left, right, dense)``; `weights` and slots are flat; `counted`: the fragments are counts of drawn states, of which
     data and model have those shares; ``bounds[n_hidden + n_visible + 1]`` gets sums over rows, over columns, and the
-    largest magnitude. With `grey_gradient` (`grey.py`) the fragments are of the model alone, and the data's part comes
-    from their rows and means; without it the arguments from `grey` on are not looked at.
+    largest magnitude if that is too large. With `grey_gradient` (`grey.py`) the fragments are of the model alone, and
+    the data's part comes from their rows and means; without it the arguments from `grey` on are not looked at.
     """
     product = make_product(tile)
     n_rows, threads = tile.rows, tile.threads
@@ -153,7 +163,7 @@ def make_gradient(tile: Tile, grey_gradient: Any = None):
                         total = np.uint32(total + size)
                         most = max(most, size)
                     cuda.atomic.add(bounds, n_hidden + visible0 + row, total)
-                    cuda.atomic.max(bounds, n_hidden + n_visible, most)
+                    note_largest(bounds, n_hidden + n_visible, most, bound_scale)
             for column in range(cuda.threadIdx.x, WIDTH, threads):
                 if hidden0 + column < n_hidden:
                     total = np.uint32(0)
@@ -264,13 +274,13 @@ def pack_weights(weights, n_hidden, n_visible, scale, to_hidden, to_visible):
 
 @cuda.jit
 def measure_kernel(weights, n_hidden, n_visible, bound_scale, bounds):
-    """Sums of the magnitudes of the weights over rows and columns, and the largest, into zeroed `bounds`."""
+    """Sums of the magnitudes of the weights over rows and columns, and the largest if too large, into zeros."""
     at = cuda.grid(1)
     if at < n_hidden * n_visible:
         size = magnitude(weights[at], bound_scale)
         cuda.atomic.add(bounds, at // n_visible, size)
         cuda.atomic.add(bounds, n_hidden + at % n_visible, size)
-        cuda.atomic.max(bounds, n_hidden + n_visible, size)
+        note_largest(bounds, n_hidden + n_visible, size, bound_scale)
 
 
 @cuda.jit

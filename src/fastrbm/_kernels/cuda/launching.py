@@ -76,7 +76,9 @@ class Kernels:
             else:
                 compiled = kernel.compile(self.signature().args)
                 self._blocks[tile] = int(compiled.max_cooperative_grid_blocks(tile.threads))
-        launch(self[tile], max(1, min(self._blocks[tile], tiles)), tile.threads, *arguments, stream=stream)
+        # other types than those of the signature would be another kernel, of which fewer blocks may fit
+        given = [int(x) if isinstance(x, np.integer) else x for x in arguments]
+        launch(self[tile], max(1, min(self._blocks[tile], tiles)), tile.threads, *given, stream=stream)
 
     def entry_points(self, name: str) -> list[tuple[str, Any, Any]]:
         """(name, kernel, signature) of all shapes of tiles."""

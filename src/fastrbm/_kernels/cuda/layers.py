@@ -19,7 +19,7 @@ from ..._random import Draw, uniforms
 from ...units import get_unit
 from ..bits import PackedBits, n_words, pack
 from ..contract import Backend, Drawn, States
-from .dense import product
+from .dense import product, transposed
 from .device import ONE
 from .elementwise import (
     BERNOULLI_INPUTS,
@@ -134,7 +134,7 @@ class Layers(Backend):
     def _dense_layer(self, states: Any, weights: Any, bias: Any, transpose: bool, what: int, draw: Draw | None) -> Any:
         n, n_out = states.shape[0], weights.shape[1 if transpose else 0]
         out = empty((n, n_out), weights.dtype)
-        product(self._dense(states, weights.dtype), weights if transpose else weights.T, out)
+        product(self._dense(states, weights.dtype), weights if transpose else transposed(weights), out)
         wide = weights.dtype == np.float64
         kind = BERNOULLI_MEANS if what == ROWS else BERNOULLI_INPUTS
         launch_strided(finish_wide_kernel if wide else finish_kernel, out.size, out, to_device(bias), kind)
@@ -226,7 +226,8 @@ class Layers(Backend):
             return self._taken_along(ReferenceBackend().draw_bits(given, draw), probabilities)
         if 0 in probabilities.shape:
             return pack(np.zeros(probabilities.shape, np.bool_))
-        drawn = self._drawn(to_device(np.ascontiguousarray(probabilities)), draw, as_inputs=False)
+        given = probabilities if on_device(probabilities) else upload(probabilities)
+        drawn = self._drawn(given, draw, as_inputs=False)
         return self._given_back(drawn, probabilities)
 
 

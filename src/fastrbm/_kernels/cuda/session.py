@@ -315,7 +315,8 @@ def _streamed(
 
     def gather(number: int) -> None:
         if number < len(pieces):
-            np.take(view, pieces[number], axis=0, out=staging[number % 2][: len(pieces[number])])
+            # "clip" as anything else goes through another copy; there is nothing to clip
+            np.take(view, pieces[number], axis=0, out=staging[number % 2][: len(pieces[number])], mode="clip")
 
     with ThreadPoolExecutor(1) as worker:
         gathered = worker.submit(gather, 0)

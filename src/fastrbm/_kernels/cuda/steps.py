@@ -12,7 +12,7 @@ from ..contract import Parameters, Phase
 from ..reference import ReferenceBackend
 from ..rules import RULES, Rule, Update
 from ._target import launch
-from .dense import product
+from .dense import product, transposed
 from .device import ONE
 from .elementwise import (
     ROW_THREADS,
@@ -128,7 +128,7 @@ class Steps(Layers):
         means = [product(row, x, empty((1, x.shape[1]), dtype)) for x in (v, h)]
         if phase.shares is not None:
             h = to_device(download(h) * shares.astype(dtype)[:, None])
-        pairs = product(h.T, v, empty((h.shape[1], v.shape[1]), dtype))
+        pairs = product(transposed(h), v, empty((h.shape[1], v.shape[1]), dtype))
         return [pairs, *means], 1 / n if phase.shares is None else 1.0
 
     def _shaped(self, sums: list[Any], given: Any) -> Parameters:
@@ -147,10 +147,12 @@ class Steps(Layers):
             return
         for i, (value, g) in enumerate(zip(parameters, gradient, strict=True)):
             arrays = [to_device(value), *(to_device(slot[i]) for slot in slots)]
+            if not (on_device(g) and g.dtype == np.float32):  # NumPy would take one of the device to the host and back
+                g = to_device(np.ascontiguousarray(g, dtype=np.float32))
             flats = ([flat(x) for x in arrays] + [nothing(np.float32)] * 3)[:4]
             launch_strided(
                 ascend_kernel, value.size, RULES.index(update.rule.kind), len(slots), to_device(rule_numbers(update)),
-                to_device(_scales(update)), i == 0, *flats, flat(to_device(np.ascontiguousarray(g, dtype=np.float32))),
+                to_device(_scales(update)), i == 0, *flats, flat(g),
             )  # fmt: skip
             _bring_back([[x] for x in arrays], [[value], *([slot[i]] for slot in slots)])
 
