@@ -62,7 +62,7 @@ class CudaBackend(Steps):
     ) -> tuple[Drawn, Drawn]:
         """See `Backend.run_chains`: in one launch between two layers of bits."""
         n = len(hidden)
-        fixed = self._prepared(parameters.weights)[1] if tuple(units) == _BERNOULLI and are_bits(hidden) and n else None
+        fixed = self._fixed(parameters.weights) if tuple(units) == _BERNOULLI and are_bits(hidden) and n else None
         if fixed is None:
             return super().run_chains(hidden, parameters, units, draw, n_sweeps)
         given, weights = bits_on_device(hidden), parameters.weights
@@ -100,7 +100,7 @@ class CudaBackend(Steps):
         The weights of the host are those of whole temperatures whenever an exception gets out.
         """
         native = tuple(units) == _BERNOULLI and len(states) and len(betas) > 1
-        fixed = self._prepared(parameters.weights)[1] if native else None
+        fixed = self._fixed(parameters.weights) if native else None
         if fixed is None:
             hosts = host_parameters(parameters)
             bases = on_host(bases[0]), on_host(bases[1])

@@ -88,14 +88,21 @@ class Layers(Backend):
         finally:
             self._held = before
 
-    def _prepared(self, weights: Any) -> tuple[Any, FixedWeights | None]:
-        """Weights on the device, and in fixed point where they are float32 and fit."""
+    def _copied(self, weights: Any) -> Any:
+        """Weights on the device."""
         _, found = self._held.get(id(weights), (None, []))
         if not found:
-            copy = to_device(weights)
+            found.append(to_device(weights))
+        return found[0]
+
+    def _fixed(self, weights: Any) -> FixedWeights | None:
+        """Weights in fixed point, where they are float32 and fit."""
+        copy = self._copied(weights)
+        _, found = self._held.get(id(weights), (None, [copy]))
+        if len(found) == 1:
             fixed = FixedWeights(copy) if copy.dtype == np.float32 and copy.size else None
-            found += [copy, fixed if fixed is not None and fixed.fill() else None]
-        return found[0], found[1]
+            found.append(fixed if fixed is not None and fixed.fill() else None)
+        return found[1]
 
     def _dense(self, states: Any, dtype: Any) -> Any:
         """States as a dense device array."""
@@ -115,9 +122,9 @@ class Layers(Backend):
             return DeviceBits(empty((0, 2 * n_words(n_out)), np.uint32), n_out) if what == WORDS else empty(
                 rows_shape, weights.dtype
             )  # fmt: skip
-        copy, fixed = self._prepared(weights)
-        if fixed is None or not are_bits(states):
-            return self._dense_layer(states, copy, bias, transpose, what, draw)
+        fixed = self._fixed(weights) if are_bits(states) else None
+        if fixed is None:
+            return self._dense_layer(states, self._copied(weights), bias, transpose, what, draw)
         bits = bits_on_device(states)
         rows = empty(rows_shape, np.float32) if what != WORDS else nothing(np.float32, (1, 1))
         words = zeros((n, 2 * n_words(n_out)), np.uint32) if what == WORDS else nothing(np.uint32, (1, 1))

@@ -139,11 +139,11 @@ def on_device(x: Any) -> bool:
     return bool(getattr(x, "__cuda_ndarray__", False))
 
 
-def upload(array: NDArray[Any]) -> Any:
+def upload(array: NDArray[Any], stream: Any = 0) -> Any:
     """C-contiguous copy on the device."""
     array = np.ascontiguousarray(array)
     with guarding("an array", array.nbytes):
-        return cuda.to_device(array)
+        return cuda.to_device(array, stream=stream)
 
 
 def allocate(what: str, shape: tuple[int, ...], dtype: Any) -> Any:
@@ -157,9 +157,12 @@ def synchronize() -> None:
     cuda.synchronize()
 
 
-def download(array: Any) -> NDArray[Any]:
-    """C-contiguous copy on the host."""
-    return np.ascontiguousarray(array.copy_to_host())
+def download(array: Any, stream: Any = 0) -> NDArray[Any]:
+    """C-contiguous copy on the host, of what the array is after all that was asked of the stream."""
+    copy = array.copy_to_host(stream=stream)
+    if stream != 0:
+        stream.synchronize()
+    return np.ascontiguousarray(copy)
 
 
 @contextmanager

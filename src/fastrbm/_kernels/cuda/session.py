@@ -163,7 +163,11 @@ class TrainingSession:
     def _resident(
         self, rows: Any, order: NDArray[np.int64], batch_size: int
     ) -> Iterator[tuple[Any, NDArray[np.int64], Any]]:
-        """Pieces of the data on the device: (rows, order within them, stream)."""
+        """Pieces of the data on the device: (rows, order within them, stream).
+
+        All that is done with a piece of streamed rows must be asked of its stream: the default one waits for the copy
+        of the next piece.
+        """
         if isinstance(rows, (DeviceBits, DeviceRows)):
             yield (rows.words if isinstance(rows, DeviceBits) else rows.values), order, 0
             return
@@ -171,9 +175,9 @@ class TrainingSession:
         if self._rows is not None and self._rows[0] is held:
             yield self._rows[1], order, 0
             return
+        self._rows = None  # what it held is free now
         free = cuda.current_context().get_memory_info()[0]
         if held.nbytes <= _SHARE_OF_MEMORY * free:
-            self._rows = None
             self._rows = held, upload(_device_view(held))
             yield self._rows[1], order, 0
             return
@@ -202,8 +206,10 @@ class TrainingSession:
         first_update, first_step = state.updates, state.step
         per_batch = plan.n_sweeps + 1
         numbers = self._plan_numbers(plan, len(order), n_model, groups)
-        arguments: list[Any] = [words, grey, upload(order), nothing(np.int64, 0)]
-        arguments += [upload(rule_numbers(plan.update(0))), upload(_adam_scales(plan, first_update, n_batches))]
+        arguments: list[Any] = [words, grey, upload(order, stream), nothing(np.int64, 0)]
+        arguments += [
+            upload(rule_numbers(plan.update(0)), stream), upload(_adam_scales(plan, first_update, n_batches), stream)
+        ]  # fmt: skip
         for which in range(3):  # weights, visible and hidden biases
             flats = [flat(values[which]) for values in self._device]
             arguments += (flats + [empty_slot] * 3)[:4]
@@ -216,7 +222,7 @@ class TrainingSession:
             self._scratch_of("totals", (n_hidden,), np.int32), nothing(np.float32, (1, 1)),
             *self._grey_scratch(batch if is_grey else 0),
         ]  # fmt: skip
-        fixed.control.copy_to_device(np.array([0, 0], np.int32))
+        fixed.control.copy_to_device(np.array([0, 0], np.int32), stream=stream)
         work = 5.0 * batch * n_hidden * n_visible * plan.n_sweeps
         per_launch = max(1, min(n_batches, int(_WORK_OF_LAUNCH / work)))
         tiles = most_tiles(tile, max(batch, n_model), n_hidden, n_visible)
@@ -229,20 +235,20 @@ class TrainingSession:
                 here = first_step + first * per_batch, (parity + first) % 2, first, count
                 kernels.launch_cooperative(tile, tiles, *arguments, *numbers, *here, stream=stream)
                 if on_batch is not None or first + count < n_batches:
-                    done = self._note(first_update, first_step, per_batch)
+                    done = self._note(first_update, first_step, per_batch, stream)
                 if not self._fits:
                     break
                 if on_batch is not None:
                     on_batch()
         finally:
             # also after an interrupt: what the device has done is what counts
-            done = self._note(first_update, first_step, per_batch)
+            done = self._note(first_update, first_step, per_batch, stream)
             fixed.parity = (parity + done) % 2
         return min(len(order), done * plan.batch_size)
 
-    def _note(self, first_update: int, first_step: int, per_batch: int) -> int:
+    def _note(self, first_update: int, first_step: int, per_batch: int, stream: Any) -> int:
         """Read how far the device has come."""
-        exponent, done = (int(x) for x in download(self.fixed.control))
+        exponent, done = (int(x) for x in download(self.fixed.control, stream))
         self._fits = exponent >= 0
         self.state.updates = first_update + done
         self.state.step = first_step + done * per_batch
