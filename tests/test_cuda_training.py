@@ -7,6 +7,7 @@ from fastrbm import BernoulliRBM, DivergenceError
 from fastrbm._kernels import ChainState, TrainingPlan
 from fastrbm._kernels.contract import values_of
 from fastrbm._kernels.cpu import CpuBackend
+from fastrbm.callbacks import Callback
 from fastrbm.optimizers import SGD
 from kernel_cases import RULES, UNITS, bits, grey, model
 
@@ -202,6 +203,28 @@ def test_callbacks_see_and_may_change_what_the_device_has():
     for g, w in zip(got_seen, wanted_seen, strict=True):
         np.testing.assert_array_equal(g, w)
     np.testing.assert_array_equal(got.intercept_visible_, wanted.intercept_visible_)
+
+
+@pytest.mark.parametrize("algorithm", ["cd", "pcd"])
+def test_callbacks_between_minibatches(algorithm, monkeypatch):
+    monkeypatch.setattr(session, "_WORK_OF_LAUNCH", 1)
+    X = bits(28, 21).dense(np.float32)
+
+    class Look(Callback):
+        def on_batch(self, run):
+            run.state.parameters.hidden_bias[:] += 0.125
+            seen.append(run.estimator.components_.copy())
+
+    fits = []
+    for device in ("cuda", "reference"):
+        seen = []
+        fits.append((fitted(X, device, algorithm=algorithm, callbacks=[Look()]), seen))
+    (got, got_seen), (wanted, wanted_seen) = fits
+    assert len(got_seen) == len(wanted_seen) == 4
+    for g, w in zip([*got_seen, got.components_], [*wanted_seen, wanted.components_], strict=True):
+        np.testing.assert_allclose(g, w, atol=1e-6)
+    if algorithm == "pcd":
+        np.testing.assert_array_equal(got.h_samples_, wanted.h_samples_)
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")

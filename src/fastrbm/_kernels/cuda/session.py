@@ -116,17 +116,18 @@ class TrainingSession:
 
     def run(self, rows: Any, order: NDArray[np.int64], plan: TrainingPlan, on_batch: Callable[[], None] | None) -> int:
         """Minibatches of ``rows[order]``; returns the rows done: fewer where the weights outgrow fixed point."""
-        if self._fits is None:
-            self._fits = self.fixed.fill()
-        if not self._fits:
-            return 0
-        if plan.persistent and self._chains is None:
-            self._chains = self._chains_on_device()
         done = 0
         for source, local, stream in self._resident(rows, order, plan.batch_size):
-            done += self._run_piece(source, local, plan, on_batch, stream)
-            if not self._fits:
-                break
+            while len(local):
+                if self._fits is None:
+                    self._fits = self.fixed.fill()
+                if not self._fits:
+                    return done
+                if plan.persistent and self._chains is None:
+                    self._chains = self._chains_on_device()
+                here = self._run_piece(source, local, plan, on_batch, stream)
+                done += here
+                local = local[here:]
         return done
 
     def compose(
@@ -240,10 +241,15 @@ class TrainingSession:
                     break
                 if on_batch is not None:
                     on_batch()
+                    if self._fits is None:  # it may have changed the arrays of the host, which were taken over
+                        break
         finally:
             # also after an interrupt: what the device has done is what counts
+            taken_over = self._fits is None
             done = self._note(first_update, first_step, per_batch, stream)
             fixed.parity = (parity + done) % 2
+            if taken_over:
+                self._fits = None
         return min(len(order), done * plan.batch_size)
 
     def _note(self, first_update: int, first_step: int, per_batch: int, stream: Any) -> int:
