@@ -2,6 +2,7 @@
 
 import os
 import re
+import sys
 
 import numpy as np
 import pytest
@@ -29,6 +30,22 @@ def pytest_runtest_setup(item):
     reason = why_not()
     if reason is not None:
         pytest.skip(f"needs a device: {reason}")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def short_turns(request):
+    """Let threads take turns more often in tests of CUDA kernels.
+
+    The simulator has a Python thread for each of a kernel's and one that polls them: most of its time goes by until
+    that one gives way, which these turns make a third.
+    """
+    if not request.module.__name__.startswith(("test_cuda", "test_gpu")):
+        yield
+        return
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(5e-4)
+    yield
+    sys.setswitchinterval(before)
 
 
 @pytest.fixture(scope="session")
