@@ -98,8 +98,8 @@ class BernoulliRBM(FeatureRBM):
     callbacks : sequence, default=()
         `fastrbm.callbacks.Callback` objects or functions of the run, called after each pass.
     device : {"auto", "cpu", "cuda", "reference"}, default="auto"
-        Kernels: native CPU, CUDA (``pip install "fastrbm[cuda]"``), or plain NumPy. "auto" is the CPU for now: from
-        which size a CUDA device is worth its launches has not been measured.
+        Kernels: native CPU, CUDA (``pip install "fastrbm[cuda]"``), or plain NumPy. "auto" is the CPU: the
+        size from which a CUDA device is faster has not been measured.
     n_threads : int or None, default=None
         Threads; None for what OpenMP would use. Small problems use fewer.
     dtype : numpy.float32, numpy.float64 or None, default=None

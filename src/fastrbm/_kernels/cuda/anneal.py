@@ -21,8 +21,8 @@ from ..bits import n_words
 from ._target import add, bits_of_float, cuda, device, div, float_of_bits, grid_sync, kernel_for, mul, wide_mul
 from .device import HALF, ONE, ZERO, is_on, log_of, philox, sigmoid_scale
 from .fixed import FixedWeights
-from .launching import Kernels, choose_tile, empty, nothing, zeros
-from .layers import address, flat
+from .launching import Kernels, address, choose_tile, empty, nothing, zeros
+from .layers import flat
 from .memory import DeviceBits, download, synchronize, upload
 from .session import most_tiles
 from .sweep import QUADS, WORDS, make_emit, make_layer

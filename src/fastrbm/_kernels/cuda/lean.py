@@ -16,8 +16,8 @@ from ..cpu.strategy import note_counters
 from .bounds import BOUNDED, SLOTS, norms_kernel
 from .delta import DELTA, integers_kernel
 from .fixed import FixedWeights
-from .launching import choose_tile, empty, launch_strided, nothing, zeros
-from .layers import address, flat
+from .launching import address, choose_tile, empty, launch_strided, nothing, zeros
+from .layers import flat
 from .lowbit import LIMBS, LOWBIT, coarse_kernel, sizes_kernel
 from .memory import DeviceBits, download
 from .session import most_tiles
