@@ -7,9 +7,10 @@ import fastrbm
 from fastrbm import BernoulliRBM
 from fastrbm._kernels import ChainState, Parameters, TrainingPlan, get_backend, pack
 from fastrbm._kernels import cpu as cpu_package
-from fastrbm._kernels.cpu import CpuBackend, _runtime
-from fastrbm._kernels.cpu.strategy import STRATEGIES, choose_for_chains, count_work
+from fastrbm._kernels.cpu import CpuBackend, runtime
+from fastrbm._kernels.cpu.strategy import choose_for_chains
 from fastrbm._kernels.cpu.words import to_words
+from fastrbm._kernels.strategies import STRATEGIES, count_work
 from fastrbm._random import Draw, Stream
 
 UNITS = ("bernoulli", "bernoulli")
@@ -19,7 +20,7 @@ native = cpu_package._cpu
 
 @pytest.fixture(autouse=True)
 def use_all_threads(monkeypatch):
-    monkeypatch.setattr(_runtime, "WORK_PER_THREAD", 1)
+    monkeypatch.setattr(runtime, "WORK_PER_THREAD", 1)
 
 
 def model(n_visible, n_hidden, scale=0.3, seed=0):

@@ -9,7 +9,7 @@ import pytest
 
 from fastrbm._kernels import Parameters
 from fastrbm._kernels import cpu as cpu_package
-from fastrbm._kernels.cpu import CpuBackend, _runtime
+from fastrbm._kernels.cpu import CpuBackend, runtime
 from fastrbm._kernels.cpu import partition as cpu_partition
 from fastrbm._kernels.reference import ReferenceBackend
 from fastrbm.units import softplus
@@ -27,7 +27,7 @@ reference = ReferenceBackend()
 @pytest.fixture(autouse=True)
 def use_all_threads(monkeypatch):
     # tiny problems would run on one thread otherwise
-    monkeypatch.setattr(_runtime, "WORK_PER_THREAD", 1)
+    monkeypatch.setattr(runtime, "WORK_PER_THREAD", 1)
 
 
 def model(n_hidden, n_visible, scale=1.0, seed=0, dtype=np.float64):

@@ -11,7 +11,6 @@ from ..rules import Update
 
 TARGETS: tuple[str, ...]
 STRATEGIES: tuple[str, ...]
-COUNTERS: tuple[str, ...]
 
 class Poller:
     def __init__(self, on_batch: Callable[[], None] | None = None) -> None: ...

@@ -17,6 +17,7 @@ import numpy as np
 
 from ...units import get_unit
 from ..rules import RULES
+from ..strategies import COUNTERS
 
 ctypedef fused real:
     float

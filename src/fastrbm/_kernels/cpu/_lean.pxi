@@ -1,7 +1,6 @@
 # ---- lean strategies -------------------------------------------------------------------------------------
 
 STRATEGIES = ("dense", "delta", "bounds", "lcd", "lowbit")  # in the order of frbm_strategy
-COUNTERS = ("decisions", "filtered", "recomputed", "products", "dense_products", "refreshes")
 
 
 cdef class Lean:

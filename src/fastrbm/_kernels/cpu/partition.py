@@ -23,8 +23,8 @@ from ..partition_cut import (
     table_logs,
     to_base_two,
 )
-from ._runtime import extension as _cpu
-from ._runtime import threads_for
+from .runtime import extension as _cpu
+from .runtime import threads_for
 
 LANES = 64  # FRBM_PARTITION_LANES
 #: fewer low bits than this are slower than none: lanes are idle then
