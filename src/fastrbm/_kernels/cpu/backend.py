@@ -16,7 +16,7 @@ from ..contract import Drawn, Parameters, States
 from ..partition import check_partition
 from . import layers as any_units
 from .gradients import Gradients
-from .partition import log_partition_sum
+from .partition import log_partition_sum, seconds_for_states
 from .runtime import extension as _cpu
 from .runtime import single_threaded_blas, threads_for
 from .scores import Scores, check_unit, dense_blocks, is_native
@@ -216,6 +216,21 @@ class CpuBackend(Training, Gradients, Scores):
             )
         check_partition(parameters, units, log_weights)
         return log_partition_sum(parameters, dtype, log_weights, on_progress, self.n_threads)
+
+    def seconds_for_states(self, units: tuple[str, str], n_states: float, n_other: int, dtype: Any) -> float:
+        """Seconds that an exact partition sum is expected to take; the rates hold for both dtypes.
+
+        Parameters
+        ----------
+        units : (visible unit type, hidden unit type)
+            The states of the hidden layer are listed.
+        n_states : float
+            Their number.
+        n_other : int
+            Neurons of the layer that is summed out.
+        dtype : float32 or float64
+        """
+        return seconds_for_states(units, n_states, n_other, self.n_threads)
 
     # -- chains -------------------------------------------------------------------------------------------------
 

@@ -25,6 +25,23 @@ class Training(Backend):
     strategy: str
     fast: bool
 
+    def trains_whole_passes(self, units: tuple[str, str], rows_are_bits: bool, plan: TrainingPlan) -> bool:
+        """Whether `train` does float32 minibatches of such rows in one native call.
+
+        Parameters
+        ----------
+        units : (visible unit type, hidden unit type)
+        rows_are_bits : bool
+            Rows are `PackedBits`; else they are dense, in [0, 1] for binary visible units.
+        plan : TrainingPlan
+        """
+        if not (_BITS.issuperset(units) or units[1] == "bernoulli" or get_unit(units[1]).name == "onehot"):
+            return False
+        drawn_as_bits = rows_are_bits or plan.stochastic_input
+        if units[0] == "gaussian":
+            return not drawn_as_bits
+        return units[0] in _BITS and (drawn_as_bits or units == ("bernoulli", "bernoulli"))
+
     def train(
         self,
         parameters: Parameters,
@@ -37,9 +54,7 @@ class Training(Backend):
         on_batch: Callable[[], None] | None = None,
     ) -> None:
         """See `Backend.train`: float32 layers of bits in one native call, the rest through the composed form."""
-        bits = isinstance(rows, PackedBits) or plan.stochastic_input
-        dense = units == ("bernoulli", "bernoulli") or (units[0] == "gaussian" and not isinstance(rows, PackedBits))
-        native = trains_in_one_call(units) and (dense or bits) and not (units[0] == "gaussian" and bits)
+        native = self.trains_whole_passes(units, isinstance(rows, PackedBits), plan)
         if not native or parameters.weights.dtype != np.float32 or len(order) == 0:
             super().train(parameters, slots, rows, order, plan, units, state, on_batch)
             return
@@ -83,10 +98,3 @@ class Training(Backend):
             if words is not None:
                 chains = from_words(words, n_chains, parameters.weights.shape[0])
                 state.chains = values_of(units[1], chains, parameters.weights.dtype)
-
-
-def trains_in_one_call(units: tuple[str, str]) -> bool:
-    """Whether `CpuBackend.train` has one native call for layers of these units, given rows of bits or of reals."""
-    if units[1] == "bernoulli" or get_unit(units[1]).name == "onehot":
-        return units[0] in _BITS or units[0] == "gaussian"
-    return _BITS.issuperset(units)
