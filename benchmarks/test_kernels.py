@@ -116,7 +116,7 @@ def test_product_alone(benchmark, wide, target, threads):
     before = current_target()
     use_target(target)
     try:
-        fixed = native.fix_weights(wide.weights, False, threads)
+        fixed = native.quantise_weights(wide.weights, False, threads)
         out = np.empty((1024, 1020), np.float32)
         benchmark(native.run_rows, wide.bits.words, fixed, wide.zero, False, threads, inputs=out)
     finally:

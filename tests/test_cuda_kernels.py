@@ -238,5 +238,5 @@ def test_fragments_and_registers_are_those_of_the_instruction(shape):
         on_device.words.reshape(on_device.words.size), 2, upload(np.zeros(0, np.int64)), len(states), 2,
         fixed.to_hidden, out,
     )  # fmt: skip
-    integers = extension.fix_weights(weights, False, 1).dense().astype(np.int64)
+    integers = extension.quantise_weights(weights, False, 1).dense().astype(np.int64)
     np.testing.assert_array_equal(out[: len(states)], states.dense(np.int64) @ integers.T)

@@ -20,7 +20,7 @@ from .partition import log_partition_sum, seconds_for_states
 from .runtime import extension as _cpu
 from .runtime import single_threaded_blas, threads_for
 from .scores import Scores, check_unit, dense_blocks, is_native
-from .strategy import GUESSED_DENSITY, choose_for_chains, choose_for_rows, make_lean, note
+from .strategy import GUESSED_DENSITY, choose_for_chains, choose_for_rows, make_filters, note_filters
 from .training import Training
 from .words import from_words, lanes, to_words
 
@@ -36,8 +36,8 @@ class CpuBackend(Training, Gradients, Scores):
         How layers are drawn where only their states are wanted; see `fastrbm._kernels.cpu.strategy`.
     precision : {"full", "fast"}
         "fast" rounds float32 weights to 16 bits in `means`, `samples`, `run_chains` and `train` (not in the gradient,
-        and not where sums of weights reach 512); see src/narrow.h. So it does real visible states in `train`; see
-        src/real_fast.h.
+        and not where sums of weights reach 512); see src/tiles/int16.h. So it does real visible states in `train`; see
+        src/tiles/int16_dense.h.
     """
 
     name = "cpu"
@@ -59,7 +59,7 @@ class CpuBackend(Training, Gradients, Scores):
         finally:
             self._held = before
 
-    def _fixed(self, states: States, weights: NDArray[Any], transposed: bool = False, fast: bool = False) -> Any:
+    def _fixed(self, states: States, weights: NDArray[Any], transposed: bool = False, int16: bool = False) -> Any:
         """Fixed-point copy of the weights for products with `states`.
 
         None where the states are dense, the weights float64 or too large: BLAS does those products.
@@ -68,10 +68,12 @@ class CpuBackend(Training, Gradients, Scores):
             return None
         held = self._held.get(id(weights))
         if held is None:
-            return _cpu.fix_weights(weights, transposed, threads_for(8.0 * weights.size, self.n_threads), fast)
-        copies, kind = held[1], (transposed, fast)
+            return _cpu.quantise_weights(weights, transposed, threads_for(8.0 * weights.size, self.n_threads), int16)
+        copies, kind = held[1], (transposed, int16)
         if kind not in copies:
-            copies[kind] = _cpu.fix_weights(weights, transposed, threads_for(8.0 * weights.size, self.n_threads), fast)
+            copies[kind] = _cpu.quantise_weights(
+                weights, transposed, threads_for(8.0 * weights.size, self.n_threads), int16
+            )
         return copies[kind]
 
     # -- one layer given the other ------------------------------------------------------------------------------
@@ -133,7 +135,7 @@ class CpuBackend(Training, Gradients, Scores):
         if n == 0:
             return out
         threads = threads_for(float(n) * weights.size, self.n_threads)
-        fixed = self._fixed(states, weights, fast=self.fast and what == "means")
+        fixed = self._fixed(states, weights, int16=self.fast and what == "means")
         if fixed is not None:
             assert isinstance(states, PackedBits)
             _cpu.run_rows(states.words, fixed, bias, transpose, threads, **{what: out})
@@ -170,16 +172,16 @@ class CpuBackend(Training, Gradients, Scores):
         out = np.empty((n, n_words(n_out)), dtype=np.uint64)
         if n == 0:
             return PackedBits(out, n_out)
-        fixed = self._fixed(states, weights, fast=self.fast)
+        fixed = self._fixed(states, weights, int16=self.fast)
         if fixed is not None:
             assert isinstance(states, PackedBits)
             threads = threads_for(float(n) * weights.size, self.n_threads)
-            lean = make_lean(choose_for_rows(self.strategy), weights, threads, 1024, self.fast)
+            filters = make_filters(choose_for_rows(self.strategy), weights, threads, 1024, self.fast)
             _cpu.run_rows(
-                states.words, lean.fixed if lean else fixed, bias, transpose, threads,
-                samples=out, draw=draw, lean=lean and lean.native,
+                states.words, filters.fixed if filters else fixed, bias, transpose, threads,
+                samples=out, draw=draw, filters=filters and filters.native,
             )  # fmt: skip
-            note(lean)
+            note_filters(filters)
         else:
             inputs = self._layer(states, weights, bias, transpose, "inputs")
             _cpu.draw_inputs(inputs, draw, out, threads_for(40.0 * inputs.size, self.n_threads))
@@ -250,12 +252,12 @@ class CpuBackend(Training, Gradients, Scores):
         h = to_words(hidden)
         v = np.zeros((2 * n_words(weights.shape[1]), h.shape[1]), dtype=np.uint32)
         threads = threads_for(float(n) * weights.size * n_sweeps, self.n_threads)
-        lean = make_lean(choose_for_chains(self.strategy, n, n_sweeps, self.fast), weights, threads, n, self.fast)
+        filters = make_filters(choose_for_chains(self.strategy, n, n_sweeps, self.fast), weights, threads, n, self.fast)
         _cpu.run_chains(
-            h, v, n, lean.fixed if lean else fixed, visible_bias, hidden_bias, draw, n_sweeps, threads,
-            lean and lean.native,
+            h, v, n, filters.fixed if filters else fixed, visible_bias, hidden_bias, draw, n_sweeps, threads,
+            filters and filters.native,
         )  # fmt: skip
-        note(lean)
+        note_filters(filters)
         return from_words(v, n, weights.shape[1]), from_words(h, n, weights.shape[0])
 
     def anneal(

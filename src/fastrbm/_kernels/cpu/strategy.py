@@ -17,7 +17,7 @@ from .runtime import current_target, extension, threads_for
 __all__ = [
     "GUESSED_DENSITY",
     "STRATEGIES",
-    "LeanRun",
+    "ReadyFilters",
     "check_strategy",
     "choose_for_chains",
     "choose_for_rows",
@@ -25,8 +25,8 @@ __all__ = [
     "count_work",
     "describe",
     "landmark_bases",
-    "make_lean",
-    "note",
+    "make_filters",
+    "note_filters",
     "note_counters",
 ]
 
@@ -37,11 +37,11 @@ GUESSED_DENSITY = 0.3
 _CHUNK = {"delta": 128, "lcd": 128, "bounds": 256, "lowbit": 512}
 
 
-def choose_for_chains(strategy: str, n_chains: int, n_sweeps: int, fast: bool = False) -> str:
+def choose_for_chains(strategy: str, n_chains: int, n_sweeps: int, int16: bool = False) -> str:
     """Strategy of free chains."""
     if strategy != "auto":
         return strategy
-    if fast and current_target() == "avx512":
+    if int16 and current_target() == "avx512":
         return "dense"  # whole products of 16 bits leave a filter by 16-bit products nothing to gain
     # what a strategy must know of the weights has to be paid for by enough steps of enough chains
     if current_target() == "avx512":
@@ -74,9 +74,9 @@ def describe(n_visible: int, n_hidden: int, batch_size: int, density: float) -> 
         Share of active units.
     """
 
-    def product(lanes: int, fast: bool = False) -> str:
-        costs = extension.costs(lanes, density, fast)
-        choice = "rows" if extension.prefers_rows(lanes, density, fast) else "look-ups"
+    def product(lanes: int, int16: bool = False) -> str:
+        costs = extension.costs(lanes, density, int16)
+        choice = "rows" if extension.prefers_rows(lanes, density, int16) else "look-ups"
         figures = ", ".join(f"{way} {cost:.4f}" for way, cost in costs.items())
         return f"{choice} (cycles per multiply-add: {figures})"
 
@@ -98,7 +98,7 @@ def describe(n_visible: int, n_hidden: int, batch_size: int, density: float) -> 
 
 
 @dataclass(frozen=True)
-class LeanRun:
+class ReadyFilters:
     """A strategy made ready for one set of weights."""
 
     native: Any
@@ -115,19 +115,21 @@ def landmark_bases(weights: NDArray[np.float32]) -> tuple[NDArray[np.float32], N
     )
 
 
-def make_lean(strategy: str, weights: NDArray[np.float32], n_threads: int, n_lanes: int, fast: bool) -> LeanRun | None:
+def make_filters(
+    strategy: str, weights: NDArray[np.float32], n_threads: int, n_lanes: int, int16: bool
+) -> ReadyFilters | None:
     """Make `strategy` ready; None for "dense"."""
     if strategy == "dense":
         return None
-    fixed = extension.fix_weights(weights, True, n_threads, fast)
+    fixed = extension.quantise_weights(weights, True, n_threads, int16)
     share = -(-n_lanes // n_threads)
     chunk = min(_CHUNK[strategy], max(64, -(-share // 64) * 64))
-    native = extension.Lean(strategy, fixed, chunk, landmark_bases(weights) if strategy == "bounds" else None)
+    native = extension.Filters(strategy, fixed, chunk, landmark_bases(weights) if strategy == "bounds" else None)
     native.prepare()
-    return LeanRun(native, fixed)
+    return ReadyFilters(native, fixed)
 
 
-def note(lean: LeanRun | None) -> None:
-    """Add what a run of `make_lean` did."""
-    if lean is not None:
-        note_counters(lean.native.counters())
+def note_filters(filters: ReadyFilters | None) -> None:
+    """Add what a run of `make_filters` did."""
+    if filters is not None:
+        note_counters(filters.native.counters())
