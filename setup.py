@@ -4,11 +4,13 @@ import os
 import platform
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from Cython.Build import cythonize
 from setuptools import Extension, find_packages, setup
 from setuptools.command.build_ext import build_ext
+from setuptools.modified import newer_group
 
 CPU = Path("src/fastrbm/_kernels/cpu")
 # Arithmetic must not be contracted or reassociated: all targets return the same bits. (Partition sums alone ask for
@@ -62,33 +64,44 @@ def openmp_flags(compiler):
 
 
 class BuildTargets(build_ext):
-    """Compiles tiles.c once per instruction set and links all of them in."""
+    """Compiles tiles.c once per instruction set, all sources side by side, and links the objects."""
 
     def build_extension(self, ext):
-        source = str(CPU / "src" / "tiles.c")
         x86 = is_x86()
-        for name, (flags, macros) in TARGETS.items():
-            if name != "baseline" and not x86:
-                continue
-            folder = os.path.join(self.build_temp, name)
-            macros = [*macros, ("FRBM_TABLE", f"frbm_table_{name}")]
-            ext.extra_objects += self.compiler.compile(
-                [source], output_dir=folder, macros=macros, extra_postargs=FLAGS + flags + SANITIZE
-            )
-        if x86:
-            ext.define_macros.append(("FRBM_X86", None))
         compile_args, link_args = openmp_flags(self.compiler)
-        ext.extra_compile_args += FLAGS + compile_args + SANITIZE
+        flags = FLAGS + SANITIZE
+        macros = [*ext.define_macros, ("FRBM_X86", None)] if x86 else ext.define_macros
+        jobs = [(source, self.build_temp, macros, flags + compile_args) for source in ext.sources]
+        for name, (own_flags, own_macros) in TARGETS.items():
+            if name == "baseline" or x86:
+                folder = os.path.join(self.build_temp, name)
+                table = ("FRBM_TABLE", f"frbm_table_{name}")
+                jobs.append((TILES, folder, [*own_macros, table], flags + own_flags))
+        depends = [str(path) for path in HEADERS]
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            ext.extra_objects += pool.map(lambda job: self.compile_one(ext, depends, *job), jobs)
+        ext.sources = []
         ext.extra_link_args += link_args + SANITIZE
         super().build_extension(ext)
 
+    def compile_one(self, ext, depends, source, folder, macros, flags):
+        """Object file of one source, as it is where it is newer than all that it may depend on."""
+        (target,) = self.compiler.object_filenames([source], output_dir=folder)
+        if self.force or newer_group([source, *depends], target):
+            self.compiler.compile(
+                [source], output_dir=folder, macros=macros, include_dirs=ext.include_dirs, extra_postargs=flags
+            )
+        return target
 
-SOURCES = ("anneal.c", "choose.c", "lean.c", "partition.c", "run.c", "train.c")
+
+SOURCES = ("anneal.c", "choose.c", "filters.c", "partition.c", "run.c", "train.c")
+TILES = str(CPU / "src" / "tiles" / "tiles.c")
+HEADERS = sorted(path for path in (CPU / "src").rglob("*.[ch]") if path.suffix == ".h" or path.name.endswith(".inc.c"))
 extension = Extension(
     "fastrbm._kernels.cpu._cpu",
-    sources=[str(CPU / "_cpu.pyx"), *(str(CPU / "src" / name) for name in SOURCES)],
-    depends=[*map(str, sorted((CPU / "src").glob("*.[ch]"))), *map(str, sorted(CPU.glob("*.pxi")))],
-    include_dirs=[str(CPU / "src")],
+    sources=[str(CPU / "_cpu.pyx"), *(str(CPU / "src" / "teams" / name) for name in SOURCES)],
+    depends=[*map(str, HEADERS), TILES, *map(str, sorted(CPU.glob("*.pxi")))],
+    include_dirs=[str(CPU / "src" / "include")],
 )
 
 # The benchmark suite stands beside src/ in the checkout and is installed as fastrbm.benchmarks, for `fastrbm bench`.

@@ -62,7 +62,7 @@ class Count:
 
 def compiler() -> str:
     """Return the compiler that the extension was made with, as the extension itself names it."""
-    from fastrbm._kernels.cpu._runtime import extension
+    from fastrbm._kernels.cpu.runtime import extension
 
     names = re.findall(rb"GCC: \([^)]*\) [0-9.]+|clang version [0-9.]+", Path(extension.__file__).read_bytes())
     # The C library's start files bring the name of their own compiler along, after that of the extension's code.

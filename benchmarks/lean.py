@@ -137,7 +137,7 @@ def _sampling(n_chains: int, n_steps: int) -> Callable[[Any], Callable[[], Array
 
 def strategies() -> list[str]:
     """Return the names of the strategies that are compared, "dense" first."""
-    from fastrbm._kernels.cpu.strategy import STRATEGIES
+    from fastrbm._kernels.strategies import STRATEGIES
 
     return ["dense", *(name for name in STRATEGIES if name not in ("auto", "dense"))]
 

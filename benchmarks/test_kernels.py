@@ -21,7 +21,7 @@ from threadpoolctl import threadpool_limits  # noqa: E402
 
 from fastrbm._kernels import ChainState, Parameters, Phase, Rule, TrainingPlan, Update, get_backend, pack  # noqa: E402
 from fastrbm._kernels.cpu import CpuBackend, current_target, supported_targets, use_target  # noqa: E402
-from fastrbm._kernels.cpu._runtime import extension as native  # noqa: E402
+from fastrbm._kernels.cpu.runtime import extension as native  # noqa: E402
 from fastrbm._random import Draw, Stream  # noqa: E402
 
 N_SAMPLES, N_VISIBLE, N_HIDDEN = 1024, 784, 256
@@ -116,7 +116,7 @@ def test_product_alone(benchmark, wide, target, threads):
     before = current_target()
     use_target(target)
     try:
-        fixed = native.fix_weights(wide.weights, False, threads)
+        fixed = native.quantise_weights(wide.weights, False, threads)
         out = np.empty((1024, 1020), np.float32)
         benchmark(native.run_rows, wide.bits.words, fixed, wide.zero, False, threads, inputs=out)
     finally:

@@ -6,7 +6,7 @@ import pytest
 from fastrbm._kernels import Parameters, Phase, Rule, Update, pack
 from fastrbm._kernels.bits import PackedBits
 from fastrbm._kernels.cpu import CpuBackend
-from fastrbm._kernels.cpu._runtime import extension
+from fastrbm._kernels.cpu.runtime import extension
 from fastrbm._random import Draw, Stream
 from kernel_cases import RULES, UNITS, bits, grey, model, reference
 
@@ -238,5 +238,5 @@ def test_fragments_and_registers_are_those_of_the_instruction(shape):
         on_device.words.reshape(on_device.words.size), 2, upload(np.zeros(0, np.int64)), len(states), 2,
         fixed.to_hidden, out,
     )  # fmt: skip
-    integers = extension.fix_weights(weights, False, 1).dense().astype(np.int64)
+    integers = extension.quantise_weights(weights, False, 1).dense().astype(np.int64)
     np.testing.assert_array_equal(out[: len(states)], states.dense(np.int64) @ integers.T)

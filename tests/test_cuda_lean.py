@@ -7,7 +7,6 @@ pytest.importorskip("numba_cuda")
 
 from fastrbm._kernels import Parameters, pack  # noqa: E402
 from fastrbm._kernels.cpu import CpuBackend  # noqa: E402
-from fastrbm._kernels.cpu.strategy import count_work  # noqa: E402
 from fastrbm._kernels.cuda import _target, bounds, lean, lowbit  # noqa: E402
 from fastrbm._kernels.cuda.backend import CudaBackend  # noqa: E402
 from fastrbm._kernels.cuda.fixed import FixedWeights  # noqa: E402
@@ -15,6 +14,7 @@ from fastrbm._kernels.cuda.launching import Kernels  # noqa: E402
 from fastrbm._kernels.cuda.lean import LEAN  # noqa: E402
 from fastrbm._kernels.cuda.memory import DeviceBits, upload  # noqa: E402
 from fastrbm._kernels.cuda.tiles import SMALL, make_product  # noqa: E402
+from fastrbm._kernels.strategies import count_work  # noqa: E402
 from fastrbm._random import Draw, Stream  # noqa: E402
 
 if not _target.SIMULATED and not _target.cuda.is_available():

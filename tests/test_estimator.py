@@ -162,9 +162,9 @@ def test_double_path_is_double(digits):
 @pytest.mark.parametrize("kind", ["binary", "grey", "stochastic"])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_n_threads_agnosticism(digits, monkeypatch, algorithm, kind, dtype):
-    from fastrbm._kernels.cpu import _runtime
+    from fastrbm._kernels.cpu import runtime
 
-    monkeypatch.setattr(_runtime, "WORK_PER_THREAD", 1)
+    monkeypatch.setattr(runtime, "WORK_PER_THREAD", 1)
     X = (digits > 0.4) if kind == "binary" else digits
     options = dict(algorithm=algorithm, stochastic_input=kind == "stochastic", dtype=dtype, n_components=70)
     one = fitted(X, n_threads=1, **options)

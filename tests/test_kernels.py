@@ -6,7 +6,7 @@ import pytest
 from fastrbm._kernels import Parameters, Phase, Rule, Update
 from fastrbm._kernels import cpu as cpu_package
 from fastrbm._kernels.bits import PackedBits, transpose
-from fastrbm._kernels.cpu import CpuBackend, _runtime
+from fastrbm._kernels.cpu import CpuBackend, runtime
 from fastrbm._random import Draw, Stream, uniforms, words
 from kernel_cases import RULES, TARGETS, UNITS, bits, grey, model, reference
 
@@ -18,7 +18,7 @@ SMALL = [(1, 1, 1), (10, 33, 7), (65, 130, 35)]
 @pytest.fixture(autouse=True)
 def use_all_threads(monkeypatch):
     # tiny problems would run on one thread otherwise
-    monkeypatch.setattr(_runtime, "WORK_PER_THREAD", 1)
+    monkeypatch.setattr(runtime, "WORK_PER_THREAD", 1)
 
 
 def tolerance(dtype, depth):
@@ -233,12 +233,12 @@ def test_counting_pairs_by_bytes_and_by_lanes_is_the_same(n, n_visible, n_hidden
         for name in TARGETS:
             cpu_package.use_target(name)
             for allow in (True, False):
-                _runtime.extension.allow_vpopcnt(allow)
+                runtime.extension.allow_vpopcnt(allow)
                 parameters = model(n_visible, n_hidden)
                 CpuBackend(1).gradient_step(parameters, (), *phases, Update(Rule(), 0.25))
                 results.append(parameters)
     finally:
-        _runtime.extension.allow_vpopcnt(True)
+        runtime.extension.allow_vpopcnt(True)
         cpu_package.use_target(before)
     for other in results[1:]:
         for g, w in zip(other, results[0], strict=True):

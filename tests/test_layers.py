@@ -8,9 +8,9 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy.special import ndtri
 
 from fastrbm._kernels import PackedBits, Parameters, cpu, get_backend, pack
-from fastrbm._kernels.cpu import CpuBackend, _runtime
-from fastrbm._kernels.cpu._runtime import extension as _cpu
+from fastrbm._kernels.cpu import CpuBackend, runtime
 from fastrbm._kernels.cpu.layers import row_blocks
+from fastrbm._kernels.cpu.runtime import extension as _cpu
 from fastrbm._random import Draw, Stream, uniforms, words
 from fastrbm.units import get_unit
 
@@ -33,7 +33,7 @@ reference = get_backend("reference")
 
 @pytest.fixture(autouse=True)
 def use_all_threads(monkeypatch):
-    monkeypatch.setattr(_runtime, "WORK_PER_THREAD", 1)
+    monkeypatch.setattr(runtime, "WORK_PER_THREAD", 1)
 
 
 def parameters_of(n_visible=WIDTH, n_hidden=WIDTH, dtype=np.float32, scale=0.4):

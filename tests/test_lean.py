@@ -7,9 +7,10 @@ import fastrbm
 from fastrbm import BernoulliRBM
 from fastrbm._kernels import ChainState, Parameters, TrainingPlan, get_backend, pack
 from fastrbm._kernels import cpu as cpu_package
-from fastrbm._kernels.cpu import CpuBackend, _runtime
-from fastrbm._kernels.cpu.strategy import STRATEGIES, choose_for_chains, count_work
+from fastrbm._kernels.cpu import CpuBackend, runtime
+from fastrbm._kernels.cpu.strategy import choose_for_chains
 from fastrbm._kernels.cpu.words import to_words
+from fastrbm._kernels.strategies import STRATEGIES, count_work
 from fastrbm._random import Draw, Stream
 
 UNITS = ("bernoulli", "bernoulli")
@@ -19,7 +20,7 @@ native = cpu_package._cpu
 
 @pytest.fixture(autouse=True)
 def use_all_threads(monkeypatch):
-    monkeypatch.setattr(_runtime, "WORK_PER_THREAD", 1)
+    monkeypatch.setattr(runtime, "WORK_PER_THREAD", 1)
 
 
 def model(n_visible, n_hidden, scale=0.3, seed=0):
@@ -42,7 +43,7 @@ def bits(n, n_units, density=0.4, seed=1):
 @pytest.mark.parametrize("n_visible,n_hidden", [(1, 1), (33, 65), (257, 40)])
 def test_fixed_weights_are_rounded_and_cannot_overflow(target, scale, n_visible, n_hidden):
     weights = model(n_visible, n_hidden, scale).weights
-    fixed = native.fix_weights(weights, True, 2)
+    fixed = native.quantise_weights(weights, True, 2)
     integers = fixed.dense().astype(np.int64)
     exact = weights.astype(np.float64) * 2.0**fixed.exponent
     assert np.abs(integers - exact).max() <= np.where(np.abs(exact) < 2**22, 0.5, 1.0).max()
@@ -60,7 +61,7 @@ def test_all_targets_round_alike():
     try:
         for name in cpu_package.supported_targets():
             cpu_package.use_target(name)
-            fixed = native.fix_weights(weights, False, 1)
+            fixed = native.quantise_weights(weights, False, 1)
             seen.append((fixed.exponent, fixed.dense().tobytes()))
     finally:
         cpu_package.use_target(before)
@@ -71,13 +72,13 @@ def test_all_targets_round_alike():
 def test_weights_too_large_for_fixed_point_are_refused(target, bad):
     weights = model(40, 30).weights
     weights[7, 11] = bad
-    assert native.fix_weights(weights, False, 2) is None
+    assert native.quantise_weights(weights, False, 2) is None
 
 
 def test_inputs_are_exact_sums_of_the_rounded_weights(target):
     weights, _, bias = model(300, 90, 1.0)
     v = bits(77, 300)
-    fixed = native.fix_weights(weights, False, 1)
+    fixed = native.quantise_weights(weights, False, 1)
     sums = v.dense(np.int64) @ fixed.dense().astype(np.int64).T
     unit = np.float32(2.0**-fixed.exponent)
     np.testing.assert_array_equal(CpuBackend(2).inputs(v, weights, bias), bias + unit * sums.astype(np.float32))
@@ -102,7 +103,7 @@ def test_rows_and_look_ups_give_the_same_chains(target, density, n):
     for transposed in (False, True):  # rows need the transpose; without it there are only look-ups
         h, v = to_words(bits(n, 75, density)), np.zeros((6, 192), np.uint32)
         v = np.zeros((6, h.shape[1]), np.uint32)
-        fixed = native.fix_weights(p.weights, transposed, 2)
+        fixed = native.quantise_weights(p.weights, transposed, 2)
         native.run_chains(h, v, n, fixed, p.visible_bias, p.hidden_bias, Draw(3, 5, 0), 3, 2)
         results.append((h[:, :n].copy(), v[:, :n].copy()))
     for got, wanted in zip(*results, strict=True):

@@ -9,7 +9,7 @@ import pytest
 
 from fastrbm._kernels import Parameters
 from fastrbm._kernels import cpu as cpu_package
-from fastrbm._kernels.cpu import CpuBackend, _runtime
+from fastrbm._kernels.cpu import CpuBackend, runtime
 from fastrbm._kernels.cpu import partition as cpu_partition
 from fastrbm._kernels.reference import ReferenceBackend
 from fastrbm.units import softplus
@@ -27,7 +27,7 @@ reference = ReferenceBackend()
 @pytest.fixture(autouse=True)
 def use_all_threads(monkeypatch):
     # tiny problems would run on one thread otherwise
-    monkeypatch.setattr(_runtime, "WORK_PER_THREAD", 1)
+    monkeypatch.setattr(runtime, "WORK_PER_THREAD", 1)
 
 
 def model(n_hidden, n_visible, scale=1.0, seed=0, dtype=np.float64):
@@ -221,3 +221,12 @@ def test_bad_arguments_are_named(backend):
         backend.log_partition_sum(parameters, UNITS, log_weights=np.zeros(8, np.float32))
     with pytest.raises(ValueError, match=r"log_weights must be .*\(8,\), got \(7,\)"):
         backend.log_partition_sum(parameters, UNITS, log_weights=np.zeros(7))
+
+
+def test_the_time_of_a_sum_grows_with_its_states_and_is_no_less_for_units_without_kernels():
+    backend = CpuBackend(1)
+    few, many = (backend.seconds_for_states(("bernoulli", "bernoulli"), n, 100, np.float64) for n in (2.0**20, 2.0**30))
+    assert many == pytest.approx(1024 * few)
+    assert backend.seconds_for_states(("bernoulli", "ising"), 2.0**20, 100, np.float32) == few
+    assert backend.seconds_for_states(("relu", "bernoulli"), 2.0**20, 100, np.float64) > few
+    assert np.isfinite(backend.seconds_for_states(("bernoulli", "bernoulli"), np.inf, 100, np.float64))

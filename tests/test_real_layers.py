@@ -6,8 +6,8 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from fastrbm._kernels import ChainState, PackedBits, Parameters, TrainingPlan, cpu, get_backend, pack
 from fastrbm._kernels.contract import Backend, values_of
-from fastrbm._kernels.cpu import CpuBackend, _runtime
-from fastrbm._kernels.cpu._runtime import extension as _cpu
+from fastrbm._kernels.cpu import CpuBackend, runtime
+from fastrbm._kernels.cpu.runtime import extension as _cpu
 from fastrbm._random import Draw, Stream, uniforms
 from fastrbm.units import OneHot
 from kernel_cases import RULES
@@ -29,7 +29,7 @@ reference = get_backend("reference")
 @pytest.fixture(autouse=True)
 def use_all_threads(monkeypatch):
     # tiny problems would run on one thread otherwise
-    monkeypatch.setattr(_runtime, "WORK_PER_THREAD", 1)
+    monkeypatch.setattr(runtime, "WORK_PER_THREAD", 1)
 
 
 # ---- softmax ----------------------------------------------------------------------------------------------------

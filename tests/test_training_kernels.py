@@ -6,7 +6,7 @@ import pytest
 from fastrbm._kernels import ChainState, TrainingPlan
 from fastrbm._kernels import cpu as cpu_package
 from fastrbm._kernels.contract import values_of
-from fastrbm._kernels.cpu import CpuBackend, _runtime
+from fastrbm._kernels.cpu import CpuBackend, runtime
 from kernel_cases import RULES, TARGETS, UNITS, bits, grey, model, reference
 
 SPINS = [("ising", "bernoulli"), ("bernoulli", "ising"), ("ising", "ising")]
@@ -15,7 +15,7 @@ SPINS = [("ising", "bernoulli"), ("bernoulli", "ising"), ("ising", "ising")]
 @pytest.fixture(autouse=True)
 def use_all_threads(monkeypatch):
     # tiny problems would run on one thread otherwise
-    monkeypatch.setattr(_runtime, "WORK_PER_THREAD", 1)
+    monkeypatch.setattr(runtime, "WORK_PER_THREAD", 1)
 
 
 def run_training(

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     )
     from ._config import config_context
     from ._files import load
-    from ._kernels.cpu.strategy import count_work
+    from ._kernels.strategies import count_work
     from ._versions import show_versions
     from .compat import patch_sklearn, unpatch_sklearn
     from .estimators import RBM, BernoulliRBM, IsingRBM, PottsRBM
@@ -55,7 +55,7 @@ _LAZY = {
     "load": "_files",
     "fit_many": "many",
     "Model": "model",
-    "count_work": "_kernels.cpu.strategy",
+    "count_work": "_kernels.strategies",
     **dict.fromkeys(("Adam", "RMSprop", "SGD"), "optimizers"),
     **dict.fromkeys(
         ("L1", "L2", "Clip", "DropConnect", "Dropout", "MaxNorm", "SparsityTarget", "WeightUncertainty"), "regularizers"

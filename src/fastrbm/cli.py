@@ -341,7 +341,8 @@ def _info(options: argparse.Namespace) -> None:
             raise ValueError(f"sizes ({', '.join('--' + name for name in _SIZES)}) need --kernels")
         fastrbm.show_versions()
         return
-    from fastrbm._kernels.cpu.strategy import STRATEGIES, describe
+    from fastrbm._kernels.cpu.strategy import describe
+    from fastrbm._kernels.strategies import STRATEGIES
 
     visible, hidden, batch, density = (
         default if given[name] is None else given[name] for name, (_, default, _) in _SIZES.items()

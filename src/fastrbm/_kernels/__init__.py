@@ -8,6 +8,7 @@ from typing import Any
 from .bits import PackedBits, on_host, pack
 from .contract import Backend, ChainState, Parameters, Phase, Resident, TrainingPlan
 from .rules import Rule, Update
+from .strategies import check_precision, check_strategy
 
 __all__ = [
     "DEVICES",
@@ -63,8 +64,6 @@ def get_backend(
     if device not in DEVICES:
         raise ValueError(f"device must be one of {list(DEVICES)}, got {device!r}")
     check_n_threads(n_threads)
-    from .cpu.strategy import check_precision, check_strategy
-
     check_strategy(strategy)
     check_precision(precision)
     if device == "reference":

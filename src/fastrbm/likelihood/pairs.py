@@ -121,8 +121,7 @@ def _seconds_of_bits(model: Model, backend: Backend) -> float:
     few, many = model.weights.shape
     kind, threads = "reference", 1
     if backend.name == "cpu":
-        from .._kernels.cpu import current_target
-        from .._kernels.cpu._runtime import threads_for
+        from .._kernels.cpu import current_target, threads_for
 
         kind, threads = current_target(), threads_for(2.0**few * many, getattr(backend, "n_threads", None))
     # a state costs something beside its units

@@ -1,41 +1,26 @@
-"""CPU backend: native kernels for float32 and packed bits, BLAS for dense rows and float64.
+"""CPU kernels: native products of bits, draws, gradients and exact sums; BLAS for dense rows and float64.
 
 ``FASTRBM_CPU=avx512|avx2|baseline`` forces an instruction set. Results do not depend on it, nor on the thread count;
 but partition sums differ in their last bits between instruction sets.
+
+`backend` puts the kernels behind the contract, with its parts `training` (gradients and minibatches), `scores` and
+`layers` (units without a kernel of their own). `strategy` chooses what draws a layer, `runtime` has the instruction
+set and the threads, `partition` the tables of exact sums, `words` the layout of chains.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
-
-from ..._random import Draw
-from ...units import get_unit
-from ..bits import PackedBits, n_words
-from ..contract import Drawn, Parameters, States
-from ..partition import check_partition
-from . import layers as any_units
-from ._runtime import (
+from .backend import CpuBackend
+from .runtime import (
     at_most_threads,
     current_target,
     default_threads,
     has_openmp,
     most_threads,
-    single_threaded_blas,
     supported_targets,
     threads_for,
     use_target,
 )
-from ._runtime import extension as _cpu
-from .partition import log_partition_sum
-from .scores import check_unit, dense_blocks, is_native
-from .strategy import GUESSED_DENSITY, choose_for_chains, choose_for_rows, make_lean, note
-from .training import Training
-from .words import from_words, lanes, to_words
 
 __all__ = [
     "CpuBackend",
@@ -45,258 +30,6 @@ __all__ = [
     "has_openmp",
     "most_threads",
     "supported_targets",
+    "threads_for",
     "use_target",
 ]
-
-
-class CpuBackend(Training):
-    """Native kernels.
-
-    Parameters
-    ----------
-    n_threads : int or None
-        Threads; None for `default_threads`. A forked child of a process always works with one thread.
-    strategy : str
-        How layers are drawn where only their states are wanted; see `fastrbm._kernels.cpu.strategy`.
-    precision : {"full", "fast"}
-        "fast" rounds float32 weights to 16 bits in `means`, `samples`, `run_chains` and `train` (not in the gradient,
-        and not where sums of weights reach 512); see src/narrow.h. So it does real visible states in `train`; see
-        src/real_fast.h.
-    """
-
-    name = "cpu"
-
-    def __init__(self, n_threads: int | None = None, strategy: str = "auto", precision: str = "full"):
-        self.n_threads = n_threads
-        self.strategy = strategy
-        self.fast = precision == "fast"
-        #: copies by the identity of the weights, which are kept alive here
-        self._held: dict[int, tuple[NDArray[Any], dict[tuple[bool, bool], Any]]] = {}
-
-    @contextmanager
-    def holding(self, *weights: NDArray[Any]) -> Iterator[None]:
-        """See `Backend.holding`: their fixed-point copies serve all products."""
-        before = self._held
-        self._held = {**before, **{id(w): (w, {}) for w in weights}}
-        try:
-            yield
-        finally:
-            self._held = before
-
-    def _threads(self, work: float) -> int:
-        return threads_for(work, self.n_threads)
-
-    def _fixed(self, states: States, weights: NDArray[Any], transposed: bool = False, fast: bool = False) -> Any:
-        """Fixed-point copy of the weights for products with `states`.
-
-        None where the states are dense, the weights float64 or too large: BLAS does those products.
-        """
-        if not isinstance(states, PackedBits) or weights.dtype != np.float32:
-            return None
-        held = self._held.get(id(weights))
-        if held is None:
-            return _cpu.fix_weights(weights, transposed, self._threads(8.0 * weights.size), fast)
-        copies, kind = held[1], (transposed, fast)
-        if kind not in copies:
-            copies[kind] = _cpu.fix_weights(weights, transposed, self._threads(8.0 * weights.size), fast)
-        return copies[kind]
-
-    # -- one layer given the other ------------------------------------------------------------------------------
-
-    def pack_checked(self, x: NDArray[Any], on: int = 1) -> tuple[int, PackedBits]:
-        """Pack dense rows and say what they hold.
-
-        Parameters
-        ----------
-        x : ndarray of uint8, float32 or float64, shape (n_samples, n_units), rows contiguous
-        on : int
-            Value of a set bit: 1, or 255 for uint8 images.
-
-        Returns
-        -------
-        (flags, bits)
-            flags: 1 if a value is neither 0 nor `on`, 2 if a float is outside [0, 1] or NaN (or-ed).
-        """
-        out = np.empty((x.shape[0], n_words(x.shape[1])), dtype=np.uint64)
-        flags = _cpu.pack_rows(x, on, out, self._threads(4.0 * x.size)) if x.size else 0
-        return flags, PackedBits(out, x.shape[1])
-
-    def pack_csr(self, indptr: NDArray[Any], indices: NDArray[Any], shape: tuple[int, int]) -> PackedBits:
-        """Set the listed bits of each row of a CSR matrix without duplicates or stored zeros."""
-        out = np.zeros((shape[0], n_words(shape[1])), dtype=np.uint64)
-        if len(indices):
-            _cpu.pack_sparse(indptr.astype(np.int32, copy=False), indices.astype(np.int32, copy=False), out)
-        return PackedBits(out, shape[1])
-
-    def transpose(self, bits: PackedBits) -> PackedBits:
-        """Unit-major copy of packed bits."""
-        out = np.empty((bits.n_units, n_words(len(bits))), dtype=np.uint64)
-        if len(bits):
-            _cpu.transpose_bits(bits.words, bits.n_units, out, self._threads(4.0 * len(bits) * bits.n_units))
-        return PackedBits(out, len(bits))
-
-    def inputs(
-        self, states: States, weights: NDArray[Any], bias: NDArray[Any], *, transpose: bool = False
-    ) -> NDArray[Any]:
-        """See `Backend.inputs`."""
-        return self._layer(states, weights, bias, transpose, "inputs")
-
-    def means(
-        self, unit: str, states: States, weights: NDArray[Any], bias: NDArray[Any], *, transpose: bool = False
-    ) -> NDArray[Any]:
-        """See `Backend.means`."""
-        if not is_native(unit):
-            x = self.inputs(states, weights, bias, transpose=transpose)
-            return any_units.means_in_place(get_unit(unit), x, self.n_threads)
-        return self._layer(states, weights, bias, transpose, "means")
-
-    def _layer(
-        self, states: States, weights: NDArray[Any], bias: NDArray[Any], transpose: bool, what: str
-    ) -> NDArray[Any]:
-        n, n_out = states.shape[0], weights.shape[1 if transpose else 0]
-        out = np.empty((n, n_out), dtype=weights.dtype)
-        if n == 0:
-            return out
-        threads = self._threads(float(n) * weights.size)
-        fixed = self._fixed(states, weights, fast=self.fast and what == "means")
-        if fixed is not None:
-            assert isinstance(states, PackedBits)
-            _cpu.run_rows(states.words, fixed, bias, transpose, threads, **{what: out})
-            return out
-        native_sigmoid = what == "means" and weights.dtype == np.float32
-        with single_threaded_blas():
-            if isinstance(states, PackedBits):
-                for rows in dense_blocks(states, weights.dtype):
-                    x = states[rows].dense(weights.dtype)
-                    _cpu.dense_inputs(x, weights, bias, transpose, out[rows], native_sigmoid, threads)
-            else:
-                _cpu.dense_inputs(states, weights, bias, transpose, out, native_sigmoid, threads)
-        if what == "means" and not native_sigmoid:
-            from scipy.special import expit
-
-            expit(out, out=out)
-        return out
-
-    def samples(
-        self,
-        unit: str,
-        states: States,
-        weights: NDArray[Any],
-        bias: NDArray[Any],
-        draw: Draw,
-        *,
-        transpose: bool = False,
-    ) -> Drawn:
-        """See `Backend.samples`."""
-        if not is_native(unit):
-            x = self.inputs(states, weights, bias, transpose=transpose)
-            return any_units.samples(unit, x, draw, self.n_threads)
-        n, n_out = states.shape[0], weights.shape[1 if transpose else 0]
-        out = np.empty((n, n_words(n_out)), dtype=np.uint64)
-        if n == 0:
-            return PackedBits(out, n_out)
-        fixed = self._fixed(states, weights, fast=self.fast)
-        if fixed is not None:
-            assert isinstance(states, PackedBits)
-            threads = self._threads(float(n) * weights.size)
-            lean = make_lean(choose_for_rows(self.strategy), weights, threads, 1024, self.fast)
-            _cpu.run_rows(
-                states.words, lean.fixed if lean else fixed, bias, transpose, threads,
-                samples=out, draw=draw, lean=lean and lean.native,
-            )  # fmt: skip
-            note(lean)
-        else:
-            inputs = self._layer(states, weights, bias, transpose, "inputs")
-            _cpu.draw_inputs(inputs, draw, out, self._threads(40.0 * inputs.size))
-        return PackedBits(out, n_out)
-
-    def draw_bits(self, probabilities: NDArray[Any], draw: Draw) -> PackedBits:
-        """See `Backend.draw_bits`."""
-        if probabilities.dtype != np.float32:
-            from ..reference import ReferenceBackend
-
-            return ReferenceBackend().draw_bits(probabilities, draw)
-        out = np.empty((probabilities.shape[0], n_words(probabilities.shape[1])), dtype=np.uint64)
-        if probabilities.size:
-            x = np.ascontiguousarray(probabilities)
-            _cpu.draw_bits(x, draw, out, self._threads(40.0 * x.size))
-        return PackedBits(out, probabilities.shape[1])
-
-    def log_partition_sum(
-        self,
-        parameters: Parameters,
-        units: tuple[str, str],
-        *,
-        dtype: Any = np.float64,
-        log_weights: NDArray[np.float64] | None = None,
-        on_progress: Callable[[int, int], None] | None = None,
-    ) -> float:
-        """See `Backend.log_partition_sum`: Bernoulli layers natively, others by the composed form.
-
-        float32 gives way to float64 where log Z is so small that it could not keep the promised error.
-        """
-        if tuple(units) != ("bernoulli", "bernoulli") or np.dtype(dtype) not in (np.float32, np.float64):
-            return super().log_partition_sum(
-                parameters, units, dtype=dtype, log_weights=log_weights, on_progress=on_progress
-            )
-        check_partition(parameters, units, log_weights)
-        return log_partition_sum(parameters, dtype, log_weights, on_progress, self.n_threads)
-
-    # -- chains -------------------------------------------------------------------------------------------------
-
-    def run_chains(
-        self, hidden: States, parameters: Parameters, units: tuple[str, str], draw: Draw, n_sweeps: int
-    ) -> tuple[Drawn, Drawn]:
-        """See `Backend.run_chains`: in one native call between two layers of bits."""
-        if not all(map(is_native, units)):
-            return super().run_chains(hidden, parameters, units, draw, n_sweeps)
-        weights, visible_bias, hidden_bias = parameters
-        by_rows = _cpu.prefers_rows(max(1, len(hidden)), GUESSED_DENSITY, self.fast)
-        fixed = self._fixed(hidden, weights, by_rows, self.fast) if len(hidden) else None
-        if fixed is None:
-            return super().run_chains(hidden, parameters, units, draw, n_sweeps)
-        assert isinstance(hidden, PackedBits)
-        n = len(hidden)
-        h = to_words(hidden)
-        v = np.zeros((2 * n_words(weights.shape[1]), h.shape[1]), dtype=np.uint32)
-        threads = self._threads(float(n) * weights.size * n_sweeps)
-        lean = make_lean(choose_for_chains(self.strategy, n, n_sweeps, self.fast), weights, threads, n, self.fast)
-        _cpu.run_chains(
-            h, v, n, lean.fixed if lean else fixed, visible_bias, hidden_bias, draw, n_sweeps, threads,
-            lean and lean.native,
-        )  # fmt: skip
-        note(lean)
-        return from_words(v, n, weights.shape[1]), from_words(h, n, weights.shape[0])
-
-    def anneal(
-        self,
-        states: PackedBits,
-        parameters: Parameters,
-        units: tuple[str, str],
-        bases: tuple[NDArray[Any], NDArray[Any]],
-        sum_out: str,
-        betas: NDArray[np.float64],
-        draw: Draw,
-        log_weights: NDArray[np.float64],
-        on_progress: Callable[[int, int], None] | None = None,
-    ) -> PackedBits:
-        """See `Backend.anneal`; float32 temperatures where the weights are float32."""
-        n, weights = len(states), parameters.weights
-        for unit in units:
-            check_unit(unit, "anneal")
-        by_rows = _cpu.prefers_rows(max(1, n), GUESSED_DENSITY)
-        fixed = self._fixed(states, weights, by_rows) if n and len(betas) > 1 else None
-        if fixed is None:
-            return super().anneal(
-                states, parameters, units, bases, sum_out, betas, draw, log_weights, on_progress
-            )  # fmt: skip
-        layers = [np.zeros((2 * n_words(size), lanes(n)), dtype=np.uint32) for size in weights.shape]
-        kept = 1 if sum_out == "hidden" else 0
-        layers[kept] = to_words(states)
-        fields = tuple(np.ascontiguousarray(bias - base) for bias, base in zip(parameters[1:], bases, strict=True))
-        threads = self._threads(float(n) * weights.size * len(betas))
-        _cpu.Annealing().run(
-            *layers, n, fixed, fields, bases, sum_out == "hidden", np.ascontiguousarray(betas), draw, log_weights,
-            threads, on_progress,
-        )  # fmt: skip
-        return from_words(layers[kept], n, weights.shape[kept])

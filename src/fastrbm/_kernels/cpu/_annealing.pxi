@@ -2,7 +2,7 @@
 
 
 cdef class Annealing:
-    """Arguments of frbm_anneal and how far it is; see src/workers.h."""
+    """Arguments of frbm_anneal and how far it is; see src/include/workers.h."""
 
     cdef frbm_annealing a
     cdef readonly size_t total

@@ -1,4 +1,4 @@
-# C declarations of src/kernels.h and src/workers.h; the contracts are there.
+# C declarations of src/include/kernels.h and src/include/workers.h; the contracts are there.
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 
 cdef extern from "workers.h" nogil:
@@ -7,7 +7,7 @@ cdef extern from "workers.h" nogil:
         FRBM_LANE_PAD
         FRBM_PANEL
         FRBM_SCRATCH_FLOATS
-        FRBM_REAL_COLUMNS
+        FRBM_GAUSSIAN_COLUMNS
         FRBM_PSEUDO_BLOCK
         FRBM_PARTITION_LANES
 
@@ -49,11 +49,11 @@ cdef extern from "workers.h" nogil:
                        size_t) noexcept nogil
         void (*draw_rows)(const float *, size_t, const int64_t *, size_t, size_t, size_t, const frbm_draw *,
                           uint32_t *, size_t, uint32_t *, size_t) noexcept nogil
-        float look_cost, build_cost, row_cost, narrow_cost
+        float look_cost, build_cost, row_cost, int16_cost
         void (*apply_rule)(const frbm_rule *, int, float *, float **, size_t, float *, size_t) noexcept nogil
-        void (*gradient_rows)(const frbm_gradient *, size_t, size_t, frbm_bounds *, float *) noexcept nogil
-        void (*fix_rows)(const frbm_fixed *, const float *, size_t, size_t, size_t, frbm_bounds *) noexcept nogil
-        void (*fix)(const float *, size_t, float, int32_t *) noexcept nogil
+        void (*gradient_rows)(const frbm_gradient *, size_t, size_t, frbm_magnitudes *, float *) noexcept nogil
+        void (*quantise_rows)(const frbm_fixed *, const float *, size_t, size_t, size_t, frbm_magnitudes *) noexcept nogil
+        void (*quantise)(const float *, size_t, float, int32_t *) noexcept nogil
         void (*sigmoid)(float *, size_t) noexcept nogil
         void (*pseudo_block)(const frbm_pseudo *, size_t, size_t, float *) noexcept nogil
         void (*count_planes)(const uint32_t *, size_t, size_t, size_t, size_t, int32_t *) noexcept nogil
@@ -75,7 +75,7 @@ cdef extern from "workers.h" nogil:
         const int32_t *rows
         size_t rows_ld
 
-    ctypedef struct frbm_bounds:
+    ctypedef struct frbm_magnitudes:
         uint32_t *columns
         uint64_t row
         uint32_t seen
@@ -85,21 +85,21 @@ cdef extern from "workers.h" nogil:
         size_t ld
         int32_t *transposed
         size_t transposed_ld
-        float scale, bound_scale
-        int narrow
+        float scale, magnitude_scale
+        int int16
 
     ctypedef struct frbm_work:
         uint64_t decisions, filtered, recomputed, products, dense_products, refreshes
 
     ctypedef enum frbm_strategy:
-        FRBM_DENSE, FRBM_DELTA, FRBM_BOUNDS, FRBM_LCD, FRBM_LOWBIT
+        FRBM_DENSE, FRBM_DELTA, FRBM_LANDMARKS, FRBM_LCD, FRBM_INT16
 
     ctypedef struct frbm_side:
         const int32_t *by_output
         const int32_t *by_input
         size_t by_output_ld, by_input_ld, n_in, n_out
         uint32_t *packed
-        float *packed_unit
+        float *packed_quantum
         float *grow
         float *shrink
         float *radius
@@ -107,11 +107,11 @@ cdef extern from "workers.h" nogil:
         const float *basis
         float *project
 
-    ctypedef struct frbm_lean:
+    ctypedef struct frbm_filters:
         const frbm_table *table
         frbm_strategy strategy
         frbm_side hidden, visible
-        float unit
+        float quantum
         size_t rank, chunk
 
     enum: FRBM_SLOTS
@@ -127,7 +127,7 @@ cdef extern from "workers.h" nogil:
 
     ctypedef struct frbm_gradient:
         frbm_operand positive, negative
-        float unit
+        float quantum
         const uint32_t *positive_hidden
         const uint32_t *negative_hidden
         size_t hidden_ld
@@ -154,8 +154,8 @@ cdef extern from "workers.h" nogil:
         uint32_t *planes
         float *grey
         float *lanes
-        uint32_t *pairs
-        float *pair_units
+        uint32_t *int16
+        float *quanta
 
     ctypedef struct frbm_training:
         const frbm_table *table
@@ -173,8 +173,8 @@ cdef extern from "workers.h" nogil:
         float *bits_visible
         float *delta_visible
         frbm_fixed fixed
-        frbm_bounds *bounds
-        int fast
+        frbm_magnitudes *magnitudes
+        int int16
         size_t n_visible, n_hidden
         const uint64_t *rows
         size_t row_words
@@ -199,20 +199,20 @@ cdef extern from "workers.h" nogil:
         float *grey_gradient
         uint32_t *data_planes
         uint32_t *model_planes
-        uint32_t *reals_pairs
-        uint32_t *weight_pairs
-        float *reals_units
-        float *weight_units
-        float *reals
-        float *reals_rows
+        uint32_t *chains_int16
+        uint32_t *weights_int16
+        float *chains_quanta
+        float *weight_quanta
+        float *gaussian
+        float *gaussian_rows
         float *model_means
         size_t data_ld, chain_ld, visible_ld, hidden_ld
-        frbm_lean *lean
+        frbm_filters *filters
         frbm_work *work
         int (*poll)(void *) noexcept nogil
         void *poll_context
         size_t batches_done
-        int unfixable
+        int outgrown
         frbm_team team, grey_team
 
     ctypedef struct frbm_rows:
@@ -221,15 +221,15 @@ cdef extern from "workers.h" nogil:
         size_t row_words, n_rows
         const int32_t *coef
         size_t out_stride, in_stride, n_in, n_out
-        float unit
-        int narrow
+        float quantum
+        int int16
         const float *bias
         float *means
         float *inputs
         uint64_t *samples
         size_t sample_words
         frbm_draw draw
-        const frbm_lean *lean
+        const frbm_filters *filters
         const frbm_side *side
         frbm_work *work
         const float *visible_bias
@@ -251,7 +251,7 @@ cdef extern from "workers.h" nogil:
         size_t n_chains, ld, n_sweeps
         frbm_draw draw
         size_t chunk
-        const frbm_lean *lean
+        const frbm_filters *filters
         frbm_work *work
         int (*poll)(void *) noexcept nogil
         void *poll_context
@@ -317,10 +317,10 @@ cdef extern from "workers.h" nogil:
     size_t frbm_partition_done(const frbm_partition_run *)
     void frbm_run_partition(frbm_partition_run *, int, void *)
     const frbm_table *frbm_select(const char *)
-    void frbm_lean_prepare(const frbm_lean *, const frbm_side *, size_t, size_t)
-    size_t frbm_lean_scratch(const frbm_lean *)
-    int frbm_bound_shift(size_t, size_t)
-    int frbm_exponent(const frbm_bounds *, int, size_t, size_t, int *)
+    void frbm_filters_prepare(const frbm_filters *, const frbm_side *, size_t, size_t)
+    size_t frbm_filters_scratch(const frbm_filters *)
+    int frbm_magnitude_shift(size_t, size_t)
+    int frbm_exponent(const frbm_magnitudes *, int, size_t, size_t, int *)
     int frbm_prefers_rows(const frbm_table *, double, double, int)
     int frbm_team_size()
     int frbm_max_threads()

@@ -11,7 +11,6 @@ from ..rules import Update
 
 TARGETS: tuple[str, ...]
 STRATEGIES: tuple[str, ...]
-COUNTERS: tuple[str, ...]
 
 class Poller:
     def __init__(self, on_batch: Callable[[], None] | None = None) -> None: ...
@@ -25,7 +24,7 @@ class FixedWeights:
     def dense(self) -> NDArray[np.int32]: ...
     def fill(self, weights: NDArray[np.float32]) -> bool: ...
 
-class Lean:
+class Filters:
     def __init__(
         self,
         strategy: str,
@@ -52,7 +51,7 @@ class Training:
         n_threads: int,
         strategy: str = "dense",
         bases: tuple[NDArray[np.float32], NDArray[np.float32]] | None = None,
-        fast: bool = False,
+        int16: bool = False,
     ) -> None: ...
     def counters(self) -> dict[str, int] | None: ...
     def run(
@@ -109,11 +108,11 @@ def dense_inputs(
 def dense_gradient(
     hidden: NDArray[Any], visible: NDArray[Any], scale: float, out: NDArray[Any], n_threads: int
 ) -> None: ...
-def fix_weights(
-    weights: NDArray[np.float32], transposed: bool, n_threads: int, fast: bool = False
+def quantise_weights(
+    weights: NDArray[np.float32], transposed: bool, n_threads: int, int16: bool = False
 ) -> FixedWeights | None: ...
-def prefers_rows(n_lanes: float, active: float, fast: bool = False) -> bool: ...
-def costs(n_lanes: float, active: float, fast: bool = False) -> dict[str, float]: ...
+def prefers_rows(n_lanes: float, active: float, int16: bool = False) -> bool: ...
+def costs(n_lanes: float, active: float, int16: bool = False) -> dict[str, float]: ...
 def round_means(means: NDArray[np.float32], scale: float) -> NDArray[np.int32]: ...
 def density(rows: NDArray[np.uint64], n_units: int) -> float: ...
 def run_rows(
@@ -132,7 +131,7 @@ def run_rows(
     raising: NDArray[np.float32] | None = None,
     lowering: NDArray[np.float32] | None = None,
     strip: int = 1,
-    lean: Lean | None = None,
+    filters: Filters | None = None,
 ) -> None: ...
 def run_chains(
     hidden: NDArray[np.uint32],
@@ -144,7 +143,7 @@ def run_chains(
     draw: Draw,
     n_sweeps: int,
     n_threads: int,
-    lean: Lean | None = None,
+    filters: Filters | None = None,
 ) -> None: ...
 def gradient_step(
     data: NDArray[np.uint64],
@@ -156,7 +155,7 @@ def gradient_step(
     slots: Sequence[NDArray[np.float32]],
     hidden_slots: Sequence[NDArray[np.float32]],
     update: Update,
-    unit: float,
+    quantum: float,
     n_threads: int,
 ) -> None: ...
 def apply_rule(

@@ -17,8 +17,9 @@ import numpy as np
 
 from ...units import get_unit
 from ..rules import RULES
+from ..strategies import COUNTERS
 
-ctypedef fused real:
+ctypedef fused floating:
     float
     double
 
@@ -191,7 +192,7 @@ def draw_bits(const float[:, ::1] grey, draw, uint64_t[:, ::1] out, int n_thread
     np.asarray(out).view(np.uint32)[...] = np.asarray(words).reshape(-1, ld)[:, :n].T
 
 
-def draw_inputs(const real[:, ::1] inputs, draw, uint64_t[:, ::1] out, int n_threads):
+def draw_inputs(const floating[:, ::1] inputs, draw, uint64_t[:, ::1] out, int n_threads):
     """States of Bernoulli units with the given natural parameters."""
     cdef Py_ssize_t n = inputs.shape[0], width = inputs.shape[1], blocks = (n + 31) // 32, b
     cdef frbm_draw address
@@ -199,7 +200,7 @@ def draw_inputs(const real[:, ::1] inputs, draw, uint64_t[:, ::1] out, int n_thr
     _set_draw(&address, draw)
     assert out.shape[0] == n and out.shape[1] * 64 >= width
     for b in prange(blocks, nogil=True, num_threads=n_threads):
-        _draw_block(&inputs[32 * b, 0], sizeof(real) == 8, width, n - 32 * b if n - 32 * b < 32 else 32, &address,
+        _draw_block(&inputs[32 * b, 0], sizeof(floating) == 8, width, n - 32 * b if n - 32 * b < 32 else 32, &address,
                     32 * b, &out[32 * b, 0], out.shape[1])
 
 
@@ -210,7 +211,7 @@ cdef void _draw_block(const void *inputs, int is_double, size_t width, size_t n,
     TABLE.draw_inputs(inputs, is_double, width, n, width, &draw, out, row_words)
 
 
-def uniform_rows(draw, real[:, ::1] out, int n_threads):
+def uniform_rows(draw, floating[:, ::1] out, int n_threads):
     """Fill with the uniforms of `fastrbm._random.uniforms`, bit for bit."""
     cdef Py_ssize_t n = out.shape[0], width = out.shape[1], blocks = (n + 31) // 32, b
     cdef frbm_draw address
@@ -218,7 +219,7 @@ def uniform_rows(draw, real[:, ::1] out, int n_threads):
     if width == 0:
         return
     for b in prange(blocks, nogil=True, num_threads=n_threads):
-        _uniform_block(&out[32 * b, 0], sizeof(real) == 8, width, n - 32 * b if n - 32 * b < 32 else 32, &address, 32 * b)
+        _uniform_block(&out[32 * b, 0], sizeof(floating) == 8, width, n - 32 * b if n - 32 * b < 32 else 32, &address, 32 * b)
 
 
 cdef void _uniform_block(void *out, int is_double, size_t width, size_t n, const frbm_draw *base,
@@ -294,7 +295,7 @@ def philox_block(draw, uint32_t unit_block):
 
 
 include "_weights.pxi"
-include "_lean.pxi"
+include "_filters.pxi"
 include "_layers.pxi"
 include "_training.pxi"
 include "_annealing.pxi"

@@ -1,17 +1,17 @@
 # ---- dense products by BLAS ------------------------------------------------------------------------------
 
-cdef void _gemm(real *a, real *b, real *c, int m, int n, int k, int lda, int ldb, int ldc, bint ta, bint tb, real alpha,
-                real beta) noexcept nogil:
+cdef void _gemm(floating *a, floating *b, floating *c, int m, int n, int k, int lda, int ldb, int ldc, bint ta, bint tb, floating alpha,
+                floating beta) noexcept nogil:
     cdef char *opa = b"T" if ta else b"N"
     cdef char *opb = b"T" if tb else b"N"
-    if real is float:
+    if floating is float:
         sgemm(opa, opb, &m, &n, &k, &alpha, a, &lda, b, &ldb, &beta, c, &ldc)
     else:
         dgemm(opa, opb, &m, &n, &k, &alpha, a, &lda, b, &ldb, &beta, c, &ldc)
 
 
-def dense_inputs(const real[:, :] x, const real[:, ::1] weights, const real[::1] bias, bint transpose,
-                 real[:, ::1] out, bint sigmoid, int n_threads):
+def dense_inputs(const floating[:, :] x, const floating[:, ::1] weights, const floating[::1] bias, bint transpose,
+                 floating[:, ::1] out, bint sigmoid, int n_threads):
     """out = bias + x @ weights.T (or @ weights), then the float32 sigmoid if asked for.
 
     BLAS must be limited to one thread by the caller: the slices here are the parallelism.
@@ -20,10 +20,10 @@ def dense_inputs(const real[:, :] x, const real[:, ::1] weights, const real[::1]
     cdef Py_ssize_t n_slices = (n + BLAS_ROWS - 1) // BLAS_ROWS, s, i, j, first, here
     if n == 0:
         return
-    if x.strides[1] != sizeof(real):
+    if x.strides[1] != sizeof(floating):
         raise ValueError("rows must be contiguous")
     assert weights.shape[1 - transpose] == n_in and weights.shape[0 + transpose] == n_out == bias.shape[0]
-    cdef int ldx = max(x.strides[0] // sizeof(real), n_in)
+    cdef int ldx = max(x.strides[0] // sizeof(floating), n_in)
     cdef int ldw = weights.shape[1]
     for s in prange(n_slices, nogil=True, num_threads=n_threads, schedule="dynamic"):
         first = s * BLAS_ROWS
@@ -31,25 +31,25 @@ def dense_inputs(const real[:, :] x, const real[:, ::1] weights, const real[::1]
         for i in range(first, first + here):
             for j in range(n_out):
                 out[i, j] = bias[j]
-        _gemm(<real *>&weights[0, 0], <real *>&x[first, 0], &out[first, 0], n_out, here, n_in, ldw, ldx, n_out,
-              not transpose, False, <real>1.0, <real>1.0)
-        if real is float:
+        _gemm(<floating *>&weights[0, 0], <floating *>&x[first, 0], &out[first, 0], n_out, here, n_in, ldw, ldx, n_out,
+              not transpose, False, <floating>1.0, <floating>1.0)
+        if floating is float:
             if sigmoid:
                 TABLE.sigmoid(&out[first, 0], here * n_out)
 
 
-def dense_gradient(const real[:, ::1] hidden, const real[:, :] visible, real scale, real[:, ::1] out, int n_threads):
+def dense_gradient(const floating[:, ::1] hidden, const floating[:, :] visible, floating scale, floating[:, ::1] out, int n_threads):
     """out += scale * hidden.T @ visible, by fixed slices of hidden units (BLAS single-threaded as above)."""
     cdef Py_ssize_t n = hidden.shape[0], n_hidden = out.shape[0], n_visible = out.shape[1]
     cdef Py_ssize_t n_slices = (n_hidden + 63) // 64, s
-    if visible.strides[1] != sizeof(real):
+    if visible.strides[1] != sizeof(floating):
         raise ValueError("rows must be contiguous")
     assert hidden.shape[1] == n_hidden and visible.shape[0] == n and visible.shape[1] == n_visible
-    cdef int ldv = max(visible.strides[0] // sizeof(real), n_visible)
+    cdef int ldv = max(visible.strides[0] // sizeof(floating), n_visible)
     for s in prange(n_slices, nogil=True, num_threads=n_threads, schedule="dynamic"):
-        _gemm(<real *>&visible[0, 0], <real *>&hidden[0, 64 * s], &out[64 * s, 0], n_visible,
+        _gemm(<floating *>&visible[0, 0], <floating *>&hidden[0, 64 * s], &out[64 * s, 0], n_visible,
               n_hidden - 64 * s if n_hidden - 64 * s < 64 else 64, n, ldv, n_hidden, n_visible, False, True, scale,
-              <real>1.0)
+              <floating>1.0)
 
 
 # ---- products of bits ------------------------------------------------------------------------------------
@@ -57,15 +57,15 @@ def dense_gradient(const real[:, ::1] hidden, const real[:, :] visible, real sca
 def run_rows(const uint64_t[:, ::1] rows, FixedWeights weights not None, const float[::1] bias, bint transpose,
              int n_threads, float[:, ::1] means=None, float[:, ::1] inputs=None, uint64_t[:, ::1] samples=None,
              draw=None, const float[::1] visible_bias=None, double[::1] energy=None, double[::1] score=None,
-             const float[:, ::1] raising=None, const float[:, ::1] lowering=None, size_t strip=1, Lean lean=None):
-    """One layer given packed rows of the other; see frbm_rows in src/workers.h for the outputs."""
+             const float[:, ::1] raising=None, const float[:, ::1] lowering=None, size_t strip=1, Filters filters=None):
+    """One layer given packed rows of the other; see frbm_rows in src/include/workers.h for the outputs."""
     cdef frbm_rows r
     memset(&r, 0, sizeof(r))
     cdef Py_ssize_t n = rows.shape[0]
     r.table = TABLE
     r.rows = &rows[0, 0]
     r.row_words, r.n_rows = rows.shape[1], n
-    r.coef, r.bias, r.unit, r.narrow = weights.f.weights, &bias[0], 1 / weights.f.scale, weights.f.narrow
+    r.coef, r.bias, r.quantum, r.int16 = weights.f.weights, &bias[0], 1 / weights.f.scale, weights.f.int16
     r.n_out, r.n_in = weights.n_hidden, weights.n_visible
     r.out_stride, r.in_stride = weights.f.ld, 1
     if transpose:
@@ -94,11 +94,11 @@ def run_rows(const uint64_t[:, ::1] rows, FixedWeights weights not None, const f
         r.ratio_ld, r.strip = raising.shape[1], strip
     # pieces small enough to share out, large enough (1024 rows) to spread the cost of the tables
     r.chunk = min(1024, max(64, _up((n + n_threads - 1) // n_threads, 64)))
-    if lean is not None:
+    if filters is not None:
         assert samples is not None and means is None and inputs is None and energy is None and score is None
-        r.lean, r.work, r.side = &lean.lean, lean.work, &lean.lean.visible if transpose else &lean.lean.hidden
-        r.chunk = lean.lean.chunk
-        n_threads = min(n_threads, MOST_THREADS)
+        r.filters, r.work, r.side = &filters.filters, filters.work, &filters.filters.visible if transpose else &filters.filters.hidden
+        r.chunk = filters.filters.chunk
+        n_threads = min(n_threads, FRBM_MOST_THREADS)
     cdef size_t stride = _up(frbm_rows_scratch(&r), 16)
     cdef float[::1] scratch = aligned(stride * n_threads, np.float32)
     cdef int thread
@@ -133,8 +133,8 @@ cdef double _softplus(double x) noexcept nogil:
     return (x if x > 0 else 0) + log1p(exp(-fabs(x)))
 
 
-def pseudo_any(const real[:, :] v, const real[:, ::1] inputs, const real[:, ::1] weights,
-               const real[::1] visible_bias, double[::1] score, int n_threads):
+def pseudo_any(const floating[:, :] v, const floating[:, ::1] inputs, const floating[:, ::1] weights,
+               const floating[::1] visible_bias, double[::1] score, int n_threads):
     """score[s] = sum_i log p(v_i | rest) by softplus differences in float64: any values, any size of weights."""
     cdef Py_ssize_t n = v.shape[0], n_visible = weights.shape[1], n_hidden = weights.shape[0], s
     assert inputs.shape[0] == n and inputs.shape[1] == n_hidden and v.shape[1] == n_visible and score.shape[0] == n
@@ -143,8 +143,8 @@ def pseudo_any(const real[:, :] v, const real[:, ::1] inputs, const real[:, ::1]
         score[s] = _pseudo_row(v, inputs, weights, visible_bias, s, &before[threadid(), 0])
 
 
-cdef double _pseudo_row(const real[:, :] v, const real[:, ::1] inputs, const real[:, ::1] weights,
-                        const real[::1] visible_bias, Py_ssize_t s, double *before) noexcept nogil:
+cdef double _pseudo_row(const floating[:, :] v, const floating[:, ::1] inputs, const floating[:, ::1] weights,
+                        const floating[::1] visible_bias, Py_ssize_t s, double *before) noexcept nogil:
     cdef Py_ssize_t i, j
     cdef double total = 0, flip, gain
     for j in range(weights.shape[0]):

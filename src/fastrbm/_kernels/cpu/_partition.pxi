@@ -1,7 +1,7 @@
 # ---- partition sums --------------------------------------------------------------------------------------
 
 cdef class PartitionSum:
-    """Arguments of frbm_run_partition; see frbm_partition in src/kernels.h for what the arrays hold."""
+    """Arguments of frbm_run_partition; see frbm_partition in src/include/kernels.h for what the arrays hold."""
 
     cdef frbm_partition_run r
     cdef list keep

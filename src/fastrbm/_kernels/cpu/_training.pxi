@@ -1,7 +1,7 @@
 # ---- chains ----------------------------------------------------------------------------------------------
 
 def run_chains(uint32_t[:, ::1] hidden, uint32_t[:, ::1] visible, int n_chains, FixedWeights weights not None,
-               const float[::1] visible_bias, const float[::1] hidden_bias, draw, int n_sweeps, int n_threads, Lean lean=None):
+               const float[::1] visible_bias, const float[::1] hidden_bias, draw, int n_sweeps, int n_threads, Filters filters=None):
     """Gibbs sweeps of chains held as words (lane stride = second dimension, a multiple of 64), in place."""
     cdef frbm_chains c
     memset(&c, 0, sizeof(c))
@@ -18,10 +18,10 @@ def run_chains(uint32_t[:, ::1] hidden, uint32_t[:, ::1] visible, int n_chains, 
     c.poll, c.poll_context = &_poll, <void *>poller
     c.chunk = min(512, max(64, _up((n_chains + n_threads - 1) // n_threads, 64)))
     cdef size_t stride = FRBM_SCRATCH_FLOATS
-    if lean is not None:
-        c.lean, c.work, c.chunk = &lean.lean, lean.work, lean.lean.chunk
-        n_threads = min(n_threads, MOST_THREADS)
-        stride += _up(frbm_lean_scratch(&lean.lean), 16)
+    if filters is not None:
+        c.filters, c.work, c.chunk = &filters.filters, filters.work, filters.filters.chunk
+        n_threads = min(n_threads, FRBM_MOST_THREADS)
+        stride += _up(frbm_filters_scratch(&filters.filters), 16)
     cdef float[::1] scratch = aligned(stride * n_threads, np.float32)
     cdef int thread
     with nogil, parallel(num_threads=n_threads):
@@ -67,12 +67,12 @@ def apply_rule(update, float[::1] values, slots, float[::1] gradient, bint penal
 # ---- training --------------------------------------------------------------------------------------------
 
 cdef class Training:
-    """Buffers and arguments of frbm_train; see src/workers.h."""
+    """Buffers and arguments of frbm_train; see src/include/workers.h."""
 
     cdef frbm_training t
     cdef list keep
     cdef FixedWeights fixed
-    cdef Lean lean
+    cdef Filters filters
 
     cdef uint32_t *words(self, size_t n):
         cdef uint32_t[::1] view = aligned(n + 1, np.uint32, True)
@@ -90,7 +90,7 @@ cdef class Training:
         return &view[0]
 
     def __init__(self, parameters, slots, plan, units, size_t n_updates, size_t n_rows, uint32_t[:, ::1] chains, size_t n_chains, bint grey,
-                 bint transposed, int n_threads, str strategy="dense", bases=None, bint fast=False):
+                 bint transposed, int n_threads, str strategy="dense", bases=None, bint int16=False):
         self.keep = []
         memset(&self.t, 0, sizeof(self.t))
         self._set_parameters(*parameters)
@@ -106,9 +106,9 @@ cdef class Training:
         unit.check_width(t.n_hidden)
         t.group = (unit.n_classes or t.n_hidden) if unit.name == "onehot" else 0
         self._set_spins(units[0] == "ising", units[1] == "ising")
-        cdef bint use_lean = strategy != "dense" and plan.n_sweeps > 1
-        self.fixed = FixedWeights(t.n_hidden, t.n_visible, transposed or use_lean, n_threads)
-        t.fixed, t.bounds, t.fast = self.fixed.f, self.fixed.bounds, fast
+        cdef bint filtered = strategy != "dense" and plan.n_sweeps > 1
+        self.fixed = FixedWeights(t.n_hidden, t.n_visible, transposed or filtered, n_threads)
+        t.fixed, t.magnitudes, t.int16 = self.fixed.f, self.fixed.magnitudes, int16
         cdef bint dense = grey and not plan.stochastic_input
         cdef size_t batch = min(<size_t>plan.batch_size, n_rows)
         t.batch_size, t.n_sweeps, t.persistent = plan.batch_size, plan.n_sweeps, plan.persistent
@@ -132,7 +132,7 @@ cdef class Training:
             self._set_real(batch)
             dense = False
         for b in range(2):
-            if t.reals != NULL:
+            if t.gaussian != NULL:
                 t.batches[b].grey = self.floats(batch * t.visible_ld)
                 t.batches[b].lanes = self.floats(t.n_visible * t.data_ld)
             elif dense:
@@ -144,27 +144,27 @@ cdef class Training:
             t.inputs = self.floats(t.n_hidden * t.data_ld)
             t.grey_gradient = self.floats(t.n_hidden * t.n_visible)
             t.data_means = self.floats(t.n_hidden * t.data_ld)
-        elif t.reals == NULL and not t.sampled_hidden:
+        elif t.gaussian == NULL and not t.sampled_hidden:
             t.data_fixed = self.integers(t.n_hidden * t.data_ld)
-        if t.group or t.reals != NULL:
+        if t.group or t.gaussian != NULL:
             t.inputs = self.floats(t.n_hidden * max(t.data_ld, t.chain_ld))
-        if t.reals == NULL:
+        if t.gaussian == NULL:
             t.visible_words = self.words(2 * t.row_words * t.chain_ld)
             t.visible_planes = self.words(t.chain_ld // 32 * t.visible_ld)
         if t.sampled_hidden:
             t.hidden_ld = _up(t.n_hidden, FRBM_LANES)
             t.data_planes = self.words(t.data_ld // 32 * t.hidden_ld)
             t.model_planes = self.words(t.chain_ld // 32 * t.hidden_ld)
-        elif t.reals == NULL:
+        elif t.gaussian == NULL:
             t.model_fixed = self.integers(t.n_hidden * t.chain_ld)
-        if use_lean:
+        if filtered:
             # chains go to the threads in chunks of whole words of 32
-            self.lean = Lean(strategy, self.fixed, min(512, _up((t.n_chains + n_threads - 1) // n_threads, 32)), bases)
-            t.lean, t.work = &self.lean.lean, self.lean.work
+            self.filters = Filters(strategy, self.fixed, min(512, _up((t.n_chains + n_threads - 1) // n_threads, 32)), bases)
+            t.filters, t.work = &self.filters.filters, self.filters.work
 
     def counters(self):
-        """What the lean strategy did so far (COUNTERS); None without one."""
-        return None if self.lean is None else self.lean.counters()
+        """What the filters strategy did so far (COUNTERS); None without one."""
+        return None if self.filters is None else self.filters.counters()
 
     def _set_parameters(self, float[:, ::1] weights, float[::1] visible_bias, float[::1] hidden_bias):
         self.keep += [weights, visible_bias, hidden_bias]
@@ -177,14 +177,14 @@ cdef class Training:
         cdef frbm_training *t = &self.t
         cdef size_t pairs = (t.n_visible + 1) // 2
         cdef int b
-        t.reals = self.floats(t.n_visible * t.chain_ld)
-        if t.fast:
-            t.reals_pairs, t.reals_units = self.words(pairs * t.chain_ld), self.floats(t.chain_ld)
-            t.weight_pairs, t.weight_units = self.words(pairs * t.n_hidden), self.floats(t.n_hidden)
+        t.gaussian = self.floats(t.n_visible * t.chain_ld)
+        if t.int16:
+            t.chains_int16, t.chains_quanta = self.words(pairs * t.chain_ld), self.floats(t.chain_ld)
+            t.weights_int16, t.weight_quanta = self.words(pairs * t.n_hidden), self.floats(t.n_hidden)
             for b in range(2):
-                t.batches[b].pairs, t.batches[b].pair_units = self.words(pairs * t.data_ld), self.floats(t.data_ld)
+                t.batches[b].int16, t.batches[b].quanta = self.words(pairs * t.data_ld), self.floats(t.data_ld)
         if not t.sampled_hidden:
-            t.reals_rows = self.floats(t.n_chains * t.visible_ld)
+            t.gaussian_rows = self.floats(t.n_chains * t.visible_ld)
             t.data_means = self.floats(t.n_hidden * t.data_ld)
             t.model_means = self.floats(t.n_hidden * t.chain_ld)
 
@@ -212,16 +212,16 @@ cdef class Training:
         poller = Poller(on_batch)
         t.table = TABLE
         t.order, t.n_rows, t.step, t.batches_done = &order[0], order.shape[0], state.step, 0
-        t.unfixable = 0
-        cdef int n_threads = self.fixed.n_bounds
+        t.outgrown = 0
+        cdef int n_threads = self.fixed.n_sharing
         t.poll, t.poll_context = &_poll, <void *>poller
         memset(&t.team, 0, sizeof(t.team))
         memset(&t.grey_team, 0, sizeof(t.grey_team))
         cdef size_t stride = _up(FRBM_SCRATCH_FLOATS, 16)
-        if t.lean != NULL:
-            stride += _up(frbm_lean_scratch(t.lean), 16)
-        if t.reals != NULL and t.sampled_hidden:
-            stride += FRBM_REAL_COLUMNS * (t.data_ld + t.chain_ld)
+        if t.filters != NULL:
+            stride += _up(frbm_filters_scratch(t.filters), 16)
+        if t.gaussian != NULL and t.sampled_hidden:
+            stride += FRBM_GAUSSIAN_COLUMNS * (t.data_ld + t.chain_ld)
         cdef float[::1] scratch = aligned(stride * n_threads, np.float32)
         cdef int thread
         with nogil, parallel(num_threads=n_threads):
@@ -235,7 +235,7 @@ cdef class Training:
 
 
 def gradient_step(const uint64_t[:, ::1] data, data_hidden, const uint64_t[:, ::1] model, model_hidden,
-                  float[:, ::1] weights, float[::1] hidden_bias, slots, hidden_slots, update, float unit,
+                  float[:, ::1] weights, float[::1] hidden_bias, slots, hidden_slots, update, float quantum,
                   int n_threads):
     """Weights and hidden biases from packed visible states.
 
@@ -263,7 +263,7 @@ def gradient_step(const uint64_t[:, ::1] data, data_hidden, const uint64_t[:, ::
         assert data_means.shape[1] == <Py_ssize_t>n and model_means.shape[1] == <Py_ssize_t>m
         g.positive.coef, g.positive.out_stride, g.positive.in_stride = &data_means[0, 0], n, 1
         g.negative.coef, g.negative.out_stride, g.negative.in_stride = &model_means[0, 0], m, 1
-    g.weights, g.bias, g.n_visible, g.unit = &weights[0, 0], &hidden_bias[0], weights.shape[1], unit
+    g.weights, g.bias, g.n_visible, g.quantum = &weights[0, 0], &hidden_bias[0], weights.shape[1], quantum
     _set_rule(&g.rule, update)
     _set_slots(g.slots, slots, weights.shape[0] * weights.shape[1])
     _set_slots(g.bias_slots, hidden_slots, weights.shape[0])

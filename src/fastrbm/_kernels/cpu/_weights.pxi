@@ -2,85 +2,85 @@
 
 
 cdef enum:
-    MOST_THREADS = 64  # with bounds or counters of their own
+    FRBM_MOST_THREADS = 64  # with magnitudes or counters of their own
 
 
 cdef class FixedWeights:
-    """Weights as round(W * 2^exponent) in int32, for any number of products; see src/fixed.h.
+    """Weights as round(W * 2^exponent) in int32, for any number of products; see src/tiles/quantise.h.
 
-    With `fast`, rounded to 16 bits where that is not too coarse.
+    With `int16`, rounded to 16 bits where that is not too coarse.
     """
 
     cdef frbm_fixed f
     cdef readonly int exponent
-    cdef readonly bint fast
+    cdef readonly bint int16
     cdef readonly size_t n_hidden, n_visible
     cdef int32_t[::1] _weights
     cdef int32_t[::1] _transposed
     cdef uint32_t[:, ::1] _columns
-    cdef frbm_bounds bounds[MOST_THREADS]
-    cdef int n_bounds
+    cdef frbm_magnitudes magnitudes[FRBM_MOST_THREADS]
+    cdef int n_sharing
 
-    def __init__(self, size_t n_hidden, size_t n_visible, bint transposed, int n_threads, bint fast=False):
-        self.fast = fast
+    def __init__(self, size_t n_hidden, size_t n_visible, bint transposed, int n_threads, bint int16=False):
+        self.int16 = int16
         self.n_hidden, self.n_visible = n_hidden, n_visible
-        self.n_bounds = min(n_threads, MOST_THREADS)
+        self.n_sharing = min(n_threads, FRBM_MOST_THREADS)
         self.f.ld, self.f.transposed_ld = _up(n_visible, FRBM_LANE_PAD), _up(n_hidden, FRBM_LANE_PAD)
-        self._weights = aligned(n_hidden * self.f.ld + 16, np.int32)  # narrow.h reads past rows
+        self._weights = aligned(n_hidden * self.f.ld + 16, np.int32)  # int16.h reads past rows
         self.f.weights = &self._weights[0]
         self.f.transposed = NULL
         if transposed:
             self._transposed = aligned(n_visible * self.f.transposed_ld + 1, np.int32)
             self.f.transposed = &self._transposed[0]
-        self._columns = np.zeros((self.n_bounds, max(n_visible, 1)), dtype=np.uint32)
-        for thread in range(self.n_bounds):
+        self._columns = np.zeros((self.n_sharing, max(n_visible, 1)), dtype=np.uint32)
+        for thread in range(self.n_sharing):
             self._bind(thread)
-        self.f.bound_scale = ldexp(1.0, frbm_bound_shift(n_visible, n_hidden))
+        self.f.magnitude_scale = ldexp(1.0, frbm_magnitude_shift(n_visible, n_hidden))
         self.f.scale = 1
-        self.f.narrow = 0
+        self.f.int16 = 0
 
     def dense(self):
         """The integers, shape (n_hidden, n_visible)."""
         return np.asarray(self._weights)[: self.n_hidden * self.f.ld].reshape(self.n_hidden, self.f.ld)[:, : self.n_visible]
 
     cdef void _bind(self, int thread) noexcept:
-        self.bounds[thread].columns = &self._columns[thread, 0]
-        self.bounds[thread].row = self.bounds[thread].seen = 0
+        self.magnitudes[thread].columns = &self._columns[thread, 0]
+        self.magnitudes[thread].row = self.magnitudes[thread].seen = 0
 
-    cdef void _fix(self, const float *weights) noexcept nogil:
+    cdef void _quantise(self, const float *weights) noexcept nogil:
         cdef Py_ssize_t pieces = (self.n_hidden + 15) // 16, p
-        for p in prange(pieces, num_threads=self.n_bounds, schedule="static"):
-            TABLE.fix_rows(&self.f, weights, self.n_visible, 16 * p,
-                           self.n_hidden - 16 * p if self.n_hidden - 16 * p < 16 else 16, &self.bounds[threadid()])
+        for p in prange(pieces, num_threads=self.n_sharing, schedule="static"):
+            TABLE.quantise_rows(&self.f, weights, self.n_visible, 16 * p,
+                           self.n_hidden - 16 * p if self.n_hidden - 16 * p < 16 else 16, &self.magnitudes[threadid()])
 
     def fill(self, const float[:, ::1] weights):
         """Take over `weights`; False when they are too large for fixed point."""
         assert weights.shape[0] == <Py_ssize_t>self.n_hidden and weights.shape[1] == <Py_ssize_t>self.n_visible
-        cdef int narrow = self.fast
-        self._fix(&weights[0, 0])
-        self.exponent = frbm_exponent(self.bounds, self.n_bounds, self.n_visible, self.n_hidden, &narrow)
+        cdef int int16 = self.int16
+        self._quantise(&weights[0, 0])
+        self.exponent = frbm_exponent(self.magnitudes, self.n_sharing, self.n_visible, self.n_hidden, &int16)
         if self.exponent < 0:
             return False
         self.f.scale = ldexp(1.0, self.exponent)
-        self.f.narrow = narrow
-        self._fix(&weights[0, 0])
+        self.f.int16 = int16
+        self._quantise(&weights[0, 0])
         return True
 
 
-def fix_weights(const float[:, ::1] weights, bint transposed, int n_threads, bint fast=False):
+def quantise_weights(const float[:, ::1] weights, bint transposed, int n_threads, bint int16=False):
     """Fixed-point copy of float32 weights, with its transpose if asked for; None when they are too large for it."""
-    fixed = FixedWeights(weights.shape[0], weights.shape[1], transposed, n_threads, fast)
+    fixed = FixedWeights(weights.shape[0], weights.shape[1], transposed, n_threads, int16)
     return fixed if fixed.fill(weights) else None
 
 
-def prefers_rows(double n_lanes, double active, bint fast=False):
+def prefers_rows(double n_lanes, double active, bint int16=False):
     """Whether products of n_lanes states with this share of active inputs go by rows instead of look-ups."""
-    return bool(frbm_prefers_rows(TABLE, n_lanes, active, fast))
+    return bool(frbm_prefers_rows(TABLE, n_lanes, active, int16))
 
 
-def costs(double n_lanes, double active, bint fast=False):
+def costs(double n_lanes, double active, bint int16=False):
     """Cost model of this instruction set: cycles per multiply-add of products by look-ups and by rows."""
-    look = TABLE.narrow_cost if fast and TABLE.narrow_cost > 0 else TABLE.look_cost
+    look = TABLE.int16_cost if int16 and TABLE.int16_cost > 0 else TABLE.look_cost
     return {"look-ups": look + TABLE.build_cost / n_lanes, "rows": TABLE.row_cost * active}
 
 
@@ -90,7 +90,7 @@ def round_means(const float[:, ::1] means, double scale):
     out = np.empty((means.shape[1], means.shape[0]), dtype=np.int32)
     cdef int32_t[:, ::1] view = out
     if means.shape[0] and means.shape[1]:
-        TABLE.fix(&source[0, 0], source.shape[0] * source.shape[1], <float>scale, &view[0, 0])
+        TABLE.quantise(&source[0, 0], source.shape[0] * source.shape[1], <float>scale, &view[0, 0])
     return out
 
 

@@ -16,8 +16,8 @@ from ..._random import Draw
 from ...units import OneHot, Unit, get_unit
 from ..bits import PackedBits, n_words, pack
 from ..contract import Backend, Parameters, States
-from ._runtime import extension as _cpu
-from ._runtime import threads_for
+from .runtime import extension as _cpu
+from .runtime import threads_for
 
 _BLOCK_VALUES = 1 << 14  # of one temporary array: 64 or 128 KB
 

@@ -14,7 +14,8 @@ from ..bits import PackedBits
 from ..contract import Backend, Parameters, States
 from ..reference import ReferenceBackend
 from . import layers as any_units
-from ._runtime import extension as _cpu
+from .runtime import extension as _cpu
+from .runtime import threads_for
 from .words import lanes
 
 #: specs of units whose layers are one native call
@@ -44,8 +45,7 @@ def dense_blocks(states: States, dtype: Any, limit: int = 4 << 20) -> Iterator[s
 class Scores(Backend):
     """The part of the backend that says how good states are; products come from the other."""
 
-    @abstractmethod
-    def _threads(self, work: float) -> int: ...
+    n_threads: int | None
 
     @abstractmethod
     def _fixed(self, states: States, weights: NDArray[Any], transposed: bool = False) -> Any: ...
@@ -64,7 +64,7 @@ class Scores(Backend):
         fixed = self._fixed(states, weights) if states.shape[0] else None
         if fixed is not None:
             assert isinstance(states, PackedBits)
-            threads = self._threads(float(states.shape[0]) * weights.size)
+            threads = threads_for(float(states.shape[0]) * weights.size, self.n_threads)
             _cpu.run_rows(states.words, fixed, hidden_bias, False, threads, visible_bias=visible_bias, energy=energy)
             return energy
         for rows in dense_blocks(states, weights.dtype):
@@ -90,7 +90,7 @@ class Scores(Backend):
             return score
         largest = float(np.abs(weights).max())
         strip = int(max(1, min(64, 80 // max(largest, 1.0))))
-        threads = self._threads(4.0 * score.size * weights.size)
+        threads = threads_for(4.0 * score.size * weights.size, self.n_threads)
         fixed = self._fixed(states, weights)
         for rows in dense_blocks(states, weights.dtype):
             part = states[rows]

@@ -1,34 +1,35 @@
-"""Which lean strategy draws a layer, and what it saved.
+"""Which strategy draws a layer on the CPU (`fastrbm._kernels.strategies` says what they are), made ready for weights.
 
-Lean strategies (src/lean.h, src/lean.c) draw the same states as the whole product, bit for bit; see `STRATEGIES`. They
-serve where only states are wanted: free chains, the sweeps of CD-k and PCD-k before the last hidden layer, sampled
-features. ``"auto"`` takes one where it was measured to be faster (docs/performance).
+``"auto"`` takes a strategy where it was measured to be faster (docs/performance).
 """
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ._runtime import current_target, extension, threads_for
+from ..strategies import STRATEGIES, check_strategy, count_work, note_counters
+from .runtime import current_target, extension, threads_for
 
-#: what a user may ask for
-STRATEGIES = {
-    "auto": "what was measured to be fastest",
-    "dense": "whole products, by table look-ups or by rows of active units",
-    "delta": "rows of the units that flipped, where they are few",
-    "bounds": "projection on 64 landmarks and the Cauchy-Schwarz inequality for the rest; exact sums of the undecided",
-    "lcd": "delta, and no product at all where the state of an earlier step decides by the Cauchy-Schwarz inequality",
-    "lowbit": "16-bit look-ups with a rigorous error bound; exact sums of the undecided",
-}
-#: of layers drawn and of means: see `CpuBackend`
-PRECISIONS = ("full", "fast")
+__all__ = [
+    "GUESSED_DENSITY",
+    "STRATEGIES",
+    "ReadyFilters",
+    "check_strategy",
+    "choose_for_chains",
+    "choose_for_rows",
+    "choose_for_training",
+    "count_work",
+    "describe",
+    "landmark_bases",
+    "make_filters",
+    "note_filters",
+    "note_counters",
+]
+
 LANDMARKS = 64
 #: share of active units where it is not known before the run
 GUESSED_DENSITY = 0.3
@@ -36,23 +37,11 @@ GUESSED_DENSITY = 0.3
 _CHUNK = {"delta": 128, "lcd": 128, "bounds": 256, "lowbit": 512}
 
 
-def check_strategy(strategy: Any) -> None:
-    """Raise ValueError unless `strategy` is one of `STRATEGIES`."""
-    if strategy not in STRATEGIES:
-        raise ValueError(f"strategy must be one of {list(STRATEGIES)}, got {strategy!r}")
-
-
-def check_precision(precision: Any) -> None:
-    """Raise ValueError unless `precision` is one of `PRECISIONS`."""
-    if precision not in PRECISIONS:
-        raise ValueError(f"precision must be one of {list(PRECISIONS)}, got {precision!r}")
-
-
-def choose_for_chains(strategy: str, n_chains: int, n_sweeps: int, fast: bool = False) -> str:
+def choose_for_chains(strategy: str, n_chains: int, n_sweeps: int, int16: bool = False) -> str:
     """Strategy of free chains."""
     if strategy != "auto":
         return strategy
-    if fast and current_target() == "avx512":
+    if int16 and current_target() == "avx512":
         return "dense"  # whole products of 16 bits leave a filter by 16-bit products nothing to gain
     # what a strategy must know of the weights has to be paid for by enough steps of enough chains
     if current_target() == "avx512":
@@ -85,9 +74,9 @@ def describe(n_visible: int, n_hidden: int, batch_size: int, density: float) -> 
         Share of active units.
     """
 
-    def product(lanes: int, fast: bool = False) -> str:
-        costs = extension.costs(lanes, density, fast)
-        choice = "rows" if extension.prefers_rows(lanes, density, fast) else "look-ups"
+    def product(lanes: int, int16: bool = False) -> str:
+        costs = extension.costs(lanes, density, int16)
+        choice = "rows" if extension.prefers_rows(lanes, density, int16) else "look-ups"
         figures = ", ".join(f"{way} {cost:.4f}" for way, cost in costs.items())
         return f"{choice} (cycles per multiply-add: {figures})"
 
@@ -109,7 +98,7 @@ def describe(n_visible: int, n_hidden: int, batch_size: int, density: float) -> 
 
 
 @dataclass(frozen=True)
-class LeanRun:
+class ReadyFilters:
     """A strategy made ready for one set of weights."""
 
     native: Any
@@ -126,66 +115,21 @@ def landmark_bases(weights: NDArray[np.float32]) -> tuple[NDArray[np.float32], N
     )
 
 
-def make_lean(strategy: str, weights: NDArray[np.float32], n_threads: int, n_lanes: int, fast: bool) -> LeanRun | None:
+def make_filters(
+    strategy: str, weights: NDArray[np.float32], n_threads: int, n_lanes: int, int16: bool
+) -> ReadyFilters | None:
     """Make `strategy` ready; None for "dense"."""
     if strategy == "dense":
         return None
-    fixed = extension.fix_weights(weights, True, n_threads, fast)
+    fixed = extension.quantise_weights(weights, True, n_threads, int16)
     share = -(-n_lanes // n_threads)
     chunk = min(_CHUNK[strategy], max(64, -(-share // 64) * 64))
-    native = extension.Lean(strategy, fixed, chunk, landmark_bases(weights) if strategy == "bounds" else None)
+    native = extension.Filters(strategy, fixed, chunk, landmark_bases(weights) if strategy == "bounds" else None)
     native.prepare()
-    return LeanRun(native, fixed)
+    return ReadyFilters(native, fixed)
 
 
-# -- counters ----------------------------------------------------------------------------------------------------
-
-_counting: list[dict[str, int]] = []
-_lock = threading.Lock()
-
-
-@contextmanager
-def count_work() -> Iterator[dict[str, int]]:
-    """Count what lean strategies do inside a ``with`` block, in all threads of this process.
-
-    Yields
-    ------
-    dict
-        Filled as native calls return: ``decisions`` (units drawn), ``filtered`` (decided without their exact sum),
-        ``recomputed`` (left open by a filter and summed exactly), ``products`` (multiply-adds of single inputs in full
-        precision), ``dense_products`` (what whole products would have taken), ``refreshes`` (sums of a chunk of chains
-        made anew by the delta product). All zero where no strategy was in use.
-
-    Examples
-    --------
-    >>> import numpy as np, fastrbm
-    >>> rbm = fastrbm.BernoulliRBM(16, strategy="lowbit", random_state=0).fit(np.eye(32))
-    >>> with fastrbm.count_work() as work:
-    ...     _ = rbm.sample(8, n_steps=10)
-    >>> work["filtered"] + work["recomputed"] == work["decisions"]
-    True
-    """
-    counters = dict.fromkeys(extension.COUNTERS, 0)
-    with _lock:
-        _counting.append(counters)
-    try:
-        yield counters
-    finally:
-        with _lock:
-            _counting[:] = [other for other in _counting if other is not counters]
-
-
-def note_counters(done: dict[str, int] | None) -> None:
-    """Add what a native call did to all open counts."""
-    if done is None:
-        return
-    with _lock:
-        for counters in _counting:
-            for name, value in done.items():
-                counters[name] += value
-
-
-def note(lean: LeanRun | None) -> None:
-    """Add what a run of `make_lean` did."""
-    if lean is not None:
-        note_counters(lean.native.counters())
+def note_filters(filters: ReadyFilters | None) -> None:
+    """Add what a run of `make_filters` did."""
+    if filters is not None:
+        note_counters(filters.native.counters())

@@ -1,0 +1,355 @@
+/* What every instruction-set build of the tile kernels provides.
+ *
+ * The kernels are single-threaded and allocate nothing: threads, work lists and memory belong to the
+ * callers (workers.h, _cpu.pyx).  Products of bits are sums of fixed-point integers (quantise.h), exact in any order;
+ * elementwise float32 arithmetic is the same sequence of IEEE operations whatever the vector width.  So all targets
+ * and all ways to do a product return identical bits.  (Partition sums are the exception; see partition.inc.c.)
+ *
+ * Layouts
+ *   rows     sample-major bits, uint64 [sample][ceil(units/64)], unit u = bit u%64 of word u/64
+ *   words    for products over units:   uint32 [ceil(units/32)][lane], lane = sample
+ *   planes   for products over samples: uint32 [ceil(samples/32)][lane], lane = unit
+ *   sums     unit-major [unit][lane], lane = sample
+ *   fixed    int32 weights W * 2^k, [hidden][visible], rows padded to FRBM_LANE_PAD
+ * The lane stride of `words` and `sums` is a multiple of FRBM_LANES samples; padding lanes are ignored.
+ */
+#ifndef FASTRBM_KERNELS_H
+#define FASTRBM_KERNELS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define FRBM_LANES 64       /* lanes are padded to this many samples (or units, for planes) */
+#define FRBM_LANE_PAD 16    /* rows of fixed-point weights are padded to this many */
+#define FRBM_PANEL 64       /* most outputs of one panel; whole words of sampled bits, so panels never share a word */
+#define FRBM_TILE 6         /* outputs whose tables are in use together: 6 x 64 sums fill the register file */
+#define FRBM_UPDATE_ROWS 16   /* hidden units of one call of gradient_rows, at most */
+#define FRBM_LANE_BLOCK 1024 /* lanes of one panel pass; bounds the scratch and keeps the sums in L2 */
+#define FRBM_SUM_LD (FRBM_LANE_BLOCK + 16) /* row stride of the sums: not a power of two, whose rows share cache sets */
+#define FRBM_CHUNK_WORDS 8  /* 32-input words whose tables are built at once: 24 KB, so that they stay in L1 */
+
+/* floats of scratch one thread needs: the tables of a tile, the sums of a panel and of what its last tile overhangs,
+ * and the words of int16.h */
+#define FRBM_TABLE_FLOATS (FRBM_CHUNK_WORDS * 8 * FRBM_TILE * 16)
+#define FRBM_INT16_WORDS 21 /* words of 15 inputs whose 16-bit tables are built at once: 24 KB again */
+#define FRBM_INT16_FLOATS (FRBM_INT16_WORDS * FRBM_LANE_BLOCK / 2)
+#define FRBM_SCRATCH_FLOATS (FRBM_TABLE_FLOATS + (FRBM_PANEL + FRBM_TILE) * FRBM_SUM_LD + FRBM_INT16_FLOATS)
+
+enum frbm_pack_flag { FRBM_GREY = 1, FRBM_BAD = 2 };
+enum frbm_stream { FRBM_VISIBLE = 0, FRBM_HIDDEN = 1, FRBM_INPUT = 2 };
+
+/* sum_k bit[k][lane] * coef[output * out_stride + k * in_stride], exact modulo 2^32 */
+typedef struct {
+    const uint32_t *bits;
+    size_t stride; /* uint32 from one 32-input word to the next */
+    size_t n_inputs;
+    const int32_t *coef;
+    size_t out_stride, in_stride;
+    /* the same coefficients as [input][output], each row padded to FRBM_LANE_PAD; NULL: look-ups only */
+    const int32_t *rows;
+    size_t rows_ld;
+} frbm_operand;
+
+typedef struct {
+    uint32_t key[2];
+    uint64_t step;
+    uint32_t stream;
+    uint32_t first_chain;
+} frbm_draw;
+
+/* One layer given the other: bias + product, then what the non-NULL outputs ask for. */
+typedef struct {
+    frbm_operand op;     /* op.bits NULL: the product is read from `preset` */
+    int sparse;          /* product by op.rows instead of look-ups */
+    int int16;          /* coefficients of 16 bits, see frbm_fixed */
+    float quantum;        /* value of 1 in the product: 2^-k */
+    const float *preset; /* sums without bias, [unit][lane] */
+    size_t preset_ld;
+    const float *bias;
+    size_t n_out, n_lanes;
+    float *inputs; /* bias + product, [unit][lane] */
+    size_t inputs_ld;
+    float *means; /* sigmoid(input) * mean_scale, [unit][lane]; 0 in padding lanes up to a multiple of 32 */
+    int32_t *fixed_means; /* the same rounded to integers, the coefficients of a gradient */
+    size_t means_ld;
+    float mean_scale;
+    float *inputs_rows, *means_rows; /* inputs, and sigmoid(input), by sample: [lane][n_out] */
+    uint32_t *words; /* sampled states as words */
+    size_t words_ld;
+    uint32_t *planes; /* sampled states as planes */
+    size_t planes_ld;
+    float *gaussian, *gaussian_rows; /* Gaussian states, drawn: [unit][lane], and [lane][unit] unless NULL */
+    size_t gaussian_ld, gaussian_rows_ld;
+    frbm_draw draw;
+} frbm_layer;
+
+/* One-hot units from their inputs, which are overwritten; see softmax.h */
+typedef struct {
+    float *inputs; /* [unit][lane]; padding lanes up to a multiple of 16 hold numbers */
+    size_t inputs_ld, n_units;
+    size_t group; /* units of a group; n_units is a multiple */
+    /* at most one of the two: softmax * mean_scale, [unit][lane]; `means` may be `inputs` */
+    float *means;
+    int32_t *fixed_means; /* 0 in padding lanes up to a multiple of 32 */
+    size_t means_ld;
+    float mean_scale;
+    uint32_t *words, *planes; /* drawn states, or NULL */
+    size_t words_ld, planes_ld;
+    frbm_draw draw;
+} frbm_onehot;
+
+/* A layer summed out of the weights of annealed chains and drawn; see anneal.h */
+typedef struct {
+    frbm_layer layer; /* bias: the field, so that its input is that of inverse temperature 1 less `base` */
+    float beta, before;
+    const float *base;
+    double *log_weights; /* [lane] */
+} frbm_anneal_layer;
+
+enum frbm_method {
+    FRBM_BY_INT16,    /* center by 16-bit look-ups */
+    FRBM_BY_LANDMARKS, /* center by a projection of weights and states on a few directions */
+    FRBM_BY_EARLIER_SUMS,   /* center from exact sums of an earlier state */
+    FRBM_BY_SUMS    /* exact sums of this state: no filter */
+};
+
+/* A layer drawn with less than the whole product; see filters.h.  Only `words` of the layer are written. */
+typedef struct {
+    frbm_layer layer;
+    enum frbm_method method;
+    const int32_t *by_output; /* fixed-point weights [output][input], for what a filter leaves open */
+    size_t by_output_ld;
+    const float *radius;        /* [output]; times spread[lane], plus slack[output], unless spread is NULL */
+    const float *slack;
+    const float *spread;        /* [lane] */
+    const float *grow, *shrink; /* e^radius and its inverse, rounded outwards, where radius <= 1 and no spread */
+    const uint32_t *packed;     /* FRBM_BY_INT16: pack_int16 of every output, and room for 5 outputs more */
+    const float *packed_quantum;   /* value of 1 in its sums */
+    const float *project, *coordinates; /* FRBM_BY_LANDMARKS: [output][rank] and [rank][lane] */
+    size_t rank, coordinates_ld;
+    const int32_t *sums; /* FRBM_BY_EARLIER_SUMS, FRBM_BY_SUMS: [lane][output] */
+    size_t sums_ld;
+} frbm_filter;
+
+/* What was done and what was spared.  A decision is one unit of one chain in one step; products are counted in
+ * multiply-adds of single inputs. */
+typedef struct {
+    uint64_t decisions, filtered, recomputed, products, dense_products, refreshes;
+} frbm_work;
+
+/* What is known of the size of the weights after an update; see quantise.h.  One per thread. */
+typedef struct {
+    uint32_t *columns; /* [n_visible] sums of magnitudes over the rows that this thread did */
+    uint64_t row;      /* largest sum of a row */
+    uint32_t seen;     /* or of all magnitudes */
+} frbm_magnitudes;
+
+/* A fixed-point copy of the weights that follows the updates */
+typedef struct {
+    int32_t *weights; /* [n_hidden][ld] */
+    size_t ld;
+    int32_t *transposed; /* [n_visible][transposed_ld], or NULL */
+    size_t transposed_ld;
+    float scale;       /* 2^k */
+    int int16;        /* rounded to multiples of 2^16 whose sums fit 32 bits, so 16-bit kernels can do the products */
+    float magnitude_scale; /* 2^s */
+} frbm_fixed;
+
+#define FRBM_SLOTS 3 /* arrays of the size of the parameters that a rule keeps, at most */
+
+enum frbm_rule_kind { FRBM_SGD, FRBM_NESTEROV, FRBM_RMSPROP, FRBM_ADAM, FRBM_AMSGRAD };
+
+/* How parameters follow their gradient; see rules.h */
+typedef struct {
+    int kind;
+    float rate, momentum; /* momentum: beta 1 of Adam */
+    float decay, epsilon; /* of the mean square: rho, beta 2 */
+    float mean_scale, square_scale; /* Adam at update t: 1 / (1 - momentum^t), 1 / (1 - decay^t) */
+    float l1, l2;
+    float clip; /* 0: none */
+} frbm_rule;
+
+/* Layers of spins s = 2 x - 1, of which the kernels see the bits x.  The gradient of the coupling of the spins is
+ * scale * (gradient of bits - visible/2 * that of hidden biases - hidden/2 * that of visible ones). */
+typedef struct {
+    int visible, hidden;        /* which layers are spins */
+    const float *delta_visible; /* gradient of the visible biases, as bits */
+    float scale;                /* 2 for each layer of spins */
+} frbm_spins;
+
+/* Gradient of one block of hidden units and its update */
+typedef struct {
+    frbm_operand positive, negative; /* bits: planes of v; coef: fixed_means [unit][sample], scale and sign included */
+    float quantum;                    /* value of 1 in them */
+    const float *dense_positive;     /* grey data: the positive gradient of these rows, else NULL */
+    const float *dense_means;        /* and its hidden means [unit][sample] */
+    size_t dense_ld;
+    /* sampled hidden states as planes in place of coefficients; NULL: means.  A coincidence adds the share. */
+    const uint32_t *positive_hidden, *negative_hidden;
+    size_t hidden_ld;
+    float positive_share, negative_share; /* 1 / samples and -1 / chains */
+    float *weights, *slots[FRBM_SLOTS]; /* [n_hidden][n_visible] */
+    float *bias, *bias_slots[FRBM_SLOTS];
+    size_t n_visible;
+    frbm_rule rule;
+    frbm_spins spins; /* scale 0: both layers are bits */
+    frbm_fixed fixed; /* fixed.weights NULL: no copy wanted */
+} frbm_gradient;
+
+#define FRBM_GAUSSIAN_COLUMNS 48 /* visible units of one call of gaussian_gradient_columns, at most */
+
+/* Gradient of weights and hidden biases with real visible states of both phases, and its update; see gaussian.h */
+typedef struct {
+    size_t n_data, n_model, n_visible, n_hidden;
+    const float *data_rows, *model_rows; /* with means: [sample][rows_ld], room up to a multiple of 16 units */
+    size_t rows_ld;
+    const float *data_lanes, *model_lanes; /* the same, [visible][sample] */
+    size_t data_ld, model_ld;
+    const float *data_means, *model_means; /* [hidden][data_ld], [hidden][model_ld]: times 1 / samples, -1 / chains */
+    const uint32_t *data_hidden, *model_hidden; /* or sampled states as planes */
+    size_t hidden_ld;
+    float *weights, *slots[FRBM_SLOTS], *bias, *bias_slots[FRBM_SLOTS];
+    frbm_rule rule;
+    frbm_fixed fixed;
+} frbm_gaussian_gradient;
+
+/* Pseudo-likelihood of binary rows through products of ratios, without exp or log in the inner loop: flipping v_i
+ * multiplies the hidden part of p(v) by prod_j (q_j + p_j r_ji), p = sigmoid(input), q = 1 - p,
+ * r = e^W where v_i is 0 (`raise`), e^-W where it is 1 (`lower`).  Needs |W| <= 40 and |input| <= 80. */
+typedef struct {
+    const float *raise, *lower; /* [hidden][ld], padded to FRBM_LANES visible units */
+    size_t ld;
+    const float *visible_bias; /* padded likewise */
+    const float *inputs;       /* input of hidden unit j, sample s: inputs[j * unit_stride + s * sample_stride] */
+    size_t unit_stride, sample_stride;
+    const uint64_t *rows;
+    size_t row_words;
+    const float *grey; /* rows NULL: [sample][ld] in [0, 1]; r = e^((1 - 2 v) W), with W in `raise` */
+    size_t n_visible, n_hidden;
+    size_t strip; /* factors that can be multiplied before the exponent must be taken out */
+    double *score;
+} frbm_pseudo;
+
+#define FRBM_PSEUDO_BLOCK 64 /* samples that share one pass over the ratios */
+
+#define FRBM_PARTITION_LANES 64      /* low states of a partition sum that lie side by side in its table */
+#define FRBM_PARTITION_MOST_MIDDLE 4 /* middle states that share a pass over the table, at most */
+
+/* A sum over all states of high, middle and low units, n_units other units summed out; see partition.inc.c.  Everything is
+ * to base 2.  The weight that the biases give to a middle or low state is mantissa * 2^exponent.  Numbers of states are
+ * powers of two; arrays [low] are padded to FRBM_PARTITION_LANES with mantissa 0 and an exponent far below all others.
+ * n_low_states is 1 where all bits are high: no tables then. */
+typedef struct {
+    size_t n_units, ld; /* ld: padded to 16; padding has inputs far below 0 */
+    size_t n_high, n_middle_states, n_low_states, block_bits;
+    const double *high;       /* [n_high][ld]: weights of the high units */
+    const double *start;      /* [ld]: x of the state with all high bits off */
+    const double *high_bias;  /* [n_high] */
+    const void *middle_table; /* Z, [middle][ld], float or double */
+    const void *low_table;    /* Y, [low / FRBM_PARTITION_LANES][n_units][FRBM_PARTITION_LANES] */
+    const double *middle_mantissa, *low_mantissa;
+    const int64_t *middle_exponent, *low_exponent;
+    const size_t *stops; /* units before which products give up their exponent; the last is n_units */
+    size_t n_stops;
+    const uint64_t *high_state, *middle_state, *low_state; /* their bits in the caller's states */
+    double *log_weights;                                   /* [state], natural logarithms, or NULL */
+    double *sums;                                          /* [block]: its sum is sums * 2^exponents */
+    int64_t *exponents;
+} frbm_partition;
+
+typedef struct {
+    const char *name;
+    /* cycles per multiply-add of look-ups, per coefficient of their tables, per active multiply-add of row sums */
+    float look_cost, build_cost, row_cost;
+    float int16_cost; /* of 16-bit look-ups, 0 where there are none */
+    /* one dense row to bits: x == on sets the bit.  Returns FRBM_GREY when some x is neither 0 nor `on`, FRBM_BAD
+     * when some x is outside [0, 1] (floats; NaN included), or-ed. */
+    int (*pack_u8)(const uint8_t *row, size_t n, uint8_t on, uint64_t *bits);
+    int (*pack_f32)(const float *row, size_t n, uint64_t *bits);
+    int (*pack_f64)(const double *row, size_t n, uint64_t *bits);
+    /* rows picked by order[0..n_lanes) -> words and planes (either may be NULL) */
+    void (*gather)(const uint64_t *rows, size_t row_words, const int64_t *order, size_t n_lanes, size_t n_units,
+                   uint32_t *words, size_t words_ld, uint32_t *planes, size_t planes_ld);
+    /* planes of up to 32 lanes from their words */
+    void (*transpose_words)(const uint32_t *words, size_t words_ld, size_t n_lanes, size_t n_words, uint32_t *planes);
+    /* bits drawn with P(on) = x, x grey rows, for the 32-lane block `block` */
+    void (*draw_rows)(const float *rows, size_t row_ld, const int64_t *order, size_t n_lanes, size_t n_units,
+                      size_t block, const frbm_draw *draw, uint32_t *words, size_t words_ld, uint32_t *planes,
+                      size_t planes_ld);
+    /* units [first, first + count), first a multiple of 32, count at most FRBM_PANEL */
+    void (*panel)(const frbm_layer *layer, size_t first, size_t count, float *scratch);
+    void (*apply_rule)(const frbm_rule *rule, int penalised, float *values, float *const *slots, size_t at,
+                       float *gradient, size_t n);
+    void (*gradient_rows)(const frbm_gradient *g, size_t first, size_t count, frbm_magnitudes *magnitudes, float *scratch);
+    /* fixed-point copy of hidden units [first, first + count) */
+    void (*quantise_rows)(const frbm_fixed *f, const float *weights, size_t n_visible, size_t first, size_t count,
+                     frbm_magnitudes *magnitudes);
+    /* nearest integers of x * scale */
+    void (*quantise)(const float *x, size_t n, float scale, int32_t *out);
+    /* energy[lane] += sum over units of softplus(inputs[unit][lane]) */
+    void (*add_softplus)(const float *inputs, size_t ld, size_t n_units, size_t n_lanes, double *energy);
+    void (*sigmoid)(float *x, size_t n);
+    /* score[s] += sum over i of log p(v_i | the rest of v) for samples [first, first + count) */
+    void (*pseudo_block)(const frbm_pseudo *p, size_t first, size_t count, float *scratch);
+    /* counts[unit] += set bits of its plane over n_words words of samples */
+    void (*count_planes)(const uint32_t *planes, size_t ld, size_t n_words, size_t first, size_t count,
+                         int32_t *counts);
+    /* counts[lane] = bits that differ between two sets of words; old NULL: bits that are on */
+    void (*count_flips)(const uint32_t *now, size_t now_ld, const uint32_t *old, size_t old_ld, size_t n_words,
+                        size_t n_lanes, uint32_t *counts);
+    /* states drawn from at most 32 sample-major rows of inputs (float32, or float64 when is_double) as bit rows;
+     * row r is chain draw->first_chain + r.  float64 compares with a 32-bit uniform, float32 with a 23-bit one. */
+    void (*draw_inputs)(const void *inputs, int is_double, size_t ld, size_t n_rows, size_t n_units,
+                        const frbm_draw *draw, uint64_t *rows, size_t row_words);
+    int (*pack_int16)(const int32_t *row, size_t n, uint32_t *packed, int64_t *error);
+    void (*filter_panel)(const frbm_filter *f, size_t first, size_t count, float *scratch, frbm_work *work);
+    void (*delta_product)(const frbm_operand *op, const uint32_t *before, size_t before_ld, size_t n_units,
+                          int32_t *sums, size_t sum_ld, size_t n_lanes);
+    void (*anneal_panel)(const frbm_anneal_layer *a, size_t first, size_t count, float *scratch);
+    /* log_weights[lane] += step * field . state */
+    void (*add_field)(const uint32_t *words, size_t ld, const float *field, size_t n_units, double step, size_t n_lanes,
+                      double *log_weights);
+    /* sum of the states of one block */
+    void (*partition_f32)(const frbm_partition *p, size_t block, void *scratch);
+    void (*partition_f64)(const frbm_partition *p, size_t block, void *scratch);
+    /* 64 words: unit 4 * unit_block + q, chain first_chain + lane at out[16 * q + lane] */
+    void (*philox)(uint32_t *out, uint32_t unit_block, uint32_t first_chain, const frbm_draw *draw);
+    /* sample-major rows of uniforms (float32, or float64 when is_double); row r is chain draw->first_chain + r */
+    void (*uniform_rows)(void *out, int is_double, size_t ld, size_t n_rows, size_t n_units, const frbm_draw *draw);
+    /* rows += normal quantiles of their float32 uniforms */
+    void (*add_normals)(float *rows, size_t ld, size_t n_rows, size_t n_units, const frbm_draw *draw);
+    void (*normal_quantiles)(const uint32_t *words, size_t n, float *out);
+    /* out[row][lane] = or += sum over k of a[row][k] * b[k][lane] */
+    void (*dense_product)(const float *a, size_t lda, size_t n_rows, const float *b, size_t ldb, size_t depth,
+                          size_t n_lanes, int add, float *out, size_t ld);
+    /* the same rounded to 16 bits; see int16_dense.h */
+    void (*int16_rows)(const float *rows, size_t n_rows, size_t n, uint32_t *words, float *quanta);
+    void (*int16_lanes)(const float *lanes, size_t ld, size_t n, size_t first, size_t n_lanes, uint32_t *words,
+                       float *quanta);
+    void (*int16_dense_product)(const uint32_t *a, size_t lda, size_t n_rows, const uint32_t *b, size_t ldb, size_t depth,
+                         size_t n_lanes, const float *row_quanta, const float *lane_quanta, float *out, size_t ld);
+    /* rows at, ..., at + n - 1 of a batch of real states, by rows and by lanes */
+    void (*load_gaussian)(const float *from, const int64_t *order, size_t at, size_t n, size_t n_units, float *rows,
+                      size_t ld, float *lanes, size_t lanes_ld);
+    void (*gaussian_gradient_rows)(const frbm_gaussian_gradient *g, size_t first, size_t count, frbm_magnitudes *magnitudes,
+                               float *scratch);
+    void (*gaussian_gradient_columns)(const frbm_gaussian_gradient *g, size_t first, size_t count, float *scratch);
+    void (*gaussian_bias)(const frbm_gaussian_gradient *g, size_t first, size_t count, float *out);
+    /* at most 32 lanes from `lane`, a multiple of 32 */
+    void (*onehot_block)(const frbm_onehot *o, size_t lane, size_t n_lanes);
+    /* at most 32 rows: their means in place of inputs (draw NULL), or states as bits */
+    void (*onehot_rows)(float *rows, size_t n_rows, size_t n_units, size_t group, const frbm_draw *draw, uint64_t *bits,
+                        size_t row_words, float *scratch);
+} frbm_table;
+
+extern int frbm_vpopcnt; /* whether AVX-512 kernels may count bits of lanes (AVX512_VPOPCNTDQ) */
+
+extern const frbm_table frbm_table_baseline;
+#ifdef FRBM_X86
+extern const frbm_table frbm_table_avx2;
+extern const frbm_table frbm_table_avx512;
+#endif
+
+static inline size_t frbm_round_up(size_t n, size_t multiple) { return (n + multiple - 1) / multiple * multiple; }
+
+#endif

@@ -1,0 +1,242 @@
+/* What a team of threads runs.  Each worker is one function that every thread of a parallel region enters with its
+ * number; work is handed out by a shared ticket, stages end at a barrier.  Who takes which piece never changes a
+ * result: each output is computed whole by one thread in a fixed order.
+ */
+#ifndef FASTRBM_WORKERS_H
+#define FASTRBM_WORKERS_H
+
+#include "kernels.h"
+
+#ifdef _OPENMP
+#include <omp.h>
+static inline int frbm_team_size(void) { return omp_get_num_threads(); }
+static inline int frbm_max_threads(void) { return omp_get_max_threads(); }
+static inline int frbm_has_openmp(void) { return 1; }
+#else
+static inline int frbm_team_size(void) { return 1; }
+static inline int frbm_max_threads(void) { return 1; }
+static inline int frbm_has_openmp(void) { return 0; }
+#endif
+
+#define FRBM_SHARES 3        /* kinds of pieces in one stage */
+#define FRBM_MOST_THREADS 64 /* threads of a team that shares by `steal` */
+
+typedef struct {
+    int n_threads; /* set by the region to the team it really got */
+    int arrived, phase;
+    int64_t ticket;
+    int stop;
+    uint32_t taken[FRBM_SHARES][FRBM_MOST_THREADS][16]; /* first entry; a cache line each, see steal */
+} frbm_team;
+
+/* Fortran sgemm as scipy.linalg.cython_blas exports it */
+typedef void (*frbm_sgemm)(char *ta, char *tb, int *m, int *n, int *k, float *alpha, float *a, int *lda, float *b,
+                           int *ldb, float *beta, float *c, int *ldc);
+
+typedef enum { FRBM_DENSE, FRBM_DELTA, FRBM_LANDMARKS, FRBM_LCD, FRBM_INT16 } frbm_strategy;
+
+/* What the filters strategies know of one direction; memory from the caller, filled by frbm_filters_prepare */
+typedef struct {
+    const int32_t *by_output, *by_input; /* fixed-point weights [output][input] and [input][output] */
+    size_t by_output_ld, by_input_ld;
+    size_t n_in, n_out;
+    /* lowbit */
+    uint32_t *packed; /* [output + 5][word][16] */
+    float *packed_quantum, *grow, *shrink;
+    float *radius; /* [output]: lowbit, or length of the weights (off the basis, with bounds) */
+    float *slack;  /* [output]: rounding of the input itself; part of radius with lowbit */
+    /* bounds */
+    const float *basis; /* [input][rank], orthonormal columns */
+    float *project;     /* [output][rank] */
+} frbm_side;
+
+typedef struct {
+    const frbm_table *table;
+    frbm_strategy strategy;
+    frbm_side hidden, visible;
+    float quantum;
+    size_t rank;
+    size_t chunk; /* lanes handled together */
+} frbm_filters;
+
+/* What is kept of one direction from step to step of one chunk of chains */
+typedef struct {
+    int32_t *sums; /* [lane][ld]: exact sums of the state in `seen`; delta, lcd */
+    size_t ld;
+    uint32_t *seen, *last; /* [word][chunk]: input states of `sums` and of the step before */
+    uint32_t *counts;    /* [lane] */
+    float *spread, *coordinates;
+    int valid, started;
+    int pause; /* bounds: half-steps left until they are tried again */
+} frbm_memory;
+
+/* The rows of one batch */
+typedef struct {
+    uint32_t *words, *planes; /* bits */
+    float *grey;              /* grey data, [row][n_visible]; real ones, [row][visible_ld] */
+    float *lanes;             /* real data, [n_visible][data_ld] */
+    uint32_t *int16;          /* the same in 16 bits, and the values of 1 in them [data_ld]; with `int16` */
+    float *quanta;
+} frbm_batch;
+
+/* Minibatch training, CD-k or PCD-k: the batches of order[0..n_rows) one after another. */
+typedef struct {
+    const frbm_table *table;
+    float *weights, *bias_hidden, *bias_visible;                         /* updated in place */
+    float *slots[FRBM_SLOTS], *slots_hidden[FRBM_SLOTS], *slots_visible[FRBM_SLOTS]; /* of the rule, or NULL */
+    frbm_rule rule;   /* its scales are those of the update at hand */
+    uint64_t updates; /* made before this run */
+    /* Layers of spins: parameters are those of spins, these are the biases that the layers have as bits */
+    size_t group; /* hidden units of a one-hot group; 0: units of their own */
+    frbm_spins spins;
+    float *bits_hidden, *bits_visible, *delta_visible;
+    frbm_fixed fixed;    /* its copy of the weights; memory from the caller */
+    frbm_magnitudes *magnitudes; /* one per thread */
+    int exponent, requantise; /* k of `fixed`; it or `int16` changed */
+    int int16;           /* 16-bit weights where they are fine enough */
+    size_t n_visible, n_hidden;
+    const uint64_t *rows; /* binary data; NULL when grey */
+    size_t row_words;
+    const float *grey; /* [row][n_visible] */
+    int stochastic_input;
+    const int64_t *order;
+    size_t n_rows, batch_size;
+    int persistent;
+    int sampled_hidden; /* gradients of sampled hidden states in place of their means */
+    size_t n_chains, n_sweeps;
+    uint32_t *chains; /* persistent hidden states as words, lane stride padded n_chains */
+    uint32_t key[2];
+    uint64_t step;
+    frbm_sgemm sgemm;
+    /* scratch of the team; sizes in frbm_training_layout */
+    frbm_batch batches[2]; /* this one and the next */
+    uint32_t *hidden_words, *visible_words, *visible_planes;
+    int32_t *data_fixed, *model_fixed; /* scaled hidden means, coefficients of the gradient */
+    float *data_means, *inputs, *grey_gradient; /* grey data, and `inputs` of one-hot units; the last is [n_hidden][n_visible] */
+    uint32_t *data_planes, *model_planes;       /* sampled hidden states */
+    uint32_t *chains_int16, *weights_int16; /* 16-bit copies and their quanta, with `int16` */
+    float *chains_quanta, *weight_quanta;
+    float *gaussian, *gaussian_rows, *model_means; /* real chains by lanes and by rows, and the hidden means they leave; or NULL */
+    size_t data_ld, chain_ld, visible_ld, hidden_ld;
+    frbm_filters *filters; /* strategy of chains of several sweeps; NULL: whole products */
+    frbm_work *work; /* one per thread */
+    int (*poll)(void *); /* called by thread 0 between batches; non-zero stops */
+    void *poll_context;
+    size_t batches_done;
+    int outgrown;       /* the weights have outgrown fixed point */
+    frbm_team team;
+    frbm_team grey_team; /* its ticket hands out blocks of the grey gradient */
+} frbm_training;
+
+/* One layer given rows of bits of the other. Outputs that are NULL are not computed. */
+typedef struct {
+    const frbm_table *table;
+    const uint64_t *rows;
+    size_t row_words, n_rows;
+    const int32_t *coef; /* fixed-point weights */
+    size_t out_stride, in_stride, n_in, n_out;
+    float quantum; /* value of 1 in them */
+    int int16; /* as in frbm_fixed */
+    const float *bias;
+    float *means;  /* [row][n_out] */
+    float *inputs; /* [row][n_out] */
+    uint64_t *samples;
+    size_t sample_words;
+    frbm_draw draw;
+    const frbm_filters *filters; /* with samples alone: strategy that draws them; NULL: whole products */
+    const frbm_side *side;
+    frbm_work *work; /* one per thread */
+    const float *visible_bias; /* with energy or score */
+    double *energy;            /* free energy of each row */
+    double *score;             /* sum over single flips of log p(v_i | rest) */
+    const float *raise, *lower;
+    size_t ratio_ld, strip;
+    size_t chunk; /* rows per piece of work, a multiple of 32 */
+    frbm_team team;
+} frbm_rows;
+
+/* Chains run on their own: sweeps of v ~ p(v|h), h ~ p(h|v) at steps draw.step, draw.step + 1, ... */
+typedef struct {
+    const frbm_table *table;
+    const frbm_fixed *fixed;
+    const float *bias_hidden, *bias_visible;
+    size_t n_visible, n_hidden;
+    uint32_t *hidden, *visible; /* words, lane stride ld */
+    size_t n_chains, ld, n_sweeps;
+    frbm_draw draw;
+    size_t chunk;
+    const frbm_filters *filters; /* NULL: whole products */
+    frbm_work *work;       /* one per thread */
+    int (*poll)(void *);
+    void *poll_context;
+    frbm_team team;
+} frbm_chains;
+
+/* Annealing along betas[0] .. betas[n_betas - 1]: chains at betas[0], one sweep at each of the others.  The layers have
+ * the inputs beta * (field + W s) + base; one of them is summed out of the weights. */
+typedef struct {
+    const frbm_table *table;
+    const frbm_fixed *fixed;
+    const float *field_hidden, *field_visible, *base_hidden, *base_visible;
+    size_t n_visible, n_hidden;
+    int sum_hidden;
+    uint32_t *hidden, *visible; /* words, lane stride ld; those of the kept layer are the start */
+    size_t n_chains, ld;
+    const double *betas;
+    size_t n_betas;
+    double *log_weights; /* [chain], added to */
+    frbm_draw draw;
+    size_t chunk;
+    size_t done; /* steps of chains, by and by */
+    int (*poll)(void *);
+    void *poll_context;
+    frbm_team team;
+} frbm_annealing;
+
+void frbm_anneal(frbm_annealing *a, int thread, float *scratch);
+/* A partition sum: blocks of 2^block_bits high states each */
+typedef struct {
+    const frbm_table *table;
+    frbm_partition sum;
+    int is_double;
+    size_t n_blocks, blocks_done;
+    int (*poll)(void *); /* called by thread 0 between blocks; non-zero stops */
+    void *poll_context;
+    frbm_team team;
+} frbm_partition_run;
+
+void frbm_train(frbm_training *t, int thread, float *scratch);
+size_t frbm_rows_scratch(const frbm_rows *r);
+void frbm_run_rows(frbm_rows *r, int thread, float *scratch);
+void frbm_run_chains(frbm_chains *c, int thread, float *scratch);
+size_t frbm_partition_scratch(const frbm_partition_run *r); /* bytes */
+size_t frbm_partition_done(const frbm_partition_run *r);    /* blocks */
+void frbm_run_partition(frbm_partition_run *r, int thread, void *scratch);
+
+/* Whether AVX-512 kernels use AVX512_VPOPCNTDQ: if allowed and there; tests switch it off */
+int frbm_allow_vpopcnt(int allow);
+const frbm_table *frbm_select(const char *name); /* NULL: not built or not supported by this processor */
+
+/* Outputs [first, first + count) of one direction, after the fixed-point weights have changed */
+void frbm_filters_prepare(const frbm_filters *filters, const frbm_side *side, size_t first, size_t count);
+/* uint32 of memory a chunk needs for both directions */
+size_t frbm_filters_scratch(const frbm_filters *filters);
+void frbm_filters_start(const frbm_filters *filters, uint32_t *memory, frbm_memory *hidden, frbm_memory *visible);
+/* Draws layer->words from layer->op.bits for at most `chunk` lanes */
+void frbm_filtered_layer(const frbm_filters *filters, const frbm_side *side, frbm_memory *memory, frbm_layer *layer,
+                     float *scratch, frbm_work *work);
+
+#define FRBM_LARGEST_EXPONENT 26
+#define FRBM_SMALLEST_EXPONENT 14
+/* s of the bounds in quantise.h; negative: layers too large for fixed point */
+int frbm_magnitude_shift(size_t n_visible, size_t n_hidden);
+#define FRBM_INT16_EXPONENT 22 /* 16-bit weights are multiples of 2^-6 at least, for sums up to 512 */
+/* The largest k for which no product can overflow; -1: none in range, use floating point.  *int16 asks for weights of
+ * 16 bits and is cleared where they would be too coarse. */
+int frbm_exponent(const frbm_magnitudes *magnitudes, int n_sharing, size_t n_visible, size_t n_hidden, int *int16);
+/* Whether adding rows beats look-ups for n_lanes lanes with this share of active inputs */
+int frbm_prefers_rows(const frbm_table *table, double n_lanes, double active, int int16);
+/* Sets layer->sparse by what is in op.bits */
+void frbm_choose(const frbm_table *table, frbm_layer *layer);
+
+#endif

@@ -1,0 +1,105 @@
+/* What runs where: the instruction set, the exponent of fixed-point weights, look-ups or row sums.  None of it changes
+ * a result. */
+#include <string.h>
+
+#include "workers.h"
+
+#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
+#error "fastrbm's packed layouts assume a little-endian machine"
+#endif
+
+int frbm_vpopcnt = 0;
+
+int frbm_allow_vpopcnt(int allow) {
+#ifdef FRBM_X86
+    __builtin_cpu_init();
+    frbm_vpopcnt = allow && __builtin_cpu_supports("avx512vpopcntdq");
+#endif
+    return frbm_vpopcnt;
+}
+
+const frbm_table *frbm_select(const char *name) {
+#ifdef FRBM_X86
+    __builtin_cpu_init();
+    if (!strcmp(name, "avx512"))
+        return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+                       __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl")
+                   ? &frbm_table_avx512
+                   : NULL;
+    if (!strcmp(name, "avx2"))
+        return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") ? &frbm_table_avx2 : NULL;
+#endif
+    return strcmp(name, "baseline") ? NULL : &frbm_table_baseline;
+}
+
+static size_t larger_layer(size_t a, size_t b) { return a > b ? a : b; }
+
+int frbm_magnitude_shift(size_t n_visible, size_t n_hidden) {
+    int shift = 22;
+    for (size_t n = larger_layer(n_visible, n_hidden); n > 1; n = (n + 1) / 2) shift--;
+    return shift > 10 ? 10 : shift;
+}
+
+/* The largest k for which sums of rounded weights fit, `step` more by rounding; -1: none from `least` on */
+static int largest_exponent(uint64_t sum, uint64_t step, int shift, int least, int most) {
+    for (int k = most; k >= least; k--)
+        if ((k < shift ? sum >> (shift - k) : sum << (k - shift)) + step < (uint64_t)1 << 31) return k;
+    return -1;
+}
+
+int frbm_exponent(const frbm_magnitudes *magnitudes, int n_sharing, size_t n_visible, size_t n_hidden, int *int16) {
+    const size_t most = larger_layer(n_visible, n_hidden);
+    const int shift = frbm_magnitude_shift(n_visible, n_hidden);
+    uint64_t largest = 0;
+    uint32_t seen = 0;
+    if (shift < 0) return -1;
+    for (int b = 0; b < n_sharing; b++) {
+        if (magnitudes[b].row > largest) largest = magnitudes[b].row;
+        seen |= magnitudes[b].seen;
+    }
+    /* a single weight of 512 or more, or nan; below, the 32-bit sums of columns cannot have wrapped */
+    if (seen >> (9 + shift)) return -1;
+    for (size_t i = 0; i < n_visible; i++) {
+        uint64_t column = 0;
+        for (int b = 0; b < n_sharing; b++) column += magnitudes[b].columns[i];
+        if (column > largest) largest = column;
+    }
+    largest += most; /* magnitudes were rounded down */
+    if (*int16) {
+        const int k = largest_exponent(largest, (uint64_t)most << 15, shift, FRBM_INT16_EXPONENT, 30);
+        if (k >= 0) return k;
+        *int16 = 0; /* too coarse */
+    }
+    return largest_exponent(largest, most, shift, FRBM_SMALLEST_EXPONENT, FRBM_LARGEST_EXPONENT);
+}
+
+/* Set bits; the builtin is a function call where the instruction cannot be taken for granted, and does not vectorise */
+static inline uint32_t count_bits(uint32_t x) {
+    x -= x >> 1 & 0x55555555u;
+    x = (x & 0x33333333u) + (x >> 2 & 0x33333333u);
+    x = (x + (x >> 4)) & 0x0F0F0F0Fu;
+    x += x >> 8;
+    return (x + (x >> 16)) & 0x3Fu;
+}
+
+/* Share of bits that are on in the first lanes */
+static double density(const frbm_operand *op, size_t n_lanes) {
+    const size_t n_words = (op->n_inputs + 31) / 32, lanes = n_lanes < 32 ? n_lanes : 32;
+    size_t count = 0;
+    for (size_t w = 0; w < n_words; w++) {
+        uint32_t here = 0;
+        for (size_t l = 0; l < lanes; l++) here += count_bits(op->bits[w * op->stride + l]);
+        count += here;
+    }
+    return (double)count / ((double)lanes * (double)op->n_inputs);
+}
+
+int frbm_prefers_rows(const frbm_table *table, double n_lanes, double active, int int16) {
+    const double look = int16 && table->int16_cost > 0 ? table->int16_cost : table->look_cost;
+    return table->row_cost * active < look + table->build_cost / n_lanes;
+}
+
+void frbm_choose(const frbm_table *table, frbm_layer *layer) {
+    layer->sparse = layer->op.bits && layer->op.rows && layer->n_lanes &&
+                    frbm_prefers_rows(table, (double)layer->n_lanes, density(&layer->op, layer->n_lanes), layer->int16);
+}

@@ -1,0 +1,191 @@
+/* Filters Contrastive Divergence: ways to draw a layer that do less than the whole product and return the same states.
+ *
+ * A unit is on iff cell * (1 + e^-x) < 2^23, x = bias + quantum * S with the exact integer S (tiles.c).  A filter knows x
+ * only as center +- radius.  It accepts what holds for both ends, widened by FRBM_SLACK for the rounding of the test
+ * itself; the rest is summed exactly and tested like any other unit.  So states are those of the dense product, bit
+ * for bit, whatever the filter.
+ *
+ * Filters: 16-bit look-ups (half the bits of the weights, rigorous error), and any center given by the caller (a
+ * low-rank projection, or the product of an earlier state) with radius[unit] * spread[lane].
+ * The delta product keeps S by lanes and adds the rows of the inputs that flipped. */
+#ifndef FASTRBM_FILTERS_H
+#define FASTRBM_FILTERS_H
+
+#include "activate.h"
+#include "int16_filter.h"
+#include "kernels.h"
+#include "lane_math.h"
+#include "philox.h"
+#include "simd.h"
+#include "transpose.h"
+
+/* Relative error of cell * (1 + e^-x) in float32 where it is near 2^23, so |x| < 17: 2e-7 of the exponential and 1e-6 of
+ * its argument for either side, and roundings.  That of x itself is part of the radius. */
+#define FRBM_SLACK 2e-5f
+
+/* ---- exact sums of single units ----------------------------------------------------------------------------- */
+
+/* sum over active inputs of one lane; coef contiguous over inputs */
+INLINE int32_t exact_sum(const int32_t *coef, size_t n_inputs, const uint32_t *bits, size_t stride) {
+#ifdef FRBM_AVX512
+    __m512i a = _mm512_setzero_si512(), b = a;
+    size_t k = 0;
+    for (; k + 32 <= n_inputs; k += 32, bits += stride) {
+        a = _mm512_mask_add_epi32(a, (__mmask16)*bits, a, _mm512_loadu_si512(coef + k));
+        b = _mm512_mask_add_epi32(b, (__mmask16)(*bits >> 16), b, _mm512_loadu_si512(coef + k + 16));
+    }
+    if (k < n_inputs) {
+        const uint32_t mask = *bits & (uint32_t)(((uint64_t)1 << (n_inputs - k)) - 1);
+        a = _mm512_add_epi32(a, _mm512_maskz_loadu_epi32((__mmask16)mask, coef + k));
+        b = _mm512_add_epi32(b, _mm512_maskz_loadu_epi32((__mmask16)(mask >> 16), coef + k + 16));
+    }
+    return _mm512_reduce_add_epi32(_mm512_add_epi32(a, b));
+#else
+    uint32_t sum = 0;
+    for (size_t k = 0; k < n_inputs; k += 32, bits += stride)
+        for (uint32_t active = *bits; active; active &= active - 1)
+            sum += (uint32_t)coef[k + (size_t)__builtin_ctz(active)];
+    return (int32_t)sum;
+#endif
+}
+
+/* ---- filtered draw ----------------------------------------------------------------------------------------- */
+
+#ifdef FRBM_AVX512
+typedef __mmask16 lane_mask;
+INLINE lane_mask below(vec_f x) { return _mm512_cmp_ps_mask((__m512)x, _mm512_set1_ps(8388608.0f), _CMP_LT_OQ); }
+INLINE lane_mask and_not(lane_mask a, lane_mask b) { return _kandn_mask16(b, a); }
+INLINE vec_u set_bit(vec_u words, lane_mask mask, size_t u) {
+    return (vec_u)_mm512_mask_or_epi32((__m512i)words, mask, (__m512i)words, _mm512_set1_epi32((int)(1u << u)));
+}
+#else
+typedef uint32_t lane_mask;
+INLINE lane_mask below(vec_f x) {
+    const vec_i less = x < 8388608.0f;
+    return sign_mask((const int32_t *)&less);
+}
+INLINE lane_mask and_not(lane_mask a, lane_mask b) { return a & ~b; }
+INLINE vec_u set_bit(vec_u words, lane_mask mask, size_t u) {
+    for (; mask; mask &= mask - 1) words[__builtin_ctz(mask)] |= 1u << u;
+    return words;
+}
+#endif
+
+/* What a filter left open: exact sums, and the test of `activate` */
+static uint32_t decide_exactly(const frbm_filter *f, uint32_t open, size_t unit, size_t lane, const uint32_t random[16]) {
+    const frbm_layer *layer = &f->layer;
+    uint32_t on = 0;
+    for (; open; open &= open - 1) {
+        const size_t l = (size_t)__builtin_ctz(open);
+        const int32_t sum = exact_sum(f->by_output + unit * f->by_output_ld, layer->op.n_inputs,
+                                      layer->op.bits + lane + l, layer->op.stride);
+        const float input = layer->bias[unit] + layer->quantum * (float)sum;
+        const float cell = (float)(int32_t)(random[l] >> 9) + 0.5f;
+        on |= (uint32_t)(cell * sigmoid_scale_lane(input) < 8388608.0f) << l;
+    }
+    return on;
+}
+
+INLINE float slack(const frbm_filter *f, size_t unit) { return f->spread ? f->slack[unit] : 0.0f; }
+
+/* Decide n_units <= 32 units of n_lanes lanes from center[unit][lane] and its radius; what stays open is summed
+ * exactly. */
+INLINE void filter_block(const frbm_filter *f, const int small_radius, const float *center, size_t ld, size_t unit0,
+                         size_t n_units, size_t n_lanes, frbm_work *work) {
+    const frbm_layer *layer = &f->layer;
+    uint64_t recomputed = 0;
+    for (size_t lane = 0; lane < n_lanes; lane += 16) {
+        const size_t valid = n_lanes - lane < 16 ? n_lanes - lane : 16;
+        const lane_mask in_use = (lane_mask)((1u << valid) - 1);
+        vec_u words = {0};
+        vec_f spread = {0};
+        if (f->spread)
+            memcpy(&spread, f->spread + lane, valid * sizeof(float));
+        else
+            spread += 1.0f;
+        for (size_t u4 = 0; u4 < n_units; u4 += 4) {
+            uint32_t random[4][16];
+            philox_lanes(random, (uint32_t)((unit0 + u4) / 4), layer->draw.first_chain + (uint32_t)lane, &layer->draw);
+            for (size_t u = u4; u < u4 + 4 && u < n_units; u++) {
+                vec_u r;
+                memcpy(&r, random[u - u4], sizeof r);
+                const vec_f cell = __builtin_convertvector((vec_i)(r >> 9), vec_f) + 0.5f;
+                const vec_f x = load_f(center + u * ld + lane);
+                vec_f most, least; /* 1 + e^-x at center - radius and center + radius */
+                if (small_radius) {
+                    const vec_f e = sigmoid_scale(x) - 1.0f;
+                    most = 1.0f + e * f->grow[unit0 + u];
+                    least = 1.0f + e * f->shrink[unit0 + u];
+                } else {
+                    const vec_f reach = f->radius[unit0 + u] * spread + slack(f, unit0 + u);
+                    most = sigmoid_scale(x - reach);
+                    least = sigmoid_scale(x + reach);
+                }
+                const lane_mask on = below(cell * (1.0f + FRBM_SLACK) * most);
+                const lane_mask open = and_not(below(cell * (1.0f - FRBM_SLACK) * least), on) & in_use;
+                words = set_bit(words, on, u);
+                if (__builtin_expect(open != 0, 0)) {
+                    recomputed += (uint64_t)__builtin_popcount(open);
+                    words = set_bit(words, (lane_mask)decide_exactly(f, open, unit0 + u, lane, random[u - u4]), u);
+                }
+            }
+        }
+        memcpy(layer->words + unit0 / 32 * layer->words_ld + lane, &words, valid * sizeof(uint32_t));
+    }
+    work->recomputed += recomputed;
+}
+
+static void filter_units(const frbm_filter *f, const float *center, size_t ld, size_t unit0, size_t n_units,
+                         size_t n_lanes, frbm_work *work) {
+    int small_radius = f->spread == NULL;
+    for (size_t u = 0; u < n_units; u++) small_radius &= f->radius[unit0 + u] <= 1.0f;
+    if (small_radius)
+        filter_block(f, 1, center, ld, unit0, n_units, n_lanes, work);
+    else
+        filter_block(f, 0, center, ld, unit0, n_units, n_lanes, work);
+}
+
+/* ---- one layer ----------------------------------------------------------------------------------------------- */
+
+/* Units [unit0, unit0 + n_units), first a multiple of 32, from what f->method says; at most FRBM_LANE_BLOCK lanes. */
+static void filter_panel(const frbm_filter *f, size_t unit0, size_t n_units, float *scratch, frbm_work *work) {
+    const frbm_layer *layer = &f->layer;
+    float *inputs = scratch + FRBM_TABLE_FLOATS;
+    int32_t *sums = (int32_t *)inputs;
+    const size_t n_lanes = layer->n_lanes, padded = frbm_round_up(n_lanes, 16);
+    if (f->method == FRBM_BY_INT16) {
+        const size_t n_words = (layer->op.n_inputs + 31) / 32;
+        filter_product(f->packed + unit0 * n_words * 16, n_words, n_units, layer->op.bits, layer->op.stride, n_lanes, sums,
+                    FRBM_SUM_LD, (int32_t *)scratch);
+    } else if (f->method != FRBM_BY_LANDMARKS) {
+        transpose_rows(f->sums + unit0, f->sums_ld, 0, padded, n_units, sums, FRBM_SUM_LD);
+    }
+    for (size_t u = 0; u < n_units; u++) {
+        const float bias = layer->bias[unit0 + u];
+        const float quantum = f->method == FRBM_BY_INT16 ? f->packed_quantum[unit0 + u] : layer->quantum;
+        float *row = inputs + u * FRBM_SUM_LD;
+        if (f->method == FRBM_BY_LANDMARKS) {
+            for (size_t l = 0; l < padded; l++) row[l] = bias;
+            for (size_t r = 0; r < f->rank; r++) {
+                const float along = f->project[(unit0 + u) * f->rank + r], *at = f->coordinates + r * f->coordinates_ld;
+                for (size_t l = 0; l < n_lanes; l++) row[l] += along * at[l];
+            }
+            continue;
+        }
+        for (size_t l = 0; l < padded; l += 16) {
+            vec_i sum;
+            memcpy(&sum, row + l, sizeof sum);
+            const vec_f x = bias + quantum * __builtin_convertvector(sum, vec_f);
+            memcpy(row + l, &x, sizeof x);
+        }
+    }
+    for (size_t u = 0; u < n_units; u += 32) {
+        const size_t here = n_units - u < 32 ? n_units - u : 32;
+        if (f->method == FRBM_BY_SUMS)
+            activate(layer, inputs + u * FRBM_SUM_LD, unit0 + u, here, 0, n_lanes);
+        else
+            filter_units(f, inputs + u * FRBM_SUM_LD, FRBM_SUM_LD, unit0 + u, here, n_lanes, work);
+    }
+}
+
+#endif

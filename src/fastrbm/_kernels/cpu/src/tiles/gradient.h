@@ -1,0 +1,151 @@
+/* Gradients of weights and hidden biases, the update, and the fixed-point copy of what comes out. */
+#ifndef FASTRBM_GRADIENT_H
+#define FASTRBM_GRADIENT_H
+
+#include "bits.h"
+#include "coincidences.h"
+#include "kernels.h"
+#include "lookup.h"
+#include "quantise.h"
+#include "rules.h"
+#include "simd.h"
+#include "transpose.h"
+
+/* 16 partial sums, then pairwise: an order that does not depend on the vector width */
+INLINE float row_sum(const float *x, size_t n) {
+    float part[16] = {0};
+    size_t k = 0;
+    for (; k + 16 <= n; k += 16)
+        for (int l = 0; l < 16; l++) part[l] += x[k + l];
+    for (size_t l = 0; k < n; k++, l++) part[l] += x[k];
+    for (int step = 8; step; step >>= 1)
+        for (int l = 0; l < step; l++) part[l] += part[l + step];
+    return part[0];
+}
+
+INLINE int32_t fixed_sum(const int32_t *x, size_t n) {
+    uint32_t total = 0;
+    for (size_t i = 0; i < n; i++) total += (uint32_t)x[i];
+    return (int32_t)total;
+}
+
+/* sums[i] * quantum in place of the sums */
+INLINE void scale_sums(void *sums, size_t n, float quantum) {
+    float *row = sums;
+    for (size_t i = 0; i < n; i += 16) {
+        vec_i sum;
+        memcpy(&sum, row + i, sizeof sum);
+        const vec_f g = quantum * __builtin_convertvector(sum, vec_f);
+        memcpy(row + i, &g, sizeof g);
+    }
+}
+
+INLINE coincidence_planes positive_planes(const frbm_gradient *g) {
+    return (coincidence_planes){g->positive.bits, g->positive_hidden, g->positive.stride, g->hidden_ld,
+                         (g->positive.n_inputs + 31) / 32};
+}
+
+INLINE coincidence_planes negative_planes(const frbm_gradient *g) {
+    return (coincidence_planes){g->negative.bits, g->negative_hidden, g->negative.stride, g->hidden_ld,
+                         (g->negative.n_inputs + 31) / 32};
+}
+
+/* Gradient of a tile, all bits, but for the dense part */
+static void tile_products(const frbm_gradient *g, size_t first, size_t count, size_t lane, size_t n_lanes,
+                          int32_t *sums, int32_t *tables) {
+    const int both = !g->dense_positive;
+    if (!g->negative_hidden) {
+        if (both) look_up_product(&g->positive, first, count, 0, sums, FRBM_SUM_LD, lane, n_lanes, tables);
+        look_up_product(&g->negative, first, count, both, sums, FRBM_SUM_LD, lane, n_lanes, tables);
+        for (size_t j = 0; j < count; j++) scale_sums(sums + j * FRBM_SUM_LD, n_lanes, g->quantum);
+        return;
+    }
+    const coincidence_planes positive = positive_planes(g), negative = negative_planes(g);
+    int32_t *model = sums + FRBM_TILE * FRBM_SUM_LD;
+    count_coincidences(&negative, first, count, lane, n_lanes, both ? model : sums, FRBM_SUM_LD);
+    if (both) count_coincidences(&positive, first, count, lane, n_lanes, sums, FRBM_SUM_LD);
+    for (size_t j = 0; j < count; j++) {
+        float *row = (float *)(sums + j * FRBM_SUM_LD), *other = (float *)(model + j * FRBM_SUM_LD);
+        scale_sums(row, n_lanes, both ? g->positive_share : g->negative_share);
+        if (!both) continue;
+        scale_sums(other, n_lanes, g->negative_share);
+        for (size_t i = 0; i < n_lanes; i++) row[i] += other[i];
+    }
+}
+
+/* Gradient of the coupling of spins; `hidden` is that of the hidden bias, as bits */
+INLINE void to_spins(const frbm_spins *s, float hidden, size_t lane, float *row, size_t n) {
+    const float of_hidden = s->visible ? 0.5f * hidden : 0.0f;
+    if (s->hidden)
+        for (size_t i = 0; i < n; i++)
+            row[i] = s->scale * (row[i] - of_hidden - 0.5f * s->delta_visible[lane + i]);
+    else
+        for (size_t i = 0; i < n; i++) row[i] = s->scale * (row[i] - of_hidden);
+}
+
+/* `hidden`: gradients of the hidden biases from unit `base` on */
+static void gradient_tile(const frbm_gradient *g, size_t first, size_t count, const float *hidden, size_t base,
+                          float *scratch) {
+    int32_t *tables = (int32_t *)scratch, *sums = (int32_t *)(scratch + FRBM_TABLE_FLOATS);
+    for (size_t lane = 0; lane < g->n_visible; lane += FRBM_LANE_BLOCK) {
+        const size_t n_lanes = g->n_visible - lane < FRBM_LANE_BLOCK ? g->n_visible - lane : FRBM_LANE_BLOCK;
+        tile_products(g, first, count, lane, n_lanes, sums, tables);
+        for (size_t j = 0; j < count; j++) {
+            const size_t at = (first + j) * g->n_visible + lane;
+            float *row = (float *)(sums + j * FRBM_SUM_LD);
+            const float *dense = g->dense_positive ? g->dense_positive + j * g->dense_ld + lane : NULL;
+            if (dense)
+                for (size_t i = 0; i < n_lanes; i++) row[i] += dense[i];
+            if (g->spins.scale != 0.0f) to_spins(&g->spins, hidden[first + j - base], lane, row, n_lanes);
+            update(&g->rule, 1, g->weights, g->slots, at, row, n_lanes);
+        }
+    }
+}
+
+static void quantise_rows(const frbm_fixed *f, const float *weights, size_t n_visible, size_t first, size_t count,
+                     frbm_magnitudes *magnitudes) {
+    for (size_t j = first; j < first + count; j++) {
+        const float *row = weights + j * n_visible;
+        const uint64_t sum = add_magnitudes(row, n_visible, f->magnitude_scale, magnitudes->columns, &magnitudes->seen);
+        if (sum > magnitudes->row) magnitudes->row = sum;
+        (f->int16 ? quantise_int16 : quantise)(row, n_visible, f->scale, f->weights + j * f->ld);
+    }
+    if (f->transposed) transpose_rows(f->weights, f->ld, first, count, n_visible, f->transposed, f->transposed_ld);
+}
+
+INLINE float share_of(const coincidence_planes *p, size_t unit, float share) {
+    int32_t on = 0;
+    count_planes(p->hidden, p->hidden_ld, p->n_words, unit, 1, &on);
+    return (float)on * share;
+}
+
+/* Gradient of one hidden bias */
+static float hidden_gradient(const frbm_gradient *g, size_t j) {
+    const coincidence_planes positive = positive_planes(g), negative = negative_planes(g);
+    const float dense =
+        g->dense_means ? row_sum(g->dense_means + j * g->positive.out_stride, g->positive.n_inputs) : 0.0f;
+    if (g->negative_hidden) {
+        const float data = g->dense_means ? dense : share_of(&positive, j, g->positive_share);
+        return data + share_of(&negative, j, g->negative_share);
+    }
+    int32_t total = fixed_sum(g->negative.coef + j * g->negative.out_stride, g->negative.n_inputs);
+    if (!g->dense_means) total += fixed_sum(g->positive.coef + j * g->positive.out_stride, g->positive.n_inputs);
+    return g->quantum * (float)total + dense;
+}
+
+static void gradient_rows(const frbm_gradient *g, size_t first, size_t count, frbm_magnitudes *magnitudes, float *scratch) {
+    frbm_gradient tile = *g;
+    float hidden[FRBM_UPDATE_ROWS];
+    for (size_t j = 0; j < count; j++) hidden[j] = hidden_gradient(g, first + j);
+    for (size_t j = first; j < first + count; j += FRBM_TILE) {
+        const size_t here = first + count - j < FRBM_TILE ? first + count - j : FRBM_TILE;
+        gradient_tile(&tile, j, here, hidden, first, scratch);
+        if (tile.dense_positive) tile.dense_positive += FRBM_TILE * g->dense_ld;
+    }
+    if (g->spins.hidden)
+        for (size_t j = 0; j < count; j++) hidden[j] *= 2.0f;
+    update(&g->rule, 0, g->bias, g->bias_slots, first, hidden, count);
+    if (g->fixed.weights) quantise_rows(&g->fixed, g->weights, g->n_visible, first, count, magnitudes);
+}
+
+#endif

@@ -1,0 +1,126 @@
+/* Tile kernels.  Compiled once per instruction set with -DFRBM_TABLE=<name> and one of FRBM_AVX512, FRBM_AVX2 or
+ * neither (baseline); see setup.py.  Contract and layouts: kernels.h. */
+#include <math.h>
+
+#include "anneal.h"
+#include "bits.h"
+#include "coincidences.h"
+#include "delta.h"
+#include "dense.h"
+#include "filters.h"
+#include "gaussian.h"
+#include "gradient.h"
+#include "int16_dense.h"
+#include "kernels.h"
+#include "lane_math.h"
+#include "layer.h"
+#include "normal.h"
+#include "philox.h"
+#include "pseudo.h"
+#include "rules.h"
+#include "softmax.h"
+
+/* ---- likelihood pieces --------------------------------------------------------------------------------------- */
+
+static void add_softplus(const float *inputs, size_t ld, size_t n_units, size_t n_lanes, double *energy) {
+    for (size_t u = 0; u < n_units; u++)
+        for (size_t l = 0; l < n_lanes; l++) energy[l] += (double)softplus_lane(inputs[u * ld + l]);
+}
+
+/* The float64 path: its own exp, and a uniform that uses all 32 bits of the word. */
+INLINE int on_double(uint32_t word, double x) {
+    return ((double)word + 0.5) * 2.3283064365386963e-10 * (1.0 + exp(-x)) < 1.0;
+}
+
+static void draw_inputs(const void *inputs, int is_double, size_t ld, size_t n_rows, size_t n_units,
+                        const frbm_draw *draw, uint64_t *rows, size_t row_words) {
+    for (size_t r = 0; r < n_rows; r++) memset(rows + r * row_words, 0, row_words * sizeof(uint64_t));
+    for (size_t row0 = 0; row0 < n_rows; row0 += 16) {
+        const size_t here = n_rows - row0 < 16 ? n_rows - row0 : 16;
+        for (size_t u4 = 0; u4 < n_units; u4 += 4) {
+            uint32_t random[4][16];
+            philox_lanes(random, (uint32_t)(u4 / 4), draw->first_chain + (uint32_t)row0, draw);
+            for (size_t u = u4; u < u4 + 4 && u < n_units; u++)
+                for (size_t r = 0; r < here; r++) {
+                    const uint32_t word = random[u - u4][r];
+                    const size_t at = (row0 + r) * ld + u;
+                    const int on = is_double ? on_double(word, ((const double *)inputs)[at])
+                                             : uniform_lane(word) * sigmoid_scale_lane(((const float *)inputs)[at]) < 1.0f;
+                    rows[(row0 + r) * row_words + u / 64] |= (uint64_t)on << (u % 64);
+                }
+        }
+    }
+}
+
+static void philox(uint32_t *out, uint32_t unit_block, uint32_t first_chain, const frbm_draw *draw) {
+    uint32_t random[4][16];
+    philox_lanes(random, unit_block, first_chain, draw);
+    memcpy(out, random, sizeof random);
+}
+
+/* ---- partition sums ------------------------------------------------------------------------------------------ */
+
+#define FRBM_IS_DOUBLE 0
+#include "partition.inc.c"
+#undef FRBM_IS_DOUBLE
+#define FRBM_IS_DOUBLE 1
+#include "partition.inc.c"
+
+#define STRING(x) #x
+#define NAME_OF(x) STRING(x)
+
+const frbm_table FRBM_TABLE = {
+    .name = NAME_OF(FRBM_TABLE),
+#if defined(FRBM_AVX512)
+    .look_cost = 0.0097f,
+    .int16_cost = 0.0045f,
+    .build_cost = 0.6f,
+    .row_cost = 0.067f,
+#elif defined(FRBM_AVX2)
+    .look_cost = 0.060f,
+    .build_cost = 1.0f,
+    .row_cost = 0.14f,
+#else
+    .look_cost = 0.14f,
+    .build_cost = 1.0f,
+    .row_cost = 0.24f,
+#endif
+    .pack_u8 = pack_u8,
+    .pack_f32 = pack_f32,
+    .pack_f64 = pack_f64,
+    .gather = gather,
+    .transpose_words = transpose_words,
+    .draw_rows = draw_rows,
+    .panel = panel,
+    .apply_rule = apply_rule,
+    .gradient_rows = gradient_rows,
+    .quantise_rows = quantise_rows,
+    .quantise = quantise,
+    .add_softplus = add_softplus,
+    .sigmoid = sigmoid,
+    .pseudo_block = pseudo_block,
+    .count_planes = count_planes,
+    .count_flips = count_flips,
+    .draw_inputs = draw_inputs,
+    .pack_int16 = pack_int16,
+    .filter_panel = filter_panel,
+    .delta_product = delta_product,
+    .anneal_panel = anneal_panel,
+    .add_field = add_field,
+    .partition_f32 = partition_block_f32,
+    .partition_f64 = partition_block_f64,
+    .philox = philox,
+    .uniform_rows = uniform_rows,
+    .add_normals = add_normals,
+    .normal_quantiles = normal_quantiles,
+    .dense_product = dense_product,
+    .load_gaussian = load_gaussian,
+    .int16_rows = int16_rows,
+    .int16_lanes = int16_lanes,
+    .int16_dense_product = int16_dense_product,
+    .gaussian_gradient_rows = gaussian_gradient_rows,
+    .gaussian_gradient_columns = gaussian_gradient_columns,
+    .gaussian_bias = gaussian_bias,
+    .onehot_block = onehot_block,
+    .onehot_rows = onehot_rows,
+};
