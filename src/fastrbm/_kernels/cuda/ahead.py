@@ -71,8 +71,8 @@ def resources_of(log: str, entry: str) -> Resources:
 
 def kernel_modules(only: Sequence[str] = ()) -> list[ModuleType]:
     """Modules of this package that list kernels, or those of them that are named."""
-    package = importlib.import_module(__package__)
-    names = [m.name for m in pkgutil.iter_modules(package.__path__, f"{__package__}.") if m.name != __name__]
+    package = importlib.import_module(f"{__package__}.kernels")
+    names = [m.name for m in pkgutil.iter_modules(package.__path__, f"{package.__name__}.")]
     wanted = [name for name in sorted(names) if not only or name.rpartition(".")[2] in only]
     return [m for m in map(importlib.import_module, wanted) if hasattr(m, "entry_points")]
 
