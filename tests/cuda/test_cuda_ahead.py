@@ -42,6 +42,28 @@ def test_kernels_compile_and_none_spills():
         assert any(line.split()[1:3] == ["gather_rows", target] for line in done.stdout.splitlines()), done.stdout
 
 
+def test_a_kernel_that_takes_more_than_before_is_named(tmp_path):
+    record = {"sm_80": {"one": [30, 0], "two": [128, 16]}, "sm_90a": {"one": [32, 0]}}
+    ahead.write_record(tmp_path / "record.json", record)
+    assert ahead.read_record(tmp_path / "record.json") == record
+    assert ahead.risen(record, record) == []
+    assert ahead.risen(record, {"sm_80": {"one": [28, 0], "two": [120, 8]}}) == []
+    said = ahead.risen(record, {"sm_80": {"one": [31, 0], "two": [128, 24], "three": [1, 0]}, "sm_90a": {}})
+    assert said == [
+        "one on sm_80 takes 31 registers and spills 0 bytes, more than the 30 and 0 of the record",
+        "two on sm_80 takes 128 registers and spills 24 bytes, more than the 128 and 16 of the record",
+        "three on sm_80 is not in the record",
+    ]
+
+
+def test_the_record_is_checked(tmp_path):
+    ahead.write_record(tmp_path / "record.json", {"sm_80": {}, "sm_90a": {}})
+    done = compile_ahead("packing", "--check", str(tmp_path / "record.json"))
+    if done.returncode == ahead.NO_COMPILERS:
+        pytest.skip(done.stdout.strip())
+    assert done.returncode == ahead.FAILED and "gather_rows on sm_90a is not in the record" in done.stdout
+
+
 def test_a_module_without_kernels_is_named():
     done = compile_ahead("packing", "nothing")
     if done.returncode == ahead.NO_COMPILERS:
