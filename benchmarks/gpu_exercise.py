@@ -17,8 +17,8 @@ from fastrbm._kernels import ChainState, Parameters, Phase, Rule, TrainingPlan, 
 from fastrbm._kernels.bits import PackedBits
 from fastrbm._kernels.contract import Backend
 from fastrbm._kernels.cpu import CpuBackend
+from fastrbm._kernels.draws import Draw, Stream
 from fastrbm._kernels.reference import ReferenceBackend
-from fastrbm._random import Draw, Stream
 
 UNITS = ("bernoulli", "bernoulli")
 #: share of draws that rounding of float32 may decide otherwise; some in a million do

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from ._features import FeatureRBM
+from ._estimator.gaussian import GaussianRBM, LearnedSigma
+from ._estimator.sampling import FeatureRBM
+from ._estimator.softmax import SoftmaxRBM
 from .units import get_unit
+
+__all__ = ["RBM", "BernoulliRBM", "GaussianRBM", "IsingRBM", "LearnedSigma", "PottsRBM", "SoftmaxRBM"]
 
 
 class BernoulliRBM(FeatureRBM):

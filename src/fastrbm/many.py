@@ -17,9 +17,9 @@ from typing import Any, TypeVar
 from sklearn.base import clone
 from sklearn.model_selection import ParameterGrid
 
+from ._estimator.fitting import TrainedRBM
+from ._fit.loop import DivergenceError, Fit
 from ._kernels.cpu import at_most_threads, most_threads
-from ._trained_rbm import TrainedRBM
-from .training import DivergenceError, Fit
 
 E = TypeVar("E", bound=TrainedRBM)
 

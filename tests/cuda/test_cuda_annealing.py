@@ -12,8 +12,8 @@ from fastrbm._kernels.cuda.backend import CudaBackend  # noqa: E402
 from fastrbm._kernels.cuda.kernels import target  # noqa: E402
 from fastrbm._kernels.cuda.kernels.scalar import log_of  # noqa: E402
 from fastrbm._kernels.cuda.memory import DeviceBits  # noqa: E402
+from fastrbm._kernels.draws import Draw  # noqa: E402
 from fastrbm._kernels.reference import ReferenceBackend  # noqa: E402
-from fastrbm._random import Draw  # noqa: E402
 
 if not target.SIMULATED and not target.cuda.is_available():
     pytest.skip("neither a GPU nor NUMBA_ENABLE_CUDASIM=1", allow_module_level=True)

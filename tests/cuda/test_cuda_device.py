@@ -8,7 +8,7 @@ import pytest
 
 from fastrbm import BernoulliRBM, Model, likelihood
 from fastrbm._kernels import get_backend
-from fastrbm._random import Draw
+from fastrbm._kernels.draws import Draw
 from kernel_cases import UNITS, bits, model
 
 pytest.importorskip("numba_cuda", reason="numba-cuda is not installed")

@@ -14,7 +14,7 @@ from fastrbm._kernels.cuda import interop
 cuda = pytest.importorskip("numba.cuda")
 pytest.importorskip("numba_cuda")
 
-from fastrbm._device_data import DeviceData  # noqa: E402
+from fastrbm._data.device import DeviceData  # noqa: E402
 from fastrbm._kernels.cuda import memory  # noqa: E402
 from fastrbm._kernels.cuda.kernels import target  # noqa: E402
 
@@ -275,7 +275,7 @@ def test_rows_that_need_no_change_are_used_where_they_are():
 
 
 def test_rows_that_are_converted_come_in_pieces(monkeypatch):
-    monkeypatch.setattr("fastrbm._device_data._PIECE_BYTES", 2 * 4 * 70 * 4)
+    monkeypatch.setattr("fastrbm._data.device._PIECE_BYTES", 2 * 4 * 70 * 4)
     data = DeviceData(cuda.to_device(DATA["images"]), 1 / 255, np.float32)
     pieces = list(data.batches(np.arange(9)[::-1], 4))
     assert [len(order) for _, order in pieces] == [8, 1]
@@ -289,7 +289,7 @@ def test_rows_that_are_converted_come_in_pieces(monkeypatch):
 @pytest.mark.parametrize("kind", ["bool", "grey float64", "images"])
 @pytest.mark.parametrize("hidden", ["bernoulli", "ising"])
 def test_results_stay_on_the_device_if_asked_to(kind, hidden, hosted, monkeypatch):
-    monkeypatch.setattr("fastrbm._device_data._ROWS", 4)
+    monkeypatch.setattr("fastrbm._data.device._ROWS", 4)
     x = DATA[kind]
     options = dict(hidden=hidden, n_components=3, n_iter=1, random_state=0, out_of_range="allow")
     host, there = (RBM(device=device, **options).fit(x) for device in ("cpu", "cuda"))

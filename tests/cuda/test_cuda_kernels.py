@@ -7,7 +7,7 @@ from fastrbm._kernels import Parameters, Phase, Rule, Update, pack
 from fastrbm._kernels.bits import PackedBits
 from fastrbm._kernels.cpu import CpuBackend
 from fastrbm._kernels.cpu.runtime import extension
-from fastrbm._random import Draw, Stream
+from fastrbm._kernels.draws import Draw, Stream
 from kernel_cases import RULES, UNITS, bits, grey, model, reference
 
 pytest.importorskip("numba_cuda", reason="numba-cuda is not installed")

@@ -11,7 +11,7 @@ from fastrbm._kernels import ChainState, TrainingPlan, pack  # noqa: E402
 from fastrbm._kernels.cuda import launching, training  # noqa: E402
 from fastrbm._kernels.cuda.backend import CudaBackend  # noqa: E402
 from fastrbm._kernels.cuda.kernels import dense, target  # noqa: E402
-from fastrbm._random import Draw  # noqa: E402
+from fastrbm._kernels.draws import Draw  # noqa: E402
 from kernel_cases import RULES, UNITS, bits, grey, model  # noqa: E402
 
 pytestmark = [

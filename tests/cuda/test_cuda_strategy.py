@@ -15,8 +15,8 @@ from fastrbm._kernels.cuda.launching import Kernels  # noqa: E402
 from fastrbm._kernels.cuda.memory import DeviceBits, upload  # noqa: E402
 from fastrbm._kernels.cuda.quantise import FixedWeights  # noqa: E402
 from fastrbm._kernels.cuda.strategy import LEAN  # noqa: E402
+from fastrbm._kernels.draws import Draw, Stream  # noqa: E402
 from fastrbm._kernels.strategies import count_work  # noqa: E402
-from fastrbm._random import Draw, Stream  # noqa: E402
 
 if not target.SIMULATED and not target.cuda.is_available():
     pytest.skip("neither a GPU nor NUMBA_ENABLE_CUDASIM=1", allow_module_level=True)

@@ -19,10 +19,10 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from .._random import Draw, Stream, uniforms
 from ..units import get_unit
 from .bits import PackedBits
 from .datatypes import ChainState, Drawn, Parameters, Phase, States, TrainingPlan
+from .draws import Draw, Stream, uniforms
 from .partition import log_partition_sum
 from .rules import Update, apply_rule
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from .._kernels import Backend, ChainState, Parameters, pack
 from .._kernels.contract import Drawn, States
-from .._random import Draw, Stream
+from .._kernels.draws import Draw, Stream
 from ..units import get_unit
 
 

@@ -16,7 +16,7 @@ from sklearn.base import BaseEstimator
 
 from .._kernels import Backend, PackedBits, Parameters, pack
 from .._kernels.contract import States
-from .._random import Draw, Stream, uniforms
+from .._kernels.draws import Draw, Stream, uniforms
 from ..units import get_unit
 
 _N_TEMPERATURES = 10

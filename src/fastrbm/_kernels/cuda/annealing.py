@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from ..._random import Draw, Stream
 from ..bits import n_words
+from ..draws import Draw, Stream
 from .kernels.annealing import make_annealing_kernel, signature
 from .launching import Kernels, address, choose_tile, most_tiles, nothing
 from .memory import DeviceBits, download, empty, flat, synchronize, upload, zeros

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..._random import Draw
 from ..bits import n_words
 from ..contract import ChainState, Drawn, Parameters, States, TrainingPlan
+from ..draws import Draw
 from ..partition import check_partition
 from ..strategies import check_strategy
 from .annealing import anneal

@@ -11,11 +11,7 @@ from numpy.typing import NDArray
 from ..contract import Parameters, Phase
 from ..rules import RULES, Rule, Update
 from .dense import product, transposed
-from .kernels.elementwise import (
-    ascend_kernel,
-    difference_kernel,
-    outside_kernel,
-)
+from .kernels.elementwise import ascend_kernel, difference_kernel, outside_kernel
 from .kernels.gradient import MEAN_SCALE, MODEL_COUNT, gradient_signature, make_gradient_kernel
 from .kernels.layer import fragments_kernel, turn_kernel
 from .kernels.scalar import ONE

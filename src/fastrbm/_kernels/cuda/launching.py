@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..._random import Draw
+from ..draws import Draw
 from .kernels.target import SIMULATED, cuda, launch
 from .kernels.tiles import LARGE, SMALL, WIDTH, Tile
 from .memory import zeros

@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..._random import Draw, uniforms
 from ...units import get_unit
 from ..bits import PackedBits, n_words, pack
 from ..contract import Backend, Drawn, States
+from ..draws import Draw, uniforms
 from .dense import product, transposed
 from .kernels.elementwise import (
     BERNOULLI_INPUTS,

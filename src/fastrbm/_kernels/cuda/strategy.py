@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..._random import Draw
 from ..bits import n_words
+from ..draws import Draw
 from ..strategies import note_counters
 from .kernels.delta import delta_signature, integers_kernel, make_delta_kernel
 from .kernels.landmarks import SLOTS, bounded_signature, make_bounded_kernel, norms_kernel

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from ..._random import Draw
 from ...units import OneHot, Unit
+from ..draws import Draw
 from .kernels.units import DRAWS, classes_kernel, spin_means_kernel
 from .launching import address, launch_strided
 

@@ -1,0 +1,1 @@
+"""Rows of visible states, whatever form they come in."""
