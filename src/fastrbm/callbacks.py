@@ -183,8 +183,8 @@ class LogLikelihood(Callback):
 
     def on_fit_begin(self, run: FitRun) -> None:
         """Check the rows and choose the method."""
-        model, backend = run.estimator.model_, run.estimator._backend()
-        self._rows = run.estimator._data(self.X).states("watch pseudo-likelihood or free energy")
+        model, backend = run.estimator.model_, run.inside.backend()
+        self._rows = run.inside.states(self.X, "watch pseudo-likelihood or free energy")
         if self.method == "exact":
             exact.check_size(model, backend)
         elif self.method == "auto":
@@ -194,16 +194,16 @@ class LogLikelihood(Callback):
         """Estimate and record."""
         if run.state.epoch % self.every:
             return
-        model, backend = run.estimator.model_, run.estimator._backend()
-        if run.estimator._scale().sigma is not None:  # rows are divided by deviations, which may have moved
-            self._rows = run.estimator._data(self.X).states("watch free energy")
+        model, backend = run.estimator.model_, run.inside.backend()
+        if run.inside.rescaled():  # rows are divided by deviations, which may have moved
+            self._rows = run.inside.states(self.X, "watch free energy")
         log_z = run.estimator.log_partition(
             self._chosen,
             n_chains=self.n_chains,
             n_temperatures=self.n_temperatures,
             random_state=run.state.key.fold_in(_MONITOR + run.state.epoch),
         )
-        shift = log_z.value + run.estimator._log_volume()
+        shift = log_z.value + run.inside.log_volume()
         run.record(self.name, float(-model.free_energy(self._rows, backend).mean()) - shift)
         run.record(f"{self.name}_stderr", log_z.stderr)
 

@@ -150,7 +150,7 @@ def flat(value: Any) -> Iterator[Any]:
 def results(estimator: Any, rows: Any, more: bool = True) -> Groups:
     """What a fitted estimator is and says."""
     state = getattr(estimator, "_state", None)
-    tempered = getattr(state, "tempered", None)
+    tempered = getattr(state, "population", None)
     groups: Groups = {
         "parameters": [estimator.components_, estimator.intercept_visible_, estimator.intercept_hidden_],
         "state": [

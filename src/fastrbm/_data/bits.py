@@ -41,7 +41,7 @@ def range_error(low: float, high: float, column: int) -> ValueError:
 
 
 class VisibleData:
-    """Rows of visible states.
+    """Rows of visible units of 0 and 1, or grey values between them; see `Rows`.
 
     Parameters
     ----------
@@ -65,6 +65,8 @@ class VisibleData:
     binary : bool
         Whether all values are 0 or 1 (after scaling).
     """
+
+    missing = False
 
     def __init__(
         self,

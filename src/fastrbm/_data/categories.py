@@ -15,8 +15,7 @@ from .bits import BLOCK_BYTES
 class CategoryData:
     """Rows of category numbers, NaN where they are missing, as groups of one-hot units; see `VisibleData`."""
 
-    bits = None
-    binary = False
+    binary = False  # groups of units, one of which is on
 
     def __init__(self, x: NDArray[Any], n_categories: int, dtype: Any):
         self._x = x

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .._data.split import Split
 from .._kernels import PackedBits
+from . import Rows
 from .stream import StreamData
 
 _ROWS = 4096  # at a time
@@ -17,7 +17,7 @@ _SMALLEST = 1e-6  # of a deviation, in units of the column's largest magnitude; 
 
 
 def _blocks(
-    data: Any, split: Split, sample_weight: NDArray[np.float64] | None
+    data: Rows, split: Split, sample_weight: NDArray[np.float64] | None
 ) -> Iterator[tuple[NDArray[np.float64], NDArray[np.float64]]]:
     """Rows with their shares, which add up to 1."""
     if isinstance(data, StreamData):
@@ -36,7 +36,7 @@ def _blocks(
             done += len(rows)
 
 
-def means(data: Any, split: Split, sample_weight: NDArray[np.float64] | None) -> NDArray[np.float64]:
+def means(data: Rows, split: Split, sample_weight: NDArray[np.float64] | None) -> NDArray[np.float64]:
     """Means of the columns."""
     total = np.zeros(data.shape[1])
     for rows, shares in _blocks(data, split, sample_weight):
@@ -44,7 +44,7 @@ def means(data: Any, split: Split, sample_weight: NDArray[np.float64] | None) ->
     return total
 
 
-def deviations(data: Any, split: Split, sample_weight: NDArray[np.float64] | None) -> NDArray[np.float64]:
+def deviations(data: Rows, split: Split, sample_weight: NDArray[np.float64] | None) -> NDArray[np.float64]:
     """Standard deviations of the columns, 1 for constant ones; two passes, as one would cancel digits."""
     mean, square, largest = means(data, split, sample_weight), np.zeros(data.shape[1]), np.zeros(data.shape[1])
     for rows, shares in _blocks(data, split, sample_weight):

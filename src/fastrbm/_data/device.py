@@ -7,24 +7,20 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.utils.validation import _check_feature_names, _check_n_features, assert_all_finite
+from sklearn.utils.validation import assert_all_finite
 
-from .._kernels import PackedBits, Parameters, on_host
+from .._kernels import PackedBits, on_host
+from .._kernels.cuda import availability
 from .._kernels.cuda.interop import as_device_array, is_device_array, kind_of
-from .._kernels.draws import Key, Stream
 from .bits import VisibleData, range_error
-from .output import gives_device_output
 
 __all__ = [
     "DeviceData",
     "as_device_array",
+    "check_device_array",
     "decide_device_scale",
-    "gibbs_there",
     "is_device_array",
-    "means_there",
     "rows_to_host",
-    "stays_there",
-    "validated",
 ]
 
 #: rows whose states kernels are given at a time
@@ -33,8 +29,18 @@ _ROWS = 1 << 16
 _PIECE_BYTES = 256 << 20
 
 
-def validated(estimator: Any, x: Any, *, reset: bool) -> Any:
-    """Array of Numba on the device; what scikit-learn's ``validate_data`` does, but for finiteness.
+def check_device_array(x: Any, name: str, *, device: str, unit: str, random_stream: str) -> Any:
+    """Array of Numba on the device, two-dimensional and not empty; finiteness is checked when it is packed.
+
+    Parameters
+    ----------
+    x : array on a CUDA device
+    name : str
+        Name of the estimator, for messages.
+    device, random_stream : str
+        Its options.
+    unit : str
+        Spec of its visible units.
 
     Raises
     ------
@@ -43,30 +49,27 @@ def validated(estimator: Any, x: Any, *, reset: bool) -> Any:
     ValueError
         For another shape than that of rows, and memory that is not there or on another device.
     """
-    if estimator.device != "cuda":
+    if device != "cuda":
         raise TypeError(
-            f"X is an array on a CUDA device ({kind_of(x)}), which device={estimator.device!r} does not take: use "
+            f"X is an array on a CUDA device ({kind_of(x)}), which device={device!r} does not take: use "
             "device='cuda', or copy it to the host (.get(), .cpu(), .copy_to_host())"
         )
-    estimator._backend()  # raises without a device
-    if estimator.units[0] != "bernoulli":
+    availability.needs_device()
+    if unit != "bernoulli":
         raise TypeError(
-            f"X must be on the host for visible units {estimator.units[0]!r}, got an array on a CUDA device, which are "
+            f"X must be on the host for visible units {unit!r}, got an array on a CUDA device, which are "
             "taken for 'bernoulli' ones: copy it (.get(), .cpu(), .copy_to_host())"
         )
-    if estimator.random_stream == "sklearn":
+    if random_stream == "sklearn":
         raise TypeError(
             "X must be on the host with random_stream='sklearn', whose draws are NumPy's, got an array on a CUDA device"
         )
     x = as_device_array(x)
-    name = type(estimator).__name__
     for axis, what in enumerate(("sample", "feature")):
         if x.shape[axis] == 0:
             raise ValueError(
                 f"Found array with 0 {what}(s) (shape={tuple(x.shape)}) while a minimum of 1 is required by {name}."
             )
-    _check_feature_names(estimator, x, reset=reset)
-    _check_n_features(estimator, x, reset=reset)
     return x
 
 
@@ -90,7 +93,7 @@ class DeviceData(VisibleData):
     Parameters
     ----------
     x : device array of bool, uint8, float32 or float64, shape (n_samples, n_features)
-        As `validated` returns it.
+        As `check_device_array` returns it.
     scale, dtype, check_range, name
         As of `VisibleData`.
 
@@ -175,52 +178,3 @@ class DeviceData(VisibleData):
     def states(self, advice: str) -> PackedBits:
         """All rows as bits on the host; ValueError with `advice` unless they are binary."""
         return super().states(advice) if self.bits is None else self.bits.to_host()
-
-
-# -- results that stay on the device ---------------------------------------------------------------------------------
-
-
-def stays_there(x: Any) -> bool:
-    """Whether the results for these rows are to be arrays on the device."""
-    return gives_device_output() and is_device_array(x)
-
-
-def means_there(data: DeviceData, backend: Any, parameters: Parameters, unit: str, dtype: Any, spins: bool) -> Any:
-    """Means of the hidden units of a `View` as a device array; with `spins`, means m of bits as 2 m - 1."""
-    from .._kernels.cuda.packing import convert_into
-
-    weights, _, bias = parameters
-    out = _empty((data.shape[0], len(bias)), dtype)
-    for rows, states in data.slices():
-        means = backend.means(unit, states, weights, bias)
-        convert_into(means, out[rows], 2.0 if spins else 1.0, -1.0 if spins else 0.0)
-    return _finished(out)
-
-
-def gibbs_there(data: DeviceData, backend: Any, parameters: Parameters, units: tuple[str, str], key: Key) -> Any:
-    """Bits of the visible units after one Gibbs step as a device array of bool."""
-    from .._kernels.cuda.packing import unpack_into
-
-    weights, visible_bias, hidden_bias = parameters
-    out = _empty(data.shape, np.bool_)
-    for rows, states in data.slices():
-        draw = key.at(0, Stream.HIDDEN, rows.start)
-        hidden = backend.samples(units[1], states, weights, hidden_bias, draw)
-        draw = draw._replace(stream=Stream.VISIBLE)
-        visible = backend.samples(units[0], hidden, weights, visible_bias, draw, transpose=True)
-        unpack_into(visible, out[rows])
-    return _finished(out)
-
-
-def _empty(shape: tuple[int, int], dtype: Any) -> Any:
-    from .._kernels.cuda.memory import allocate
-
-    return allocate("the result", shape, dtype)
-
-
-def _finished(out: Any) -> Any:
-    """Wait, as other libraries need not use the stream that the result is computed on."""
-    from .._kernels.cuda.memory import synchronize
-
-    synchronize()
-    return out

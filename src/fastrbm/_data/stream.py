@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 
 from .._kernels import PackedBits
 from .._kernels.draws import Key
+from . import Rows
 from .bits import BLOCK_BYTES, decide_input_scale
 from .device import is_device_array
+from .split import Order
 
 #: bytes of a block of rows on disk, at most, unless it is stored in larger pieces
 READ_BYTES = 2 << 20
@@ -22,7 +24,7 @@ WINDOW_BLOCKS = 16
 _BLOCKS = 1 << 55  # numbers of keys: of the order of blocks, and from here on of the rows of chunks and windows
 _ROUND = 1 << 40  # from one round through the rows to the next within a pass
 
-__all__ = ["READ_BYTES", "WINDOW_BLOCKS", "ChunkSource", "Pass", "RowSource", "StreamData", "source_of", "stream_of"]
+__all__ = ["READ_BYTES", "WINDOW_BLOCKS", "ChunkSource", "Pass", "RowSource", "StreamData", "source_of"]
 
 
 class Pass(NamedTuple):
@@ -185,7 +187,7 @@ class StreamData:
         self,
         source: Source,
         validate: Callable[[Any, bool], Any],
-        wrap: Callable[[Any, float], Any],
+        wrap: Callable[[Any, float], Rows],
         dtype: Any,
         scale: float | None,
     ):
@@ -199,7 +201,7 @@ class StreamData:
 
     def _look(self, decide: bool) -> bool:
         """Read all rows once; False if the scale that was assumed turned out to be wrong."""
-        self.binary, self.missing = True, False
+        self.binary, self.missing, self.are_states = True, False, True
         n_rows = width = 0
         assumed = self.scale
         for data, _ in self._pieces(None, 0, looking=True, decide=decide):
@@ -208,7 +210,8 @@ class StreamData:
             n_rows += data.shape[0]
             width = data.shape[1]
             self.binary = self.binary and data.binary
-            self.missing |= getattr(data, "missing", False)
+            self.are_states = self.are_states and data.are_states
+            self.missing |= data.missing
         if not n_rows:
             raise ValueError("X must have at least one row, got none in its chunks")
         self.shape: tuple[int, int] = (n_rows, width)
@@ -218,7 +221,7 @@ class StreamData:
 
     def _pieces(
         self, key: Key | None, number: int, looking: bool = False, decide: bool = False
-    ) -> Iterator[tuple[Any, NDArray[np.int64]]]:
+    ) -> Iterator[tuple[Rows, NDArray[np.int64]]]:
         """Data of the pieces of one round that are not empty, with the order of their rows."""
         source, first = self._source, looking
         pieces = ((piece, None) for piece in source.chunks()) if key is None else source.shuffled(key, number)
@@ -279,7 +282,7 @@ class StreamData:
 
     # -- what training asks for ----------------------------------------------------------------------------------------
 
-    def order(self, key: Key, shuffle: bool, length: Callable[[int], int]) -> Callable[[int], Pass]:
+    def order(self, key: Key, shuffle: bool, length: Callable[[int], int]) -> Order:
         """What `batches` takes, by the number of the pass; see `fastrbm._fit.loop.Split.order`."""
         return lambda epoch: Pass(key if shuffle else None, epoch, length(epoch))
 
@@ -306,6 +309,20 @@ class StreamData:
         for part in self._parts(Pass(None, 0, self.shape[0]), size):
             yield self.encoded(part)[0]
 
+    def slices(self) -> Iterator[tuple[slice, Any]]:
+        """Pairs (rows, states) in order, the states of a piece at a time."""
+        done = 0
+        for data, _ in self._pieces(None, 0):
+            for rows, states in data.slices():
+                yield slice(done + rows.start, done + rows.stop), states
+            done += data.shape[0]
+        if done != self.shape[0]:
+            raise self._other_rows(done)
+
+    def states(self, advice: str) -> Any:
+        """All rows as states of the layer."""
+        return _joined([data.states(advice) for data, _ in self._pieces(None, 0)])
+
     def encoded(self, batch: Any) -> tuple[Any, Any]:
         """As `VisibleData.encoded`."""
         return self._encoder.encoded(batch)
@@ -317,40 +334,3 @@ def _joined(parts: Sequence[Any]) -> Any:
     if isinstance(parts[0], PackedBits):
         return PackedBits(np.concatenate([x.words for x in parts]), parts[0].n_units)
     return np.concatenate(parts)
-
-
-def stream_of(estimator: Any, x: Any, go_on: bool) -> StreamData | None:
-    """What `x` is to the fit of an estimator, or to the continuation of one: a stream, or None for data in memory.
-
-    Raises
-    ------
-    ValueError
-        For options that need all rows at hand, and for unusable rows.
-    """
-    source = source_of(x)
-    if source is None or (estimator.random_stream == "sklearn" and isinstance(source, RowSource)):
-        return None
-    if estimator.random_stream == "sklearn":
-        raise ValueError("X must be an array with random_stream='sklearn', got chunks")
-    if estimator.validation_fraction:
-        raise ValueError(
-            f"validation_fraction must be 0 for X that is read piece by piece, got {estimator.validation_fraction!r}; "
-            "keep some rows back and watch them by a callback (fastrbm.callbacks.EarlyStopping)"
-        )
-    if estimator.steps_per_epoch is not None and isinstance(source, ChunkSource):
-        raise ValueError(
-            "steps_per_epoch must be None for X in chunks, whose passes all begin with the first one, "
-            f"got {estimator.steps_per_epoch!r}"
-        )
-
-    def validate(piece: Any, first: bool) -> Any:
-        if is_device_array(piece):
-            raise TypeError("chunks of X must be on the host, got one on a CUDA device: pass the rows as one array")
-        return estimator._validated(piece, reset=first and not go_on)
-
-    def wrap(rows: Any, scale: float) -> Any:
-        return estimator._wrap(rows, dtype, scale)
-
-    dtype = estimator._compute_dtype(None)
-    decided = estimator.input_scale_ if go_on else None if estimator.units[0] == "bernoulli" else 1.0
-    return StreamData(source, validate, wrap, dtype, decided)

@@ -31,8 +31,8 @@ class UnitData:
         Name of the estimator, for messages.
     """
 
-    bits = None
     binary = False
+    missing = False
 
     def __init__(
         self,

@@ -14,11 +14,13 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from .._fit.state import TrainingState
-from .._kernels import ChainState, PackedBits, Parameters
+from .._kernels import ChainState, Parameters
 from .._kernels.draws import Key
-from ..samplers import TemperedState
+from ..samplers import POPULATIONS
+from ..samplers._base import restored, stored
 from ..units import Unit
 from . import io
+from .base import BaseRBM
 
 #: (module, class) as files name them -> where the class is now. The left side never changes: files are kept.
 _ESTIMATORS = {
@@ -34,6 +36,7 @@ _OPTIONS = {
     "schedules": "schedules",
     "init": "init",
     "samplers.fast": "samplers.fast",
+    "samplers.gibbs": "samplers.gibbs",
     "samplers.tempering": "samplers.tempering",
     "gaussian": "_estimator.gaussian",
 }
@@ -42,42 +45,86 @@ _STORED_ESTIMATORS = {(f"{_PACKAGE}.{now}", name): stored for (stored, name), no
 _STORED_OPTIONS = {f"{_PACKAGE}.{now}": stored for stored, now in _OPTIONS.items()}
 
 
-def write(estimator: Any, path: str | os.PathLike[str]) -> Path:
-    """Write a fitted estimator; see ``BernoulliRBM.save``."""
-    check_is_fitted(estimator)
-    names = ("components_", "intercept_visible_", "intercept_hidden_")
-    arrays = {name: np.asarray(getattr(estimator, name)) for name in names}
-    features = getattr(estimator, "feature_names_in_", None)
-    module, name = type(estimator).__module__, type(estimator).__name__
-    header: dict[str, Any] = {
-        "estimator": name,
-        "module": _STORED_ESTIMATORS.get((module, name), module),
-        "options": _plain_options(estimator),
-        "input_scale": estimator.input_scale_,
-        "n_iter": getattr(estimator, "n_iter_", 0),
-        "n_features": estimator.n_features_in_,
-        "fitted": {name: getattr(estimator, name) for name in estimator._stored if hasattr(estimator, name)},
-        "history": getattr(estimator, "history_", None),
-        "feature_names": None if features is None else [str(x) for x in features],
-    }
-    state = getattr(estimator, "_state", None)
-    if state is not None:
-        header["state"] = {
-            "seed": state.key.seed,
-            "step": state.chains.step,
-            "epoch": state.epoch,
-            "updates": state.chains.updates,
-            "slots": len(state.slots),
+class Stored(BaseRBM):
+    """`save`, and what `load` needs."""
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write a model file: parameters, options, history, and what `warm_start` needs to go on bit for bit.
+
+        Parameters
+        ----------
+        path : path-like
+            Written as named, usually ``*.npz``. Callbacks and a ``random_state`` that is no integer are not stored.
+
+        Returns
+        -------
+        pathlib.Path
+        """
+        check_is_fitted(self)
+        names = ("components_", "intercept_visible_", "intercept_hidden_")
+        arrays = {name: np.asarray(getattr(self, name)) for name in names}
+        features = getattr(self, "feature_names_in_", None)
+        module, name = type(self).__module__, type(self).__name__
+        header: dict[str, Any] = {
+            "estimator": name,
+            "module": _STORED_ESTIMATORS.get((module, name), module),
+            "options": _plain_options(self),
+            "input_scale": self.input_scale_,
+            "n_iter": getattr(self, "n_iter_", 0),
+            "n_features": self.n_features_in_,
+            "fitted": {name: getattr(self, name) for name in self._stored if hasattr(self, name)},
+            "history": getattr(self, "history_", None),
+            "feature_names": None if features is None else [str(x) for x in features],
         }
-        if state.chains.chains is not None:
-            arrays["chains"] = _stored(state.chains.chains)
-        arrays |= {f"slot_{k}_{i}": x for k, slot in enumerate(state.slots) for i, x in enumerate(slot)}
-        arrays |= {f"extra_{name}": x for name, x in state.extras.items()}
-        if state.tempered is not None:
-            _store_tempered(state.tempered, header, arrays)
-    elif hasattr(estimator, "h_samples_"):
-        arrays["h_samples_"] = estimator.h_samples_
-    return io.write_model(path, header, arrays)
+        state = getattr(self, "_state", None)
+        if state is not None:
+            header["state"] = {
+                "seed": state.key.seed,
+                "step": state.chains.step,
+                "epoch": state.epoch,
+                "updates": state.chains.updates,
+                "slots": len(state.slots),
+            }
+            if state.chains.chains is not None:
+                arrays["chains"] = stored(state.chains.chains)
+            arrays |= {f"slot_{k}_{i}": x for k, slot in enumerate(state.slots) for i, x in enumerate(slot)}
+            arrays |= {f"extra_{name}": x for name, x in state.extras.items()}
+            if state.population is not None:
+                kept = state.population.name
+                header[kept] = state.population.numbers()
+                arrays |= {f"{kept}_{name}": x for name, x in state.population.arrays().items()}
+        elif hasattr(self, "h_samples_"):
+            arrays["h_samples_"] = self.h_samples_
+        return io.write_model(path, header, arrays)
+
+    def _restore(self, header: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> None:
+        weights = np.ascontiguousarray(arrays["components_"])
+        parameters = Parameters(weights, arrays["intercept_visible_"], arrays["intercept_hidden_"])
+        self.input_scale_ = float(header["input_scale"])
+        self.n_features_in_ = int(header["n_features"])
+        for name, value in header.get("fitted", {}).items():
+            if name in self._stored:
+                setattr(self, name, value)
+        s = header.get("state") or {"seed": 0, "step": 0, "epoch": header["n_iter"], "updates": 0, "slots": 0}
+        chains = restored(arrays["chains"], weights.shape[0]) if "chains" in arrays else None
+        slots = [Parameters(*(arrays[f"slot_{k}_{i}"] for i in range(3))) for k in range(s["slots"])]
+        state = TrainingState(
+            parameters, slots, ChainState(s["step"], chains, s["updates"]), Key(s["seed"]), s["epoch"]
+        )
+        state.extras |= {name[6:]: x for name, x in arrays.items() if name.startswith("extra_")}
+        for name in header.keys() & POPULATIONS.keys():
+            of_it = {key.removeprefix(f"{name}_"): x for key, x in arrays.items() if key.startswith(f"{name}_")}
+            state.population = POPULATIONS[name].restore(header[name], of_it, weights.shape[0])
+        self._publish(state)
+        self._publish_chains(state)
+        if "state" not in header:  # a scikit-learn stream cannot be continued
+            del self._state
+        if "h_samples_" in arrays:
+            self.h_samples_ = arrays["h_samples_"]
+        if header["history"] is not None:
+            self.history_ = header["history"]
+        if header["feature_names"] is not None:
+            self.feature_names_in_ = np.array(header["feature_names"], dtype=object)
 
 
 def load(path: str | os.PathLike[str]) -> Any:
@@ -106,65 +153,10 @@ def load(path: str | os.PathLike[str]) -> Any:
     cls = getattr(importlib.import_module(f"{_PACKAGE}.{_ESTIMATORS[name]}"), str(name[1]))
     try:
         estimator = cls(**_options(header["options"]))
-        _restore(estimator, header, arrays)
+        estimator._restore(header, arrays)
     except (KeyError, TypeError, IndexError, AttributeError) as error:
         raise ValueError(f"path: {path} is a damaged model file ({error!r})") from error
     return estimator
-
-
-def _restore(estimator: Any, header: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> None:
-    weights = np.ascontiguousarray(arrays["components_"])
-    parameters = Parameters(weights, arrays["intercept_visible_"], arrays["intercept_hidden_"])
-    estimator.input_scale_ = float(header["input_scale"])
-    estimator.n_features_in_ = int(header["n_features"])
-    for name, value in header.get("fitted", {}).items():
-        if name in estimator._stored:
-            setattr(estimator, name, value)
-    s = header.get("state") or {"seed": 0, "step": 0, "epoch": header["n_iter"], "updates": 0, "slots": 0}
-    chains = _restored(arrays["chains"], weights.shape[0]) if "chains" in arrays else None
-    slots = [Parameters(*(arrays[f"slot_{k}_{i}"] for i in range(3))) for k in range(s["slots"])]
-    state = TrainingState(parameters, slots, ChainState(s["step"], chains, s["updates"]), Key(s["seed"]), s["epoch"])
-    state.extras |= {name[6:]: x for name, x in arrays.items() if name.startswith("extra_")}
-    if "tempered" in header:
-        state.tempered = _restored_tempered(header["tempered"], arrays, weights.shape[0])
-    estimator._publish(state)
-    estimator._publish_chains(state)
-    if "state" not in header:  # a scikit-learn stream cannot be continued
-        del estimator._state
-    if "h_samples_" in arrays:
-        estimator.h_samples_ = arrays["h_samples_"]
-    if header["history"] is not None:
-        estimator.history_ = header["history"]
-    if header["feature_names"] is not None:
-        estimator.feature_names_in_ = np.array(header["feature_names"], dtype=object)
-
-
-# ---- chains -----------------------------------------------------------------------------------------------------
-
-
-def _stored(states: Any) -> NDArray[Any]:
-    return states.words if isinstance(states, PackedBits) else states
-
-
-def _restored(array: NDArray[Any], n_units: int) -> Any:
-    array = np.ascontiguousarray(array)
-    return PackedBits(array, n_units) if array.dtype == np.uint64 else array  # words, or values of units
-
-
-_TEMPERED_ARRAYS = ("betas", "swap_accepts", "swap_tries", "acceptance", "marks")
-_TEMPERED_NUMBERS = ("step", "round_trips", "adapting", "round", "n_adaptations")
-
-
-def _store_tempered(state: TemperedState, header: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> None:
-    header["tempered"] = {name: getattr(state, name) for name in _TEMPERED_NUMBERS}
-    arrays |= {f"tempered_{name}": getattr(state, name) for name in _TEMPERED_ARRAYS}
-    arrays["tempered_hidden"] = _stored(state.hidden)
-
-
-def _restored_tempered(numbers: dict[str, Any], arrays: dict[str, NDArray[Any]], n_units: int) -> TemperedState:
-    hidden = _restored(arrays["tempered_hidden"], n_units)
-    parts: dict[str, Any] = {name: arrays[f"tempered_{name}"] for name in _TEMPERED_ARRAYS}
-    return TemperedState(hidden=hidden, **numbers, **parts)
 
 
 # ---- options ----------------------------------------------------------------------------------------------------

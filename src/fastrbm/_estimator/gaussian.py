@@ -9,12 +9,16 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 
 from .._checks import check_number
+from .._data import Rows
 from .._data import columns as _columns
 from .._data.split import Split
 from .._fit.scale import SCALINGS, VisibleScale
 from .._fit.state import TrainingState
 from ..units import get_unit
-from .sampling import FeatureRBM
+from .files import Stored
+from .fitting import Fitting
+from .sampling import Sampling
+from .scoring import Scoring
 
 
 class LearnedSigma(BaseEstimator):
@@ -39,7 +43,7 @@ class LearnedSigma(BaseEstimator):
         _check_sigma("initial", self.initial)
 
 
-class GaussianRBM(FeatureRBM):
+class GaussianRBM(Fitting, Scoring, Sampling, Stored):
     """Restricted Boltzmann machine for real data: Gaussian visible units, binary hidden ones by default.
 
     The energy is sum_i (v_i - a_i)^2 / (2 sigma_i^2) - sum_i v_i (W^T h)_i / sigma_i^kappa - b.h, so that v_i given h
@@ -145,14 +149,14 @@ class GaussianRBM(FeatureRBM):
         learned = self._learned()
         return 0.0 if learned is None else float(learned.rate)
 
-    def _initial_state(self, data: Any, split: Split, dtype: Any, sample_weight: Any) -> TrainingState:
+    def _initial_state(self, data: Rows, split: Split, dtype: Any, sample_weight: Any) -> TrainingState:
         state = super()._initial_state(data, split, dtype, sample_weight)
         learned = self._learned()
         sigma = self._start_of(self.sigma if learned is None else learned.initial, data, split, sample_weight)
         state.extras["log_variance"] = (2 * np.log(sigma)).astype(dtype)
         return state
 
-    def _start_of(self, given: Any, data: Any, split: Split, sample_weight: Any) -> NDArray[np.float64]:
+    def _start_of(self, given: Any, data: Rows, split: Split, sample_weight: Any) -> NDArray[np.float64]:
         if not isinstance(given, str):
             sigma = np.asarray(given, dtype=np.float64)
             if sigma.ndim and sigma.shape != (data.shape[1],):

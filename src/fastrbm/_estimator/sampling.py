@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,19 +10,17 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from .._data.device import gibbs_there, means_there, stays_there
 from .._fit.negative import dense
 from .._kernels import PackedBits, on_host
 from .._kernels.draws import Key, Stream
 from ..model import Model
 from ..samplers import Gibbs
 from ..samplers.clamp import Clamp
-from .base import View
-from .files import write
-from .scoring import ScoredRBM
+from .base import BaseRBM, View
+from .device_output import gibbs_there, means_there, stays_there
 
 
-class FeatureRBM(ScoredRBM):
+class Sampling(BaseRBM):
     """What an estimator makes of rows, and rows of its own."""
 
     def transform(self, X: Any) -> NDArray[Any]:
@@ -279,22 +275,6 @@ class FeatureRBM(ScoredRBM):
 
     def _free_energy(self, v: Any) -> NDArray[np.float64]:
         return self.free_energy(v)
-
-    # -- files ----------------------------------------------------------------------------------------------
-
-    def save(self, path: str | os.PathLike[str]) -> Path:
-        """Write a model file: parameters, options, history, and what `warm_start` needs to go on bit for bit.
-
-        Parameters
-        ----------
-        path : path-like
-            Written as named, usually ``*.npz``. Callbacks and a ``random_state`` that is no integer are not stored.
-
-        Returns
-        -------
-        pathlib.Path
-        """
-        return write(self, path)
 
 
 def _shown_means(means: NDArray[Any], unit: str) -> NDArray[Any]:

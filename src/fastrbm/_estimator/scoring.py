@@ -12,7 +12,6 @@ from .. import likelihood
 from .._kernels import on_host
 from ..units import get_unit
 from .base import BaseRBM
-from .fitting import TrainedRBM
 
 
 def _is_binary(estimator: BaseRBM) -> bool:
@@ -29,7 +28,7 @@ def _has_pseudo_likelihood(estimator: BaseRBM) -> bool:
     return True
 
 
-class ScoredRBM(TrainedRBM):
+class Scoring(BaseRBM):
     """What an estimator says about rows."""
 
     def free_energy(self, X: Any) -> NDArray[np.float64]:
@@ -139,8 +138,3 @@ class ScoredRBM(TrainedRBM):
         elif options or method != "auto":
             raise ValueError("log_z is given, so method and options of log_partition are not used: leave one of them")
         return likelihood.log_likelihood(self.model_, rows, log_z) - self._log_volume()
-
-    def _log_volume(self) -> float:
-        """Sum of the logs of the deviations by which rows were divided."""
-        sigma = self._scale().sigma
-        return 0.0 if sigma is None else float(np.log(sigma, dtype=np.float64).sum())

@@ -9,52 +9,17 @@ from sklearn.utils import check_random_state
 
 from .._fit.loop import check_finite, fit_loop
 from .._fit.state import FitRun, TrainingState
-from .._kernels import ChainState, Parameters, Rule
+from .._kernels import ChainState, Parameters
 from .._kernels.draws import Key
 from ..callbacks import Verbose
-from ..optimizers import get_optimizer
-from ..regularizers import Regularization, get_regularization
-from ..schedules import is_schedule
 from .sklearn_trainer import SklearnStreamTrainer
 
 
-class StreamFit:
+class SklearnDraws:
     """What an estimator does differently when it repeats scikit-learn's draws. Attributes are those of `BaseRBM`."""
 
-    def _check_sklearn_stream(self: Any) -> None:
-        check_random_state(self.random_state)
-        fixed = {
-            "algorithm": "pcd",
-            "n_gibbs_steps": 1,
-            "n_chains": None,
-            "hidden_statistics": "mean",
-            "stochastic_input": False,
-            "shuffle": False,
-            "warm_start": False,
-            "validation_fraction": 0,
-            "steps_per_epoch": None,
-            "centered": False,
-            "temperature": 1,
-            "init": "normal",
-            "visible_bias": "zeros",
-        }
-        for name, wanted in fixed.items():
-            given = getattr(self, name)
-            if type(given) is not type(wanted) and not isinstance(given, (int, float)) or given != wanted:
-                raise ValueError(
-                    f"{name} must be {wanted!r} with random_stream='sklearn', which repeats scikit-learn's training "
-                    f"step by step, got {given!r}"
-                )
-        if get_optimizer(self.optimizer).rule() != Rule() or get_optimizer(self.optimizer).n_slots():
-            raise ValueError(f"optimizer must be plain 'sgd' with random_stream='sklearn', got {self.optimizer!r}")
-        if get_regularization(self.regularizers) != Regularization():
-            raise ValueError(f"regularizers must be empty with random_stream='sklearn', got {self.regularizers!r}")
-        for name in ("learning_rate", "batch_size"):
-            if is_schedule(getattr(self, name)):
-                raise ValueError(f"{name} must be a number with random_stream='sklearn', got {getattr(self, name)!r}")
-
     def _fit_sklearn_stream(self: Any, given: Any, sample_weight: Any) -> Any:
-        _refuse_weights(sample_weight)
+        self._source(given, sample_weight)
         X, data, dtype = self._take_over(given, False)
         callbacks = [*self.callbacks, *([Verbose(given)] if self.verbose else [])]
         rng = check_random_state(self.random_state)
@@ -68,7 +33,7 @@ class StreamFit:
         self._trainer = trainer
         values = _float_rows(X, self.input_scale_, dtype)
         batches = [-(-data.shape[0] // self.batch_size)] * self.n_iter
-        run = FitRun(self, self.n_iter, batches, state, self.history_)
+        run = FitRun(self, self.n_iter, batches, state, self.history_, self._inside())
 
         def epoch(on_batch: Any) -> None:
             def count() -> None:
@@ -85,8 +50,7 @@ class StreamFit:
             self.h_samples_ = trainer.chains
         return self
 
-    def _partial_fit_sklearn_stream(self: Any, X: Any, first: bool, sample_weight: Any) -> Any:
-        _refuse_weights(sample_weight)
+    def _partial_fit_sklearn_stream(self: Any, X: Any, first: bool) -> Any:
         # scikit-learn's partial_fit computes in float64 whatever it is given
         dtype = np.dtype(np.float64) if self.dtype is None else np.dtype(self.dtype)
         self._wrap(X, dtype, self.input_scale_)
@@ -110,11 +74,6 @@ class StreamFit:
             self.h_samples_ = trainer.chains
             check_finite(state, backup, "partial_fit")
         return self
-
-
-def _refuse_weights(sample_weight: Any) -> None:
-    if sample_weight is not None:
-        raise ValueError("sample_weight must be None with random_stream='sklearn', which has no place for it")
 
 
 def _float_rows(x: Any, scale: float, dtype: Any) -> Any:

@@ -8,14 +8,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .._data import Rows
 from .._data.categories import CategoryData
 from ..units import get_unit
-from .sampling import FeatureRBM
+from . import options
+from .files import Stored
+from .fitting import Fitting
+from .sampling import Sampling
+from .scoring import Scoring
 
 _MOST_CATEGORIES = 4096
 
 
-class SoftmaxRBM(FeatureRBM):
+class SoftmaxRBM(Fitting, Scoring, Sampling, Stored):
     """Restricted Boltzmann machine for categories with missing entries, such as ratings of some items by each user.
 
     Each column of X is a softmax group of `n_categories` visible units. Entries that are missing (NaN) are left out of
@@ -103,9 +108,9 @@ class SoftmaxRBM(FeatureRBM):
             self.__dict__.pop("n_categories_", None)
         return super()._begin(given, sample_weight, shared)
 
-    def _check_rows(self, data: Any) -> None:
-        if data.missing and self._algorithm() != "cd":
-            raise ValueError(f"algorithm must be 'cd' for X with missing entries (NaN), got {self.algorithm!r}")
+    def _check_rows(self, data: Rows) -> None:
+        if data.missing:
+            options.check_exclusions(self, X="missing entries")
 
     # -- predictions ------------------------------------------------------------------------------------------
 

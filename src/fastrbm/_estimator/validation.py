@@ -6,6 +6,7 @@ from typing import Any
 
 from sklearn.utils import _safe_indexing
 
+from .._data import Rows
 from .._data.device import is_device_array, rows_to_host
 from .._data.split import Split
 from .._fit.callback import Callback
@@ -16,7 +17,7 @@ MONITORS = {"log_likelihood": True, "pseudo_likelihood": True, "free_energy_gap"
 _PREFIX = "validation_"
 
 
-def validation_callbacks(estimator: Any, X: Any, data: Any, split: Split) -> list[Callback]:
+def validation_callbacks(estimator: Any, X: Any, data: Rows, split: Split) -> list[Callback]:
     """Callbacks that record held-out rows, and stop if the estimator asks for it.
 
     Without a name in ``early_stopping`` that is the log-likelihood of binary rows, the free-energy gap of others.

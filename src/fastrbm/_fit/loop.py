@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .._data.bits import VisibleData
+from .._data import Rows
 from .._data.split import Order
 from .._kernels import Backend, TrainingPlan
 from .callback import Callback, as_callback
@@ -122,7 +122,7 @@ Step = Callable[[Any, Any, Any], None]
 
 
 def minibatch_epoch(
-    state: TrainingState, data: VisibleData, backend: Backend, plans: Plans, units: tuple[str, str], order: Order
+    state: TrainingState, data: Rows, backend: Backend, plans: Plans, units: tuple[str, str], order: Order
 ) -> Epoch:
     """One pass over the data by a backend, the rows of each pass as `order` has them."""
 
@@ -144,7 +144,7 @@ def share_of(sample_weight: NDArray[Any] | None, rows: NDArray[np.int64]) -> NDA
 
 def stepwise_epoch(
     state: TrainingState,
-    data: VisibleData,
+    data: Rows,
     plans: Plans,
     begin: Callable[[TrainingPlan], Step],
     order: Order,

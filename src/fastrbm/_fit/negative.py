@@ -12,7 +12,7 @@ from .._kernels import Backend, PackedBits, Parameters, Phase, TrainingPlan, on_
 from .._kernels.draws import Draw, Key, Stream
 from ..likelihood import exact
 from ..model import Model
-from ..samplers import Tempering
+from ..samplers import PopulationSampler
 from ..units import get_unit
 from .state import TrainingState
 
@@ -20,7 +20,7 @@ States = Any
 
 #: units of the smaller layer, whose states are listed for every minibatch by algorithm="exact"
 MOST_UNITS = 20
-_TEMPERED = 1 << 50  # in place of the numbers of sampling calls
+_POPULATION = 1 << 50  # in place of the numbers of sampling calls
 
 
 def start_chains(unit: str, n_chains: int, n_units: int, key: Key, dtype: Any) -> States:
@@ -111,6 +111,9 @@ def dense(states: States, dtype: Any) -> NDArray[Any]:
 class Chains:
     """States of Gibbs chains that start at the data (CD) or go on from minibatch to minibatch (PCD)."""
 
+    #: whether backends can do whole passes of minibatches of this kind
+    plain = True
+
     def __init__(self, persistent: bool):
         self.persistent = persistent
 
@@ -150,6 +153,8 @@ class FastWeights(Chains):
     Tieleman, Hinton, "Using fast weights to improve persistent contrastive divergence", ICML 2009.
     """
 
+    plain = False
+
     def __init__(self, rate: float, decay: float):
         super().__init__(True)
         self.rate = rate
@@ -171,40 +176,42 @@ class FastWeights(Chains):
             fast += fast.dtype.type(self.rate) * g
 
 
-class TemperedChains:
-    """States of the coldest of chains at several temperatures."""
+class PopulationChains:
+    """States of the chains of a `PopulationSampler`, which go on from minibatch to minibatch."""
 
     persistent = True
+    plain = False
 
-    def __init__(self, sampler: Tempering):
+    def __init__(self, sampler: PopulationSampler):
         self.sampler = sampler
 
     def prepare(self, state: TrainingState, units: tuple[str, str], n_chains: int) -> None:
         """Start a population, or keep the one there is."""
         state.chains.chains = None
-        n_betas = len(self.sampler._ladder())
-        if state.tempered is None or state.tempered.hidden.shape[0] != n_chains * n_betas:
-            state.tempered = self.sampler.init(n_chains, state.parameters, units, self._seed(state))
+        if not self.sampler.continues(state.population, n_chains):
+            state.population = self.sampler.init(n_chains, state.parameters, units, self._seed(state))
 
     def _seed(self, state: TrainingState) -> int:
-        return state.key.fold_in(_TEMPERED).seed  # draws of their own: steps are counted apart from the minibatches'
+        return state.key.fold_in(_POPULATION).seed  # draws of their own: steps are counted apart from the minibatches'
 
     def model(self, batch: Minibatch, data_states: States) -> Phase:
-        """Rounds of exchanges and sweeps."""
+        """Move the population on: as many rounds as the plan has sweeps."""
         state = batch.state
-        assert state.tempered is not None
         visible = self.sampler.step(
-            state.tempered, batch.parameters, batch.units, self._seed(state), batch.backend, batch.plan.n_sweeps
+            state.population, batch.parameters, batch.units, self._seed(state), batch.backend, batch.plan.n_sweeps
         )
         kept = batch.kept(visible.shape[0], batch.visible.shape[0])
         return Phase(visible, batch.hidden_means(visible, kept, batch.parameters))
 
     def after(self, batch: Minibatch, gradient: Parameters) -> None:
-        """Nothing else is kept."""
+        """Do nothing: the population has moved already."""
 
 
 class Exact:
     """Moments of the model by listing the states of one layer: the yardstick for chains on small models."""
+
+    persistent = False
+    plain = False
 
     def prepare(self, state: TrainingState, units: tuple[str, str], n_chains: int) -> None:
         """Refuse layers that are both too large."""
@@ -241,4 +248,4 @@ def check_exact(model: Model) -> None:
         )
 
 
-NegativePhase = Chains | TemperedChains | Exact
+NegativePhase = Chains | PopulationChains | Exact

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .._kernels import ChainState, Parameters, Resident
+from .._kernels import Backend, ChainState, Parameters, Resident
 from .._kernels.draws import Key
-from ..samplers import TemperedState
+from ..samplers import Population
 
 Snapshot = tuple[Any, dict[str, NDArray[Any]]]
 _PARAMETERS = ("log_variance", "rho")  # extras that are parameters of the model
@@ -34,8 +34,8 @@ class TrainingState:
         Of all draws.
     epoch : int
         Epochs finished.
-    tempered : TemperedState or None
-        Chains at several temperatures.
+    population : Population or None
+        Chains of a `PopulationSampler`.
     extras : dict of ndarray
         What parts of the training keep between minibatches under names of their own: offsets, fast weights, ladders.
     """
@@ -45,7 +45,7 @@ class TrainingState:
     chains: ChainState
     key: Key
     epoch: int = 0
-    tempered: TemperedState | None = None
+    population: Population | None = None
     extras: dict[str, NDArray[Any]] = field(default_factory=dict)
 
     #: where the newest parameters, slots and chains are while a backend keeps them; None: here
@@ -97,6 +97,28 @@ class TrainingState:
                 resident.take_over()
 
 
+class Inside(NamedTuple):
+    """What callbacks of this package ask an estimator beside its public methods.
+
+    Attributes
+    ----------
+    backend : callable
+        Returns the backend of its device.
+    states : callable
+        Takes rows in the form `fit` takes and an advice; returns them as states of the visible layer of its `model_`,
+        or raises ValueError with the advice where they are none.
+    log_volume : callable
+        Returns the sum of the logs of the deviations by which states are divided, in nats.
+    rescaled : callable
+        Tells whether states are divided by deviations, which training may move.
+    """
+
+    backend: Callable[[], Backend]
+    states: Callable[[Any, str], Any]
+    log_volume: Callable[[], float]
+    rescaled: Callable[[], bool]
+
+
 @dataclass
 class FitRun:
     """What callbacks see of a run.
@@ -112,6 +134,8 @@ class FitRun:
     state : TrainingState
     history : dict of list
         One entry per finished epoch and metric; "epoch" and "seconds" are always there.
+    inside : Inside
+        For callbacks of this package.
     done : int
         Epochs finished in this run.
     stop_requested : bool
@@ -123,6 +147,7 @@ class FitRun:
     batches: list[int]
     state: TrainingState
     history: dict[str, list[Any]]
+    inside: Inside = field(repr=False)
     done: int = 0
     stop_requested: bool = False
     updates_at_epoch_start: int = field(default=0, repr=False)

@@ -27,8 +27,6 @@ from ..model import Model
 from ..units import get_unit
 from ._result import Moments
 
-#: units times states a second and thread of the native kernels; measured
-_RATES = {"avx512": 4e10, "avx2": 2e10, "baseline": 2e9, "reference": 3e7}
 _BLOCK = 4096  # states whose means are held at once
 _BLOCK_VALUES = 1 << 18  # float64 values of a block of a sum: 2 MB
 _LOW_UNITS = 9  # units whose states are one side of a product, in the quadratic rule
@@ -117,15 +115,13 @@ def _moments_of_bits(model: Model, p: NDArray[np.float64], backend: Backend) -> 
     return Moments(of_other, of_layer, pairs)
 
 
-def _seconds_of_bits(model: Model, backend: Backend) -> float:
-    few, many = model.weights.shape
-    kind, threads = "reference", 1
-    if backend.name == "cpu":
-        from .._kernels.cpu import current_target, threads_for
+def _n_states(model: Model) -> float:
+    """States of the hidden layer; a number as large as any where there are more."""
+    return float(2.0 ** min(log2_states(model, "hidden"), 1000))
 
-        kind, threads = current_target(), threads_for(2.0**few * many, getattr(backend, "n_threads", None))
-    # a state costs something beside its units
-    return float(2.0 ** min(few, 1000)) * (many + 10) / (_RATES[kind] * threads)
+
+def _seconds_of_bits(model: Model, backend: Backend) -> float:
+    return backend.seconds_for_states(model.units, _n_states(model), model.weights.shape[1], model.weights.dtype)
 
 
 def _sum_of_spins(model: Model, backend: Backend, dtype: Any, terms: Terms, progress: Progress) -> float:
@@ -183,7 +179,7 @@ def _moments_by_states(model: Model, p: NDArray[np.float64], backend: Backend) -
 
 
 def _seconds_by_states(model: Model, backend: Backend) -> float:
-    return float(2.0 ** min(log2_states(model, "hidden"), 1000)) * (model.weights.shape[1] + 10) / _RATES["reference"]
+    return _seconds_of_bits(model, get_backend("reference"))
 
 
 # ---- Gaussian layers --------------------------------------------------------------------------------------------
@@ -232,7 +228,7 @@ def _moments_of_quadratic(model: Model, p: NDArray[np.float64], backend: Backend
 
 def _seconds_of_quadratic(model: Model, backend: Backend) -> float:
     n_hidden = model.weights.shape[0]
-    return float(2.0 ** min(n_hidden, 1000)) * (n_hidden + 20) / _QUADRATIC_RATE
+    return _n_states(model) * (n_hidden + 20) / _QUADRATIC_RATE
 
 
 _QUADRATIC_RATE = 1e10  # units times states a second; measured

@@ -14,7 +14,8 @@ from .._kernels.contract import States
 from .._kernels.draws import Key
 from ..analysis import ChainHealth, chain_health
 from ..model import Model
-from .tempering import Tempering, is_integer
+from ._base import is_integer
+from .tempering import Tempering
 
 
 @dataclass(frozen=True)
