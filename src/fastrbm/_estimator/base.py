@@ -62,8 +62,8 @@ class BaseRBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         tells how shown parameters become those of kernels, and back.
     ``_variance_rate()``
         is the learning rate of log variances in units of the learning rate; 0 where deviations are fixed.
-    ``_forget()``
-        drops what an earlier fit has left.
+    ``_begin(given, sample_weight, shared)``
+        checks the data and sets a fit up.
     """
 
     _units: ClassVar[tuple[str, str]]

@@ -167,7 +167,9 @@ class Key:
         if random_state is None:
             return cls(secrets.randbits(64))
         if random_state is np.random or isinstance(random_state, np.random.RandomState):
-            source = np.random.mtrand._rand if random_state is np.random else random_state
+            from sklearn.utils import check_random_state
+
+            source = check_random_state(random_state)  # the generator behind numpy.random itself
             low, high = source.randint(0, 2**32, size=2, dtype=np.uint64)  # noqa: NPY002
             return cls(int(low) | int(high) << 32)
         if isinstance(random_state, np.random.Generator):
