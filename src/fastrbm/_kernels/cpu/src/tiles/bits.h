@@ -35,8 +35,7 @@ static int pack_f32(const float *row, size_t n, uint64_t *bits) {
     for (; i + 64 <= n; i += 64) {
         uint64_t word = 0;
         for (int part = 0; part < 64; part += REGISTER / 4) {
-            reg_f x;
-            memcpy(&x, row + i + part, sizeof x);
+            const reg_f x = load_reg_f(row + i + part);
             const reg_i on = x == 1.0f;
             grey |= ~(on | (x == 0.0f));
             good &= (x >= 0.0f) & (x <= 1.0f);

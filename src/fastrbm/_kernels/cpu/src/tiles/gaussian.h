@@ -28,10 +28,9 @@ static void add_normal_lanes(float *inputs, size_t unit0, size_t n_units, size_t
             uint32_t random[4][16];
             philox_lanes(random, (uint32_t)((unit0 + u4) / 4), draw->first_chain + (uint32_t)(lane + l), draw);
             for (size_t u = u4; u < u4 + 4 && u < n_units; u++) {
-                vec_u w;
-                memcpy(&w, random[u - u4], sizeof w);
+                const vec_u w = load_u(random[u - u4]);
                 const vec_f sum = load_f(inputs + u * FRBM_SUM_LD + l) + normal_vec(w);
-                memcpy(inputs + u * FRBM_SUM_LD + l, &sum, sizeof sum);
+                STORE(inputs + u * FRBM_SUM_LD + l, sum);
             }
         }
 }

@@ -33,10 +33,9 @@ INLINE int32_t fixed_sum(const int32_t *x, size_t n) {
 INLINE void scale_sums(void *sums, size_t n, float quantum) {
     float *row = sums;
     for (size_t i = 0; i < n; i += 16) {
-        vec_i sum;
-        memcpy(&sum, row + i, sizeof sum);
+        const vec_i sum = load_i(row + i);
         const vec_f g = quantum * __builtin_convertvector(sum, vec_f);
-        memcpy(row + i, &g, sizeof g);
+        STORE(row + i, g);
     }
 }
 

@@ -166,9 +166,9 @@ INLINE void widen_row(int32_t *row, size_t n_lanes) {
 }
 
 /* sums[u][lane] of outputs [output, output + n_out) for at most FRBM_LANE_BLOCK lanes; rows up to a multiple of FRBM_TILE
- * and lanes up to a multiple of 32 are written too.  scratch: the tables, then the bits. */
-static void int16_product(const frbm_operand *op, size_t output, size_t n_out, int32_t *sums, size_t ld,
-                           size_t first_lane, size_t n_lanes, float *scratch, uint16_t *bits) {
+ * and lanes up to a multiple of 32 are written too.  Returns 0 where this way does not exist. */
+static int int16_product(const frbm_operand *op, size_t output, size_t n_out, int32_t *sums, size_t ld,
+                         size_t first_lane, size_t n_lanes, float *scratch, uint16_t *bits) {
     int32_t *tables = (int32_t *)scratch;
     for (size_t first = 0; first < op->n_inputs; first += 15 * FRBM_INT16_WORDS) {
         const size_t left = op->n_inputs - first;
@@ -184,6 +184,13 @@ static void int16_product(const frbm_operand *op, size_t output, size_t n_out, i
         }
     }
     for (size_t u = 0; u < n_out; u++) widen_row(sums + u * ld, n_lanes);
+    return 1;
+}
+#else
+static int int16_product(const frbm_operand *op, size_t output, size_t n_out, int32_t *sums, size_t ld,
+                         size_t first_lane, size_t n_lanes, float *scratch, uint16_t *bits) {
+    (void)op, (void)output, (void)n_out, (void)sums, (void)ld, (void)first_lane, (void)n_lanes, (void)scratch, (void)bits;
+    return 0;
 }
 #endif
 

@@ -33,7 +33,7 @@ static void int16_rows(const float *rows, size_t n_rows, size_t n, uint32_t *wor
         for (size_t k = 0; k < n; k += 16) {
             vec_f x = {0};
             memcpy(&x, rows + k, (n - k < 16 ? n - k : 16) * sizeof(float));
-            const vec_f a = (vec_f)((vec_u)x & 0x7FFFFFFFu);
+            const vec_f a = magnitude(x);
             squares += x * x;
             most = select_f(a > most, a, most);
         }
@@ -55,7 +55,7 @@ static void int16_lanes(const float *lanes, size_t ld, size_t n, size_t first, s
     for (size_t lane = first; lane < first + n_lanes; lane += 16) {
         vec_f squares = {0}, most = {0}, scale;
         for (size_t u = 0; u < n; u++) {
-            const vec_f x = load_f(lanes + u * ld + lane), a = (vec_f)((vec_u)x & 0x7FFFFFFFu);
+            const vec_f x = load_f(lanes + u * ld + lane), a = magnitude(x);
             squares += x * x;
             most = select_f(a > most, a, most);
         }
@@ -69,25 +69,9 @@ static void int16_lanes(const float *lanes, size_t ld, size_t n, size_t first, s
             const vec_f y = u + 1 < n ? load_f(lanes + (u + 1) * ld + lane) : zero;
             const vec_u low = (vec_u)nearest_vec(select_f(usable, x, zero) * scale);
             const vec_u two = (low & 0xFFFFu) | (vec_u)nearest_vec(select_f(usable, y, zero) * scale) << 16;
-            memcpy(words + u / 2 * ld + lane, &two, sizeof two);
+            STORE(words + u / 2 * ld + lane, two);
         }
     }
-}
-
-/* a.low * b.low + a.high * b.high of each word */
-INLINE reg_i multiply_int16(uint32_t a, reg_i b) {
-    reg_i out;
-#if defined(FRBM_AVX512)
-    out = (reg_i)_mm512_madd_epi16(_mm512_set1_epi32((int)a), (__m512i)b);
-#elif defined(FRBM_AVX2)
-    out = (reg_i)_mm256_madd_epi16(_mm256_set1_epi32((int)a), (__m256i)b);
-#elif defined(__SSE2__)
-    out = (reg_i)_mm_madd_epi16(_mm_set1_epi32((int)a), (__m128i)b);
-#else
-    for (int l = 0; l < REGISTER / 4; l++)
-        out[l] = (int16_t)a * (int16_t)b[l] + ((int32_t)a >> 16) * (b[l] >> 16);
-#endif
-    return out;
 }
 
 INLINE void int16_dense_block(const int rows, const int vectors, const uint32_t *a, size_t lda, const uint32_t *b, size_t ldb,
@@ -106,10 +90,9 @@ INLINE void int16_dense_block(const int rows, const int vectors, const uint32_t 
     for (int o = 0; o < rows; o++)
 #pragma GCC unroll 2
         for (int v = 0; v < vectors; v++) {
-            reg_f quantum;
-            memcpy(&quantum, lane_quanta + DENSE_WIDTH * v, REGISTER);
+            const reg_f quantum = load_reg_f(lane_quanta + DENSE_WIDTH * v);
             const reg_f product = __builtin_convertvector(sum[o][v], reg_f) * (quantum * row_quanta[o]);
-            memcpy(out + (size_t)o * ld + DENSE_WIDTH * v, &product, REGISTER);
+            STORE(out + (size_t)o * ld + DENSE_WIDTH * v, product);
         }
 }
 
@@ -128,7 +111,7 @@ static void int16_dense_product(const uint32_t *a, size_t lda, size_t n_rows, co
                    out + row * ld + lane, ld);                                                                        \
         break;
             switch (2 * here + (size_t)vectors - 1) {
-#ifdef FRBM_AVX512
+#if DENSE_ROWS > 4
                 FRBM_SHAPE(8, 2) FRBM_SHAPE(8, 1)
 #endif
                 FRBM_SHAPE(4, 2) FRBM_SHAPE(4, 1) FRBM_SHAPE(2, 2) FRBM_SHAPE(2, 1) FRBM_SHAPE(1, 2) FRBM_SHAPE(1, 1)

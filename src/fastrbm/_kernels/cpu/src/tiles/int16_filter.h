@@ -110,13 +110,11 @@ INLINE void look_up_filter(const int add, int32_t *sums, size_t ld, const int32_
 #pragma GCC unroll 2
         for (int v = 0; v < 2; v++) _mm512_storeu_si512(sums + o * ld + 16 * v, acc[o][v]);
 }
-#endif
 
 /* sums[u][lane] of the rounded integers of n_units outputs, n_lanes up to a multiple of 32; rows of `sums` up to a
  * multiple of 6 are written too.  `packed` holds n_words * 16 dwords an output, with room for a whole tile. */
 static void filter_product(const uint32_t *packed, size_t n_words, size_t n_units, const uint32_t *bits, size_t stride,
                         size_t n_lanes, int32_t *sums, size_t ld, int32_t *tables) {
-#ifdef FRBM_AVX512
     for (size_t u = 0; u < n_units; u += FILTER_TILE)
         for (size_t first = 0; first < n_words; first += 2 * FRBM_CHUNK_WORDS) {
             const size_t here = n_words - first < 2 * FRBM_CHUNK_WORDS ? n_words - first : 2 * FRBM_CHUNK_WORDS;
@@ -124,7 +122,10 @@ static void filter_product(const uint32_t *packed, size_t n_words, size_t n_unit
             for (size_t lane = 0; lane < n_lanes; lane += 32)
                 look_up_filter(first > 0, sums + u * ld + lane, ld, tables, bits + first * stride + lane, stride, here);
         }
+}
 #else
+static void filter_product(const uint32_t *packed, size_t n_words, size_t n_units, const uint32_t *bits, size_t stride,
+                        size_t n_lanes, int32_t *sums, size_t ld, int32_t *tables) {
     (void)tables;
     for (size_t u = 0; u < n_units; u++)
         for (size_t lane = 0; lane < n_lanes; lane++) {
@@ -138,7 +139,7 @@ static void filter_product(const uint32_t *packed, size_t n_words, size_t n_unit
             }
             sums[u * ld + lane] = sum;
         }
-#endif
 }
+#endif
 
 #endif

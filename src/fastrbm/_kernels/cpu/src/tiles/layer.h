@@ -31,13 +31,10 @@ static void panel_product(const frbm_layer *layer, size_t unit0, size_t n_units,
                        n_lanes);
         return;
     }
-#ifdef FRBM_AVX512
-    if (layer->int16) {
-        uint16_t *bits = (uint16_t *)(sums + (FRBM_PANEL + FRBM_TILE) * FRBM_SUM_LD);
-        int16_product(&layer->op, unit0, n_units, sums, FRBM_SUM_LD, lane, n_lanes, (float *)tables, bits);
+    uint16_t *bits = (uint16_t *)(sums + (FRBM_PANEL + FRBM_TILE) * FRBM_SUM_LD);
+    if (layer->int16 &&
+        int16_product(&layer->op, unit0, n_units, sums, FRBM_SUM_LD, lane, n_lanes, (float *)tables, bits))
         return;
-    }
-#endif
     for (size_t u = 0; u < n_units; u += FRBM_TILE) {
         const size_t here = n_units - u < FRBM_TILE ? n_units - u : FRBM_TILE;
         look_up_product(&layer->op, unit0 + u, here, 0, sums + u * FRBM_SUM_LD, FRBM_SUM_LD, lane, n_lanes, tables);
@@ -52,10 +49,9 @@ static void add_bias(const frbm_layer *layer, size_t unit0, size_t n_units, void
         float *row = (float *)sums + u * FRBM_SUM_LD;
         if (layer->op.bits) {
             for (size_t l = 0; l < padded; l += 16) {
-                vec_i product;
-                memcpy(&product, row + l, sizeof product);
+                const vec_i product = load_i(row + l);
                 const vec_f x = bias + layer->quantum * __builtin_convertvector(product, vec_f);
-                memcpy(row + l, &x, sizeof x);
+                STORE(row + l, x);
             }
         } else {
             const float *preset = layer->preset + (unit0 + u) * layer->preset_ld + lane;

@@ -14,7 +14,9 @@
 #include "kernels.h"
 #include "simd.h"
 
-/* ---- building -------------------------------------------------------------------------------------------- */
+/* ---- AVX-512, and the others ------------------------------------------------------------------------------- */
+
+#define NO_BULK ((size_t)-1)
 
 #ifdef FRBM_AVX512
 /* Entries that contain coefficient 0, 1, 2, 3.  The empty asm keeps the masks in their registers: left alone, gcc
@@ -36,23 +38,6 @@ INLINE void build_table(entry_masks m, int32_t *table, const int32_t *coef, size
     t = _mm512_mask_add_epi32(t, m.m3, t, _mm512_set1_epi32(coef[3 * stride]));
     _mm512_store_si512(table, t);
 }
-#else
-typedef int entry_masks;
-INLINE entry_masks table_masks(void) { return 0; }
-
-INLINE void build_table(entry_masks unused, int32_t *table, const int32_t *coef, size_t stride) {
-    const int32_t c1 = coef[stride], c2 = coef[2 * stride], c3 = coef[3 * stride];
-    (void)unused;
-    table[0] = 0;
-    table[1] = coef[0];
-    table[2] = c1;
-    table[3] = table[1] + c1;
-    for (int e = 0; e < 4; e++) table[4 + e] = table[e] + c2;
-    for (int e = 0; e < 8; e++) table[8 + e] = table[e] + c3;
-}
-#endif
-
-#ifdef FRBM_AVX512
 /* Tables in bulk: the 4 partial sums of two coefficients for 4 tables at once, `low` of coefficients 0 and 1, `high` of 2
  * and 3; entry e of table q is low[4 q + e % 4] + high[4 q + e / 4].  Three permutes a table instead of four loads. */
 typedef struct {
@@ -110,12 +95,10 @@ static __attribute__((noinline)) void build_across(int32_t *tables, const int32_
         store_bulk(&t, 1, low2, high2, tables + 80);
     }
 }
-#endif
 
-/* Tables of n_groups whole groups of `tile` outputs; returns how many groups it did */
+/* Tables of n_groups whole groups of `tile` outputs; returns how many groups it did, NO_BULK where it has no way */
 INLINE size_t build_bulk(size_t tile, int32_t *tables, const int32_t *coef, size_t out_stride, size_t in_stride,
                          size_t n_groups) {
-#ifdef FRBM_AVX512
     if (tile == FRBM_TILE && in_stride == 1) {
         build_contiguous(tables, coef, out_stride, n_groups / 4);
         return n_groups / 4 * 4;
@@ -124,36 +107,9 @@ INLINE size_t build_bulk(size_t tile, int32_t *tables, const int32_t *coef, size
         build_across(tables, coef, in_stride, n_groups);
         return n_groups;
     }
-#endif
-    const entry_masks masks = table_masks();
-    for (size_t g = 0; g < n_groups; g++, coef += 4 * in_stride)
-        for (size_t o = 0; o < tile; o++, tables += 16) build_table(masks, tables, coef + o * out_stride, in_stride);
-    return n_groups;
+    return NO_BULK;
 }
 
-/* Tables of `tile` outputs for n_groups groups from input `first`: tables[group][output][16].  Outputs from n_out on
- * and inputs past the end get zeros. */
-INLINE void build_tables(int32_t *tables, const frbm_operand *op, size_t output, size_t n_out, size_t tile,
-                         size_t first, size_t n_groups) {
-    const int32_t *coef = op->coef + output * op->out_stride + first * op->in_stride;
-    size_t whole = (op->n_inputs - first) / 4;
-    if (whole > n_groups) whole = n_groups;
-    if (n_out != tile) whole = 0;
-    whole = build_bulk(tile, tables, coef, op->out_stride, op->in_stride, whole);
-    const entry_masks masks = table_masks();
-    tables += 16 * tile * whole;
-    for (size_t g = whole; g < n_groups; g++)
-        for (size_t o = 0; o < tile; o++, tables += 16) {
-            int32_t padded[4] = {0};
-            for (size_t q = 0; o < n_out && q < 4; q++)
-                if (first + 4 * g + q < op->n_inputs) padded[q] = coef[o * op->out_stride + (4 * g + q) * op->in_stride];
-            build_table(masks, tables, padded, 1);
-        }
-}
-
-/* ---- looking up ------------------------------------------------------------------------------------------ */
-
-#ifdef FRBM_AVX512
 /* sums[o][16 * v ...] = or += entries, o < tile, v < vectors; tile * vectors accumulators stay in registers.  The empty asm
  * keeps the additions beside their permutes: gcc would do all permutes first and spill. */
 INLINE void look_up_block(const int tile, const int vectors, const int add, int32_t *sums, size_t ld, const int32_t *tables,
@@ -207,8 +163,27 @@ static __attribute__((noinline)) void look_up(size_t tile, const int add, int32_
     }
 #undef FRBM_SHAPE
 }
-
 #else
+typedef int entry_masks;
+INLINE entry_masks table_masks(void) { return 0; }
+
+INLINE void build_table(entry_masks unused, int32_t *table, const int32_t *coef, size_t stride) {
+    const int32_t c1 = coef[stride], c2 = coef[2 * stride], c3 = coef[3 * stride];
+    (void)unused;
+    table[0] = 0;
+    table[1] = coef[0];
+    table[2] = c1;
+    table[3] = table[1] + c1;
+    for (int e = 0; e < 4; e++) table[4 + e] = table[e] + c2;
+    for (int e = 0; e < 8; e++) table[8 + e] = table[e] + c3;
+}
+
+INLINE size_t build_bulk(size_t tile, int32_t *tables, const int32_t *coef, size_t out_stride, size_t in_stride,
+                         size_t n_groups) {
+    (void)tile, (void)tables, (void)coef, (void)out_stride, (void)in_stride, (void)n_groups;
+    return NO_BULK;
+}
+
 #ifdef FRBM_AVX2
 #define STEP 8
 INLINE void look_up_block(const int tile, const int add, int32_t *sums, size_t ld, const int32_t *tables, const uint32_t *bits,
@@ -269,6 +244,39 @@ static __attribute__((noinline)) void look_up(size_t tile, const int add, int32_
     }
 }
 #endif
+
+/* ---- any ---------------------------------------------------------------------------------------------------- */
+
+/* Tables of n_groups whole groups of `tile` outputs; returns how many groups it did */
+INLINE size_t build_whole(size_t tile, int32_t *tables, const int32_t *coef, size_t out_stride, size_t in_stride,
+                          size_t n_groups) {
+    const size_t done = build_bulk(tile, tables, coef, out_stride, in_stride, n_groups);
+    if (done != NO_BULK) return done;
+    const entry_masks masks = table_masks();
+    for (size_t g = 0; g < n_groups; g++, coef += 4 * in_stride)
+        for (size_t o = 0; o < tile; o++, tables += 16) build_table(masks, tables, coef + o * out_stride, in_stride);
+    return n_groups;
+}
+
+/* Tables of `tile` outputs for n_groups groups from input `first`: tables[group][output][16].  Outputs from n_out on
+ * and inputs past the end get zeros. */
+INLINE void build_tables(int32_t *tables, const frbm_operand *op, size_t output, size_t n_out, size_t tile,
+                         size_t first, size_t n_groups) {
+    const int32_t *coef = op->coef + output * op->out_stride + first * op->in_stride;
+    size_t whole = (op->n_inputs - first) / 4;
+    if (whole > n_groups) whole = n_groups;
+    if (n_out != tile) whole = 0;
+    whole = build_whole(tile, tables, coef, op->out_stride, op->in_stride, whole);
+    const entry_masks masks = table_masks();
+    tables += 16 * tile * whole;
+    for (size_t g = whole; g < n_groups; g++)
+        for (size_t o = 0; o < tile; o++, tables += 16) {
+            int32_t padded[4] = {0};
+            for (size_t q = 0; o < n_out && q < 4; q++)
+                if (first + 4 * g + q < op->n_inputs) padded[q] = coef[o * op->out_stride + (4 * g + q) * op->in_stride];
+            build_table(masks, tables, padded, 1);
+        }
+}
 
 /* sums[o][lane] = product, or += with `add`, for outputs [output, output + n_out), n_out <= FRBM_TILE.  Rows of `sums` up to the
  * next of 2, 4, 6 are written too, and lanes up to a multiple of 16. */

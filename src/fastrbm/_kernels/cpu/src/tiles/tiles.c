@@ -71,20 +71,7 @@ static void philox(uint32_t *out, uint32_t unit_block, uint32_t first_chain, con
 
 const frbm_table FRBM_TABLE = {
     .name = NAME_OF(FRBM_TABLE),
-#if defined(FRBM_AVX512)
-    .look_cost = 0.0097f,
-    .int16_cost = 0.0045f,
-    .build_cost = 0.6f,
-    .row_cost = 0.067f,
-#elif defined(FRBM_AVX2)
-    .look_cost = 0.060f,
-    .build_cost = 1.0f,
-    .row_cost = 0.14f,
-#else
-    .look_cost = 0.14f,
-    .build_cost = 1.0f,
-    .row_cost = 0.24f,
-#endif
+    FRBM_COSTS,
     .pack_u8 = pack_u8,
     .pack_f32 = pack_f32,
     .pack_f64 = pack_f64,
