@@ -144,7 +144,7 @@ static void gaussian_gradient(frbm_training *t, size_t batch, size_t n, size_t n
     const size_t n_out = t->sampled_hidden ? t->n_visible : t->n_hidden;
     frbm_gaussian_gradient g = {
         .n_data = n, .n_model = n_chains, .n_visible = t->n_visible, .n_hidden = t->n_hidden,
-        .data_rows = data->grey, .model_rows = t->gaussian_rows, .rows_ld = t->visible_ld, .data_lanes = data->lanes,
+        .data_rows = data->rows, .model_rows = t->gaussian_rows, .rows_ld = t->visible_ld, .data_lanes = data->lanes,
         .model_lanes = t->gaussian, .data_ld = t->data_ld, .model_ld = t->chain_ld, .data_means = t->data_means,
         .model_means = t->model_means, .data_hidden = t->data_planes, .model_hidden = t->model_planes,
         .hidden_ld = t->hidden_ld, .weights = t->weights, .bias = t->bias_hidden, .rule = t->rule, .fixed = t->fixed};
