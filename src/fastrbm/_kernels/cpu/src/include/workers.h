@@ -108,11 +108,13 @@ typedef struct {
     frbm_batch batches[2]; /* this one and the next */
     uint32_t *hidden_words, *visible_words, *visible_planes;
     int32_t *data_fixed, *model_fixed; /* scaled hidden means, coefficients of the gradient */
-    float *data_means, *inputs, *grey_gradient; /* grey data, and `inputs` of one-hot units; the last is [n_hidden][n_visible] */
+    /* grey data, and `inputs` of one-hot units; the last is [n_hidden][n_visible] */
+    float *data_means, *inputs, *grey_gradient;
     uint32_t *data_planes, *model_planes;       /* sampled hidden states */
     uint32_t *chains_int16, *weights_int16; /* 16-bit copies and their quanta, with `int16` */
     float *chains_quanta, *weight_quanta;
-    float *gaussian, *gaussian_rows, *model_means; /* Gaussian chains by lanes and by rows, and the hidden means they leave; or NULL */
+    /* Gaussian chains by lanes and by rows, and the hidden means they leave; or NULL */
+    float *gaussian, *gaussian_rows, *model_means;
     size_t data_ld, chain_ld, visible_ld, hidden_ld;
     frbm_filters *filters; /* strategy of chains of several sweeps; NULL: whole products */
     frbm_work *work; /* one per thread */

@@ -116,7 +116,8 @@ size_t frbm_lay_out_training(frbm_training *t, void *memory) {
 size_t frbm_training_scratch(const frbm_training *t) {
     size_t floats = frbm_round_up(FRBM_SCRATCH_FLOATS, 16);
     if (t->filters) floats += frbm_round_up(frbm_filters_scratch(t->filters), 16);
-    if (t->kind == FRBM_GAUSSIAN_ROWS && t->sampled_hidden) floats += FRBM_GAUSSIAN_COLUMNS * (t->data_ld + t->chain_ld);
+    if (t->kind == FRBM_GAUSSIAN_ROWS && t->sampled_hidden)
+        floats += FRBM_GAUSSIAN_COLUMNS * (t->data_ld + t->chain_ld);
     return floats;
 }
 

@@ -114,11 +114,12 @@ static void filtered_chains(frbm_training *t, uint32_t *states, size_t n_chains,
     for (size_t sweep = 1; sweep <= t->n_sweeps; sweep++) {
         visible.draw.step = hidden.draw.step = t->step + sweep;
         frbm_filtered_layer(t->filters, &t->filters->visible, &of_visible, &visible, scratch, work);
-        if (sweep < t->n_sweeps) frbm_filtered_layer(t->filters, &t->filters->hidden, &of_hidden, &hidden, scratch, work);
+        if (sweep < t->n_sweeps)
+            frbm_filtered_layer(t->filters, &t->filters->hidden, &of_hidden, &hidden, scratch, work);
     }
     for (size_t at = 0; at < n; at += 32)
-        t->table->transpose_words(visible.words + at, visible.words_ld, n - at < 32 ? n - at : 32, pieces(t->n_visible, 32),
-                             t->visible_planes + (first + at) / 32 * t->visible_ld);
+        t->table->transpose_words(visible.words + at, visible.words_ld, n - at < 32 ? n - at : 32,
+                                  pieces(t->n_visible, 32), t->visible_planes + (first + at) / 32 * t->visible_ld);
 }
 
 /* ---- one-hot hidden units ------------------------------------------------------------------------------------- */
@@ -178,7 +179,8 @@ static void positive_phase(frbm_training *t, const frbm_batch *data, size_t n, i
     const size_t hidden_size = panel_units(t, &hidden), visible_size = panel_units(t, &visible);
     const size_t n_hidden = is_grey(t) ? grey_input_pieces(t, n) : pieces(t->n_hidden, hidden_size);
     const size_t n_visible = t->persistent && !t->filters ? pieces(t->n_visible, visible_size) : 0;
-    const size_t n_filters = t->filters ? pieces(t->n_hidden, FILTER_OUTPUTS) + pieces(t->n_visible, FILTER_OUTPUTS) : 0;
+    const size_t n_outputs = pieces(t->n_hidden, FILTER_OUTPUTS) + pieces(t->n_visible, FILTER_OUTPUTS);
+    const size_t n_filters = t->filters ? n_outputs : 0;
     size_t piece;
     while ((piece = steal(&t->team, 0, thread, n_hidden)) < n_hidden) {
         if (is_grey(t))
@@ -234,7 +236,8 @@ static void negative_phase(frbm_training *t, const frbm_batch *data, size_t n, s
         }
         if (last && is_grey(t)) {
             size_t piece;
-            while ((piece = next_piece(&t->grey_team)) < grey_gradient_pieces(t)) grey_gradient(t, data->rows, n, piece);
+            while ((piece = next_piece(&t->grey_team)) < grey_gradient_pieces(t))
+                grey_gradient(t, data->rows, n, piece);
         }
         const frbm_onehot groups = inputs_first(t, &hidden);
         run_layer(t, &hidden, thread, scratch);

@@ -6,7 +6,7 @@
 #include "kernels.h"
 #include "simd.h"
 
-/* Samples of two layers as planes, and what a pair that is on adds to the gradient */
+/* Samples of two layers as planes, and how they lie */
 typedef struct {
     const uint32_t *visible, *hidden;
     size_t visible_ld, hidden_ld, n_words;

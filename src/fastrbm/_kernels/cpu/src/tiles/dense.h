@@ -51,7 +51,8 @@ static __attribute__((noinline)) void dense_rows(size_t rows, int vectors, const
 #undef FRBM_SHAPE
 }
 
-/* out[row][lane] = or += sum over k of a[row][k] * b[k][lane]; rows of b and out have room up to a multiple of 16 lanes */
+/* out[row][lane] = or += sum over k of a[row][k] * b[k][lane]; rows of b and out have room up to a multiple of 16
+ * lanes */
 static void dense_product(const float *a, size_t lda, size_t n_rows, const float *b, size_t ldb, size_t depth,
                           size_t n_lanes, int add, float *out, size_t ld) {
     n_lanes = frbm_round_up(n_lanes, 16);

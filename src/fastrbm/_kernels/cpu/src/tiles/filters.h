@@ -1,9 +1,9 @@
 /* Filters Contrastive Divergence: ways to draw a layer that do less than the whole product and return the same states.
  *
- * A unit is on iff cell * (1 + e^-x) < 2^23, x = bias + quantum * S with the exact integer S (tiles.c).  A filter knows x
- * only as center +- radius.  It accepts what holds for both ends, widened by FRBM_SLACK for the rounding of the test
- * itself; the rest is summed exactly and tested like any other unit.  So states are those of the dense product, bit
- * for bit, whatever the filter.
+ * A unit is on iff cell * (1 + e^-x) < 2^23, x = bias + quantum * S with the exact integer S (tiles.c).  A filter
+ * knows x only as center +- radius.  It accepts what holds for both ends, widened by FRBM_SLACK for the rounding of
+ * the test itself; the rest is summed exactly and tested like any other unit.  So states are those of the dense
+ * product, bit for bit, whatever the filter.
  *
  * Filters: 16-bit look-ups (half the bits of the weights, rigorous error), and any center given by the caller (a
  * low-rank projection, or the product of an earlier state) with radius[unit] * spread[lane].
@@ -19,8 +19,8 @@
 #include "simd.h"
 #include "transpose.h"
 
-/* Relative error of cell * (1 + e^-x) in float32 where it is near 2^23, so |x| < 17: 2e-7 of the exponential and 1e-6 of
- * its argument for either side, and roundings.  That of x itself is part of the radius. */
+/* Relative error of cell * (1 + e^-x) in float32 where it is near 2^23, so |x| < 17: 2e-7 of the exponential and 1e-6
+ * of its argument for either side, and roundings.  That of x itself is part of the radius. */
 #define FRBM_SLACK 2e-5f
 
 /* ---- exact sums of single units ----------------------------------------------------------------------------- */
@@ -52,7 +52,8 @@ INLINE int32_t exact_sum(const int32_t *coef, size_t n_inputs, const uint32_t *b
 /* ---- filtered draw ----------------------------------------------------------------------------------------- */
 
 /* What a filter left open: exact sums, and the test of `activate` */
-static uint32_t decide_exactly(const frbm_filter *f, uint32_t open, size_t unit, size_t lane, const uint32_t random[16]) {
+static uint32_t decide_exactly(const frbm_filter *f, uint32_t open, size_t unit, size_t lane,
+                               const uint32_t random[16]) {
     const frbm_layer *layer = &f->layer;
     uint32_t on = 0;
     for (; open; open &= open - 1) {
@@ -136,8 +137,8 @@ static void filter_panel(const frbm_filter *f, size_t unit0, size_t n_units, flo
     const size_t n_lanes = layer->n_lanes, padded = frbm_round_up(n_lanes, 16);
     if (f->method == FRBM_BY_INT16) {
         const size_t n_words = (layer->op.n_inputs + 31) / 32;
-        filter_product(f->packed + unit0 * n_words * 16, n_words, n_units, layer->op.bits, layer->op.stride, n_lanes, sums,
-                    FRBM_SUM_LD, (int32_t *)scratch);
+        filter_product(f->packed + unit0 * n_words * 16, n_words, n_units, layer->op.bits, layer->op.stride, n_lanes,
+                       sums, FRBM_SUM_LD, (int32_t *)scratch);
     } else if (f->method != FRBM_BY_LANDMARKS) {
         transpose_rows(f->sums + unit0, f->sums_ld, 0, padded, n_units, sums, FRBM_SUM_LD);
     }

@@ -132,7 +132,8 @@ static float hidden_gradient(const frbm_gradient *g, size_t j) {
     return g->quantum * (float)total + dense;
 }
 
-static void gradient_rows(const frbm_gradient *g, size_t first, size_t count, frbm_magnitudes *magnitudes, float *scratch) {
+static void gradient_rows(const frbm_gradient *g, size_t first, size_t count, frbm_magnitudes *magnitudes,
+                          float *scratch) {
     frbm_gradient tile = *g;
     float hidden[FRBM_UPDATE_ROWS];
     for (size_t j = 0; j < count; j++) hidden[j] = hidden_gradient(g, first + j);

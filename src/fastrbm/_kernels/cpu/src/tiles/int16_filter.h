@@ -41,8 +41,8 @@ static int pack_int16(const int32_t *row, size_t n, uint32_t *packed, int64_t *e
 
 #ifdef FRBM_AVX512
 #define FILTER_TILE 6
-/* Tables of FILTER_TILE outputs, `stride` words each, for n_words words: [word][output][4 groups][32 int16]; entry 2 e + p of group g holds
- * the inputs e of nibble g in half p of the word. */
+/* Tables of FILTER_TILE outputs, `stride` words each, for n_words words: [word][output][4 groups][32 int16]; entry 2
+ * e + p of group g holds the inputs e of nibble g in half p of the word. */
 static void build_filter_tables(int32_t *tables, const uint32_t *packed, size_t stride, size_t n_words) {
     const __m512i lane = _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
     const __m512i quarter = _mm512_srli_epi32(lane, 2), first = _mm512_slli_epi32(quarter, 2);

@@ -20,7 +20,8 @@ static void sigmoid(float *x, size_t n) {
 /* The panel to sample-major rows */
 static void store_rows(const float *inputs, size_t unit0, size_t n_units, size_t lane, size_t n_lanes, float *rows,
                        size_t ld) {
-    transpose_rows((const int32_t *)inputs, FRBM_SUM_LD, 0, n_units, n_lanes, (int32_t *)(rows + lane * ld + unit0), ld);
+    transpose_rows((const int32_t *)inputs, FRBM_SUM_LD, 0, n_units, n_lanes, (int32_t *)(rows + lane * ld + unit0),
+                   ld);
 }
 
 /* sums[unit][lane] of a panel; lanes from n_lanes to `padded` hold anything */

@@ -4,9 +4,9 @@
  * one permute looks up 16 lanes and one add finishes 64 multiply-adds.  AVX2 needs two 8-entry permutes and a
  * blend; the baseline indexes the table in memory.
  *
- * Coefficients are fixed-point integers (quantise.h), so a sum is exact and the same in any order: how inputs are grouped
- * is nobody's business.  Integer additions also run on four ports of a Zen 5 core where float ones have two: 430
- * against 350 GMAC/s a core.
+ * Coefficients are fixed-point integers (quantise.h), so a sum is exact and the same in any order: how inputs are
+ * grouped is nobody's business.  Integer additions also run on four ports of a Zen 5 core where float ones have two:
+ * 430 against 350 GMAC/s a core.
  */
 #ifndef FASTRBM_LOOKUP_H
 #define FASTRBM_LOOKUP_H
@@ -38,8 +38,9 @@ INLINE void build_table(entry_masks m, int32_t *table, const int32_t *coef, size
     t = _mm512_mask_add_epi32(t, m.m3, t, _mm512_set1_epi32(coef[3 * stride]));
     _mm512_store_si512(table, t);
 }
-/* Tables in bulk: the 4 partial sums of two coefficients for 4 tables at once, `low` of coefficients 0 and 1, `high` of 2
- * and 3; entry e of table q is low[4 q + e % 4] + high[4 q + e / 4].  Three permutes a table instead of four loads. */
+/* Tables in bulk: the 4 partial sums of two coefficients for 4 tables at once, `low` of coefficients 0 and 1, `high`
+ * of 2 and 3; entry e of table q is low[4 q + e % 4] + high[4 q + e / 4].  Three permutes a table instead of four
+ * loads. */
 typedef struct {
     __m512i quarter, low[4], high[4];
 } table_index;
@@ -66,7 +67,8 @@ INLINE void store_bulk(const table_index *t, int q, __m512i low, __m512i high, i
 }
 
 /* 4 * n groups of 6 outputs whose coefficients are contiguous over inputs */
-static __attribute__((noinline)) void build_contiguous(int32_t *tables, const int32_t *coef, size_t out_stride, size_t n) {
+static __attribute__((noinline)) void build_contiguous(int32_t *tables, const int32_t *coef, size_t out_stride,
+                                                       size_t n) {
     const table_index t = bulk_index();
     const __m512i first = _mm512_slli_epi32(t.quarter, 2), one = _mm512_set1_epi32(1);
     const __m512i second = _mm512_add_epi32(first, one), third = _mm512_add_epi32(second, one);
@@ -87,7 +89,8 @@ static __attribute__((noinline)) void build_across(int32_t *tables, const int32_
     for (size_t g = 0; g < n; g++, coef += 4 * in_stride, tables += FRBM_TILE * 16) {
         __m512i c[4];
         for (int q = 0; q < 4; q++) c[q] = _mm512_maskz_loadu_epi32(0x3F, coef + q * in_stride);
-        const __m512i low = sums_of_two(t.quarter, c[0], t.quarter, c[1]), high = sums_of_two(t.quarter, c[2], t.quarter, c[3]);
+        const __m512i low = sums_of_two(t.quarter, c[0], t.quarter, c[1]);
+        const __m512i high = sums_of_two(t.quarter, c[2], t.quarter, c[3]);
         const __m512i low2 = sums_of_two(next, c[0], next, c[1]), high2 = sums_of_two(next, c[2], next, c[3]);
 #pragma GCC unroll 4
         for (int q = 0; q < 4; q++) store_bulk(&t, q, low, high, tables + q * 16);
@@ -110,15 +113,16 @@ INLINE size_t build_bulk(size_t tile, int32_t *tables, const int32_t *coef, size
     return NO_BULK;
 }
 
-/* sums[o][16 * v ...] = or += entries, o < tile, v < vectors; tile * vectors accumulators stay in registers.  The empty asm
- * keeps the additions beside their permutes: gcc would do all permutes first and spill. */
-INLINE void look_up_block(const int tile, const int vectors, const int add, int32_t *sums, size_t ld, const int32_t *tables,
-                          const uint32_t *bits, size_t stride, size_t n_groups) {
+/* sums[o][16 * v ...] = or += entries, o < tile, v < vectors; tile * vectors accumulators stay in registers.  The
+ * empty asm keeps the additions beside their permutes: gcc would do all permutes first and spill. */
+INLINE void look_up_block(const int tile, const int vectors, const int add, int32_t *sums, size_t ld,
+                          const int32_t *tables, const uint32_t *bits, size_t stride, size_t n_groups) {
     __m512i acc[FRBM_TILE][4], index[4];
 #pragma GCC unroll 6
     for (int o = 0; o < tile; o++)
 #pragma GCC unroll 4
-        for (int v = 0; v < vectors; v++) acc[o][v] = add ? _mm512_loadu_si512(sums + o * ld + 16 * v) : _mm512_setzero_si512();
+        for (int v = 0; v < vectors; v++)
+            acc[o][v] = add ? _mm512_loadu_si512(sums + o * ld + 16 * v) : _mm512_setzero_si512();
     while (n_groups) {
         const size_t here = n_groups < 8 ? n_groups : 8;
 #pragma GCC unroll 4
@@ -186,10 +190,10 @@ INLINE size_t build_bulk(size_t tile, int32_t *tables, const int32_t *coef, size
 
 #ifdef FRBM_AVX2
 #define STEP 8
-INLINE void look_up_block(const int tile, const int add, int32_t *sums, size_t ld, const int32_t *tables, const uint32_t *bits,
-                          size_t stride, size_t n_groups) {
+INLINE void look_up_block(const int tile, const int add, int32_t *sums, size_t ld, const int32_t *tables,
+                          const uint32_t *bits, size_t stride, size_t n_groups) {
     __m256i acc[FRBM_TILE];
-    for (int o = 0; o < tile; o++) 
+    for (int o = 0; o < tile; o++)
         acc[o] = add ? _mm256_loadu_si256((const __m256i *)(sums + o * ld)) : _mm256_setzero_si256();
     while (n_groups) {
         const size_t here = n_groups < 8 ? n_groups : 8;
@@ -211,8 +215,8 @@ INLINE void look_up_block(const int tile, const int add, int32_t *sums, size_t l
 }
 #else
 #define STEP 4
-INLINE void look_up_block(const int tile, const int add, int32_t *sums, size_t ld, const int32_t *tables, const uint32_t *bits,
-                          size_t stride, size_t n_groups) {
+INLINE void look_up_block(const int tile, const int add, int32_t *sums, size_t ld, const int32_t *tables,
+                          const uint32_t *bits, size_t stride, size_t n_groups) {
     int32_t acc[FRBM_TILE][4];
     for (int o = 0; o < tile; o++)
         for (int l = 0; l < 4; l++) acc[o][l] = add ? sums[o * ld + l] : 0;
@@ -273,13 +277,14 @@ INLINE void build_tables(int32_t *tables, const frbm_operand *op, size_t output,
         for (size_t o = 0; o < tile; o++, tables += 16) {
             int32_t padded[4] = {0};
             for (size_t q = 0; o < n_out && q < 4; q++)
-                if (first + 4 * g + q < op->n_inputs) padded[q] = coef[o * op->out_stride + (4 * g + q) * op->in_stride];
+                if (first + 4 * g + q < op->n_inputs)
+                    padded[q] = coef[o * op->out_stride + (4 * g + q) * op->in_stride];
             build_table(masks, tables, padded, 1);
         }
 }
 
-/* sums[o][lane] = product, or += with `add`, for outputs [output, output + n_out), n_out <= FRBM_TILE.  Rows of `sums` up to the
- * next of 2, 4, 6 are written too, and lanes up to a multiple of 16. */
+/* sums[o][lane] = product, or += with `add`, for outputs [output, output + n_out), n_out <= FRBM_TILE.  Rows of
+ * `sums` up to the next of 2, 4, 6 are written too, and lanes up to a multiple of 16. */
 static void look_up_product(const frbm_operand *op, size_t output, size_t n_out, const int add, int32_t *sums,
                             size_t ld, size_t first_lane, size_t n_lanes, int32_t *tables) {
     const size_t tile = n_out > 4 ? 6 : n_out > 2 ? 4 : 2;
@@ -287,7 +292,8 @@ static void look_up_product(const frbm_operand *op, size_t output, size_t n_out,
         const size_t left = op->n_inputs - first;
         const size_t n_groups = ((left < 32 * FRBM_CHUNK_WORDS ? left : 32 * FRBM_CHUNK_WORDS) + 3) / 4;
         build_tables(tables, op, output, n_out, tile, first, n_groups);
-        look_up(tile, add || first, sums, ld, n_lanes, tables, op->bits + first / 32 * op->stride + first_lane, op->stride,
+        look_up(tile, add || first, sums, ld, n_lanes, tables, op->bits + first / 32 * op->stride + first_lane,
+                op->stride,
                 n_groups);
     }
 }

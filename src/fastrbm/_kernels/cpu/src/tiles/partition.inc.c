@@ -79,8 +79,8 @@ INLINE double NAME(prepare)(double *input, const double *row, double sign, size_
 
 /* Products over all units for n_mid middle states (a constant) and TILE registers of low states: mantissas and
  * exponents to m and e, [middle][FRBM_PARTITION_LANES].  Q includes Z, [middle][ld]. */
-INLINE void NAME(tile)(const frbm_partition *a, const int n_mid, const NUMBER *y, const NUMBER *P, const NUMBER *Q, NUMBER *m,
-                       INT *e) {
+INLINE void NAME(tile)(const frbm_partition *a, const int n_mid, const NUMBER *y, const NUMBER *P, const NUMBER *Q,
+                       NUMBER *m, INT *e) {
     const VEC zero = {0};
     VEC f[FRBM_PARTITION_MIDDLE][TILE];
     IVEC exponent[FRBM_PARTITION_MIDDLE][TILE];

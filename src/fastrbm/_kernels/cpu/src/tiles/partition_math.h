@@ -1,4 +1,5 @@
-/* What the two precisions of partition.inc.c share: float64 lanes, the walk over the high states, the sum of the weights.
+/* What the two precisions of partition.inc.c share: float64 lanes, the walk over the high states, the sum of the
+ * weights.
  */
 #ifndef FASTRBM_PARTITION_MATH_H
 #define FASTRBM_PARTITION_MATH_H

@@ -19,7 +19,8 @@ INLINE void philox_strides(uint32_t out[4][16], uint32_t unit_block, const uint3
     enum { LANES = REGISTER / 8 };
     typedef uint32_t narrow __attribute__((vector_size(REGISTER / 2)));
     const reg_ul zero = {0}, m0 = zero + 0xD2511F53u, m1 = zero + 0xCD9E8D57u;
-    const uint64_t low = draw->step & 0xFFFFFFFFu, high = draw->stream << 24 | ((uint32_t)(draw->step >> 32) & 0xFFFFFFu);
+    const uint64_t low = draw->step & 0xFFFFFFFFu;
+    const uint64_t high = draw->stream << 24 | ((uint32_t)(draw->step >> 32) & 0xFFFFFFu);
     reg_ul count;
     for (int l = 0; l < LANES; l++) count[l] = (uint64_t)l;
 #pragma GCC unroll 4
