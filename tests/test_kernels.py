@@ -294,3 +294,18 @@ def test_native_philox_is_the_numpy_stream(target):
     for block in range(3):
         got = cpu_package._cpu.philox_block(draw, block)
         np.testing.assert_array_equal(got, wanted[:, 4 * block : 4 * block + 4].T)
+
+
+def test_numbers_of_the_extension_have_the_names_of_python():
+    from fastrbm._kernels.rules import RULES
+    from fastrbm._kernels.strategies import COUNTERS, STRATEGIES
+    from fastrbm._random import Stream
+
+    native = runtime.extension
+    assert set(native.RULE_NUMBERS) == set(RULES)
+    assert set(native.STRATEGY_NUMBERS) == set(STRATEGIES) - {"auto"}
+    assert native.STREAM_NUMBERS == {
+        name: int(getattr(Stream, name.upper())) for name in ("visible", "hidden", "input")
+    }
+    weights = native.quantise_weights(np.eye(3, dtype=np.float32), True, 1)
+    assert tuple(native.Filters("delta", weights, 64).counters()) == COUNTERS

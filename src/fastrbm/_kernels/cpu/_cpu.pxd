@@ -1,33 +1,34 @@
 # C declarations of src/include/kernels.h and src/include/workers.h; the contracts are there.
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 
-cdef extern from "workers.h" nogil:
+cdef extern from "constants.h" nogil:
     enum:
         FRBM_LANES
         FRBM_LANE_PAD
-        FRBM_PANEL
-        FRBM_SCRATCH_FLOATS
-        FRBM_GAUSSIAN_COLUMNS
-        FRBM_PSEUDO_BLOCK
+        FRBM_LARGEST_EXPONENT
+        FRBM_MOST_THREADS
         FRBM_PARTITION_LANES
+        FRBM_PSEUDO_BLOCK
+        FRBM_SCRATCH_FLOATS
+        FRBM_SLOTS
+        FRBM_SMALLEST_EXPONENT
+        FRBM_SGD, FRBM_NESTEROV, FRBM_RMSPROP, FRBM_ADAM, FRBM_AMSGRAD
+        FRBM_VISIBLE, FRBM_HIDDEN, FRBM_INPUT
+    const float FRBM_MEAN_SCALE
 
+    ctypedef enum frbm_strategy:
+        FRBM_DENSE, FRBM_DELTA, FRBM_LANDMARKS, FRBM_LCD, FRBM_INT16
+
+    ctypedef enum frbm_row_kind:
+        FRBM_BIT_ROWS, FRBM_GREY_ROWS, FRBM_GAUSSIAN_ROWS
+
+
+cdef extern from "workers.h" nogil:
     ctypedef struct frbm_draw:
         uint32_t key[2]
         uint64_t step
         uint32_t stream
         uint32_t first_chain
-
-    ctypedef struct frbm_onehot:
-        float *inputs
-        size_t inputs_ld, n_units, group
-        float *means
-        int32_t *fixed_means
-        size_t means_ld
-        float mean_scale
-        uint32_t *words
-        uint32_t *planes
-        size_t words_ld, planes_ld
-        frbm_draw draw
 
     ctypedef struct frbm_pseudo:
         const float *raise_ "raise"
@@ -56,15 +57,11 @@ cdef extern from "workers.h" nogil:
         void (*quantise)(const float *, size_t, float, int32_t *) noexcept nogil
         void (*sigmoid)(float *, size_t) noexcept nogil
         void (*pseudo_block)(const frbm_pseudo *, size_t, size_t, float *) noexcept nogil
-        void (*count_planes)(const uint32_t *, size_t, size_t, size_t, size_t, int32_t *) noexcept nogil
         void (*draw_inputs)(const void *, int, size_t, size_t, size_t, const frbm_draw *, uint64_t *, size_t) noexcept nogil
         void (*philox)(uint32_t *, uint32_t, uint32_t, const frbm_draw *) noexcept nogil
         void (*uniform_rows)(void *, int, size_t, size_t, size_t, const frbm_draw *) noexcept nogil
         void (*add_normals)(float *, size_t, size_t, size_t, const frbm_draw *) noexcept nogil
         void (*normal_quantiles)(const uint32_t *, size_t, float *) noexcept nogil
-        void (*dense_product)(const float *, size_t, size_t, const float *, size_t, size_t, size_t, int, float *,
-                              size_t) noexcept nogil
-        void (*onehot_block)(const frbm_onehot *, size_t, size_t) noexcept nogil
         void (*onehot_rows)(float *, size_t, size_t, size_t, const frbm_draw *, uint64_t *, size_t, float *) noexcept nogil
 
     ctypedef struct frbm_operand:
@@ -91,21 +88,9 @@ cdef extern from "workers.h" nogil:
     ctypedef struct frbm_work:
         uint64_t decisions, filtered, recomputed, products, dense_products, refreshes
 
-    ctypedef enum frbm_strategy:
-        FRBM_DENSE, FRBM_DELTA, FRBM_LANDMARKS, FRBM_LCD, FRBM_INT16
-
     ctypedef struct frbm_side:
-        const int32_t *by_output
-        const int32_t *by_input
-        size_t by_output_ld, by_input_ld, n_in, n_out
-        uint32_t *packed
-        float *packed_quantum
-        float *grow
-        float *shrink
-        float *radius
-        float *slack
+        size_t n_out
         const float *basis
-        float *project
 
     ctypedef struct frbm_filters:
         const frbm_table *table
@@ -114,16 +99,12 @@ cdef extern from "workers.h" nogil:
         float quantum
         size_t rank, chunk
 
-    enum: FRBM_SLOTS
-
     ctypedef struct frbm_rule:
         int kind
         float rate, momentum, decay, epsilon, mean_scale, square_scale, l1, l2, clip
 
     ctypedef struct frbm_spins:
         int visible, hidden
-        const float *delta_visible
-        float scale
 
     ctypedef struct frbm_gradient:
         frbm_operand positive, negative
@@ -133,9 +114,9 @@ cdef extern from "workers.h" nogil:
         size_t hidden_ld
         float positive_share, negative_share
         float *weights
-        float *slots[3]
+        float *slots[FRBM_SLOTS]
         float *bias
-        float *bias_slots[3]
+        float *bias_slots[FRBM_SLOTS]
         size_t n_visible
         frbm_rule rule
         frbm_spins spins
@@ -143,76 +124,36 @@ cdef extern from "workers.h" nogil:
 
     ctypedef struct frbm_team:
         int n_threads
-        int64_t ticket
-        int stop
 
     ctypedef void (*frbm_sgemm)(char *, char *, int *, int *, int *, float *, float *, int *, float *, int *, float *,
                                 float *, int *) noexcept nogil
-
-    ctypedef struct frbm_batch:
-        uint32_t *words
-        uint32_t *planes
-        float *grey
-        float *lanes
-        uint32_t *int16
-        float *quanta
 
     ctypedef struct frbm_training:
         const frbm_table *table
         float *weights
         float *bias_hidden
         float *bias_visible
-        float *slots[3]
-        float *slots_hidden[3]
-        float *slots_visible[3]
+        float *slots[FRBM_SLOTS]
+        float *slots_hidden[FRBM_SLOTS]
+        float *slots_visible[FRBM_SLOTS]
         frbm_rule rule
-        uint64_t updates
-        size_t group
+        uint64_t updates, step
+        size_t group, n_visible, n_hidden, n_rows, batch_size, n_chains, n_sweeps, row_words, chain_ld, batches_done
         frbm_spins spins
-        float *bits_hidden
-        float *bits_visible
-        float *delta_visible
         frbm_fixed fixed
         frbm_magnitudes *magnitudes
-        int int16
-        size_t n_visible, n_hidden
+        frbm_row_kind kind
+        int int16, stochastic_input, persistent, sampled_hidden, outgrown
         const uint64_t *rows
-        size_t row_words
-        const float *grey
-        int stochastic_input
+        const float *dense
         const int64_t *order
-        size_t n_rows, batch_size
-        int persistent, sampled_hidden
-        size_t n_chains, n_sweeps
         uint32_t *chains
         uint32_t key[2]
-        uint64_t step
         frbm_sgemm sgemm
-        frbm_batch batches[2]
-        uint32_t *hidden_words
-        uint32_t *visible_words
-        uint32_t *visible_planes
-        int32_t *data_fixed
-        int32_t *model_fixed
-        float *data_means
-        float *inputs
-        float *grey_gradient
-        uint32_t *data_planes
-        uint32_t *model_planes
-        uint32_t *chains_int16
-        uint32_t *weights_int16
-        float *chains_quanta
-        float *weight_quanta
-        float *gaussian
-        float *gaussian_rows
-        float *model_means
-        size_t data_ld, chain_ld, visible_ld, hidden_ld
         frbm_filters *filters
         frbm_work *work
         int (*poll)(void *) noexcept nogil
         void *poll_context
-        size_t batches_done
-        int outgrown
         frbm_team team, grey_team
 
     ctypedef struct frbm_rows:
@@ -308,6 +249,9 @@ cdef extern from "workers.h" nogil:
         frbm_team team
 
     void frbm_anneal(frbm_annealing *, int, float *)
+    size_t frbm_lay_out_training(frbm_training *, void *)
+    size_t frbm_lay_out_filters(frbm_filters *, const frbm_fixed *, size_t, size_t, void *)
+    size_t frbm_training_scratch(const frbm_training *)
     void frbm_train(frbm_training *, int, float *)
     size_t frbm_rows_scratch(const frbm_rows *)
     void frbm_run_rows(frbm_rows *, int, float *)

@@ -10,7 +10,11 @@ from ..draws import Draw
 from ..rules import Update
 
 TARGETS: tuple[str, ...]
-STRATEGIES: tuple[str, ...]
+COUNTERS: tuple[str, ...]
+CONSTANTS: dict[str, float]
+RULE_NUMBERS: dict[str, int]
+STRATEGY_NUMBERS: dict[str, int]
+STREAM_NUMBERS: dict[str, int]
 
 class Poller:
     def __init__(self, on_batch: Callable[[], None] | None = None) -> None: ...
@@ -46,7 +50,7 @@ class Training:
         n_rows: int,
         chains: NDArray[np.uint32] | None,
         n_chains: int,
-        grey: bool,
+        dense: bool,
         transposed: bool,
         n_threads: int,
         strategy: str = "dense",
@@ -57,7 +61,7 @@ class Training:
     def run(
         self,
         rows: NDArray[np.uint64] | None,
-        grey: NDArray[np.float32] | None,
+        dense: NDArray[np.float32] | None,
         order: NDArray[np.int64],
         state: ChainState,
         on_batch: Callable[[], None] | None,

@@ -16,7 +16,6 @@ from scipy.linalg.cython_blas cimport dgemm, sgemm
 import numpy as np
 
 from ...units import get_unit
-from ..rules import RULES
 from ..strategies import COUNTERS
 
 ctypedef fused floating:
@@ -31,6 +30,21 @@ ctypedef fused pixel:
 cdef const frbm_table *TABLE = NULL
 
 TARGETS = ("avx512", "avx2", "baseline")
+#: numbers of src/include/constants.h that Python needs
+CONSTANTS = {
+    "LANES": FRBM_LANES,
+    "LARGEST_EXPONENT": FRBM_LARGEST_EXPONENT,
+    "MEAN_SCALE": FRBM_MEAN_SCALE,
+    "PARTITION_LANES": FRBM_PARTITION_LANES,
+    "SMALLEST_EXPONENT": FRBM_SMALLEST_EXPONENT,
+}
+RULE_NUMBERS = {
+    "sgd": FRBM_SGD, "nesterov": FRBM_NESTEROV, "rmsprop": FRBM_RMSPROP, "adam": FRBM_ADAM, "amsgrad": FRBM_AMSGRAD,
+}
+STRATEGY_NUMBERS = {
+    "dense": FRBM_DENSE, "delta": FRBM_DELTA, "bounds": FRBM_LANDMARKS, "lcd": FRBM_LCD, "lowbit": FRBM_INT16,
+}
+STREAM_NUMBERS = {"visible": FRBM_VISIBLE, "hidden": FRBM_HIDDEN, "input": FRBM_INPUT}
 cdef Py_ssize_t BLAS_ROWS = 512  # rows of one BLAS call: fixed, so that results do not depend on the thread count
 
 
@@ -297,6 +311,7 @@ def philox_block(draw, uint32_t unit_block):
 include "_weights.pxi"
 include "_filters.pxi"
 include "_layers.pxi"
+include "_chains.pxi"
+include "_gradients.pxi"
 include "_training.pxi"
-include "_annealing.pxi"
 include "_partition.pxi"

@@ -96,8 +96,8 @@ def run_rows(const uint64_t[:, ::1] rows, FixedWeights weights not None, const f
     r.chunk = min(1024, max(64, _up((n + n_threads - 1) // n_threads, 64)))
     if filters is not None:
         assert samples is not None and means is None and inputs is None and energy is None and score is None
-        r.filters, r.work, r.side = &filters.filters, filters.work, &filters.filters.visible if transpose else &filters.filters.hidden
-        r.chunk = filters.filters.chunk
+        r.filters, r.work, r.side = &filters.f, filters.work, &filters.f.visible if transpose else &filters.f.hidden
+        r.chunk = filters.f.chunk
         n_threads = min(n_threads, FRBM_MOST_THREADS)
     cdef size_t stride = _up(frbm_rows_scratch(&r), 16)
     cdef float[::1] scratch = aligned(stride * n_threads, np.float32)

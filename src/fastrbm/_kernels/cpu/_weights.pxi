@@ -1,10 +1,6 @@
 # ---- fixed-point weights ---------------------------------------------------------------------------------
 
 
-cdef enum:
-    FRBM_MOST_THREADS = 64  # with magnitudes or counters of their own
-
-
 cdef class FixedWeights:
     """Weights as round(W * 2^exponent) in int32, for any number of products; see src/tiles/quantise.h.
 

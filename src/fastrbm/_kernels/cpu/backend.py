@@ -36,8 +36,8 @@ class CpuBackend(Training, Gradients, Scores):
         How layers are drawn where only their states are wanted; see `fastrbm._kernels.cpu.strategy`.
     precision : {"full", "fast"}
         "fast" rounds float32 weights to 16 bits in `means`, `samples`, `run_chains` and `train` (not in the gradient,
-        and not where sums of weights reach 512); see src/tiles/int16.h. So it does real visible states in `train`; see
-        src/tiles/int16_dense.h.
+        and not where sums of weights reach 512; see src/tiles/int16.h), and in `train` Gaussian visible states too
+        (src/tiles/int16_dense.h).
     """
 
     name = "cpu"

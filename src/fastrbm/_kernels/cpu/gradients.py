@@ -15,7 +15,7 @@ from .runtime import extension as _cpu
 from .runtime import single_threaded_blas, threads_for
 from .scores import dense_blocks
 
-_MEAN_SCALE = 2.0**30  # of fixed-point hidden means: MEAN_SCALE of src/teams/train.c
+_MEAN_SCALE = _cpu.CONSTANTS["MEAN_SCALE"]  # of fixed-point hidden means
 _PLAIN = Update(Rule(), 1.0)  # leaves the gradient in zeros
 
 

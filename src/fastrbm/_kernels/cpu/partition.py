@@ -26,7 +26,7 @@ from ..partition_cut import (
 from .runtime import current_target, threads_for
 from .runtime import extension as _cpu
 
-LANES = 64  # FRBM_PARTITION_LANES
+LANES = _cpu.CONSTANTS["PARTITION_LANES"]
 #: fewer low bits than this are slower than none: lanes are idle then
 _FEWEST_LOW = 3
 #: one group of lanes

@@ -6,15 +6,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..bits import PackedBits
+from .runtime import extension as _cpu
+
+_LANES = _cpu.CONSTANTS["LANES"]
 
 
 def lanes(n: int) -> int:
     """Lanes are padded to this many."""
-    return -(-n // 64) * 64
+    return -(-n // _LANES) * _LANES
 
 
 def to_words(bits: PackedBits) -> NDArray[np.uint32]:
-    """Sample-major bits to words [word][lane], lanes padded to 64."""
+    """Sample-major bits to words [word][lane], lanes padded."""
     out = np.zeros((2 * bits.words.shape[1], lanes(len(bits))), dtype=np.uint32)
     out[:, : len(bits)] = bits.words.view(np.uint32).T
     return out

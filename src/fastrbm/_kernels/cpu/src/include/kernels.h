@@ -19,24 +19,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define FRBM_LANES 64       /* lanes are padded to this many samples (or units, for planes) */
-#define FRBM_LANE_PAD 16    /* rows of fixed-point weights are padded to this many */
-#define FRBM_PANEL 64       /* most outputs of one panel; whole words of sampled bits, so panels never share a word */
-#define FRBM_TILE 6         /* outputs whose tables are in use together: 6 x 64 sums fill the register file */
-#define FRBM_UPDATE_ROWS 16   /* hidden units of one call of gradient_rows, at most */
-#define FRBM_LANE_BLOCK 1024 /* lanes of one panel pass; bounds the scratch and keeps the sums in L2 */
-#define FRBM_SUM_LD (FRBM_LANE_BLOCK + 16) /* row stride of the sums: not a power of two, whose rows share cache sets */
-#define FRBM_CHUNK_WORDS 8  /* 32-input words whose tables are built at once: 24 KB, so that they stay in L1 */
-
-/* floats of scratch one thread needs: the tables of a tile, the sums of a panel and of what its last tile overhangs,
- * and the words of int16.h */
-#define FRBM_TABLE_FLOATS (FRBM_CHUNK_WORDS * 8 * FRBM_TILE * 16)
-#define FRBM_INT16_WORDS 21 /* words of 15 inputs whose 16-bit tables are built at once: 24 KB again */
-#define FRBM_INT16_FLOATS (FRBM_INT16_WORDS * FRBM_LANE_BLOCK / 2)
-#define FRBM_SCRATCH_FLOATS (FRBM_TABLE_FLOATS + (FRBM_PANEL + FRBM_TILE) * FRBM_SUM_LD + FRBM_INT16_FLOATS)
-
-enum frbm_pack_flag { FRBM_GREY = 1, FRBM_BAD = 2 };
-enum frbm_stream { FRBM_VISIBLE = 0, FRBM_HIDDEN = 1, FRBM_INPUT = 2 };
+#include "constants.h"
 
 /* sum_k bit[k][lane] * coef[output * out_stride + k * in_stride], exact modulo 2^32 */
 typedef struct {
@@ -155,10 +138,6 @@ typedef struct {
     float magnitude_scale; /* 2^s */
 } frbm_fixed;
 
-#define FRBM_SLOTS 3 /* arrays of the size of the parameters that a rule keeps, at most */
-
-enum frbm_rule_kind { FRBM_SGD, FRBM_NESTEROV, FRBM_RMSPROP, FRBM_ADAM, FRBM_AMSGRAD };
-
 /* How parameters follow their gradient; see rules.h */
 typedef struct {
     int kind;
@@ -196,9 +175,7 @@ typedef struct {
     frbm_fixed fixed; /* fixed.weights NULL: no copy wanted */
 } frbm_gradient;
 
-#define FRBM_GAUSSIAN_COLUMNS 48 /* visible units of one call of gaussian_gradient_columns, at most */
-
-/* Gradient of weights and hidden biases with real visible states of both phases, and its update; see gaussian.h */
+/* Gradient of weights and hidden biases with Gaussian visible states of both phases, and its update; see gaussian.h */
 typedef struct {
     size_t n_data, n_model, n_visible, n_hidden;
     const float *data_rows, *model_rows; /* with means: [sample][rows_ld], room up to a multiple of 16 units */
@@ -230,15 +207,10 @@ typedef struct {
     double *score;
 } frbm_pseudo;
 
-#define FRBM_PSEUDO_BLOCK 64 /* samples that share one pass over the ratios */
-
-#define FRBM_PARTITION_LANES 64      /* low states of a partition sum that lie side by side in its table */
-#define FRBM_PARTITION_MOST_MIDDLE 4 /* middle states that share a pass over the table, at most */
-
-/* A sum over all states of high, middle and low units, n_units other units summed out; see partition.inc.c.  Everything is
- * to base 2.  The weight that the biases give to a middle or low state is mantissa * 2^exponent.  Numbers of states are
- * powers of two; arrays [low] are padded to FRBM_PARTITION_LANES with mantissa 0 and an exponent far below all others.
- * n_low_states is 1 where all bits are high: no tables then. */
+/* A sum over all states of high, middle and low units, n_units other units summed out; see partition.inc.c.
+ * Everything is to base 2.  The weight that the biases give to a middle or low state is mantissa * 2^exponent.
+ * Numbers of states are powers of two; arrays [low] are padded to FRBM_PARTITION_LANES with mantissa 0 and an
+ * exponent far below all others. n_low_states is 1 where all bits are high: no tables then. */
 typedef struct {
     size_t n_units, ld; /* ld: padded to 16; padding has inputs far below 0 */
     size_t n_high, n_middle_states, n_low_states, block_bits;
@@ -256,6 +228,13 @@ typedef struct {
     double *sums;                                          /* [block]: its sum is sums * 2^exponents */
     int64_t *exponents;
 } frbm_partition;
+
+/* Vectors rounded to 16 bits, two entries in a word; see int16_dense.h */
+typedef struct {
+    const uint32_t *words;
+    size_t ld;
+    const float *quanta; /* value of 1 in each vector */
+} frbm_int16_vectors;
 
 typedef struct {
     const char *name;
@@ -280,7 +259,8 @@ typedef struct {
     void (*panel)(const frbm_layer *layer, size_t first, size_t count, float *scratch);
     void (*apply_rule)(const frbm_rule *rule, int penalised, float *values, float *const *slots, size_t at,
                        float *gradient, size_t n);
-    void (*gradient_rows)(const frbm_gradient *g, size_t first, size_t count, frbm_magnitudes *magnitudes, float *scratch);
+    void (*gradient_rows)(const frbm_gradient *g, size_t first, size_t count, frbm_magnitudes *magnitudes,
+                          float *scratch);
     /* fixed-point copy of hidden units [first, first + count) */
     void (*quantise_rows)(const frbm_fixed *f, const float *weights, size_t n_visible, size_t first, size_t count,
                      frbm_magnitudes *magnitudes);
@@ -326,13 +306,13 @@ typedef struct {
     void (*int16_rows)(const float *rows, size_t n_rows, size_t n, uint32_t *words, float *quanta);
     void (*int16_lanes)(const float *lanes, size_t ld, size_t n, size_t first, size_t n_lanes, uint32_t *words,
                        float *quanta);
-    void (*int16_dense_product)(const uint32_t *a, size_t lda, size_t n_rows, const uint32_t *b, size_t ldb, size_t depth,
-                         size_t n_lanes, const float *row_quanta, const float *lane_quanta, float *out, size_t ld);
-    /* rows at, ..., at + n - 1 of a batch of real states, by rows and by lanes */
+    void (*int16_dense_product)(const frbm_int16_vectors *rows, size_t n_rows, const frbm_int16_vectors *lanes,
+                                size_t depth, size_t n_lanes, float *out, size_t ld);
+    /* rows at, ..., at + n - 1 of a batch of Gaussian states, by rows and by lanes */
     void (*load_gaussian)(const float *from, const int64_t *order, size_t at, size_t n, size_t n_units, float *rows,
                       size_t ld, float *lanes, size_t lanes_ld);
-    void (*gaussian_gradient_rows)(const frbm_gaussian_gradient *g, size_t first, size_t count, frbm_magnitudes *magnitudes,
-                               float *scratch);
+    void (*gaussian_gradient_rows)(const frbm_gaussian_gradient *g, size_t first, size_t count,
+                                   frbm_magnitudes *magnitudes, float *scratch);
     void (*gaussian_gradient_columns)(const frbm_gaussian_gradient *g, size_t first, size_t count, float *scratch);
     void (*gaussian_bias)(const frbm_gaussian_gradient *g, size_t first, size_t count, float *out);
     /* at most 32 lanes from `lane`, a multiple of 32 */

@@ -18,9 +18,6 @@ static inline int frbm_max_threads(void) { return 1; }
 static inline int frbm_has_openmp(void) { return 0; }
 #endif
 
-#define FRBM_SHARES 3        /* kinds of pieces in one stage */
-#define FRBM_MOST_THREADS 64 /* threads of a team that shares by `steal` */
-
 typedef struct {
     int n_threads; /* set by the region to the team it really got */
     int arrived, phase;
@@ -33,19 +30,17 @@ typedef struct {
 typedef void (*frbm_sgemm)(char *ta, char *tb, int *m, int *n, int *k, float *alpha, float *a, int *lda, float *b,
                            int *ldb, float *beta, float *c, int *ldc);
 
-typedef enum { FRBM_DENSE, FRBM_DELTA, FRBM_LANDMARKS, FRBM_LCD, FRBM_INT16 } frbm_strategy;
-
 /* What the filters strategies know of one direction; memory from the caller, filled by frbm_filters_prepare */
 typedef struct {
     const int32_t *by_output, *by_input; /* fixed-point weights [output][input] and [input][output] */
     size_t by_output_ld, by_input_ld;
     size_t n_in, n_out;
-    /* lowbit */
+    /* int16 */
     uint32_t *packed; /* [output + 5][word][16] */
     float *packed_quantum, *grow, *shrink;
-    float *radius; /* [output]: lowbit, or length of the weights (off the basis, with bounds) */
-    float *slack;  /* [output]: rounding of the input itself; part of radius with lowbit */
-    /* bounds */
+    float *radius; /* [output]: of int16, or length of the weights (off the basis, with landmarks) */
+    float *slack;  /* [output]: rounding of the input itself; part of radius with int16 */
+    /* landmarks */
     const float *basis; /* [input][rank], orthonormal columns */
     float *project;     /* [output][rank] */
 } frbm_side;
@@ -61,20 +56,20 @@ typedef struct {
 
 /* What is kept of one direction from step to step of one chunk of chains */
 typedef struct {
-    int32_t *sums; /* [lane][ld]: exact sums of the state in `seen`; delta, lcd */
+    int32_t *sums; /* [lane][ld]: exact sums of the state in `seen`; of delta and lcd */
     size_t ld;
     uint32_t *seen, *last; /* [word][chunk]: input states of `sums` and of the step before */
     uint32_t *counts;    /* [lane] */
     float *spread, *coordinates;
     int valid, started;
-    int pause; /* bounds: half-steps left until they are tried again */
+    int pause; /* of landmarks: half-steps left until they are tried again */
 } frbm_memory;
 
 /* The rows of one batch */
 typedef struct {
     uint32_t *words, *planes; /* bits */
-    float *grey;              /* grey data, [row][n_visible]; real ones, [row][visible_ld] */
-    float *lanes;             /* real data, [n_visible][data_ld] */
+    float *rows;              /* grey data, [row][n_visible]; Gaussian, [row][visible_ld] */
+    float *lanes;             /* Gaussian data, [n_visible][data_ld] */
     uint32_t *int16;          /* the same in 16 bits, and the values of 1 in them [data_ld]; with `int16` */
     float *quanta;
 } frbm_batch;
@@ -95,9 +90,10 @@ typedef struct {
     int exponent, requantise; /* k of `fixed`; it or `int16` changed */
     int int16;           /* 16-bit weights where they are fine enough */
     size_t n_visible, n_hidden;
-    const uint64_t *rows; /* binary data; NULL when grey */
+    frbm_row_kind kind;
+    const uint64_t *rows; /* packed data, or NULL */
     size_t row_words;
-    const float *grey; /* [row][n_visible] */
+    const float *dense; /* or these, [row][n_visible] */
     int stochastic_input;
     const int64_t *order;
     size_t n_rows, batch_size;
@@ -108,15 +104,17 @@ typedef struct {
     uint32_t key[2];
     uint64_t step;
     frbm_sgemm sgemm;
-    /* scratch of the team; sizes in frbm_training_layout */
+    /* made by frbm_lay_out_training, as are the strides */
     frbm_batch batches[2]; /* this one and the next */
     uint32_t *hidden_words, *visible_words, *visible_planes;
     int32_t *data_fixed, *model_fixed; /* scaled hidden means, coefficients of the gradient */
-    float *data_means, *inputs, *grey_gradient; /* grey data, and `inputs` of one-hot units; the last is [n_hidden][n_visible] */
+    /* grey data, and `inputs` of one-hot units; the last is [n_hidden][n_visible] */
+    float *data_means, *inputs, *grey_gradient;
     uint32_t *data_planes, *model_planes;       /* sampled hidden states */
     uint32_t *chains_int16, *weights_int16; /* 16-bit copies and their quanta, with `int16` */
     float *chains_quanta, *weight_quanta;
-    float *gaussian, *gaussian_rows, *model_means; /* real chains by lanes and by rows, and the hidden means they leave; or NULL */
+    /* Gaussian chains by lanes and by rows, and the hidden means they leave; or NULL */
+    float *gaussian, *gaussian_rows, *model_means;
     size_t data_ld, chain_ld, visible_ld, hidden_ld;
     frbm_filters *filters; /* strategy of chains of several sweeps; NULL: whole products */
     frbm_work *work; /* one per thread */
@@ -193,7 +191,6 @@ typedef struct {
     frbm_team team;
 } frbm_annealing;
 
-void frbm_anneal(frbm_annealing *a, int thread, float *scratch);
 /* A partition sum: blocks of 2^block_bits high states each */
 typedef struct {
     const frbm_table *table;
@@ -205,7 +202,16 @@ typedef struct {
     frbm_team team;
 } frbm_partition_run;
 
+/* The strides of a run and its buffers, one after another in `memory`, which is on a cache line and holds zeros; NULL:
+ * only the bytes that are needed, which is returned.  Asks for sizes, kind and flags: n_visible, n_hidden, n_rows,
+ * batch_size, kind, persistent (with n_chains), sampled_hidden, group, int16, spins.visible and spins.hidden. */
+size_t frbm_lay_out_training(frbm_training *t, void *memory);
+/* The same of what a strategy knows of the weights in `fixed`; asks for strategy, rank and the bases */
+size_t frbm_lay_out_filters(frbm_filters *filters, const frbm_fixed *fixed, size_t n_visible, size_t n_hidden,
+                            void *memory);
+size_t frbm_training_scratch(const frbm_training *t); /* floats a thread needs */
 void frbm_train(frbm_training *t, int thread, float *scratch);
+void frbm_anneal(frbm_annealing *a, int thread, float *scratch);
 size_t frbm_rows_scratch(const frbm_rows *r);
 void frbm_run_rows(frbm_rows *r, int thread, float *scratch);
 void frbm_run_chains(frbm_chains *c, int thread, float *scratch);
@@ -226,11 +232,8 @@ void frbm_filters_start(const frbm_filters *filters, uint32_t *memory, frbm_memo
 void frbm_filtered_layer(const frbm_filters *filters, const frbm_side *side, frbm_memory *memory, frbm_layer *layer,
                      float *scratch, frbm_work *work);
 
-#define FRBM_LARGEST_EXPONENT 26
-#define FRBM_SMALLEST_EXPONENT 14
-/* s of the bounds in quantise.h; negative: layers too large for fixed point */
+/* s of the magnitudes in quantise.h; negative: layers too large for fixed point */
 int frbm_magnitude_shift(size_t n_visible, size_t n_hidden);
-#define FRBM_INT16_EXPONENT 22 /* 16-bit weights are multiples of 2^-6 at least, for sums up to 512 */
 /* The largest k for which no product can overflow; -1: none in range, use floating point.  *int16 asks for weights of
  * 16 bits and is cleared where they would be too coarse. */
 int frbm_exponent(const frbm_magnitudes *magnitudes, int n_sharing, size_t n_visible, size_t n_hidden, int *int16);

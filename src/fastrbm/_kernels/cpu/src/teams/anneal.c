@@ -31,14 +31,16 @@ void frbm_anneal(frbm_annealing *a, int thread, float *scratch) {
     size_t piece;
     while ((piece = next_piece(&a->team)) * a->chunk < a->n_chains) {
         const size_t first = piece * a->chunk, n = a->n_chains - first < a->chunk ? a->n_chains - first : a->chunk;
-        frbm_anneal_layer summed = {layer_of(a, first, n, a->sum_hidden), 0, 0, a->base_visible, a->log_weights + first};
+        frbm_anneal_layer summed = {layer_of(a, first, n, a->sum_hidden), 0, 0, a->base_visible,
+                                    a->log_weights + first};
         frbm_layer kept = layer_of(a, first, n, !a->sum_hidden);
         if (a->sum_hidden) summed.base = a->base_hidden;
         const float quantum = kept.quantum;
         kept.bias = bias;
         for (size_t step = 1; step < a->n_betas; step++) {
             const float beta = (float)a->betas[step], before = (float)a->betas[step - 1];
-            k->add_field(kept.words, a->ld, kept_field, kept.n_out, (double)beta - (double)before, n, summed.log_weights);
+            k->add_field(kept.words, a->ld, kept_field, kept.n_out, (double)beta - (double)before, n,
+                         summed.log_weights);
             summed.beta = beta;
             summed.before = before;
             summed.layer.draw.step = kept.draw.step = a->draw.step + step - 1;

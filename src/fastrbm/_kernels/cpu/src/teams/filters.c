@@ -8,7 +8,8 @@
 #define SLOPPY 4e-3f
 /* An earlier state decides units within its reach; beyond this mean reach (in units of the input) few are */
 #define NEAR_REACH 1.0
-/* Single sums cost several times the share of a whole product: with more than this open, bounds rest for some steps */
+/* Single sums cost several times the share of a whole product: with more than this open, landmarks rest for some
+ * steps */
 #define MOST_OPEN 0.05
 #define PAUSE 15
 
@@ -20,7 +21,8 @@ void frbm_filters_prepare(const frbm_filters *filters, const frbm_side *side, si
         const int32_t *row = side->by_output + o * side->by_output_ld;
         double size = 0.0;
         for (size_t i = 0; i < side->n_in; i++) size += fabs((double)row[i]);
-        /* bias + quantum * S rounds S to 24 bits, here and in the test: it matters where a large sum meets a large bias */
+        /* bias + quantum * S rounds S to 24 bits, here and in the test: it matters where a large sum meets a large
+         * bias */
         const double rounding = 2.5e-7 * quantum * size;
         if (filters->strategy == FRBM_INT16) {
             int64_t error;
@@ -52,7 +54,8 @@ size_t frbm_filters_scratch(const frbm_filters *filters) {
     const frbm_side *sides[2] = {&filters->hidden, &filters->visible};
     size_t total = 0;
     for (int s = 0; s < 2; s++)
-        total += filters->chunk * (frbm_round_up(sides[s]->n_out, 16) + 2 * words_of(sides[s]->n_in) + 2 + filters->rank);
+        total += filters->chunk *
+                 (frbm_round_up(sides[s]->n_out, 16) + 2 * words_of(sides[s]->n_in) + 2 + filters->rank);
     return total;
 }
 
@@ -107,7 +110,8 @@ static uint64_t draw_filtered(const frbm_filters *filters, const frbm_filter *f,
 
 static void draw_dense(const frbm_filters *filters, frbm_layer *layer, float *scratch, frbm_work *work) {
     frbm_choose(filters->table, layer);
-    for (size_t p = 0; p < pieces(layer->n_out, FRBM_PANEL); p++) run_panel(filters->table, layer, p, FRBM_PANEL, scratch);
+    for (size_t p = 0; p < pieces(layer->n_out, FRBM_PANEL); p++)
+        run_panel(filters->table, layer, p, FRBM_PANEL, scratch);
     work->products += (uint64_t)layer->n_out * layer->op.n_inputs * layer->n_lanes;
 }
 
@@ -152,7 +156,8 @@ static int near_enough(const frbm_filters *filters, const frbm_side *side, frbm_
 }
 
 /* Coordinates of the states in the basis and what lies off it */
-static void project_states(const frbm_filters *filters, const frbm_side *side, frbm_memory *m, const frbm_layer *layer) {
+static void project_states(const frbm_filters *filters, const frbm_side *side, frbm_memory *m,
+                           const frbm_layer *layer) {
     const frbm_operand *op = &layer->op;
     for (size_t l = 0; l < layer->n_lanes; l++) {
         float at[256] = {0};
@@ -172,8 +177,8 @@ static void project_states(const frbm_filters *filters, const frbm_side *side, f
     }
 }
 
-void frbm_filtered_layer(const frbm_filters *filters, const frbm_side *side, frbm_memory *m, frbm_layer *layer, float *scratch,
-                     frbm_work *work) {
+void frbm_filtered_layer(const frbm_filters *filters, const frbm_side *side, frbm_memory *m, frbm_layer *layer,
+                         float *scratch, frbm_work *work) {
     layer->op.rows = side->by_input;
     layer->op.rows_ld = side->by_input_ld;
     work->decisions += (uint64_t)layer->n_out * layer->n_lanes;

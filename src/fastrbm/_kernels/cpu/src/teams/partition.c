@@ -3,8 +3,8 @@
 #include "team.h"
 
 size_t frbm_partition_scratch(const frbm_partition_run *r) {
-    const size_t real = r->is_double ? sizeof(double) : sizeof(float);
-    return r->sum.ld * (sizeof(double) + (2 + FRBM_PARTITION_MOST_MIDDLE) * real);
+    const size_t value = r->is_double ? sizeof(double) : sizeof(float);
+    return r->sum.ld * (sizeof(double) + (2 + FRBM_PARTITION_MOST_MIDDLE) * value);
 }
 
 size_t frbm_partition_done(const frbm_partition_run *r) { return __atomic_load_n(&r->blocks_done, __ATOMIC_RELAXED); }

@@ -8,14 +8,13 @@
 #define UPDATE_ROWS(t) (size_t)((t)->fixed.transposed ? FRBM_UPDATE_ROWS : 2 * FRBM_TILE)
 #define BIAS_UNITS 1024
 #define FILTER_OUTPUTS 32 /* outputs of one piece of preparation */
-#define MEAN_SCALE 1073741824.0f /* 2^30: coefficients of a gradient add up to at most 1 in magnitude */
 
 static int has_spins(const frbm_training *t) { return t->spins.scale != 0.0f; }
 
 /* Value of 1 in products of bits with the fixed-point weights */
 static float quantum_of(const frbm_training *t) { return (has_spins(t) ? t->spins.scale : 1.0f) / t->fixed.scale; }
 
-static int is_grey(const frbm_training *t) { return !t->rows && !t->stochastic_input; }
+static int is_grey(const frbm_training *t) { return t->kind == FRBM_GREY_ROWS; }
 
 static size_t batch_rows(const frbm_training *t, size_t batch) {
     const size_t left = t->n_rows - batch * t->batch_size;
@@ -74,14 +73,14 @@ static void load_block(const frbm_training *t, size_t batch, uint64_t step, size
                   into->planes + block * t->visible_ld, t->visible_ld);
     } else if (t->stochastic_input) {
         const frbm_draw draw = {{t->key[0], t->key[1]}, step, FRBM_INPUT, 0};
-        k->draw_rows(t->grey, t->n_visible, order, n, t->n_visible, block, &draw, into->words, t->data_ld,
+        k->draw_rows(t->dense, t->n_visible, order, n, t->n_visible, block, &draw, into->words, t->data_ld,
                      into->planes, t->visible_ld);
-    } else if (t->gaussian) {
-        k->load_gaussian(t->grey, order, at, here, t->n_visible, into->grey, t->visible_ld, into->lanes, t->data_ld);
+    } else if (t->kind == FRBM_GAUSSIAN_ROWS) {
+        k->load_gaussian(t->dense, order, at, here, t->n_visible, into->rows, t->visible_ld, into->lanes, t->data_ld);
         if (t->int16) k->int16_lanes(into->lanes, t->data_ld, t->n_visible, at, here, into->int16, into->quanta);
     } else {
         for (size_t r = at; r < at + here; r++)
-            memcpy(into->grey + r * t->n_visible, t->grey + (size_t)order[r] * t->n_visible,
+            memcpy(into->rows + r * t->n_visible, t->dense + (size_t)order[r] * t->n_visible,
                    t->n_visible * sizeof(float));
     }
 }
@@ -115,11 +114,12 @@ static void filtered_chains(frbm_training *t, uint32_t *states, size_t n_chains,
     for (size_t sweep = 1; sweep <= t->n_sweeps; sweep++) {
         visible.draw.step = hidden.draw.step = t->step + sweep;
         frbm_filtered_layer(t->filters, &t->filters->visible, &of_visible, &visible, scratch, work);
-        if (sweep < t->n_sweeps) frbm_filtered_layer(t->filters, &t->filters->hidden, &of_hidden, &hidden, scratch, work);
+        if (sweep < t->n_sweeps)
+            frbm_filtered_layer(t->filters, &t->filters->hidden, &of_hidden, &hidden, scratch, work);
     }
     for (size_t at = 0; at < n; at += 32)
-        t->table->transpose_words(visible.words + at, visible.words_ld, n - at < 32 ? n - at : 32, pieces(t->n_visible, 32),
-                             t->visible_planes + (first + at) / 32 * t->visible_ld);
+        t->table->transpose_words(visible.words + at, visible.words_ld, n - at < 32 ? n - at : 32,
+                                  pieces(t->n_visible, 32), t->visible_planes + (first + at) / 32 * t->visible_ld);
 }
 
 /* ---- one-hot hidden units ------------------------------------------------------------------------------------- */
@@ -165,7 +165,7 @@ static void positive_phase(frbm_training *t, const frbm_batch *data, size_t n, i
         hidden.planes_ld = t->hidden_ld;
     } else {
         hidden.fixed_means = t->data_fixed;
-        hidden.mean_scale = MEAN_SCALE / (float)n;
+        hidden.mean_scale = FRBM_MEAN_SCALE / (float)n;
     }
     if (!t->persistent || (is_grey(t) && t->sampled_hidden)) {
         hidden.words = t->hidden_words; /* one chain a row, or states wanted for the gradient alone */
@@ -179,11 +179,12 @@ static void positive_phase(frbm_training *t, const frbm_batch *data, size_t n, i
     const size_t hidden_size = panel_units(t, &hidden), visible_size = panel_units(t, &visible);
     const size_t n_hidden = is_grey(t) ? grey_input_pieces(t, n) : pieces(t->n_hidden, hidden_size);
     const size_t n_visible = t->persistent && !t->filters ? pieces(t->n_visible, visible_size) : 0;
-    const size_t n_filters = t->filters ? pieces(t->n_hidden, FILTER_OUTPUTS) + pieces(t->n_visible, FILTER_OUTPUTS) : 0;
+    const size_t n_outputs = pieces(t->n_hidden, FILTER_OUTPUTS) + pieces(t->n_visible, FILTER_OUTPUTS);
+    const size_t n_filters = t->filters ? n_outputs : 0;
     size_t piece;
     while ((piece = steal(&t->team, 0, thread, n_hidden)) < n_hidden) {
         if (is_grey(t))
-            grey_positive(t, &hidden, data->grey, n, piece, scratch);
+            grey_positive(t, &hidden, data->rows, n, piece, scratch);
         else
             run_panel(t->table, &hidden, piece, hidden_size, scratch);
     }
@@ -227,7 +228,7 @@ static void negative_phase(frbm_training *t, const frbm_batch *data, size_t n, s
         } else if (last) {
             hidden.fixed_means = t->model_fixed;
             hidden.means_ld = t->chain_ld;
-            hidden.mean_scale = -MEAN_SCALE / (float)n_chains;
+            hidden.mean_scale = -FRBM_MEAN_SCALE / (float)n_chains;
         }
         if (!last || t->persistent) {
             hidden.words = states;
@@ -235,7 +236,8 @@ static void negative_phase(frbm_training *t, const frbm_batch *data, size_t n, s
         }
         if (last && is_grey(t)) {
             size_t piece;
-            while ((piece = next_piece(&t->grey_team)) < grey_gradient_pieces(t)) grey_gradient(t, data->grey, n, piece);
+            while ((piece = next_piece(&t->grey_team)) < grey_gradient_pieces(t))
+                grey_gradient(t, data->rows, n, piece);
         }
         const frbm_onehot groups = inputs_first(t, &hidden);
         run_layer(t, &hidden, thread, scratch);
@@ -249,11 +251,11 @@ static void visible_bias(frbm_training *t, const frbm_batch *batch, size_t first
     int32_t data[BIAS_UNITS] = {0}, model[BIAS_UNITS] = {0};
     double grey[BIAS_UNITS] = {0};
     float gradient[BIAS_UNITS];
-    if (t->rows || t->stochastic_input)
+    if (t->kind == FRBM_BIT_ROWS)
         t->table->count_planes(batch->planes, t->visible_ld, (n + 31) / 32, first, count, data);
     else
         for (size_t s = 0; s < n; s++)
-            for (size_t i = 0; i < count; i++) grey[i] += (double)batch->grey[s * t->n_visible + first + i];
+            for (size_t i = 0; i < count; i++) grey[i] += (double)batch->rows[s * t->n_visible + first + i];
     t->table->count_planes(t->visible_planes, t->visible_ld, (n_chains + 31) / 32, first, count, model);
     for (size_t i = 0; i < count; i++) {
         float *delta = &t->delta_visible[first + i];
@@ -273,7 +275,7 @@ static void apply_gradient(frbm_training *t, size_t batch, size_t n, size_t n_ch
     memset(&g, 0, sizeof g);
     g.positive = product(data->planes, t->visible_ld, n, t->data_fixed, t->data_ld, 1);
     g.negative = product(t->visible_planes, t->visible_ld, n_chains, t->model_fixed, t->chain_ld, 1);
-    g.quantum = 1.0f / MEAN_SCALE;
+    g.quantum = 1.0f / FRBM_MEAN_SCALE;
     if (t->sampled_hidden) {
         g.positive_hidden = t->data_planes;
         g.negative_hidden = t->model_planes;
@@ -354,7 +356,7 @@ void frbm_train(frbm_training *t, int thread, float *scratch) {
     for (size_t batch = 0; batch * t->batch_size < t->n_rows && !t->team.stop; batch++) {
         const size_t n = batch_rows(t, batch), n_chains = t->persistent ? t->n_chains : n;
         prepare_spins(t, thread);
-        if (t->gaussian) {
+        if (t->kind == FRBM_GAUSSIAN_ROWS) {
             gaussian_positive(t, &t->batches[batch % 2], n, thread, scratch);
             gaussian_negative(t, n_chains, thread, scratch);
             gaussian_gradient(t, batch, n, n_chains, thread, scratch);
@@ -365,7 +367,7 @@ void frbm_train(frbm_training *t, int thread, float *scratch) {
         }
         /* only the calling thread may run signal handlers; all have its answer after the barrier */
         if (thread == 0 && t->poll && t->poll(t->poll_context)) t->team.stop = 1;
-        if (t->gaussian && t->sampled_hidden) {
+        if (t->kind == FRBM_GAUSSIAN_ROWS && t->sampled_hidden) {
             barrier(&t->team);
             quantise_weights(t, thread, end_batch);
         } else {

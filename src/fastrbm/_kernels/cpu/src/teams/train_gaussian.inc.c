@@ -1,4 +1,4 @@
-/* Minibatches with real visible units (Gaussian ones of variance 1) and binary or one-hot hidden ones.  Included by
+/* Minibatches with Gaussian visible units (of variance 1) and binary or one-hot hidden ones.  Included by
  * train.c.
  *
  * Products with visible states are dense, those with hidden states of bits; visible states are held by lanes for
@@ -20,23 +20,23 @@ static frbm_layer gaussian_hidden(const frbm_training *t, size_t n_lanes) {
     return layer;
 }
 
-/* States by lanes, also in 16 bits where the products are to be fast */
+/* States by lanes, also in 16 bits where the products are */
 typedef struct {
     const float *lanes;
     size_t ld;
-    const uint32_t *int16;
-    const float *quanta;
+    frbm_int16_vectors int16;
 } gaussian_states;
 
 /* One piece of a hidden layer given states */
-static void gaussian_hidden_piece(const frbm_training *t, const frbm_layer *layer, const gaussian_states *v, size_t piece,
-                              float *scratch) {
-    const size_t first = piece * GAUSSIAN_UNITS, left = t->n_hidden - first, n = left < GAUSSIAN_UNITS ? left : GAUSSIAN_UNITS;
+static void gaussian_hidden_piece(const frbm_training *t, const frbm_layer *layer, const gaussian_states *v,
+                                  size_t piece, float *scratch) {
+    const size_t first = piece * GAUSSIAN_UNITS, left = t->n_hidden - first;
+    const size_t n = left < GAUSSIAN_UNITS ? left : GAUSSIAN_UNITS;
     float *out = t->inputs + first * input_ld(t);
     if (t->int16) {
         const size_t depth = pieces(t->n_visible, 2);
-        t->table->int16_dense_product(t->weights_int16 + first * depth, depth, n, v->int16, v->ld, depth, layer->n_lanes,
-                               t->weight_quanta + first, v->quanta, out, input_ld(t));
+        const frbm_int16_vectors weights = {t->weights_int16 + first * depth, depth, t->weight_quanta + first};
+        t->table->int16_dense_product(&weights, n, &v->int16, depth, layer->n_lanes, out, input_ld(t));
     } else {
         t->table->dense_product(t->weights + first * t->n_visible, t->n_visible, n, v->lanes, v->ld, t->n_visible,
                                 layer->n_lanes, 0, out, input_ld(t));
@@ -55,7 +55,8 @@ static void int16_chains(frbm_training *t, size_t n_chains, int thread) {
     if (!t->int16) return;
     size_t piece;
     while ((piece = steal(&t->team, 0, thread, pieces(n_chains, 32))) < pieces(n_chains, 32))
-        t->table->int16_lanes(t->gaussian, t->chain_ld, t->n_visible, 32 * piece, 32, t->chains_int16, t->chains_quanta);
+        t->table->int16_lanes(t->gaussian, t->chain_ld, t->n_visible, 32 * piece, 32, t->chains_int16,
+                              t->chains_quanta);
     barrier(&t->team);
 }
 
@@ -89,7 +90,7 @@ static void gaussian_positive(frbm_training *t, const frbm_batch *data, size_t n
     if (t->persistent) frbm_choose(t->table, &visible);
     const size_t n_hidden = pieces(t->n_hidden, GAUSSIAN_UNITS), size = panel_units(t, &visible);
     const size_t n_visible = t->persistent ? pieces(t->n_visible, size) : 0;
-    const gaussian_states v = {data->lanes, t->data_ld, data->int16, data->quanta};
+    const gaussian_states v = {data->lanes, t->data_ld, {data->int16, t->data_ld, data->quanta}};
     size_t piece;
     while ((piece = steal(&t->team, 0, thread, n_hidden)) < n_hidden) {
         if (t->int16) int16_weights(t, piece);
@@ -127,7 +128,7 @@ static void gaussian_negative(frbm_training *t, size_t n_chains, int thread, flo
         }
         const frbm_onehot groups = inputs_first(t, &hidden);
         const size_t n = pieces(t->n_hidden, GAUSSIAN_UNITS);
-        const gaussian_states v = {t->gaussian, t->chain_ld, t->chains_int16, t->chains_quanta};
+        const gaussian_states v = {t->gaussian, t->chain_ld, {t->chains_int16, t->chain_ld, t->chains_quanta}};
         size_t piece;
         while ((piece = steal(&t->team, 0, thread, n)) < n) gaussian_hidden_piece(t, &hidden, &v, piece, scratch);
         barrier(&t->team);
@@ -144,7 +145,7 @@ static void gaussian_gradient(frbm_training *t, size_t batch, size_t n, size_t n
     const size_t n_out = t->sampled_hidden ? t->n_visible : t->n_hidden;
     frbm_gaussian_gradient g = {
         .n_data = n, .n_model = n_chains, .n_visible = t->n_visible, .n_hidden = t->n_hidden,
-        .data_rows = data->grey, .model_rows = t->gaussian_rows, .rows_ld = t->visible_ld, .data_lanes = data->lanes,
+        .data_rows = data->rows, .model_rows = t->gaussian_rows, .rows_ld = t->visible_ld, .data_lanes = data->lanes,
         .model_lanes = t->gaussian, .data_ld = t->data_ld, .model_ld = t->chain_ld, .data_means = t->data_means,
         .model_means = t->model_means, .data_hidden = t->data_planes, .model_hidden = t->model_planes,
         .hidden_ld = t->hidden_ld, .weights = t->weights, .bias = t->bias_hidden, .rule = t->rule, .fixed = t->fixed};

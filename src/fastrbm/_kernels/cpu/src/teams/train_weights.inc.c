@@ -32,7 +32,8 @@ static void quantise_weights(frbm_training *t, int thread, void (*after)(void *)
     const size_t n = pieces(t->n_hidden, 16);
     while ((piece = steal(&t->team, 0, thread, n)) < n) {
         const size_t first = 16 * piece, left = t->n_hidden - first;
-        t->table->quantise_rows(&t->fixed, t->weights, t->n_visible, first, left < 16 ? left : 16, &t->magnitudes[thread]);
+        t->table->quantise_rows(&t->fixed, t->weights, t->n_visible, first, left < 16 ? left : 16,
+                                &t->magnitudes[thread]);
     }
     barrier_then(&t->team, after, t);
 }

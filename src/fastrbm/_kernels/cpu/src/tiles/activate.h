@@ -29,27 +29,21 @@ INLINE void activate_lanes(const float *inputs, size_t n_units, mean_output out,
             const vec_f scale = sigmoid_scale(load_f(inputs + u * FRBM_SUM_LD));
             if (out.means) {
                 const vec_f mean = 1.0f / scale * out.scale;
-                memcpy(out.means + u * out.ld, &mean, sizeof mean);
+                STORE(out.means + u * out.ld, mean);
             } else if (out.fixed) {
                 const vec_i mean = nearest_vec(1.0f / scale * out.scale);
-                memcpy(out.fixed + u * out.ld, &mean, sizeof mean);
+                STORE(out.fixed + u * out.ld, mean);
             }
             if (!sample) continue;
-            vec_u r;
-            memcpy(&r, random[u - u4], sizeof r);
+            const vec_u r = load_u(random[u - u4]);
             /* uniform_lane(r) * scale < 1, both sides times 2^23 */
             const vec_f cell = __builtin_convertvector((vec_i)(r >> 9), vec_f) + 0.5f;
-#ifdef FRBM_AVX512
-            mask[u] = _mm512_cmp_ps_mask((__m512)(cell * scale), _mm512_set1_ps(8388608.0f), _CMP_LT_OQ);
-            words = (vec_u)_mm512_mask_or_epi32((__m512i)words, mask[u], (__m512i)words, _mm512_set1_epi32(1 << u));
-#else
-            const vec_i on = cell * scale < 8388608.0f;
-            words |= (vec_u)on & (1u << u);
-            mask[u] = (uint16_t)sign_mask((const int32_t *)&on);
-#endif
+            const lane_mask on = is_below(cell * scale, 8388608.0f);
+            words = set_bit(words, on, 1u << u);
+            mask[u] = (uint16_t)bits_of_mask(on);
         }
     }
-    memcpy(word, &words, sizeof words);
+    STORE(word, words);
 }
 
 /* The same for n_units <= 32 of all lanes; `inputs` holds the units' inputs. */

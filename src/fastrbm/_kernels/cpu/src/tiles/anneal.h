@@ -3,8 +3,8 @@
  *
  * With d = field + W s the input of a unit is beta d + base, and its part of the log weight is
  *   softplus(beta d + base) - softplus(before d + base),   softplus(x) = max(x, 0) + log(1 + e^-|x|).
- * 1 + e^-|x| is between 1 and 2, so the factors of 32 units are multiplied before one log is taken: neither overflow nor
- * cancellation, whatever the inputs. */
+ * 1 + e^-|x| is between 1 and 2, so the factors of 32 units are multiplied before one log is taken: neither overflow
+ * nor cancellation, whatever the inputs. */
 #ifndef FASTRBM_ANNEAL_H
 #define FASTRBM_ANNEAL_H
 
@@ -27,12 +27,13 @@ static void anneal_inputs(float *inputs, size_t n_units, const float *base, floa
         above += 1.0f;
         below += 1.0f;
         for (size_t u = 0; u < n_units; u++) {
-            const vec_f d = load_f(inputs + u * FRBM_SUM_LD + at), now = d * beta + base[u], then = d * before + base[u];
-            const vec_f size_now = (vec_f)((vec_u)now & 0x7FFFFFFFu), size_then = (vec_f)((vec_u)then & 0x7FFFFFFFu);
+            const vec_f d = load_f(inputs + u * FRBM_SUM_LD + at);
+            const vec_f now = d * beta + base[u], then = d * before + base[u];
+            const vec_f size_now = magnitude(now), size_then = magnitude(then);
             above *= sigmoid_scale(size_now);
             below *= sigmoid_scale(size_then);
             gain += (now + size_now) - (then + size_then); /* twice that of max(x, 0) */
-            memcpy(inputs + u * FRBM_SUM_LD + at, &now, sizeof now);
+            STORE(inputs + u * FRBM_SUM_LD + at, now);
         }
         float ratio[16], linear[16];
         above /= below;

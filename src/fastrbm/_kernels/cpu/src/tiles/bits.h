@@ -35,8 +35,7 @@ static int pack_f32(const float *row, size_t n, uint64_t *bits) {
     for (; i + 64 <= n; i += 64) {
         uint64_t word = 0;
         for (int part = 0; part < 64; part += REGISTER / 4) {
-            reg_f x;
-            memcpy(&x, row + i + part, sizeof x);
+            const reg_f x = load_reg_f(row + i + part);
             const reg_i on = x == 1.0f;
             grey |= ~(on | (x == 0.0f));
             good &= (x >= 0.0f) & (x <= 1.0f);
@@ -108,8 +107,10 @@ static void gather(const uint64_t *rows, size_t row_words, const int64_t *order,
     for (size_t block = 0; block < n_lanes; block += 32) {
         const size_t here = n_lanes - block < 32 ? n_lanes - block : 32;
         const uint32_t *source[32];
-        for (size_t r = 0; r < here; r++)
-            source[r] = (const uint32_t *)(rows + (size_t)(order ? order[block + r] : (int64_t)(block + r)) * row_words);
+        for (size_t r = 0; r < here; r++) {
+            const size_t row = order ? (size_t)order[block + r] : block + r;
+            source[r] = (const uint32_t *)(rows + row * row_words);
+        }
         if (words)
             for (size_t w = 0; w < n_words; w++)
                 for (size_t r = 0; r < here; r++) words[w * words_ld + block + r] = source[r][w];

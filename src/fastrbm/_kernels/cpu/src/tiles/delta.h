@@ -14,20 +14,18 @@ INLINE void add_flips(const int registers, uint64_t on, uint64_t off, const int3
     for (; on; on &= on - 1) {
         const int32_t *row = rows + (size_t)__builtin_ctzll(on) * ld;
         for (int v = 0; v < registers; v++) {
-            reg_i x;
-            memcpy(&x, row + REGISTER / 4 * v, REGISTER);
+            const reg_i x = load_reg_i(row + REGISTER / 4 * v);
             total[v] += x;
         }
     }
     for (; off; off &= off - 1) {
         const int32_t *row = rows + (size_t)__builtin_ctzll(off) * ld;
         for (int v = 0; v < registers; v++) {
-            reg_i x;
-            memcpy(&x, row + REGISTER / 4 * v, REGISTER);
+            const reg_i x = load_reg_i(row + REGISTER / 4 * v);
             total[v] -= x;
         }
     }
-    for (int v = 0; v < registers; v++) memcpy(totals + REGISTER / 4 * v, &total[v], REGISTER);
+    for (int v = 0; v < registers; v++) STORE(totals + REGISTER / 4 * v, total[v]);
 }
 
 /* sums[lane][unit], stride sum_ld, from the product with `before` to that with `now`; before NULL: from nothing */

@@ -10,13 +10,8 @@
 #include "kernels.h"
 #include "simd.h"
 
-#ifdef FRBM_AVX512
-#define DENSE_ROWS 8
-#else
-#define DENSE_ROWS 4
-#endif
+#define DENSE_ROWS (N_REGISTERS / 4) /* rows whose sums, in two registers each, take half of them */
 #define DENSE_WIDTH (REGISTER / 4)
-
 
 INLINE void dense_block(const int rows, const int vectors, const float *a, size_t lda, const float *b, size_t ldb,
                         size_t depth, int add, float *out, size_t ld) {
@@ -40,7 +35,7 @@ INLINE void dense_block(const int rows, const int vectors, const float *a, size_
 #pragma GCC unroll 8
     for (int o = 0; o < rows; o++)
 #pragma GCC unroll 2
-        for (int v = 0; v < vectors; v++) memcpy(out + (size_t)o * ld + DENSE_WIDTH * v, &sum[o][v], REGISTER);
+        for (int v = 0; v < vectors; v++) STORE(out + (size_t)o * ld + DENSE_WIDTH * v, sum[o][v]);
 }
 
 static __attribute__((noinline)) void dense_rows(size_t rows, int vectors, const float *a, size_t lda, const float *b,
@@ -48,7 +43,7 @@ static __attribute__((noinline)) void dense_rows(size_t rows, int vectors, const
 #define FRBM_SHAPE(R, V) \
     case 2 * R + V - 1: dense_block(R, V, a, lda, b, ldb, depth, add, out, ld); break;
     switch (2 * rows + (size_t)vectors - 1) {
-#ifdef FRBM_AVX512
+#if DENSE_ROWS > 4
         FRBM_SHAPE(8, 2) FRBM_SHAPE(8, 1)
 #endif
         FRBM_SHAPE(4, 2) FRBM_SHAPE(4, 1) FRBM_SHAPE(2, 2) FRBM_SHAPE(2, 1) FRBM_SHAPE(1, 2) FRBM_SHAPE(1, 1)
@@ -56,7 +51,8 @@ static __attribute__((noinline)) void dense_rows(size_t rows, int vectors, const
 #undef FRBM_SHAPE
 }
 
-/* out[row][lane] = or += sum over k of a[row][k] * b[k][lane]; rows of b and out have room up to a multiple of 16 lanes */
+/* out[row][lane] = or += sum over k of a[row][k] * b[k][lane]; rows of b and out have room up to a multiple of 16
+ * lanes */
 static void dense_product(const float *a, size_t lda, size_t n_rows, const float *b, size_t ldb, size_t depth,
                           size_t n_lanes, int add, float *out, size_t ld) {
     n_lanes = frbm_round_up(n_lanes, 16);

@@ -1,9 +1,9 @@
 /* Filters Contrastive Divergence: ways to draw a layer that do less than the whole product and return the same states.
  *
- * A unit is on iff cell * (1 + e^-x) < 2^23, x = bias + quantum * S with the exact integer S (tiles.c).  A filter knows x
- * only as center +- radius.  It accepts what holds for both ends, widened by FRBM_SLACK for the rounding of the test
- * itself; the rest is summed exactly and tested like any other unit.  So states are those of the dense product, bit
- * for bit, whatever the filter.
+ * A unit is on iff cell * (1 + e^-x) < 2^23, x = bias + quantum * S with the exact integer S (tiles.c).  A filter
+ * knows x only as center +- radius.  It accepts what holds for both ends, widened by FRBM_SLACK for the rounding of
+ * the test itself; the rest is summed exactly and tested like any other unit.  So states are those of the dense
+ * product, bit for bit, whatever the filter.
  *
  * Filters: 16-bit look-ups (half the bits of the weights, rigorous error), and any center given by the caller (a
  * low-rank projection, or the product of an earlier state) with radius[unit] * spread[lane].
@@ -19,8 +19,8 @@
 #include "simd.h"
 #include "transpose.h"
 
-/* Relative error of cell * (1 + e^-x) in float32 where it is near 2^23, so |x| < 17: 2e-7 of the exponential and 1e-6 of
- * its argument for either side, and roundings.  That of x itself is part of the radius. */
+/* Relative error of cell * (1 + e^-x) in float32 where it is near 2^23, so |x| < 17: 2e-7 of the exponential and 1e-6
+ * of its argument for either side, and roundings.  That of x itself is part of the radius. */
 #define FRBM_SLACK 2e-5f
 
 /* ---- exact sums of single units ----------------------------------------------------------------------------- */
@@ -51,28 +51,9 @@ INLINE int32_t exact_sum(const int32_t *coef, size_t n_inputs, const uint32_t *b
 
 /* ---- filtered draw ----------------------------------------------------------------------------------------- */
 
-#ifdef FRBM_AVX512
-typedef __mmask16 lane_mask;
-INLINE lane_mask below(vec_f x) { return _mm512_cmp_ps_mask((__m512)x, _mm512_set1_ps(8388608.0f), _CMP_LT_OQ); }
-INLINE lane_mask and_not(lane_mask a, lane_mask b) { return _kandn_mask16(b, a); }
-INLINE vec_u set_bit(vec_u words, lane_mask mask, size_t u) {
-    return (vec_u)_mm512_mask_or_epi32((__m512i)words, mask, (__m512i)words, _mm512_set1_epi32((int)(1u << u)));
-}
-#else
-typedef uint32_t lane_mask;
-INLINE lane_mask below(vec_f x) {
-    const vec_i less = x < 8388608.0f;
-    return sign_mask((const int32_t *)&less);
-}
-INLINE lane_mask and_not(lane_mask a, lane_mask b) { return a & ~b; }
-INLINE vec_u set_bit(vec_u words, lane_mask mask, size_t u) {
-    for (; mask; mask &= mask - 1) words[__builtin_ctz(mask)] |= 1u << u;
-    return words;
-}
-#endif
-
 /* What a filter left open: exact sums, and the test of `activate` */
-static uint32_t decide_exactly(const frbm_filter *f, uint32_t open, size_t unit, size_t lane, const uint32_t random[16]) {
+static uint32_t decide_exactly(const frbm_filter *f, uint32_t open, size_t unit, size_t lane,
+                               const uint32_t random[16]) {
     const frbm_layer *layer = &f->layer;
     uint32_t on = 0;
     for (; open; open &= open - 1) {
@@ -96,7 +77,7 @@ INLINE void filter_block(const frbm_filter *f, const int small_radius, const flo
     uint64_t recomputed = 0;
     for (size_t lane = 0; lane < n_lanes; lane += 16) {
         const size_t valid = n_lanes - lane < 16 ? n_lanes - lane : 16;
-        const lane_mask in_use = (lane_mask)((1u << valid) - 1);
+        const uint32_t in_use = (1u << valid) - 1;
         vec_u words = {0};
         vec_f spread = {0};
         if (f->spread)
@@ -107,8 +88,7 @@ INLINE void filter_block(const frbm_filter *f, const int small_radius, const flo
             uint32_t random[4][16];
             philox_lanes(random, (uint32_t)((unit0 + u4) / 4), layer->draw.first_chain + (uint32_t)lane, &layer->draw);
             for (size_t u = u4; u < u4 + 4 && u < n_units; u++) {
-                vec_u r;
-                memcpy(&r, random[u - u4], sizeof r);
+                const vec_u r = load_u(random[u - u4]);
                 const vec_f cell = __builtin_convertvector((vec_i)(r >> 9), vec_f) + 0.5f;
                 const vec_f x = load_f(center + u * ld + lane);
                 vec_f most, least; /* 1 + e^-x at center - radius and center + radius */
@@ -121,12 +101,14 @@ INLINE void filter_block(const frbm_filter *f, const int small_radius, const flo
                     most = sigmoid_scale(x - reach);
                     least = sigmoid_scale(x + reach);
                 }
-                const lane_mask on = below(cell * (1.0f + FRBM_SLACK) * most);
-                const lane_mask open = and_not(below(cell * (1.0f - FRBM_SLACK) * least), on) & in_use;
-                words = set_bit(words, on, u);
+                const lane_mask on = is_below(cell * (1.0f + FRBM_SLACK) * most, 8388608.0f);
+                const lane_mask possible = is_below(cell * (1.0f - FRBM_SLACK) * least, 8388608.0f);
+                const uint32_t open = bits_of_mask(and_not(possible, on)) & in_use;
+                words = set_bit(words, on, 1u << u);
                 if (__builtin_expect(open != 0, 0)) {
                     recomputed += (uint64_t)__builtin_popcount(open);
-                    words = set_bit(words, (lane_mask)decide_exactly(f, open, unit0 + u, lane, random[u - u4]), u);
+                    const uint32_t exact = decide_exactly(f, open, unit0 + u, lane, random[u - u4]);
+                    words = set_bit(words, mask_of_bits(exact), 1u << u);
                 }
             }
         }
@@ -155,8 +137,8 @@ static void filter_panel(const frbm_filter *f, size_t unit0, size_t n_units, flo
     const size_t n_lanes = layer->n_lanes, padded = frbm_round_up(n_lanes, 16);
     if (f->method == FRBM_BY_INT16) {
         const size_t n_words = (layer->op.n_inputs + 31) / 32;
-        filter_product(f->packed + unit0 * n_words * 16, n_words, n_units, layer->op.bits, layer->op.stride, n_lanes, sums,
-                    FRBM_SUM_LD, (int32_t *)scratch);
+        filter_product(f->packed + unit0 * n_words * 16, n_words, n_units, layer->op.bits, layer->op.stride, n_lanes,
+                       sums, FRBM_SUM_LD, (int32_t *)scratch);
     } else if (f->method != FRBM_BY_LANDMARKS) {
         transpose_rows(f->sums + unit0, f->sums_ld, 0, padded, n_units, sums, FRBM_SUM_LD);
     }
@@ -173,10 +155,9 @@ static void filter_panel(const frbm_filter *f, size_t unit0, size_t n_units, flo
             continue;
         }
         for (size_t l = 0; l < padded; l += 16) {
-            vec_i sum;
-            memcpy(&sum, row + l, sizeof sum);
+            const vec_i sum = load_i(row + l);
             const vec_f x = bias + quantum * __builtin_convertvector(sum, vec_f);
-            memcpy(row + l, &x, sizeof x);
+            STORE(row + l, x);
         }
     }
     for (size_t u = 0; u < n_units; u += 32) {

@@ -16,7 +16,8 @@
 /* Rows picked by `order` in both layouts: rows [at, at + n) of `rows`, lanes of the same numbers of `lanes` */
 static void load_gaussian(const float *from, const int64_t *order, size_t at, size_t n, size_t n_units, float *rows,
                       size_t ld, float *lanes, size_t lanes_ld) {
-    for (size_t r = at; r < at + n; r++) memcpy(rows + r * ld, from + (size_t)order[r] * n_units, n_units * sizeof(float));
+    for (size_t r = at; r < at + n; r++)
+        memcpy(rows + r * ld, from + (size_t)order[r] * n_units, n_units * sizeof(float));
     transpose_rows((const int32_t *)rows, ld, at, n, n_units, (int32_t *)lanes, lanes_ld);
 }
 
@@ -28,10 +29,9 @@ static void add_normal_lanes(float *inputs, size_t unit0, size_t n_units, size_t
             uint32_t random[4][16];
             philox_lanes(random, (uint32_t)((unit0 + u4) / 4), draw->first_chain + (uint32_t)(lane + l), draw);
             for (size_t u = u4; u < u4 + 4 && u < n_units; u++) {
-                vec_u w;
-                memcpy(&w, random[u - u4], sizeof w);
+                const vec_u w = load_u(random[u - u4]);
                 const vec_f sum = load_f(inputs + u * FRBM_SUM_LD + l) + normal_vec(w);
-                memcpy(inputs + u * FRBM_SUM_LD + l, &sum, sizeof sum);
+                STORE(inputs + u * FRBM_SUM_LD + l, sum);
             }
         }
 }
@@ -39,8 +39,8 @@ static void add_normal_lanes(float *inputs, size_t unit0, size_t n_units, size_t
 /* ---- gradients --------------------------------------------------------------------------------------------- */
 
 /* With hidden means: at most FRBM_UPDATE_ROWS hidden units from `first`, and the fixed-point copy of what comes out */
-static void gaussian_gradient_rows(const frbm_gaussian_gradient *g, size_t first, size_t count, frbm_magnitudes *magnitudes,
-                               float *scratch) {
+static void gaussian_gradient_rows(const frbm_gaussian_gradient *g, size_t first, size_t count,
+                                   frbm_magnitudes *magnitudes, float *scratch) {
     float *sums = scratch + FRBM_TABLE_FLOATS, hidden[FRBM_UPDATE_ROWS];
     const float *data = g->data_means + first * g->data_ld, *model = g->model_means + first * g->model_ld;
     for (size_t at = 0; at < g->n_visible; at += FRBM_LANE_BLOCK) {
@@ -66,7 +66,8 @@ INLINE float absolute_sum(const float *x, size_t n) {
 }
 
 /* Both phases of a visible unit as coefficients, shares and sign included; returns the value of 1 in them, the smallest
- * with which no sum can overflow: 2^-30 of the mean magnitude, or up to twice that.  NaN where a state is not finite. */
+ * with which no sum can overflow: 2^-30 of the mean magnitude, or up to twice that.  NaN where a state is
+ * not finite. */
 static float quantise_states(const frbm_gaussian_gradient *g, size_t unit, int32_t *coef) {
     const float *data = g->data_lanes + unit * g->data_ld, *model = g->model_lanes + unit * g->model_ld;
     const float n = (float)g->n_data, m = (float)g->n_model;
@@ -97,9 +98,9 @@ static void sampled_bias(const frbm_gaussian_gradient *g) {
     }
 }
 
-/* With sampled hidden states: at most FRBM_GAUSSIAN_COLUMNS visible units from `first`, without the fixed-point copy.  Sums of
- * fixed-point states selected by bits are look-ups with lanes = hidden units.  Scratch: FRBM_SCRATCH_FLOATS, then the
- * coefficients. */
+/* With sampled hidden states: at most FRBM_GAUSSIAN_COLUMNS visible units from `first`, without the fixed-point copy.
+ * Sums of fixed-point states selected by bits are look-ups with lanes = hidden units.  Scratch: FRBM_SCRATCH_FLOATS,
+ * then the coefficients. */
 static void gaussian_gradient_columns(const frbm_gaussian_gradient *g, size_t first, size_t count, float *scratch) {
     int32_t *tables = (int32_t *)scratch, *sums = tables + FRBM_TABLE_FLOATS, *coef = tables + FRBM_SCRATCH_FLOATS;
     const size_t ld = g->data_ld + g->model_ld;

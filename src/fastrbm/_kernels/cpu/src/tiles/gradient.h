@@ -33,10 +33,9 @@ INLINE int32_t fixed_sum(const int32_t *x, size_t n) {
 INLINE void scale_sums(void *sums, size_t n, float quantum) {
     float *row = sums;
     for (size_t i = 0; i < n; i += 16) {
-        vec_i sum;
-        memcpy(&sum, row + i, sizeof sum);
+        const vec_i sum = load_i(row + i);
         const vec_f g = quantum * __builtin_convertvector(sum, vec_f);
-        memcpy(row + i, &g, sizeof g);
+        STORE(row + i, g);
     }
 }
 
@@ -133,7 +132,8 @@ static float hidden_gradient(const frbm_gradient *g, size_t j) {
     return g->quantum * (float)total + dense;
 }
 
-static void gradient_rows(const frbm_gradient *g, size_t first, size_t count, frbm_magnitudes *magnitudes, float *scratch) {
+static void gradient_rows(const frbm_gradient *g, size_t first, size_t count, frbm_magnitudes *magnitudes,
+                          float *scratch) {
     frbm_gradient tile = *g;
     float hidden[FRBM_UPDATE_ROWS];
     for (size_t j = 0; j < count; j++) hidden[j] = hidden_gradient(g, first + j);

@@ -1,7 +1,7 @@
 /* Products of weights rounded to 16 bits (precision="fast"): look-ups of five inputs for 32 lanes at once.
  *
- * Such weights are multiples of 2^16 in the ordinary int32 copy (quantise.h), and every sum of them fits 16 bits.  So any
- * other way to do the product gives the same integers; this one, for AVX-512, is the fast one: 160 multiply-adds a
+ * Such weights are multiples of 2^16 in the ordinary int32 copy (quantise.h), and every sum of them fits 16 bits.  So
+ * any other way to do the product gives the same integers; this one, for AVX-512, is the fast one: 160 multiply-adds a
  * look-up where int32 has 64.
  *
  * Lanes have 16 bits here, of which 15 are three groups of five inputs. */
@@ -84,7 +84,8 @@ static __attribute__((noinline)) void int16_across(int32_t *tables, const int32_
         for (size_t i = 0; i < 5; i++)
             c[i] = _mm512_loadu_si512(coef + (input + i < n_inputs ? input + i : n_inputs - 1) * in_stride);
         const __m512i three = sum_three(first, c[0], first, c[1], first, c[2]);
-        const __m512i more = sum_three(second, c[0], second, c[1], second, c[2]), two = sum_two(two_inputs, c[3], two_inputs, c[4]);
+        const __m512i more = sum_three(second, c[0], second, c[1], second, c[2]);
+        const __m512i two = sum_two(two_inputs, c[3], two_inputs, c[4]);
 #pragma GCC unroll 4
         for (int q = 0; q < 4; q++) store_int16(tables + 16 * q, at_low[q], three, at_high[q], two);
         store_int16(tables + 64, at_low[0], more, at_high[4], two);
@@ -165,10 +166,10 @@ INLINE void widen_row(int32_t *row, size_t n_lanes) {
     }
 }
 
-/* sums[u][lane] of outputs [output, output + n_out) for at most FRBM_LANE_BLOCK lanes; rows up to a multiple of FRBM_TILE
- * and lanes up to a multiple of 32 are written too.  scratch: the tables, then the bits. */
-static void int16_product(const frbm_operand *op, size_t output, size_t n_out, int32_t *sums, size_t ld,
-                           size_t first_lane, size_t n_lanes, float *scratch, uint16_t *bits) {
+/* sums[u][lane] of outputs [output, output + n_out) for at most FRBM_LANE_BLOCK lanes; rows up to a multiple of
+ * FRBM_TILE and lanes up to a multiple of 32 are written too.  Returns 0 where this way does not exist. */
+static int int16_product(const frbm_operand *op, size_t output, size_t n_out, int32_t *sums, size_t ld,
+                         size_t first_lane, size_t n_lanes, float *scratch, uint16_t *bits) {
     int32_t *tables = (int32_t *)scratch;
     for (size_t first = 0; first < op->n_inputs; first += 15 * FRBM_INT16_WORDS) {
         const size_t left = op->n_inputs - first;
@@ -184,6 +185,14 @@ static void int16_product(const frbm_operand *op, size_t output, size_t n_out, i
         }
     }
     for (size_t u = 0; u < n_out; u++) widen_row(sums + u * ld, n_lanes);
+    return 1;
+}
+#else
+static int int16_product(const frbm_operand *op, size_t output, size_t n_out, int32_t *sums, size_t ld,
+                         size_t first_lane, size_t n_lanes, float *scratch, uint16_t *bits) {
+    (void)op, (void)output, (void)n_out, (void)sums, (void)ld, (void)first_lane, (void)n_lanes, (void)scratch;
+    (void)bits;
+    return 0;
 }
 #endif
 

@@ -1,4 +1,4 @@
-/* Dense products of states and weights rounded to 16 bits (precision="fast"). 
+/* Dense products of states and weights rounded to 16 bits (precision="fast").
  *
  * A vector x becomes round(x * s), s the largest with which Cauchy and Schwarz keep every sum of products of two such
  * vectors below 2^31 and every entry below 2^15.  Errors are those of the rounding: with n entries of similar size
@@ -33,7 +33,7 @@ static void int16_rows(const float *rows, size_t n_rows, size_t n, uint32_t *wor
         for (size_t k = 0; k < n; k += 16) {
             vec_f x = {0};
             memcpy(&x, rows + k, (n - k < 16 ? n - k : 16) * sizeof(float));
-            const vec_f a = (vec_f)((vec_u)x & 0x7FFFFFFFu);
+            const vec_f a = magnitude(x);
             squares += x * x;
             most = select_f(a > most, a, most);
         }
@@ -55,7 +55,7 @@ static void int16_lanes(const float *lanes, size_t ld, size_t n, size_t first, s
     for (size_t lane = first; lane < first + n_lanes; lane += 16) {
         vec_f squares = {0}, most = {0}, scale;
         for (size_t u = 0; u < n; u++) {
-            const vec_f x = load_f(lanes + u * ld + lane), a = (vec_f)((vec_u)x & 0x7FFFFFFFu);
+            const vec_f x = load_f(lanes + u * ld + lane), a = magnitude(x);
             squares += x * x;
             most = select_f(a > most, a, most);
         }
@@ -69,66 +69,49 @@ static void int16_lanes(const float *lanes, size_t ld, size_t n, size_t first, s
             const vec_f y = u + 1 < n ? load_f(lanes + (u + 1) * ld + lane) : zero;
             const vec_u low = (vec_u)nearest_vec(select_f(usable, x, zero) * scale);
             const vec_u two = (low & 0xFFFFu) | (vec_u)nearest_vec(select_f(usable, y, zero) * scale) << 16;
-            memcpy(words + u / 2 * ld + lane, &two, sizeof two);
+            STORE(words + u / 2 * ld + lane, two);
         }
     }
 }
 
-/* a.low * b.low + a.high * b.high of each word */
-INLINE reg_i multiply_int16(uint32_t a, reg_i b) {
-    reg_i out;
-#if defined(FRBM_AVX512)
-    out = (reg_i)_mm512_madd_epi16(_mm512_set1_epi32((int)a), (__m512i)b);
-#elif defined(FRBM_AVX2)
-    out = (reg_i)_mm256_madd_epi16(_mm256_set1_epi32((int)a), (__m256i)b);
-#elif defined(__SSE2__)
-    out = (reg_i)_mm_madd_epi16(_mm_set1_epi32((int)a), (__m128i)b);
-#else
-    for (int l = 0; l < REGISTER / 4; l++)
-        out[l] = (int16_t)a * (int16_t)b[l] + ((int32_t)a >> 16) * (b[l] >> 16);
-#endif
-    return out;
-}
-
-INLINE void int16_dense_block(const int rows, const int vectors, const uint32_t *a, size_t lda, const uint32_t *b, size_t ldb,
-                       size_t depth, const float *row_quanta, const float *lane_quanta, float *out, size_t ld) {
+/* Products of `rows` rows from `row` on and `vectors` registers of lanes from `lane` on */
+INLINE void int16_dense_block(const int rows, const int vectors, const frbm_int16_vectors *a, size_t row,
+                              const frbm_int16_vectors *b, size_t lane, size_t depth, float *out, size_t ld) {
+    const uint32_t *from_a = a->words + row * a->ld, *from_b = b->words + lane;
+    const size_t lda = a->ld, ldb = b->ld;
     reg_i sum[DENSE_ROWS][2] = {{{0}}};
-    for (size_t k = 0; k < depth; k++, b += ldb) {
+    for (size_t k = 0; k < depth; k++, from_b += ldb) {
         reg_i x[2];
 #pragma GCC unroll 2
-        for (int v = 0; v < vectors; v++) memcpy(&x[v], b + DENSE_WIDTH * v, REGISTER);
+        for (int v = 0; v < vectors; v++) x[v] = load_reg_i(from_b + DENSE_WIDTH * v);
 #pragma GCC unroll 8
         for (int o = 0; o < rows; o++)
 #pragma GCC unroll 2
-            for (int v = 0; v < vectors; v++) sum[o][v] += multiply_int16(a[(size_t)o * lda + k], x[v]);
+            for (int v = 0; v < vectors; v++) sum[o][v] += multiply_int16(from_a[(size_t)o * lda + k], x[v]);
     }
 #pragma GCC unroll 8
     for (int o = 0; o < rows; o++)
 #pragma GCC unroll 2
         for (int v = 0; v < vectors; v++) {
-            reg_f quantum;
-            memcpy(&quantum, lane_quanta + DENSE_WIDTH * v, REGISTER);
-            const reg_f product = __builtin_convertvector(sum[o][v], reg_f) * (quantum * row_quanta[o]);
-            memcpy(out + (size_t)o * ld + DENSE_WIDTH * v, &product, REGISTER);
+            const reg_f quanta = load_reg_f(b->quanta + lane + DENSE_WIDTH * v) * a->quanta[row + (size_t)o];
+            const reg_f product = __builtin_convertvector(sum[o][v], reg_f) * quanta;
+            STORE(out + (row + (size_t)o) * ld + lane + DENSE_WIDTH * v, product);
         }
 }
 
-/* out[row][lane] = value of the product; `depth` in words, rows of b and out have room up to a multiple of 16 lanes */
-static void int16_dense_product(const uint32_t *a, size_t lda, size_t n_rows, const uint32_t *b, size_t ldb, size_t depth,
-                         size_t n_lanes, const float *row_quanta, const float *lane_quanta, float *out, size_t ld) {
+/* out[row][lane] = value of the product; `depth` in words; lanes and `out` have room up to a multiple of 16 lanes */
+static void int16_dense_product(const frbm_int16_vectors *rows, size_t n_rows, const frbm_int16_vectors *lanes,
+                                size_t depth, size_t n_lanes, float *out, size_t ld) {
     n_lanes = frbm_round_up(n_lanes, 16);
     for (size_t lane = 0; lane < n_lanes;) {
         const int vectors = n_lanes - lane >= 2 * DENSE_WIDTH ? 2 : 1;
         for (size_t row = 0; row < n_rows;) {
             size_t here = DENSE_ROWS;
             while (here > n_rows - row) here /= 2;
-#define FRBM_SHAPE(R, V)                                                                                              \
-    case 2 * R + V - 1:                                                                                               \
-        int16_dense_block(R, V, a + row * lda, lda, b + lane, ldb, depth, row_quanta + row, lane_quanta + lane,                  \
-                   out + row * ld + lane, ld);                                                                        \
-        break;
+#define FRBM_SHAPE(R, V) \
+    case 2 * R + V - 1: int16_dense_block(R, V, rows, row, lanes, lane, depth, out, ld); break;
             switch (2 * here + (size_t)vectors - 1) {
-#ifdef FRBM_AVX512
+#if DENSE_ROWS > 4
                 FRBM_SHAPE(8, 2) FRBM_SHAPE(8, 1)
 #endif
                 FRBM_SHAPE(4, 2) FRBM_SHAPE(4, 1) FRBM_SHAPE(2, 2) FRBM_SHAPE(2, 1) FRBM_SHAPE(1, 2) FRBM_SHAPE(1, 1)

@@ -41,8 +41,8 @@ static int pack_int16(const int32_t *row, size_t n, uint32_t *packed, int64_t *e
 
 #ifdef FRBM_AVX512
 #define FILTER_TILE 6
-/* Tables of FILTER_TILE outputs, `stride` words each, for n_words words: [word][output][4 groups][32 int16]; entry 2 e + p of group g holds
- * the inputs e of nibble g in half p of the word. */
+/* Tables of FILTER_TILE outputs, `stride` words each, for n_words words: [word][output][4 groups][32 int16]; entry 2
+ * e + p of group g holds the inputs e of nibble g in half p of the word. */
 static void build_filter_tables(int32_t *tables, const uint32_t *packed, size_t stride, size_t n_words) {
     const __m512i lane = _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
     const __m512i quarter = _mm512_srli_epi32(lane, 2), first = _mm512_slli_epi32(quarter, 2);
@@ -110,13 +110,11 @@ INLINE void look_up_filter(const int add, int32_t *sums, size_t ld, const int32_
 #pragma GCC unroll 2
         for (int v = 0; v < 2; v++) _mm512_storeu_si512(sums + o * ld + 16 * v, acc[o][v]);
 }
-#endif
 
 /* sums[u][lane] of the rounded integers of n_units outputs, n_lanes up to a multiple of 32; rows of `sums` up to a
  * multiple of 6 are written too.  `packed` holds n_words * 16 dwords an output, with room for a whole tile. */
 static void filter_product(const uint32_t *packed, size_t n_words, size_t n_units, const uint32_t *bits, size_t stride,
                         size_t n_lanes, int32_t *sums, size_t ld, int32_t *tables) {
-#ifdef FRBM_AVX512
     for (size_t u = 0; u < n_units; u += FILTER_TILE)
         for (size_t first = 0; first < n_words; first += 2 * FRBM_CHUNK_WORDS) {
             const size_t here = n_words - first < 2 * FRBM_CHUNK_WORDS ? n_words - first : 2 * FRBM_CHUNK_WORDS;
@@ -124,7 +122,10 @@ static void filter_product(const uint32_t *packed, size_t n_words, size_t n_unit
             for (size_t lane = 0; lane < n_lanes; lane += 32)
                 look_up_filter(first > 0, sums + u * ld + lane, ld, tables, bits + first * stride + lane, stride, here);
         }
+}
 #else
+static void filter_product(const uint32_t *packed, size_t n_words, size_t n_units, const uint32_t *bits, size_t stride,
+                        size_t n_lanes, int32_t *sums, size_t ld, int32_t *tables) {
     (void)tables;
     for (size_t u = 0; u < n_units; u++)
         for (size_t lane = 0; lane < n_lanes; lane++) {
@@ -138,7 +139,7 @@ static void filter_product(const uint32_t *packed, size_t n_words, size_t n_unit
             }
             sums[u * ld + lane] = sum;
         }
-#endif
 }
+#endif
 
 #endif

@@ -65,21 +65,10 @@ INLINE float sigmoid_scale_lane(float x) {
 }
 
 INLINE vec_f sigmoid_scale(vec_f x) {
-    vec_f t = x * -1.44269504088896341f, p;
-#ifdef FRBM_AVX512
-    /* scalef underflows by itself, and 1 + 0 is what 1 + 2^-125 is; min returns its second operand for nan */
-    const __m512 limited = _mm512_min_ps(_mm512_set1_ps(125.0f), (__m512)t);
-    const vec_f f = (vec_f)_mm512_reduce_ps(limited, 0);
-    FRBM_EXP2(p, f);
-    return (vec_f)_mm512_scalef_ps((__m512)p, _mm512_roundscale_ps(limited, 0)) + 1.0f;
-#else
-    const vec_f zero = {0};
-    t = select_f(t < -125.0f, zero - 125.0f, t);
-    t = select_f(t > 125.0f, zero + 125.0f, t);
-    const vec_f shifted = t + 12582912.0f, f = t - (shifted - 12582912.0f);
-    FRBM_EXP2(p, f);
-    return (vec_f)((vec_u)p + ((vec_u)shifted << 23)) + 1.0f;
-#endif
+    const split_exponent t = split(x * -1.44269504088896341f);
+    vec_f p;
+    FRBM_EXP2(p, t.fraction);
+    return scale_by(p, t.whole) + 1.0f;
 }
 
 /* atanh(s), |s| <= 1/3: the odd series to s^15, remainder below 1e-8 relative */

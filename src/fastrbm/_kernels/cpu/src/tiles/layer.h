@@ -20,7 +20,8 @@ static void sigmoid(float *x, size_t n) {
 /* The panel to sample-major rows */
 static void store_rows(const float *inputs, size_t unit0, size_t n_units, size_t lane, size_t n_lanes, float *rows,
                        size_t ld) {
-    transpose_rows((const int32_t *)inputs, FRBM_SUM_LD, 0, n_units, n_lanes, (int32_t *)(rows + lane * ld + unit0), ld);
+    transpose_rows((const int32_t *)inputs, FRBM_SUM_LD, 0, n_units, n_lanes, (int32_t *)(rows + lane * ld + unit0),
+                   ld);
 }
 
 /* sums[unit][lane] of a panel; lanes from n_lanes to `padded` hold anything */
@@ -31,13 +32,10 @@ static void panel_product(const frbm_layer *layer, size_t unit0, size_t n_units,
                        n_lanes);
         return;
     }
-#ifdef FRBM_AVX512
-    if (layer->int16) {
-        uint16_t *bits = (uint16_t *)(sums + (FRBM_PANEL + FRBM_TILE) * FRBM_SUM_LD);
-        int16_product(&layer->op, unit0, n_units, sums, FRBM_SUM_LD, lane, n_lanes, (float *)tables, bits);
+    uint16_t *bits = (uint16_t *)(sums + (FRBM_PANEL + FRBM_TILE) * FRBM_SUM_LD);
+    if (layer->int16 &&
+        int16_product(&layer->op, unit0, n_units, sums, FRBM_SUM_LD, lane, n_lanes, (float *)tables, bits))
         return;
-    }
-#endif
     for (size_t u = 0; u < n_units; u += FRBM_TILE) {
         const size_t here = n_units - u < FRBM_TILE ? n_units - u : FRBM_TILE;
         look_up_product(&layer->op, unit0 + u, here, 0, sums + u * FRBM_SUM_LD, FRBM_SUM_LD, lane, n_lanes, tables);
@@ -52,10 +50,9 @@ static void add_bias(const frbm_layer *layer, size_t unit0, size_t n_units, void
         float *row = (float *)sums + u * FRBM_SUM_LD;
         if (layer->op.bits) {
             for (size_t l = 0; l < padded; l += 16) {
-                vec_i product;
-                memcpy(&product, row + l, sizeof product);
+                const vec_i product = load_i(row + l);
                 const vec_f x = bias + layer->quantum * __builtin_convertvector(product, vec_f);
-                memcpy(row + l, &x, sizeof x);
+                STORE(row + l, x);
             }
         } else {
             const float *preset = layer->preset + (unit0 + u) * layer->preset_ld + lane;

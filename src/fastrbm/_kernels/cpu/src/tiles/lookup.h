@@ -4,9 +4,9 @@
  * one permute looks up 16 lanes and one add finishes 64 multiply-adds.  AVX2 needs two 8-entry permutes and a
  * blend; the baseline indexes the table in memory.
  *
- * Coefficients are fixed-point integers (quantise.h), so a sum is exact and the same in any order: how inputs are grouped
- * is nobody's business.  Integer additions also run on four ports of a Zen 5 core where float ones have two: 430
- * against 350 GMAC/s a core.
+ * Coefficients are fixed-point integers (quantise.h), so a sum is exact and the same in any order: how inputs are
+ * grouped is nobody's business.  Integer additions also run on four ports of a Zen 5 core where float ones have two:
+ * 430 against 350 GMAC/s a core.
  */
 #ifndef FASTRBM_LOOKUP_H
 #define FASTRBM_LOOKUP_H
@@ -14,7 +14,9 @@
 #include "kernels.h"
 #include "simd.h"
 
-/* ---- building -------------------------------------------------------------------------------------------- */
+/* ---- AVX-512, and the others ------------------------------------------------------------------------------- */
+
+#define NO_BULK ((size_t)-1)
 
 #ifdef FRBM_AVX512
 /* Entries that contain coefficient 0, 1, 2, 3.  The empty asm keeps the masks in their registers: left alone, gcc
@@ -36,25 +38,9 @@ INLINE void build_table(entry_masks m, int32_t *table, const int32_t *coef, size
     t = _mm512_mask_add_epi32(t, m.m3, t, _mm512_set1_epi32(coef[3 * stride]));
     _mm512_store_si512(table, t);
 }
-#else
-typedef int entry_masks;
-INLINE entry_masks table_masks(void) { return 0; }
-
-INLINE void build_table(entry_masks unused, int32_t *table, const int32_t *coef, size_t stride) {
-    const int32_t c1 = coef[stride], c2 = coef[2 * stride], c3 = coef[3 * stride];
-    (void)unused;
-    table[0] = 0;
-    table[1] = coef[0];
-    table[2] = c1;
-    table[3] = table[1] + c1;
-    for (int e = 0; e < 4; e++) table[4 + e] = table[e] + c2;
-    for (int e = 0; e < 8; e++) table[8 + e] = table[e] + c3;
-}
-#endif
-
-#ifdef FRBM_AVX512
-/* Tables in bulk: the 4 partial sums of two coefficients for 4 tables at once, `low` of coefficients 0 and 1, `high` of 2
- * and 3; entry e of table q is low[4 q + e % 4] + high[4 q + e / 4].  Three permutes a table instead of four loads. */
+/* Tables in bulk: the 4 partial sums of two coefficients for 4 tables at once, `low` of coefficients 0 and 1, `high`
+ * of 2 and 3; entry e of table q is low[4 q + e % 4] + high[4 q + e / 4].  Three permutes a table instead of four
+ * loads. */
 typedef struct {
     __m512i quarter, low[4], high[4];
 } table_index;
@@ -81,7 +67,8 @@ INLINE void store_bulk(const table_index *t, int q, __m512i low, __m512i high, i
 }
 
 /* 4 * n groups of 6 outputs whose coefficients are contiguous over inputs */
-static __attribute__((noinline)) void build_contiguous(int32_t *tables, const int32_t *coef, size_t out_stride, size_t n) {
+static __attribute__((noinline)) void build_contiguous(int32_t *tables, const int32_t *coef, size_t out_stride,
+                                                       size_t n) {
     const table_index t = bulk_index();
     const __m512i first = _mm512_slli_epi32(t.quarter, 2), one = _mm512_set1_epi32(1);
     const __m512i second = _mm512_add_epi32(first, one), third = _mm512_add_epi32(second, one);
@@ -102,7 +89,8 @@ static __attribute__((noinline)) void build_across(int32_t *tables, const int32_
     for (size_t g = 0; g < n; g++, coef += 4 * in_stride, tables += FRBM_TILE * 16) {
         __m512i c[4];
         for (int q = 0; q < 4; q++) c[q] = _mm512_maskz_loadu_epi32(0x3F, coef + q * in_stride);
-        const __m512i low = sums_of_two(t.quarter, c[0], t.quarter, c[1]), high = sums_of_two(t.quarter, c[2], t.quarter, c[3]);
+        const __m512i low = sums_of_two(t.quarter, c[0], t.quarter, c[1]);
+        const __m512i high = sums_of_two(t.quarter, c[2], t.quarter, c[3]);
         const __m512i low2 = sums_of_two(next, c[0], next, c[1]), high2 = sums_of_two(next, c[2], next, c[3]);
 #pragma GCC unroll 4
         for (int q = 0; q < 4; q++) store_bulk(&t, q, low, high, tables + q * 16);
@@ -110,12 +98,10 @@ static __attribute__((noinline)) void build_across(int32_t *tables, const int32_
         store_bulk(&t, 1, low2, high2, tables + 80);
     }
 }
-#endif
 
-/* Tables of n_groups whole groups of `tile` outputs; returns how many groups it did */
+/* Tables of n_groups whole groups of `tile` outputs; returns how many groups it did, NO_BULK where it has no way */
 INLINE size_t build_bulk(size_t tile, int32_t *tables, const int32_t *coef, size_t out_stride, size_t in_stride,
                          size_t n_groups) {
-#ifdef FRBM_AVX512
     if (tile == FRBM_TILE && in_stride == 1) {
         build_contiguous(tables, coef, out_stride, n_groups / 4);
         return n_groups / 4 * 4;
@@ -124,45 +110,19 @@ INLINE size_t build_bulk(size_t tile, int32_t *tables, const int32_t *coef, size
         build_across(tables, coef, in_stride, n_groups);
         return n_groups;
     }
-#endif
-    const entry_masks masks = table_masks();
-    for (size_t g = 0; g < n_groups; g++, coef += 4 * in_stride)
-        for (size_t o = 0; o < tile; o++, tables += 16) build_table(masks, tables, coef + o * out_stride, in_stride);
-    return n_groups;
+    return NO_BULK;
 }
 
-/* Tables of `tile` outputs for n_groups groups from input `first`: tables[group][output][16].  Outputs from n_out on
- * and inputs past the end get zeros. */
-INLINE void build_tables(int32_t *tables, const frbm_operand *op, size_t output, size_t n_out, size_t tile,
-                         size_t first, size_t n_groups) {
-    const int32_t *coef = op->coef + output * op->out_stride + first * op->in_stride;
-    size_t whole = (op->n_inputs - first) / 4;
-    if (whole > n_groups) whole = n_groups;
-    if (n_out != tile) whole = 0;
-    whole = build_bulk(tile, tables, coef, op->out_stride, op->in_stride, whole);
-    const entry_masks masks = table_masks();
-    tables += 16 * tile * whole;
-    for (size_t g = whole; g < n_groups; g++)
-        for (size_t o = 0; o < tile; o++, tables += 16) {
-            int32_t padded[4] = {0};
-            for (size_t q = 0; o < n_out && q < 4; q++)
-                if (first + 4 * g + q < op->n_inputs) padded[q] = coef[o * op->out_stride + (4 * g + q) * op->in_stride];
-            build_table(masks, tables, padded, 1);
-        }
-}
-
-/* ---- looking up ------------------------------------------------------------------------------------------ */
-
-#ifdef FRBM_AVX512
-/* sums[o][16 * v ...] = or += entries, o < tile, v < vectors; tile * vectors accumulators stay in registers.  The empty asm
- * keeps the additions beside their permutes: gcc would do all permutes first and spill. */
-INLINE void look_up_block(const int tile, const int vectors, const int add, int32_t *sums, size_t ld, const int32_t *tables,
-                          const uint32_t *bits, size_t stride, size_t n_groups) {
+/* sums[o][16 * v ...] = or += entries, o < tile, v < vectors; tile * vectors accumulators stay in registers.  The
+ * empty asm keeps the additions beside their permutes: gcc would do all permutes first and spill. */
+INLINE void look_up_block(const int tile, const int vectors, const int add, int32_t *sums, size_t ld,
+                          const int32_t *tables, const uint32_t *bits, size_t stride, size_t n_groups) {
     __m512i acc[FRBM_TILE][4], index[4];
 #pragma GCC unroll 6
     for (int o = 0; o < tile; o++)
 #pragma GCC unroll 4
-        for (int v = 0; v < vectors; v++) acc[o][v] = add ? _mm512_loadu_si512(sums + o * ld + 16 * v) : _mm512_setzero_si512();
+        for (int v = 0; v < vectors; v++)
+            acc[o][v] = add ? _mm512_loadu_si512(sums + o * ld + 16 * v) : _mm512_setzero_si512();
     while (n_groups) {
         const size_t here = n_groups < 8 ? n_groups : 8;
 #pragma GCC unroll 4
@@ -207,14 +167,33 @@ static __attribute__((noinline)) void look_up(size_t tile, const int add, int32_
     }
 #undef FRBM_SHAPE
 }
-
 #else
+typedef int entry_masks;
+INLINE entry_masks table_masks(void) { return 0; }
+
+INLINE void build_table(entry_masks unused, int32_t *table, const int32_t *coef, size_t stride) {
+    const int32_t c1 = coef[stride], c2 = coef[2 * stride], c3 = coef[3 * stride];
+    (void)unused;
+    table[0] = 0;
+    table[1] = coef[0];
+    table[2] = c1;
+    table[3] = table[1] + c1;
+    for (int e = 0; e < 4; e++) table[4 + e] = table[e] + c2;
+    for (int e = 0; e < 8; e++) table[8 + e] = table[e] + c3;
+}
+
+INLINE size_t build_bulk(size_t tile, int32_t *tables, const int32_t *coef, size_t out_stride, size_t in_stride,
+                         size_t n_groups) {
+    (void)tile, (void)tables, (void)coef, (void)out_stride, (void)in_stride, (void)n_groups;
+    return NO_BULK;
+}
+
 #ifdef FRBM_AVX2
 #define STEP 8
-INLINE void look_up_block(const int tile, const int add, int32_t *sums, size_t ld, const int32_t *tables, const uint32_t *bits,
-                          size_t stride, size_t n_groups) {
+INLINE void look_up_block(const int tile, const int add, int32_t *sums, size_t ld, const int32_t *tables,
+                          const uint32_t *bits, size_t stride, size_t n_groups) {
     __m256i acc[FRBM_TILE];
-    for (int o = 0; o < tile; o++) 
+    for (int o = 0; o < tile; o++)
         acc[o] = add ? _mm256_loadu_si256((const __m256i *)(sums + o * ld)) : _mm256_setzero_si256();
     while (n_groups) {
         const size_t here = n_groups < 8 ? n_groups : 8;
@@ -236,8 +215,8 @@ INLINE void look_up_block(const int tile, const int add, int32_t *sums, size_t l
 }
 #else
 #define STEP 4
-INLINE void look_up_block(const int tile, const int add, int32_t *sums, size_t ld, const int32_t *tables, const uint32_t *bits,
-                          size_t stride, size_t n_groups) {
+INLINE void look_up_block(const int tile, const int add, int32_t *sums, size_t ld, const int32_t *tables,
+                          const uint32_t *bits, size_t stride, size_t n_groups) {
     int32_t acc[FRBM_TILE][4];
     for (int o = 0; o < tile; o++)
         for (int l = 0; l < 4; l++) acc[o][l] = add ? sums[o * ld + l] : 0;
@@ -270,8 +249,42 @@ static __attribute__((noinline)) void look_up(size_t tile, const int add, int32_
 }
 #endif
 
-/* sums[o][lane] = product, or += with `add`, for outputs [output, output + n_out), n_out <= FRBM_TILE.  Rows of `sums` up to the
- * next of 2, 4, 6 are written too, and lanes up to a multiple of 16. */
+/* ---- any ---------------------------------------------------------------------------------------------------- */
+
+/* Tables of n_groups whole groups of `tile` outputs; returns how many groups it did */
+INLINE size_t build_whole(size_t tile, int32_t *tables, const int32_t *coef, size_t out_stride, size_t in_stride,
+                          size_t n_groups) {
+    const size_t done = build_bulk(tile, tables, coef, out_stride, in_stride, n_groups);
+    if (done != NO_BULK) return done;
+    const entry_masks masks = table_masks();
+    for (size_t g = 0; g < n_groups; g++, coef += 4 * in_stride)
+        for (size_t o = 0; o < tile; o++, tables += 16) build_table(masks, tables, coef + o * out_stride, in_stride);
+    return n_groups;
+}
+
+/* Tables of `tile` outputs for n_groups groups from input `first`: tables[group][output][16].  Outputs from n_out on
+ * and inputs past the end get zeros. */
+INLINE void build_tables(int32_t *tables, const frbm_operand *op, size_t output, size_t n_out, size_t tile,
+                         size_t first, size_t n_groups) {
+    const int32_t *coef = op->coef + output * op->out_stride + first * op->in_stride;
+    size_t whole = (op->n_inputs - first) / 4;
+    if (whole > n_groups) whole = n_groups;
+    if (n_out != tile) whole = 0;
+    whole = build_whole(tile, tables, coef, op->out_stride, op->in_stride, whole);
+    const entry_masks masks = table_masks();
+    tables += 16 * tile * whole;
+    for (size_t g = whole; g < n_groups; g++)
+        for (size_t o = 0; o < tile; o++, tables += 16) {
+            int32_t padded[4] = {0};
+            for (size_t q = 0; o < n_out && q < 4; q++)
+                if (first + 4 * g + q < op->n_inputs)
+                    padded[q] = coef[o * op->out_stride + (4 * g + q) * op->in_stride];
+            build_table(masks, tables, padded, 1);
+        }
+}
+
+/* sums[o][lane] = product, or += with `add`, for outputs [output, output + n_out), n_out <= FRBM_TILE.  Rows of
+ * `sums` up to the next of 2, 4, 6 are written too, and lanes up to a multiple of 16. */
 static void look_up_product(const frbm_operand *op, size_t output, size_t n_out, const int add, int32_t *sums,
                             size_t ld, size_t first_lane, size_t n_lanes, int32_t *tables) {
     const size_t tile = n_out > 4 ? 6 : n_out > 2 ? 4 : 2;
@@ -279,7 +292,8 @@ static void look_up_product(const frbm_operand *op, size_t output, size_t n_out,
         const size_t left = op->n_inputs - first;
         const size_t n_groups = ((left < 32 * FRBM_CHUNK_WORDS ? left : 32 * FRBM_CHUNK_WORDS) + 3) / 4;
         build_tables(tables, op, output, n_out, tile, first, n_groups);
-        look_up(tile, add || first, sums, ld, n_lanes, tables, op->bits + first / 32 * op->stride + first_lane, op->stride,
+        look_up(tile, add || first, sums, ld, n_lanes, tables, op->bits + first / 32 * op->stride + first_lane,
+                op->stride,
                 n_groups);
     }
 }

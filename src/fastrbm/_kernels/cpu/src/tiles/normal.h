@@ -66,50 +66,23 @@ static const float QUANTILE[7][32] __attribute__((aligned(64))) = {
      -0.00402694894f, -0.00418157456f, -0.00435431721f, -0.00454878341f, -0.00476958463f, -0.00502268225f,
      -0.0053158463f, -0.00565923844f, -0.00606605085f, -0.00655198097f, -0.00681531196f}};
 
-/* row[octave] of 16 lanes, octaves below 23 */
-INLINE vec_f look_up_octaves(const float row[32], vec_u octave) {
-#if defined(FRBM_AVX512)
-    return (vec_f)_mm512_permutex2var_ps(_mm512_load_ps(row), (__m512i)octave, _mm512_load_ps(row + 16));
-#elif defined(FRBM_AVX2)
-    __m256i at[2];
-    __m256 found[2];
-    memcpy(at, &octave, sizeof at);
-    for (int v = 0; v < 2; v++) {
-        const __m256 low = _mm256_permutevar8x32_ps(_mm256_load_ps(row), at[v]);
-        const __m256 middle = _mm256_permutevar8x32_ps(_mm256_load_ps(row + 8), at[v]);
-        const __m256 high = _mm256_permutevar8x32_ps(_mm256_load_ps(row + 16), at[v]);
-        const __m256 bit3 = _mm256_castsi256_ps(_mm256_slli_epi32(at[v], 28));
-        const __m256 bit4 = _mm256_castsi256_ps(_mm256_slli_epi32(at[v], 27));
-        found[v] = _mm256_blendv_ps(_mm256_blendv_ps(low, middle, bit3), high, bit4);
-    }
-    vec_f out;
-    memcpy(&out, found, sizeof out);
-    return out;
-#else
-    vec_f out;
-    for (int l = 0; l < 16; l++) out[l] = row[octave[l]];
-    return out;
-#endif
-}
-
 /* Normal quantile of uniform_lane of 16 words */
 INLINE vec_f normal_vec(vec_u words) {
     const vec_u cell = words >> 9, upper = 0u - (cell >> 22);
     const vec_f x = __builtin_convertvector((vec_i)((cell ^ upper) & 0x3FFFFFu), vec_f) + 0.5f;
     const vec_u octave = ((vec_u)x >> 23) - 126u;
     const vec_f t = (vec_f)(((vec_u)x & 0x7FFFFFu) | 0x3F800000u) - 1.5f;
-    vec_f z = look_up_octaves(QUANTILE[6], octave);
-    for (int power = 5; power >= 0; power--) z = z * t + look_up_octaves(QUANTILE[power], octave);
+    vec_f z = pick_of_24(QUANTILE[6], octave);
+    for (int power = 5; power >= 0; power--) z = z * t + pick_of_24(QUANTILE[power], octave);
     return (vec_f)((vec_u)z ^ (upper << 31));
 }
 
 /* out = quantiles of the words' uniforms, n a multiple of 16 */
 static void normal_quantiles(const uint32_t *words, size_t n, float *out) {
     for (size_t i = 0; i < n; i += 16) {
-        vec_u w;
-        memcpy(&w, words + i, sizeof w);
+        const vec_u w = load_u(words + i);
         const vec_f z = normal_vec(w);
-        memcpy(out + i, &z, sizeof z);
+        STORE(out + i, z);
     }
 }
 
@@ -128,10 +101,9 @@ static void add_normals(float *rows, size_t ld, size_t n_rows, size_t n_units, c
                 at = sums;
             }
             for (int v = 0; v < 64; v += 16) {
-                vec_u w;
-                memcpy(&w, words + v, sizeof w);
+                const vec_u w = load_u(words + v);
                 const vec_f sum = load_f(at + v) + normal_vec(w);
-                memcpy(at + v, &sum, sizeof sum);
+                STORE(at + v, sum);
             }
             if (here < 64) memcpy(to, sums, here * sizeof(float));
         }

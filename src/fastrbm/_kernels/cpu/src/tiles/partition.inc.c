@@ -18,6 +18,10 @@
 #if FRBM_IS_DOUBLE
 #define NUMBER double
 #define INT int64_t
+#define VEC reg_d
+#define IVEC reg_l
+#define LOAD load_reg_d
+#define FUSED fused_d
 #define NAME(x) x##_f64
 #define MANTISSA 52
 #define ONE_BITS 0x3FF0000000000000
@@ -27,6 +31,10 @@
 #else
 #define NUMBER float
 #define INT int32_t
+#define VEC reg_f
+#define IVEC reg_i
+#define LOAD load_reg_f
+#define FUSED fused_f
 #define NAME(x) x##_f32
 #define MANTISSA 23
 #define ONE_BITS 0x3F800000
@@ -35,37 +43,12 @@
 #define LEAST_Q (-30.0)
 #endif
 
-#define VEC NAME(partition_vec)
-#define IVEC NAME(partition_ivec)
-#define LANES (FRBM_REGISTER / sizeof(NUMBER))
+#define LANES (REGISTER / sizeof(NUMBER))
 #define TILE 4 /* registers of low states */
-
-typedef NUMBER VEC __attribute__((vector_size(FRBM_REGISTER)));
-typedef INT IVEC __attribute__((vector_size(FRBM_REGISTER)));
 
 /* As many as a register holds float64 */
 typedef NUMBER NAME(partition_few) __attribute__((vector_size(DOUBLES * sizeof(NUMBER))));
 typedef INT NAME(partition_few_i) __attribute__((vector_size(DOUBLES * sizeof(NUMBER))));
-
-INLINE VEC NAME(load_vec)(const NUMBER *p) {
-    VEC v;
-    memcpy(&v, p, sizeof v);
-    return v;
-}
-
-INLINE VEC NAME(multiply_add)(VEC a, VEC b, VEC c) {
-#if defined(FRBM_AVX512) && FRBM_IS_DOUBLE
-    return (VEC)_mm512_fmadd_pd((__m512d)a, (__m512d)b, (__m512d)c);
-#elif defined(FRBM_AVX512)
-    return (VEC)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
-#elif defined(FRBM_AVX2) && FRBM_IS_DOUBLE
-    return (VEC)_mm256_fmadd_pd((__m256d)a, (__m256d)b, (__m256d)c);
-#elif defined(FRBM_AVX2)
-    return (VEC)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c);
-#else
-    return a * b + c;
-#endif
-}
 
 /* Mantissa in [1, 2) in place of f, its biased exponent added to e */
 INLINE void NAME(strip)(VEC *f, IVEC *e) {
@@ -76,28 +59,28 @@ INLINE void NAME(strip)(VEC *f, IVEC *e) {
 
 /* input += sign * row; P and Q of all units; returns the sum of max(x, 0) */
 INLINE double NAME(prepare)(double *input, const double *row, double sign, size_t ld, NUMBER *P, NUMBER *Q) {
-    vec_d total = {0};
-    const vec_d one = (vec_d){0} + 1.0, least = (vec_d){0} + LEAST, least_q = (vec_d){0} + LEAST_Q;
+    reg_d total = {0};
+    const reg_d one = (reg_d){0} + 1.0, least = (reg_d){0} + LEAST, least_q = (reg_d){0} + LEAST_Q;
     for (size_t i = 0; i < ld; i += DOUBLES) {
-        const vec_d x = load_d(row + i) * sign + load_d(input + i);
-        memcpy(input + i, &x, sizeof x);
-        const vec_l on = x > 0.0;
-        total += (vec_d)((vec_l)x & on);
-        const vec_d t = (vec_d)((vec_l)x | INT64_MIN);
-        const vec_l keep = t > select_d(on, least, least_q);
-        const vec_d p = (vec_d)((vec_l)exp2_d((vec_d)((vec_l)t & keep)) & keep);
+        const reg_d x = load_reg_d(row + i) * sign + load_reg_d(input + i);
+        STORE(input + i, x);
+        const reg_l on = x > 0.0;
+        total += (reg_d)((reg_l)x & on);
+        const reg_d t = (reg_d)((reg_l)x | INT64_MIN);
+        const reg_l keep = t > select_d(on, least, least_q);
+        const reg_d p = (reg_d)((reg_l)exp2_d((reg_d)((reg_l)t & keep)) & keep);
         const NAME(partition_few) here_p = __builtin_convertvector(select_d(on, p, one), NAME(partition_few));
         const NAME(partition_few) here_q = __builtin_convertvector(select_d(on, one, p), NAME(partition_few));
-        memcpy(P + i, &here_p, sizeof here_p);
-        memcpy(Q + i, &here_q, sizeof here_q);
+        STORE(P + i, here_p);
+        STORE(Q + i, here_q);
     }
     return add_lanes(total);
 }
 
 /* Products over all units for n_mid middle states (a constant) and TILE registers of low states: mantissas and
  * exponents to m and e, [middle][FRBM_PARTITION_LANES].  Q includes Z, [middle][ld]. */
-INLINE void NAME(tile)(const frbm_partition *a, const int n_mid, const NUMBER *y, const NUMBER *P, const NUMBER *Q, NUMBER *m,
-                       INT *e) {
+INLINE void NAME(tile)(const frbm_partition *a, const int n_mid, const NUMBER *y, const NUMBER *P, const NUMBER *Q,
+                       NUMBER *m, INT *e) {
     const VEC zero = {0};
     VEC f[FRBM_PARTITION_MIDDLE][TILE];
     IVEC exponent[FRBM_PARTITION_MIDDLE][TILE];
@@ -115,12 +98,12 @@ INLINE void NAME(tile)(const frbm_partition *a, const int n_mid, const NUMBER *y
             const VEC p = P[i] - zero; /* x - 0 is x, which compilers know: a broadcast from memory */
             VEC Y[TILE];
 #pragma GCC unroll 4
-            for (int v = 0; v < TILE; v++) Y[v] = NAME(load_vec)(row + v * LANES);
+            for (int v = 0; v < TILE; v++) Y[v] = LOAD(row + v * LANES);
 #pragma GCC unroll 4
             for (int h = 0; h < n_mid; h++) {
                 const VEC q = Q[h * a->ld + i] - zero;
 #pragma GCC unroll 4
-                for (int v = 0; v < TILE; v++) f[h][v] *= NAME(multiply_add)(q, Y[v], p);
+                for (int v = 0; v < TILE; v++) f[h][v] *= FUSED(q, Y[v], p);
             }
         }
 #pragma GCC unroll 4
@@ -138,19 +121,19 @@ INLINE void NAME(tile)(const frbm_partition *a, const int n_mid, const NUMBER *y
 /* Weights of FRBM_PARTITION_LANES low states of one high and middle state, mantissa * 2^exponent each, to a sum */
 INLINE void NAME(add_states)(const frbm_partition *a, size_t first, const NUMBER *m, const INT *e,
                              const partition_weight *rest, partition_total *sum) {
-    vec_d weight[PARTITION_VECTORS];
-    vec_l exponent[PARTITION_VECTORS], largest = (vec_l){0} + INT64_MIN;
+    reg_d weight[PARTITION_VECTORS];
+    reg_l exponent[PARTITION_VECTORS], largest = (reg_l){0} + INT64_MIN;
     for (int v = 0; v < PARTITION_VECTORS; v++) {
         NAME(partition_few) here_m;
         NAME(partition_few_i) here_e;
-        vec_l low;
+        reg_l low;
         memcpy(&here_m, m + DOUBLES * v, sizeof here_m);
         memcpy(&here_e, e + DOUBLES * v, sizeof here_e);
         memcpy(&low, a->low_exponent + first + DOUBLES * v, sizeof low);
-        weight[v] = __builtin_convertvector(here_m, vec_d) * load_d(a->low_mantissa + first + DOUBLES * v) *
+        weight[v] = __builtin_convertvector(here_m, reg_d) * load_reg_d(a->low_mantissa + first + DOUBLES * v) *
                     rest->mantissa;
-        exponent[v] = __builtin_convertvector(here_e, vec_l) + low + rest->exponent;
-        const vec_l more = exponent[v] > largest;
+        exponent[v] = __builtin_convertvector(here_e, reg_l) + low + rest->exponent;
+        const reg_l more = exponent[v] > largest;
         largest = (exponent[v] & more) | (largest & ~more);
     }
     add_weights(sum, weight, exponent, largest);
@@ -189,7 +172,7 @@ INLINE void NAME(single_state)(const frbm_partition *a, const NUMBER *P, const p
     size_t strips = 0;
     for (size_t i = 0; i < a->ld; strips++) {
         for (size_t stop = i + 64 * LANES; i < stop && i < a->ld; i += LANES)
-            f *= NAME(load_vec)(P + i) + NAME(load_vec)(P + a->ld + i);
+            f *= LOAD(P + i) + LOAD(P + a->ld + i);
         NAME(strip)(&f, &e);
     }
     double mantissa = high->mantissa;
@@ -236,5 +219,7 @@ static void NAME(partition_block)(const frbm_partition *a, size_t block, void *s
 #undef LEAST_Q
 #undef VEC
 #undef IVEC
+#undef LOAD
+#undef FUSED
 #undef LANES
 #undef TILE

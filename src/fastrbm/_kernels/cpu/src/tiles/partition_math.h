@@ -1,4 +1,5 @@
-/* What the two precisions of partition.inc.c share: float64 lanes, the walk over the high states, the sum of the weights.
+/* What the two precisions of partition.inc.c share: float64 lanes, the walk over the high states, the sum of the
+ * weights.
  */
 #ifndef FASTRBM_PARTITION_MATH_H
 #define FASTRBM_PARTITION_MATH_H
@@ -10,58 +11,38 @@
 
 #define LN2 0.693147180559945309417
 
-/* Bytes of a register, and how many middle states share one pass over the table: products of that many and of TILE
- * registers of low states fill the register file */
-#if defined(FRBM_AVX512)
-#define FRBM_REGISTER 64
-#define FRBM_PARTITION_MIDDLE 4
-#elif defined(FRBM_AVX2)
-#define FRBM_REGISTER 32
-#define FRBM_PARTITION_MIDDLE 2
-#else
-#define FRBM_REGISTER 16
-#define FRBM_PARTITION_MIDDLE 2
-#endif
+/* Middle states that share one pass over the table: products of that many and of 4 registers of low states, with what
+ * they are made of, fill the register file */
+#define FRBM_PARTITION_MIDDLE (N_REGISTERS / 8)
 
-typedef double vec_d __attribute__((vector_size(FRBM_REGISTER)));
-typedef int64_t vec_l __attribute__((vector_size(FRBM_REGISTER)));
-
-#define DOUBLES (FRBM_REGISTER / 8)
+#define DOUBLES (REGISTER / 8)
 #define PARTITION_VECTORS (FRBM_PARTITION_LANES / DOUBLES)
 
-INLINE vec_d load_d(const double *p) {
-    vec_d v;
-    memcpy(&v, p, sizeof v);
-    return v;
-}
-
-INLINE vec_d select_d(vec_l mask, vec_d yes, vec_d no) { return (vec_d)((mask & (vec_l)yes) | (~mask & (vec_l)no)); }
-
-INLINE double add_lanes(vec_d x) {
+INLINE double add_lanes(reg_d x) {
     double sum = 0.0;
     for (int l = 0; l < DOUBLES; l++) sum += x[l];
     return sum;
 }
 
 /* 2^t for t in [-1021, 1022]: the Taylor series of e^(f ln 2), |f| <= 1/2, to degree 11: remainder 7e-15 relative */
-INLINE vec_d exp2_d(vec_d t) {
+INLINE reg_d exp2_d(reg_d t) {
     const double magic = 6755399441055744.0; /* 1.5 * 2^52: adding it rounds to an integer in the low bits */
     static const double c[] = {4.445538271870811e-10, 7.054911620801121e-09, 1.0178086009239696e-07,
                                1.3215486790144305e-06, 1.5252733804059838e-05, 1.540353039338161e-04,
                                1.3333558146428443e-03, 9.618129107628477e-03,  5.550410866482158e-02,
                                2.402265069591007e-01,  6.931471805599453e-01,  1.0};
-    const vec_d shifted = t + magic, f = t - (shifted - magic);
-    vec_d p = (vec_d){0} + c[0];
+    const reg_d shifted = t + magic, f = t - (shifted - magic);
+    reg_d p = (reg_d){0} + c[0];
 #pragma GCC unroll 11
     for (int k = 1; k < 12; k++) p = p * f + c[k];
-    return (vec_d)((vec_l)p + ((vec_l)shifted << 52));
+    return (reg_d)((reg_l)p + ((reg_l)shifted << 52));
 }
 
 /* ---- sums of weights ----------------------------------------------------------------------------------------- */
 
 /* sum * 2^exponent */
 typedef struct {
-    vec_d sum;
+    reg_d sum;
     int64_t exponent;
 } partition_total;
 
@@ -91,13 +72,13 @@ INLINE void add_weight(partition_total *total, double weight, int64_t exponent) 
 }
 
 /* Weights that are smaller than the largest by more than 2^1000 count as that */
-INLINE void add_weights(partition_total *total, const vec_d *weight, const vec_l *exponent, vec_l largest) {
+INLINE void add_weights(partition_total *total, const reg_d *weight, const reg_l *exponent, reg_l largest) {
     int64_t most = largest[0];
     for (int l = 1; l < DOUBLES; l++) most = largest[l] > most ? largest[l] : most;
     raise_total(total, most);
     for (int v = 0; v < PARTITION_VECTORS; v++) {
-        const vec_l by = exponent[v] - total->exponent, near = by > -1000;
-        total->sum += weight[v] * (vec_d)((((by & near) | (~near & -1000)) + 1023) << 52);
+        const reg_l by = exponent[v] - total->exponent, near = by > -1000;
+        total->sum += weight[v] * (reg_d)((((by & near) | (~near & -1000)) + 1023) << 52);
     }
 }
 

@@ -10,73 +10,50 @@ INLINE float uniform_lane(uint32_t word) { return ((float)(int32_t)(word >> 9) +
 
 /* Philox4x32-10 (Salmon, Moraes, Dror, Shaw: SC'11) for 16 lanes: lane l is chain first_chain + l * chain_stride and
  * the four units of block unit_block + l * block_stride.  Strides are the constants 0 or 1.
- * Counter: (unit / 4, chain, step low, stream << 24 | step high); out[q][lane] is the word of unit 4 * block + q. */
+ * Counter: (unit / 4, chain, step low, stream << 24 | step high); out[q][lane] is the word of unit 4 * block + q.
+ *
+ * A 32 x 32 -> 64 bit product is one instruction on 64-bit elements: a word lives in the low half of one, and what
+ * gathers in the high half is never read.  Two registers of lanes at a time hide the latency of the products. */
 INLINE void philox_strides(uint32_t out[4][16], uint32_t unit_block, const uint32_t block_stride, uint32_t first_chain,
                            const uint32_t chain_stride, const frbm_draw *draw) {
-#if defined(FRBM_AVX512)
-    /* a 32 x 32 -> 64 bit product is one instruction on 64-bit elements: a word lives in the low half of one, and what
-     * gathers in the high half is never read */
-    const __m512i m0 = _mm512_set1_epi64(0xD2511F53), m1 = _mm512_set1_epi64(0xCD9E8D57);
-    const __m512i lanes = _mm512_set_epi64(7, 6, 5, 4, 3, 2, 1, 0);
-    const uint32_t high = draw->stream << 24 | ((uint32_t)(draw->step >> 32) & 0xFFFFFFu);
-    __m512i a[2], b[2], c[2], d[2];
-    for (int v = 0; v < 2; v++) {
-        const __m512i lane = _mm512_add_epi64(lanes, _mm512_set1_epi64(8 * v));
-        a[v] = _mm512_set1_epi64(unit_block);
-        b[v] = _mm512_set1_epi64(first_chain);
-        /* operators in place of intrinsics: these fold to constants */
-        a[v] += lane * (long long)block_stride;
-        b[v] += lane * (long long)chain_stride;
-        c[v] = _mm512_set1_epi64((int64_t)(draw->step & 0xFFFFFFFFu));
-        d[v] = _mm512_set1_epi64(high);
-    }
-    uint32_t k0 = draw->key[0], k1 = draw->key[1];
-#pragma GCC unroll 10
-    for (int round = 0; round < 10; round++) {
-        const __m512i key0 = _mm512_set1_epi64(k0), key1 = _mm512_set1_epi64(k1);
+    enum { LANES = REGISTER / 8 };
+    typedef uint32_t narrow __attribute__((vector_size(REGISTER / 2)));
+    const reg_ul zero = {0}, m0 = zero + 0xD2511F53u, m1 = zero + 0xCD9E8D57u;
+    const uint64_t low = draw->step & 0xFFFFFFFFu;
+    const uint64_t high = draw->stream << 24 | ((uint32_t)(draw->step >> 32) & 0xFFFFFFu);
+    reg_ul count;
+    for (int l = 0; l < LANES; l++) count[l] = (uint64_t)l;
+#pragma GCC unroll 4
+    for (int first = 0; first < 16; first += 2 * LANES) {
+        reg_ul key0 = zero + draw->key[0], key1 = zero + draw->key[1], a[2], b[2], c[2], d[2];
         for (int v = 0; v < 2; v++) {
-            const __m512i p0 = _mm512_mul_epu32(a[v], m0), p1 = _mm512_mul_epu32(c[v], m1);
-            a[v] = _mm512_ternarylogic_epi64(_mm512_srli_epi64(p1, 32), b[v], key0, 0x96);
-            c[v] = _mm512_ternarylogic_epi64(_mm512_srli_epi64(p0, 32), d[v], key1, 0x96);
-            b[v] = p1;
-            d[v] = p0;
+            const reg_ul lane = count + (uint64_t)(first + v * LANES);
+            a[v] = zero + unit_block + (block_stride ? lane : zero);
+            b[v] = zero + first_chain + (chain_stride ? lane : zero);
+            c[v] = zero + low;
+            d[v] = zero + high;
         }
-        k0 += 0x9E3779B9u;
-        k1 += 0xBB67AE85u;
-    }
-    for (int v = 0; v < 2; v++) {
-        _mm256_storeu_si256((__m256i *)(out[0] + 8 * v), _mm512_cvtepi64_epi32(a[v]));
-        _mm256_storeu_si256((__m256i *)(out[1] + 8 * v), _mm512_cvtepi64_epi32(b[v]));
-        _mm256_storeu_si256((__m256i *)(out[2] + 8 * v), _mm512_cvtepi64_epi32(c[v]));
-        _mm256_storeu_si256((__m256i *)(out[3] + 8 * v), _mm512_cvtepi64_epi32(d[v]));
-    }
-#else
-    uint32_t c0[16], c1[16], c2[16], c3[16];
-    for (int l = 0; l < 16; l++) {
-        /* conditions, which go before the products would: with products the compiler gives up on vectors here */
-        c0[l] = block_stride ? unit_block + (uint32_t)l : unit_block;
-        c1[l] = chain_stride ? first_chain + (uint32_t)l : first_chain;
-        c2[l] = (uint32_t)draw->step;
-        c3[l] = draw->stream << 24 | ((uint32_t)(draw->step >> 32) & 0xFFFFFFu);
-    }
-    uint32_t k0 = draw->key[0], k1 = draw->key[1];
-    for (int round = 0; round < 10; round++) {
-        for (int l = 0; l < 16; l++) {
-            uint32_t hi0 = (uint32_t)(((uint64_t)c0[l] * 0xD2511F53u) >> 32), lo0 = c0[l] * 0xD2511F53u;
-            uint32_t hi1 = (uint32_t)(((uint64_t)c2[l] * 0xCD9E8D57u) >> 32), lo1 = c2[l] * 0xCD9E8D57u;
-            c0[l] = hi1 ^ c1[l] ^ k0;
-            c1[l] = lo1;
-            c2[l] = hi0 ^ c3[l] ^ k1;
-            c3[l] = lo0;
+#pragma GCC unroll 10
+        for (int round = 0; round < 10; round++) {
+            for (int v = 0; v < 2; v++) {
+                const reg_ul p0 = multiply_low(a[v], m0), p1 = multiply_low(c[v], m1);
+                a[v] = xor_three(p1 >> 32, b[v], key0);
+                c[v] = xor_three(p0 >> 32, d[v], key1);
+                b[v] = p1;
+                d[v] = p0;
+            }
+            key0 += 0x9E3779B9u;
+            key1 += 0xBB67AE85u;
         }
-        k0 += 0x9E3779B9u;
-        k1 += 0xBB67AE85u;
+        for (int v = 0; v < 2; v++) {
+            const narrow w0 = __builtin_convertvector(a[v], narrow), w1 = __builtin_convertvector(b[v], narrow);
+            const narrow w2 = __builtin_convertvector(c[v], narrow), w3 = __builtin_convertvector(d[v], narrow);
+            STORE(out[0] + first + v * LANES, w0);
+            STORE(out[1] + first + v * LANES, w1);
+            STORE(out[2] + first + v * LANES, w2);
+            STORE(out[3] + first + v * LANES, w3);
+        }
     }
-    memcpy(out[0], c0, sizeof c0);
-    memcpy(out[1], c1, sizeof c1);
-    memcpy(out[2], c2, sizeof c2);
-    memcpy(out[3], c3, sizeof c3);
-#endif
 }
 
 /* 16 consecutive chains and the four units of unit_block */

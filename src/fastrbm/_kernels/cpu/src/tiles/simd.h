@@ -1,25 +1,52 @@
-/* One vocabulary of vectors for all instruction sets: types, loads, masks, and the few operations that no plain C
- * compiles to.  This is the only file with conditions on instruction sets, but for whole alternatives of an algorithm, each
- * of which stands in one place: lookup.h, int16.h, int16_filter.h, coincidences.h, philox.h.
+/* One vocabulary of vectors for all instruction sets: types, loads, masks, and the few operations that plain C does not
+ * compile to.  This is the only file that asks for the instruction set, but for whole alternatives of an algorithm,
+ * each of which stands in one place: lookup.h, int16.h, int16_filter.h, coincidences.h, and exact_sum in filters.h.
  *
- * FRBM_AVX512 and FRBM_AVX2 say what a build may use; neither: the baseline, SSE2 on x86-64 and plain C elsewhere.
+ * FRBM_AVX512 or FRBM_AVX2 say what a build may use; neither means the baseline, which is SSE2 on x86-64 and plain C
+ * elsewhere.  Every operation gives the same bits on all of them, but fused_f and fused_d.
+ *
+ * vec_* have 16 lanes whatever the registers are: the compiler takes as many as it needs.  reg_* are one register each:
+ * what is held over a loop is counted in registers, and wider vectors compile badly in comparisons.
  */
 #ifndef FASTRBM_SIMD_H
 #define FASTRBM_SIMD_H
 
+#include <stddef.h>
 #include <stdint.h>
 #include <string.h>
 
 #if defined(FRBM_AVX512) || defined(FRBM_AVX2)
 #include <immintrin.h>
+#elif defined(__SSE2__)
+#include <emmintrin.h>
 #endif
 
 #define INLINE static inline __attribute__((always_inline))
 
-/* 16 elements whatever the registers are: the compiler takes as many as it needs */
+#if defined(FRBM_AVX512)
+#define REGISTER 64    /* bytes of a register */
+#define N_REGISTERS 32 /* that there are */
+#elif defined(FRBM_AVX2)
+#define REGISTER 32
+#define N_REGISTERS 16
+#else
+#define REGISTER 16
+#define N_REGISTERS 16
+#endif
+
 typedef float vec_f __attribute__((vector_size(64)));
 typedef int32_t vec_i __attribute__((vector_size(64)));
 typedef uint32_t vec_u __attribute__((vector_size(64)));
+
+typedef float reg_f __attribute__((vector_size(REGISTER)));
+typedef int32_t reg_i __attribute__((vector_size(REGISTER)));
+typedef uint32_t reg_u __attribute__((vector_size(REGISTER)));
+typedef double reg_d __attribute__((vector_size(REGISTER)));
+typedef int64_t reg_l __attribute__((vector_size(REGISTER)));
+typedef uint64_t reg_ul __attribute__((vector_size(REGISTER)));
+typedef uint8_t reg_b __attribute__((vector_size(REGISTER)));
+
+/* ---- the same on all of them -------------------------------------------------------------------------------- */
 
 INLINE float float_of(uint32_t bits) {
     float f;
@@ -33,47 +60,45 @@ INLINE uint32_t bits_of(float f) {
     return bits;
 }
 
-INLINE vec_f load_f(const float *p) {
-    vec_f v;
-    memcpy(&v, p, sizeof v);
-    return v;
-}
+#define FRBM_LOAD(name, type, element) \
+    INLINE type name(const element *p) { \
+        type v;                        \
+        memcpy(&v, p, sizeof v);       \
+        return v;                      \
+    }
+FRBM_LOAD(load_f, vec_f, float)
+FRBM_LOAD(load_i, vec_i, void)
+FRBM_LOAD(load_u, vec_u, uint32_t)
+FRBM_LOAD(load_reg_f, reg_f, float)
+FRBM_LOAD(load_reg_i, reg_i, void)
+FRBM_LOAD(load_reg_u, reg_u, uint32_t)
+FRBM_LOAD(load_reg_d, reg_d, double)
+#undef FRBM_LOAD
+
+/* A vector to memory, aligned or not */
+#define STORE(to, vector) memcpy((to), &(vector), sizeof(vector))
 
 INLINE vec_f select_f(vec_i mask, vec_f yes, vec_f no) { return (vec_f)((mask & (vec_i)yes) | (~mask & (vec_i)no)); }
+INLINE reg_d select_d(reg_l mask, reg_d yes, reg_d no) { return (reg_d)((mask & (reg_l)yes) | (~mask & (reg_l)no)); }
 
-/* bit l of the result = sign bit of x[l] */
-INLINE uint32_t sign_mask(const int32_t *x) {
-#if defined(FRBM_AVX512)
-    return _mm512_movepi32_mask(_mm512_loadu_si512(x));
-#elif defined(FRBM_AVX2)
-    const uint32_t low = (uint32_t)_mm256_movemask_ps(_mm256_loadu_ps((const float *)x));
-    return low | (uint32_t)_mm256_movemask_ps(_mm256_loadu_ps((const float *)(x + 8))) << 8;
-#else
-    uint32_t mask = 0;
-    for (int l = 0; l < 16; l++) mask |= (uint32_t)(x[l] < 0) << l;
-    return mask;
-#endif
-}
+INLINE vec_f magnitude(vec_f x) { return (vec_f)((vec_u)x & 0x7FFFFFFFu); }
 
-/* One register each: wider vectors compile badly in comparisons */
+/* ---- masks ---------------------------------------------------------------------------------------------------- */
+
+/* MASK_32(x): bit l of the result = sign bit of element l of a register of 32-bit elements; MASK_64, MASK_8 alike */
 #if defined(FRBM_AVX512)
-#define REGISTER 64
 #define MASK_32(x) _mm512_movepi32_mask((__m512i)(x))
 #define MASK_64(x) _mm512_movepi64_mask((__m512i)(x))
 #define MASK_8(x) _mm512_movepi8_mask((__m512i)(x))
 #elif defined(FRBM_AVX2)
-#define REGISTER 32
 #define MASK_32(x) _mm256_movemask_ps((__m256)(x))
 #define MASK_64(x) _mm256_movemask_pd((__m256d)(x))
 #define MASK_8(x) (uint32_t)_mm256_movemask_epi8((__m256i)(x))
 #elif defined(__SSE2__)
-#include <emmintrin.h>
-#define REGISTER 16
 #define MASK_32(x) _mm_movemask_ps((__m128)(x))
 #define MASK_64(x) _mm_movemask_pd((__m128d)(x))
 #define MASK_8(x) _mm_movemask_epi8((__m128i)(x))
 #else
-#define REGISTER 16
 INLINE uint64_t top_bits(const uint8_t *x, int step) {
     uint64_t mask = 0;
     for (int l = 0; l * step < 16; l++) mask |= (uint64_t)(x[(l + 1) * step - 1] >> 7) << l;
@@ -83,11 +108,258 @@ INLINE uint64_t top_bits(const uint8_t *x, int step) {
 #define MASK_64(x) top_bits((const uint8_t *)&(x), 8)
 #define MASK_8(x) top_bits((const uint8_t *)&(x), 1)
 #endif
-typedef float reg_f __attribute__((vector_size(REGISTER)));
-typedef int32_t reg_i __attribute__((vector_size(REGISTER)));
-typedef uint32_t reg_u __attribute__((vector_size(REGISTER)));
-typedef double reg_d __attribute__((vector_size(REGISTER)));
-typedef int64_t reg_l __attribute__((vector_size(REGISTER)));
-typedef uint8_t reg_b __attribute__((vector_size(REGISTER)));
+
+/* A truth value for each of 16 lanes */
+#if defined(FRBM_AVX512)
+typedef __mmask16 lane_mask;
+INLINE lane_mask is_below(vec_f x, float limit) {
+    return _mm512_cmp_ps_mask((__m512)x, _mm512_set1_ps(limit), _CMP_LT_OQ);
+}
+INLINE lane_mask and_not(lane_mask a, lane_mask b) { return _kandn_mask16(b, a); }
+INLINE lane_mask mask_of_bits(uint32_t bits) { return (lane_mask)bits; }
+INLINE uint32_t bits_of_mask(lane_mask mask) { return mask; }
+/* words | bit where the mask holds */
+INLINE vec_u set_bit(vec_u words, lane_mask mask, uint32_t bit) {
+    return (vec_u)_mm512_mask_or_epi32((__m512i)words, mask, (__m512i)words, _mm512_set1_epi32((int)bit));
+}
+#elif defined(FRBM_AVX2)
+typedef struct {
+    __m256 half[2];
+} lane_mask;
+INLINE lane_mask is_below(vec_f x, float limit) {
+    lane_mask mask;
+    memcpy(&mask, &x, sizeof mask);
+    for (int v = 0; v < 2; v++) mask.half[v] = _mm256_cmp_ps(mask.half[v], _mm256_set1_ps(limit), _CMP_LT_OQ);
+    return mask;
+}
+INLINE lane_mask and_not(lane_mask a, lane_mask b) {
+    for (int v = 0; v < 2; v++) a.half[v] = _mm256_andnot_ps(b.half[v], a.half[v]);
+    return a;
+}
+INLINE lane_mask mask_of_bits(uint32_t bits) {
+    const __m256i lane = _mm256_setr_epi32(1, 2, 4, 8, 16, 32, 64, 128);
+    lane_mask mask;
+    for (int v = 0; v < 2; v++) {
+        const __m256i here = _mm256_and_si256(_mm256_set1_epi32((int)(bits >> 8 * v)), lane);
+        mask.half[v] = _mm256_castsi256_ps(_mm256_cmpeq_epi32(here, lane));
+    }
+    return mask;
+}
+INLINE uint32_t bits_of_mask(lane_mask mask) {
+    return (uint32_t)_mm256_movemask_ps(mask.half[0]) | (uint32_t)_mm256_movemask_ps(mask.half[1]) << 8;
+}
+INLINE vec_u set_bit(vec_u words, lane_mask mask, uint32_t bit) {
+    vec_u on;
+    memcpy(&on, &mask, sizeof on);
+    return words | (on & bit);
+}
+#else
+typedef vec_i lane_mask;
+INLINE lane_mask is_below(vec_f x, float limit) { return x < limit; }
+INLINE lane_mask and_not(lane_mask a, lane_mask b) { return a & ~b; }
+INLINE lane_mask mask_of_bits(uint32_t bits) {
+    const vec_u lane = {1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768};
+    return (lane & bits) != 0;
+}
+INLINE uint32_t bits_of_mask(lane_mask mask) {
+    uint32_t bits = 0;
+    for (int l = 0; l < 16; l++) bits |= (uint32_t)(mask[l] < 0) << l;
+    return bits;
+}
+INLINE vec_u set_bit(vec_u words, lane_mask mask, uint32_t bit) { return words | ((vec_u)mask & bit); }
+#endif
+
+/* ---- arithmetic ------------------------------------------------------------------------------------------------ */
+
+/* t limited to +-125 as whole + fraction, fraction in [-1/2, 1/2]; `whole` is for scale_by alone */
+typedef struct {
+    vec_f whole, fraction;
+} split_exponent;
+
+#if defined(FRBM_AVX512)
+INLINE split_exponent split(vec_f t) {
+    /* scalef underflows by itself, and 1 + 0 is what 1 + 2^-125 is; min returns its second operand for nan */
+    const __m512 limited = _mm512_min_ps(_mm512_set1_ps(125.0f), (__m512)t);
+    return (split_exponent){(vec_f)limited, (vec_f)_mm512_reduce_ps(limited, 0)};
+}
+/* p * 2^whole */
+INLINE vec_f scale_by(vec_f p, vec_f whole) {
+    return (vec_f)_mm512_scalef_ps((__m512)p, _mm512_roundscale_ps((__m512)whole, 0));
+}
+#else
+INLINE split_exponent split(vec_f t) {
+    const vec_f zero = {0};
+    t = select_f(t < -125.0f, zero - 125.0f, t);
+    t = select_f(t > 125.0f, zero + 125.0f, t);
+    const vec_f shifted = t + 12582912.0f; /* 1.5 * 2^23 leaves the nearest integer in the low bits */
+    return (split_exponent){shifted, t - (shifted - 12582912.0f)};
+}
+INLINE vec_f scale_by(vec_f p, vec_f whole) { return (vec_f)((vec_u)p + ((vec_u)whole << 23)); }
+#endif
+
+/* a * b + c, rounded once where there are fused operations */
+#if defined(FRBM_AVX512)
+INLINE reg_f fused_f(reg_f a, reg_f b, reg_f c) { return (reg_f)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c); }
+INLINE reg_d fused_d(reg_d a, reg_d b, reg_d c) { return (reg_d)_mm512_fmadd_pd((__m512d)a, (__m512d)b, (__m512d)c); }
+#elif defined(FRBM_AVX2)
+INLINE reg_f fused_f(reg_f a, reg_f b, reg_f c) { return (reg_f)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c); }
+INLINE reg_d fused_d(reg_d a, reg_d b, reg_d c) { return (reg_d)_mm256_fmadd_pd((__m256d)a, (__m256d)b, (__m256d)c); }
+#else
+INLINE reg_f fused_f(reg_f a, reg_f b, reg_f c) { return a * b + c; }
+INLINE reg_d fused_d(reg_d a, reg_d b, reg_d c) { return a * b + c; }
+#endif
+
+/* Products of the lower halves of 64-bit elements */
+INLINE reg_ul multiply_low(reg_ul a, reg_ul b) {
+#if defined(FRBM_AVX512)
+    return (reg_ul)_mm512_mul_epu32((__m512i)a, (__m512i)b);
+#elif defined(FRBM_AVX2)
+    return (reg_ul)_mm256_mul_epu32((__m256i)a, (__m256i)b);
+#elif defined(__SSE2__)
+    return (reg_ul)_mm_mul_epu32((__m128i)a, (__m128i)b);
+#else
+    return (a & 0xFFFFFFFFu) * (b & 0xFFFFFFFFu);
+#endif
+}
+
+INLINE reg_ul xor_three(reg_ul a, reg_ul b, reg_ul c) {
+#ifdef FRBM_AVX512
+    return (reg_ul)_mm512_ternarylogic_epi64((__m512i)a, (__m512i)b, (__m512i)c, 0x96);
+#else
+    return a ^ b ^ c;
+#endif
+}
+
+/* Of each word, lower half of a * lower half of b + upper half of a * upper half of b, all of them int16 */
+INLINE reg_i multiply_int16(uint32_t a, reg_i b) {
+#if defined(FRBM_AVX512)
+    return (reg_i)_mm512_madd_epi16(_mm512_set1_epi32((int)a), (__m512i)b);
+#elif defined(FRBM_AVX2)
+    return (reg_i)_mm256_madd_epi16(_mm256_set1_epi32((int)a), (__m256i)b);
+#elif defined(__SSE2__)
+    return (reg_i)_mm_madd_epi16(_mm_set1_epi32((int)a), (__m128i)b);
+#else
+    reg_i out;
+    for (int l = 0; l < REGISTER / 4; l++)
+        out[l] = (int16_t)a * (int16_t)b[l] + ((int32_t)a >> 16) * (b[l] >> 16);
+    return out;
+#endif
+}
+
+/* Set bits of each byte */
+INLINE reg_u count_bytes(reg_u x) {
+#if defined(FRBM_AVX512)
+    const __m512i table = _mm512_set4_epi32(0x04030302, 0x03020201, 0x03020201, 0x02010100);
+    const __m512i low = _mm512_set1_epi8(15), b = (__m512i)x;
+    return (reg_u)_mm512_add_epi8(_mm512_shuffle_epi8(table, _mm512_and_si512(b, low)),
+                                  _mm512_shuffle_epi8(table, _mm512_and_si512(_mm512_srli_epi32(b, 4), low)));
+#elif defined(FRBM_AVX2)
+    const __m256i table = _mm256_broadcastsi128_si256(_mm_set_epi32(0x04030302, 0x03020201, 0x03020201, 0x02010100));
+    const __m256i low = _mm256_set1_epi8(15), b = (__m256i)x;
+    return (reg_u)_mm256_add_epi8(_mm256_shuffle_epi8(table, _mm256_and_si256(b, low)),
+                                  _mm256_shuffle_epi8(table, _mm256_and_si256(_mm256_srli_epi32(b, 4), low)));
+#else
+    x = x - (x >> 1 & 0x55555555u);
+    x = (x & 0x33333333u) + (x >> 2 & 0x33333333u);
+    return (x + (x >> 4)) & 0x0F0F0F0Fu;
+#endif
+}
+
+/* row[index] of 16 lanes, each index below 24; the row is aligned to 64 bytes */
+INLINE vec_f pick_of_24(const float row[32], vec_u index) {
+#if defined(FRBM_AVX512)
+    return (vec_f)_mm512_permutex2var_ps(_mm512_load_ps(row), (__m512i)index, _mm512_load_ps(row + 16));
+#elif defined(FRBM_AVX2)
+    __m256i at[2];
+    __m256 found[2];
+    memcpy(at, &index, sizeof at);
+    for (int v = 0; v < 2; v++) {
+        const __m256 low = _mm256_permutevar8x32_ps(_mm256_load_ps(row), at[v]);
+        const __m256 middle = _mm256_permutevar8x32_ps(_mm256_load_ps(row + 8), at[v]);
+        const __m256 high = _mm256_permutevar8x32_ps(_mm256_load_ps(row + 16), at[v]);
+        const __m256 bit3 = _mm256_castsi256_ps(_mm256_slli_epi32(at[v], 28));
+        const __m256 bit4 = _mm256_castsi256_ps(_mm256_slli_epi32(at[v], 27));
+        found[v] = _mm256_blendv_ps(_mm256_blendv_ps(low, middle, bit3), high, bit4);
+    }
+    return load_f((const float *)found);
+#else
+    vec_f out;
+    for (int l = 0; l < 16; l++) out[l] = row[index[l]];
+    return out;
+#endif
+}
+
+/* ---- transposes of squares in registers ---------------------------------------------------------------------- */
+
+/* out[column][row] = in[row][column] of n rows and columns, row by row */
+INLINE void transpose_plain(const int n, const int32_t *in, size_t ld, int32_t *out, size_t out_ld) {
+    for (int i = 0; i < n; i++)
+        for (int r = 0; r < n; r++) out[(size_t)i * out_ld + (size_t)r] = in[(size_t)r * ld + (size_t)i];
+}
+
+#ifdef FRBM_AVX512
+#define HAS_SQUARES_OF_16 1
+INLINE void transpose_16(const int32_t *in, size_t ld, int32_t *out, size_t out_ld) {
+    __m512i a[16], b[16];
+    for (int r = 0; r < 16; r++) a[r] = _mm512_loadu_si512(in + (size_t)r * ld);
+    for (int r = 0; r < 16; r += 2) {
+        b[r] = _mm512_unpacklo_epi32(a[r], a[r + 1]);
+        b[r + 1] = _mm512_unpackhi_epi32(a[r], a[r + 1]);
+    }
+    for (int r = 0; r < 16; r += 4) {
+        a[r] = _mm512_unpacklo_epi64(b[r], b[r + 2]);
+        a[r + 1] = _mm512_unpackhi_epi64(b[r], b[r + 2]);
+        a[r + 2] = _mm512_unpacklo_epi64(b[r + 1], b[r + 3]);
+        a[r + 3] = _mm512_unpackhi_epi64(b[r + 1], b[r + 3]);
+    }
+    /* a[4 q + c]: quarter x holds column 4 x + c of rows 4 q .. 4 q + 3 */
+    for (int c = 0; c < 4; c++) {
+        const __m512i low01 = _mm512_shuffle_i32x4(a[c], a[4 + c], 0x44);
+        const __m512i high01 = _mm512_shuffle_i32x4(a[c], a[4 + c], 0xEE);
+        const __m512i low23 = _mm512_shuffle_i32x4(a[8 + c], a[12 + c], 0x44);
+        const __m512i high23 = _mm512_shuffle_i32x4(a[8 + c], a[12 + c], 0xEE);
+        b[c] = _mm512_shuffle_i32x4(low01, low23, 0x88);
+        b[4 + c] = _mm512_shuffle_i32x4(low01, low23, 0xDD);
+        b[8 + c] = _mm512_shuffle_i32x4(high01, high23, 0x88);
+        b[12 + c] = _mm512_shuffle_i32x4(high01, high23, 0xDD);
+    }
+    for (int c = 0; c < 16; c++) _mm512_storeu_si512(out + (size_t)c * out_ld, b[c]);
+}
+#else
+#define HAS_SQUARES_OF_16 0
+INLINE void transpose_16(const int32_t *in, size_t ld, int32_t *out, size_t out_ld) {
+    transpose_plain(16, in, ld, out, out_ld);
+}
+#endif
+
+#ifdef __SSE2__
+#define HAS_SQUARES_OF_4 1
+INLINE void transpose_4(const int32_t *in, size_t ld, int32_t *out, size_t out_ld) {
+    __m128i a[4];
+    for (int r = 0; r < 4; r++) a[r] = _mm_loadu_si128((const __m128i *)(in + (size_t)r * ld));
+    const __m128i low01 = _mm_unpacklo_epi32(a[0], a[1]), low23 = _mm_unpacklo_epi32(a[2], a[3]);
+    const __m128i high01 = _mm_unpackhi_epi32(a[0], a[1]), high23 = _mm_unpackhi_epi32(a[2], a[3]);
+    _mm_storeu_si128((__m128i *)out, _mm_unpacklo_epi64(low01, low23));
+    _mm_storeu_si128((__m128i *)(out + out_ld), _mm_unpackhi_epi64(low01, low23));
+    _mm_storeu_si128((__m128i *)(out + 2 * out_ld), _mm_unpacklo_epi64(high01, high23));
+    _mm_storeu_si128((__m128i *)(out + 3 * out_ld), _mm_unpackhi_epi64(high01, high23));
+}
+#else
+#define HAS_SQUARES_OF_4 0
+INLINE void transpose_4(const int32_t *in, size_t ld, int32_t *out, size_t out_ld) {
+    transpose_plain(4, in, ld, out, out_ld);
+}
+#endif
+
+/* ---- costs ------------------------------------------------------------------------------------------------------ */
+
+/* What the cost model of choose.c knows, in cycles; measured */
+#if defined(FRBM_AVX512)
+#define FRBM_COSTS .look_cost = 0.0097f, .int16_cost = 0.0045f, .build_cost = 0.6f, .row_cost = 0.067f
+#elif defined(FRBM_AVX2)
+#define FRBM_COSTS .look_cost = 0.060f, .build_cost = 1.0f, .row_cost = 0.14f
+#else
+#define FRBM_COSTS .look_cost = 0.14f, .build_cost = 1.0f, .row_cost = 0.24f
+#endif
 
 #endif

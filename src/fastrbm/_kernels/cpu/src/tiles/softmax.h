@@ -26,7 +26,7 @@ static void exponentials(float *x, size_t ld, size_t n, double total[16]) {
     for (size_t u = 0; u < n; u++) {
         vec_f e = load_f(x + u * ld) - top;
         e = exp_vec(select_f(e < -87.0f, zero - 87.0f, e));
-        memcpy(x + u * ld, &e, sizeof e);
+        STORE(x + u * ld, e);
         for (int l = 0; l < 16; l++) total[l] += (double)e[l];
     }
 }
@@ -56,10 +56,10 @@ INLINE void class_means(const frbm_onehot *o, size_t first, size_t lane, size_t 
     for (size_t u = first; u < first + o->group; u++) {
         const vec_f mean = (vec_f)((vec_i)(load_f(o->inputs + u * o->inputs_ld + lane) * share) & there);
         if (o->means) {
-            memcpy(o->means + u * o->means_ld + lane, &mean, sizeof mean);
+            STORE(o->means + u * o->means_ld + lane, mean);
         } else {
             const vec_i fixed = nearest_vec(mean);
-            memcpy(o->fixed_means + u * o->means_ld + lane, &fixed, sizeof fixed);
+            STORE(o->fixed_means + u * o->means_ld + lane, fixed);
         }
     }
 }

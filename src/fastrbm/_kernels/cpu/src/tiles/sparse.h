@@ -9,11 +9,7 @@
 #include "simd.h"
 #include "transpose.h"
 
-#ifdef FRBM_AVX512
-#define SPARSE_REGISTERS 4
-#else
-#define SPARSE_REGISTERS 8
-#endif
+#define SPARSE_REGISTERS (REGISTER == 64 ? 4 : 8)
 #define SPARSE_UNITS (SPARSE_REGISTERS * REGISTER / 4) /* outputs in registers: 64, baseline 32 */
 #define SPARSE_LANES 32                                /* lanes that share 64 input rows in L1 */
 
@@ -25,12 +21,11 @@ INLINE void sum_active(const int registers, uint64_t active, const int32_t *rows
         const int32_t *row = rows + (size_t)__builtin_ctzll(active) * ld;
         active &= active - 1;
         for (int v = 0; v < registers; v++) {
-            reg_i x;
-            memcpy(&x, row + REGISTER / 4 * v, REGISTER);
+            const reg_i x = load_reg_i(row + REGISTER / 4 * v);
             total[v] += x;
         }
     }
-    for (int v = 0; v < registers; v++) memcpy(totals + REGISTER / 4 * v, &total[v], REGISTER);
+    for (int v = 0; v < registers; v++) STORE(totals + REGISTER / 4 * v, total[v]);
 }
 
 /* sums[unit][lane] = product for the panel's outputs; rows start at the panel's first output and may be read up to the

@@ -32,6 +32,8 @@ INLINE int on_double(uint32_t word, double x) {
     return ((double)word + 0.5) * 2.3283064365386963e-10 * (1.0 + exp(-x)) < 1.0;
 }
 
+INLINE int on_float(uint32_t word, float x) { return uniform_lane(word) * sigmoid_scale_lane(x) < 1.0f; }
+
 static void draw_inputs(const void *inputs, int is_double, size_t ld, size_t n_rows, size_t n_units,
                         const frbm_draw *draw, uint64_t *rows, size_t row_words) {
     for (size_t r = 0; r < n_rows; r++) memset(rows + r * row_words, 0, row_words * sizeof(uint64_t));
@@ -45,7 +47,7 @@ static void draw_inputs(const void *inputs, int is_double, size_t ld, size_t n_r
                     const uint32_t word = random[u - u4][r];
                     const size_t at = (row0 + r) * ld + u;
                     const int on = is_double ? on_double(word, ((const double *)inputs)[at])
-                                             : uniform_lane(word) * sigmoid_scale_lane(((const float *)inputs)[at]) < 1.0f;
+                                             : on_float(word, ((const float *)inputs)[at]);
                     rows[(row0 + r) * row_words + u / 64] |= (uint64_t)on << (u % 64);
                 }
         }
@@ -71,21 +73,7 @@ static void philox(uint32_t *out, uint32_t unit_block, uint32_t first_chain, con
 
 const frbm_table FRBM_TABLE = {
     .name = NAME_OF(FRBM_TABLE),
-#if defined(FRBM_AVX512)
-    .look_cost = 0.0097f,
-    .int16_cost = 0.0045f,
-    .build_cost = 0.6f,
-    .row_cost = 0.067f,
-#elif defined(FRBM_AVX2)
-    .look_cost = 0.060f,
-    .build_cost = 1.0f,
-    .row_cost = 0.14f,
-#else
-    .look_cost = 0.14f,
-    .build_cost = 1.0f,
-    .row_cost = 0.24f,
-#endif
-    .pack_u8 = pack_u8,
+    FRBM_COSTS, .pack_u8 = pack_u8,
     .pack_f32 = pack_f32,
     .pack_f64 = pack_f64,
     .gather = gather,

@@ -1,3 +1,36 @@
+# ---- chains ----------------------------------------------------------------------------------------------
+
+def run_chains(uint32_t[:, ::1] hidden, uint32_t[:, ::1] visible, int n_chains, FixedWeights weights not None,
+               const float[::1] visible_bias, const float[::1] hidden_bias, draw, int n_sweeps, int n_threads, Filters filters=None):
+    """Gibbs sweeps of chains held as words (lane stride = second dimension, a multiple of 64), in place."""
+    cdef frbm_chains c
+    memset(&c, 0, sizeof(c))
+    assert hidden.shape[1] == visible.shape[1] and hidden.shape[1] % FRBM_LANES == 0 and n_chains <= hidden.shape[1]
+    assert hidden.shape[0] * 32 >= <Py_ssize_t>weights.n_hidden
+    assert visible.shape[0] * 32 >= <Py_ssize_t>weights.n_visible
+    poller = Poller()
+    c.table = TABLE
+    c.fixed, c.bias_hidden, c.bias_visible = &weights.f, &hidden_bias[0], &visible_bias[0]
+    c.n_hidden, c.n_visible = weights.n_hidden, weights.n_visible
+    c.hidden, c.visible = &hidden[0, 0], &visible[0, 0]
+    c.n_chains, c.ld, c.n_sweeps = n_chains, hidden.shape[1], n_sweeps
+    _set_draw(&c.draw, draw)
+    c.poll, c.poll_context = &_poll, <void *>poller
+    c.chunk = min(512, max(64, _up((n_chains + n_threads - 1) // n_threads, 64)))
+    cdef size_t stride = FRBM_SCRATCH_FLOATS
+    if filters is not None:
+        c.filters, c.work, c.chunk = &filters.f, filters.work, filters.f.chunk
+        n_threads = min(n_threads, FRBM_MOST_THREADS)
+        stride += _up(frbm_filters_scratch(&filters.f), 16)
+    cdef float[::1] scratch = aligned(stride * n_threads, np.float32)
+    cdef int thread
+    with nogil, parallel(num_threads=n_threads):
+        thread = threadid()
+        c.team.n_threads = frbm_team_size()
+        frbm_run_chains(&c, thread, &scratch[thread * stride])
+    poller.reraise()
+
+
 # ---- annealed importance sampling ------------------------------------------------------------------------
 
 

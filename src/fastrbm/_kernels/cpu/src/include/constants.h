@@ -1,0 +1,51 @@
+/* Every number that the kernels and their callers must agree on.  Cython reads them here and hands Python those it
+ * needs (`_cpu.CONSTANTS`); nobody writes one down twice. */
+#ifndef FASTRBM_CONSTANTS_H
+#define FASTRBM_CONSTANTS_H
+
+/* ---- sizes of tiles and their scratch ------------------------------------------------------------------------ */
+
+#define FRBM_LANES 64 /* lanes are padded to this many samples (or units, for planes) */
+#define FRBM_LANE_PAD 16 /* rows of fixed-point weights are padded to this many */
+#define FRBM_PANEL 64 /* most outputs of one panel; whole words of sampled bits, so panels never share a word */
+#define FRBM_TILE 6 /* outputs whose tables are in use together: 6 x 64 sums fill the register file */
+#define FRBM_UPDATE_ROWS 16 /* hidden units of one call of gradient_rows, at most */
+#define FRBM_LANE_BLOCK 1024 /* lanes of one panel pass; bounds the scratch and keeps the sums in L2 */
+#define FRBM_SUM_LD (FRBM_LANE_BLOCK + 16) /* row stride of the sums: not a power of two, whose rows share cache sets */
+#define FRBM_CHUNK_WORDS 8 /* 32-input words whose tables are built at once: 24 KB, so that they stay in L1 */
+
+/* floats of scratch one thread needs: the tables of a tile, the sums of a panel and of what its last tile overhangs,
+ * and the words of int16.h */
+#define FRBM_TABLE_FLOATS (FRBM_CHUNK_WORDS * 8 * FRBM_TILE * 16)
+#define FRBM_INT16_WORDS 21 /* words of 15 inputs whose 16-bit tables are built at once: 24 KB again */
+#define FRBM_INT16_FLOATS (FRBM_INT16_WORDS * FRBM_LANE_BLOCK / 2)
+#define FRBM_SCRATCH_FLOATS (FRBM_TABLE_FLOATS + (FRBM_PANEL + FRBM_TILE) * FRBM_SUM_LD + FRBM_INT16_FLOATS)
+#define FRBM_GAUSSIAN_COLUMNS 48 /* visible units of one call of gaussian_gradient_columns, at most */
+#define FRBM_PSEUDO_BLOCK 64 /* samples that share one pass over the ratios */
+#define FRBM_PARTITION_LANES 64 /* low states of a partition sum that lie side by side in its table */
+#define FRBM_PARTITION_MOST_MIDDLE 4 /* middle states that share a pass over the table, at most */
+
+/* ---- teams ----------------------------------------------------------------------------------------------------- */
+
+#define FRBM_SHARES 3 /* kinds of pieces in one stage */
+#define FRBM_MOST_THREADS 64 /* of a team whose threads steal, or have magnitudes or counters of their own */
+
+/* ---- fixed point ----------------------------------------------------------------------------------------------- */
+
+#define FRBM_LARGEST_EXPONENT 26
+#define FRBM_SMALLEST_EXPONENT 14
+#define FRBM_INT16_EXPONENT 22 /* 16-bit weights are multiples of 2^-6 at least, for sums up to 512 */
+#define FRBM_MEAN_SCALE 1073741824.0f /* 2^30, of hidden means: coefficients of a gradient add up to at most 1 */
+
+/* ---- numbers of things ------------------------------------------------------------------------------------------- */
+
+#define FRBM_SLOTS 3 /* arrays of the size of the parameters that a rule keeps, at most */
+
+enum frbm_pack_flag { FRBM_GREY = 1, FRBM_BAD = 2 };
+enum frbm_stream { FRBM_VISIBLE = 0, FRBM_HIDDEN = 1, FRBM_INPUT = 2 };
+enum frbm_rule_kind { FRBM_SGD, FRBM_NESTEROV, FRBM_RMSPROP, FRBM_ADAM, FRBM_AMSGRAD };
+typedef enum { FRBM_DENSE, FRBM_DELTA, FRBM_LANDMARKS, FRBM_LCD, FRBM_INT16 } frbm_strategy;
+/* Rows of a training run: bits (given, or drawn from grey rows), probabilities, real numbers */
+typedef enum { FRBM_BIT_ROWS, FRBM_GREY_ROWS, FRBM_GAUSSIAN_ROWS } frbm_row_kind;
+
+#endif
