@@ -21,6 +21,7 @@ from threadpoolctl import threadpool_limits  # noqa: E402
 
 from fastrbm._kernels import ChainState, Parameters, Phase, Rule, TrainingPlan, Update, get_backend, pack  # noqa: E402
 from fastrbm._kernels.cpu import CpuBackend, current_target, supported_targets, use_target  # noqa: E402
+from fastrbm._kernels.cpu.packing import pack_checked  # noqa: E402
 from fastrbm._kernels.cpu.runtime import extension as native  # noqa: E402
 from fastrbm._kernels.draws import Draw, Stream  # noqa: E402
 
@@ -407,7 +408,7 @@ def test_pack(benchmark, work):
 def test_pack_checked(benchmark, work, target, threads):
     before = current_target()
     use_target(target)
-    flags, bits = benchmark(CpuBackend(threads).pack_checked, work.v)
+    flags, bits = benchmark(pack_checked, work.v, 1, threads)
     use_target(before)
     assert flags == 0
     np.testing.assert_array_equal(bits.words, work.v_bits.words)

@@ -8,6 +8,7 @@ from sklearn.base import BaseEstimator
 
 from ._checks import check_number
 from ._kernels import Rule
+from ._kernels.rules import RULES
 from .schedules import check_scheduled, is_schedule, value_at
 
 __all__ = ["Adam", "Optimizer", "RMSprop", "SGD", "get_optimizer"]
@@ -16,29 +17,33 @@ __all__ = ["Adam", "Optimizer", "RMSprop", "SGD", "get_optimizer"]
 class Optimizer(BaseEstimator):
     """Base of the optimisers. Their arithmetic is in the kernels (`fastrbm._kernels.rules`)."""
 
-    #: name of the option that is the kernels' momentum
-    _momentum: ClassVar[str] = "momentum"
+    #: name of the option that is the kernels' momentum; None without one
+    _momentum: ClassVar[str | None] = None
 
     def validate(self) -> None:
         """Raise ValueError unless the options are usable."""
+        if self._momentum is None:
+            return
         momentum = getattr(self, self._momentum)
         check_scheduled(self._momentum, momentum)
         if not is_schedule(momentum):
             check_number(self._momentum, momentum, 0, 1, include_high=False)
 
     def momentum_at(self, epoch: int, n_epochs: int) -> float:
-        """Momentum (Adam: beta 1) in a pass."""
+        """Momentum (Adam: beta 1) in a pass; 0 without one."""
+        if self._momentum is None:
+            return 0.0
         value = value_at(self._momentum, getattr(self, self._momentum), epoch, n_epochs, 0.0, 1.0)
         return check_number(self._momentum, value, 0, 1, include_high=False)
 
     @property
     def _uses_momentum(self) -> bool:
-        momentum = getattr(self, self._momentum)
+        momentum = 0 if self._momentum is None else getattr(self, self._momentum)
         return is_schedule(momentum) or momentum != 0
 
     def n_slots(self) -> int:
-        """Arrays of the size of the parameters that are kept between updates."""
-        raise TypeError(f"{type(self).__name__} does not say how many slots it has")
+        """Arrays of the size of the parameters that are kept between updates; by default the velocity of momentum."""
+        return int(self._uses_momentum)
 
     def rule(self) -> Rule:
         """What the kernels are told, besides rate and momentum."""
@@ -60,6 +65,8 @@ class SGD(Optimizer):
         Boulanger-Lewandowski, Pascanu, ICASSP 2013). Needs a momentum.
     """
 
+    _momentum = "momentum"
+
     def __init__(self, momentum: Any = 0.0, nesterov: bool = False):
         self.momentum = momentum
         self.nesterov = nesterov
@@ -71,10 +78,6 @@ class SGD(Optimizer):
             raise ValueError(f"nesterov must be True or False, got {self.nesterov!r}")
         if self.nesterov and not self._uses_momentum:
             raise ValueError("nesterov=True needs a momentum above 0")
-
-    def n_slots(self) -> int:
-        """1 with momentum, else 0."""
-        return int(self._uses_momentum)
 
     def rule(self) -> Rule:
         """See `Optimizer.rule`."""
@@ -94,6 +97,8 @@ class RMSprop(Optimizer):
         Added to the root; positive. The rounding of float32 gradients, up to 1e-7 where the truth is 0, must not count
         as one.
     """
+
+    _momentum = "momentum"
 
     def __init__(self, decay: float = 0.9, momentum: Any = 0.0, epsilon: float = 1e-6):
         self.decay = decay
@@ -165,5 +170,7 @@ def get_optimizer(optimizer: Any) -> Optimizer:
         return _NAMES[optimizer]()
     if isinstance(optimizer, Optimizer):
         optimizer.validate()
+        if optimizer.rule().kind not in RULES:
+            raise ValueError(f"rule must be one of {sorted(RULES)}, got {optimizer.rule().kind!r} of {optimizer!r}")
         return optimizer
     raise ValueError(f"optimizer must be one of {sorted(_NAMES)} or an object such as Adam(), got {optimizer!r}")

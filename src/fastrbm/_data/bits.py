@@ -17,7 +17,7 @@ from sklearn.utils.validation import assert_all_finite
 
 from .._kernels import PackedBits, pack
 from .._kernels.bits import n_words
-from .._kernels.cpu import CpuBackend
+from .._kernels.cpu.packing import pack_checked, pack_csr
 
 #: bytes of converted rows held at a time
 BLOCK_BYTES = 4 << 20
@@ -83,7 +83,7 @@ class VisibleData:
         self.shape: tuple[int, int] = x.shape
         self.dtype = np.dtype(dtype)
         self._scale = scale
-        self._kernels = CpuBackend(n_threads)
+        self._n_threads = n_threads
         self.bits: PackedBits | None = None
         if sp.issparse(x):
             self._x: Any = _canonical(x)
@@ -121,15 +121,15 @@ class VisibleData:
     # -- looking at the data --------------------------------------------------------------------------------------
 
     def _flags_of(self, x: NDArray[Any]) -> tuple[int, PackedBits | None]:
-        """Flags of `CpuBackend.pack_checked` for any dtype, and the bits."""
+        """Flags of `pack_checked` for any dtype, and the bits."""
         if x.dtype == np.uint8:
-            flags, bits = self._kernels.pack_checked(x, 1 if self._scale == 1 else 255)
+            flags, bits = pack_checked(x, 1 if self._scale == 1 else 255, self._n_threads)
             if flags and self._scale == 1 and x.max() > 1:
                 flags |= 2
             return flags, bits
         if x.dtype not in (np.float32, np.float64):
             x = x.astype(np.float64)
-        return self._kernels.pack_checked(x)
+        return pack_checked(x, 1, self._n_threads)
 
     def _scan_dense(self) -> int:
         """Pack row by row while the data are binary; afterwards only look."""
@@ -153,7 +153,7 @@ class VisibleData:
         if x.nnz:
             flags, _ = self._flags_of(np.ascontiguousarray(x.data)[None, :])
         if not flags and 8 * self.shape[0] * n_words(self.shape[1]) <= x.data.nbytes + x.indices.nbytes:
-            self.bits = self._kernels.pack_csr(x.indptr, x.indices, x.shape)
+            self.bits = pack_csr(x.indptr, x.indices, x.shape)
         return flags
 
     def _row_contiguous(self) -> bool:
@@ -173,7 +173,7 @@ class VisibleData:
         part = self._x[rows]
         if sp.issparse(part):
             if self.binary:
-                return self._kernels.pack_csr(part.indptr, part.indices, part.shape)
+                return pack_csr(part.indptr, part.indices, part.shape)
             part = part.toarray()
         if self.binary:
             bits = self._flags_of(_rows_contiguous(part))[1]
@@ -257,8 +257,8 @@ class SpinData(VisibleData):
 
     def _flags_of(self, x: NDArray[Any]) -> tuple[int, PackedBits | None]:
         if (np.abs(x) == 1).all():
-            return self._kernels.pack_checked((x > 0).view(np.uint8))
-        flags, bits = self._kernels.pack_checked(0.5 * (x.astype(np.float64) + 1))
+            return pack_checked((x > 0).view(np.uint8), 1, self._n_threads)
+        flags, bits = pack_checked(0.5 * (x.astype(np.float64) + 1), 1, self._n_threads)
         # no value but the two spins is in the domain
         return (flags | 2 if flags else 0), bits
 

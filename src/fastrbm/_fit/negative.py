@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .._kernels import Backend, PackedBits, Parameters, Phase, TrainingPlan, on_host
-from .._kernels.draws import Draw, Key, Stream
+from .._kernels import Backend, PackedBits, Parameters, Phase, TrainingPlan, on_host, pack
+from .._kernels.draws import Draw, Key, Stream, uniforms
 from ..likelihood import exact
 from ..model import Model
 from ..samplers import PopulationSampler
@@ -28,11 +28,10 @@ def start_chains(unit: str, n_chains: int, n_units: int, key: Key, dtype: Any) -
     kind = get_unit(unit)
     if kind.name == "bernoulli":
         return PackedBits(np.zeros((n_chains, -(-n_units // 64)), dtype=np.uint64), n_units)
-    from .._kernels import get_backend
-
-    nothing = np.zeros((n_units, 1), dtype)
-    draw = key.at(0, Stream.START)
-    return get_backend("reference").samples(unit, np.zeros((n_chains, 1), dtype), nothing, nothing[:, 0].copy(), draw)
+    drawn = kind.sample(
+        np.zeros((n_chains, n_units), dtype), uniforms(key.at(0, Stream.START), n_chains, n_units, dtype)
+    )
+    return pack(drawn) if kind.packed else drawn
 
 
 @dataclass

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-#: number of a rule in src/kernels.h
-RULES = ("sgd", "nesterov", "rmsprop", "adam", "amsgrad")
+#: Kinds of rules that native kernels have, too; the place is their number there. Others are done in NumPy.
+NATIVE_RULES = ("sgd", "nesterov", "rmsprop", "adam", "amsgrad")
 
 
 class Rule(NamedTuple):
@@ -26,7 +26,7 @@ class Rule(NamedTuple):
     Attributes
     ----------
     kind : str
-        One of `RULES`.
+        One in `RULES`.
     decay, epsilon : float
     l1, l2 : float
         The gradient of the weights is lessened by l1 sign(W) + l2 W.
@@ -40,6 +40,16 @@ class Rule(NamedTuple):
     l1: float = 0.0
     l2: float = 0.0
     clip: float = 0.0
+
+    @property
+    def native(self) -> bool:
+        """Whether native kernels have the rule."""
+        return self.kind in NATIVE_RULES
+
+    @property
+    def number(self) -> int:
+        """Number of the rule in native kernels."""
+        return NATIVE_RULES.index(self.kind)
 
 
 class Update(NamedTuple):
@@ -64,36 +74,64 @@ class Update(NamedTuple):
         return 1 / (1 - float(np.float32(self.momentum)) ** t), 1 / (1 - float(np.float32(self.rule.decay)) ** t)
 
 
+Arithmetic = Callable[[Update, NDArray[Any], Sequence[NDArray[Any]], NDArray[Any]], None]
+
+
 def apply_rule(
     update: Update, value: NDArray[Any], slots: Sequence[NDArray[Any]], gradient: NDArray[Any], penalised: bool
 ) -> None:
     """Change `value` and its slots in place; `gradient` is kept. `penalised`: l1 and l2 act (on weights)."""
     rule, t = update.rule, value.dtype.type
     g = gradient.astype(value.dtype)
-    rate, momentum, keep, epsilon = t(update.rate), t(update.momentum), t(rule.decay), t(rule.epsilon)
     if penalised and rule.l2:
         g -= t(rule.l2) * value
     if penalised and rule.l1:
         g -= t(rule.l1) * np.sign(value)
     if rule.clip:
         np.clip(g, -t(rule.clip), t(rule.clip), out=g)
-    if rule.kind in ("adam", "amsgrad"):
-        mean_scale, square_scale = (t(s) for s in update.scales())
-        mean, square = slots[:2]
-        mean[...] = momentum * mean + (t(1) - momentum) * g
-        square[...] = keep * square + (t(1) - keep) * (g * g)
-        if rule.kind == "amsgrad":
-            square = np.maximum(slots[2], square, out=slots[2])
-        value += rate * (mean * mean_scale) / (np.sqrt(square * square_scale) + epsilon)
-        return
-    if rule.kind == "rmsprop":
-        slots[0][...] = keep * slots[0] + (t(1) - keep) * (g * g)
-        change = rate * g / (np.sqrt(slots[0]) + epsilon)
-        velocity = slots[1:]
-    else:
-        change, velocity = rate * g, slots
+    if rule.kind not in RULES:
+        raise ValueError(f"rule must be one of {sorted(RULES)}, got {rule.kind!r}")
+    RULES[rule.kind](update, value, slots, g)
+
+
+def _sgd(update: Update, value: NDArray[Any], slots: Sequence[NDArray[Any]], g: NDArray[Any]) -> None:
+    _move(update, value, slots, value.dtype.type(update.rate) * g)
+
+
+def _rmsprop(update: Update, value: NDArray[Any], slots: Sequence[NDArray[Any]], g: NDArray[Any]) -> None:
+    t = value.dtype.type
+    keep = t(update.rule.decay)
+    slots[0][...] = keep * slots[0] + (t(1) - keep) * (g * g)
+    _move(update, value, slots[1:], t(update.rate) * g / (np.sqrt(slots[0]) + t(update.rule.epsilon)))
+
+
+def _adam(update: Update, value: NDArray[Any], slots: Sequence[NDArray[Any]], g: NDArray[Any]) -> None:
+    rule, t = update.rule, value.dtype.type
+    momentum, keep = t(update.momentum), t(rule.decay)
+    mean_scale, square_scale = (t(s) for s in update.scales())
+    mean, square = slots[:2]
+    mean[...] = momentum * mean + (t(1) - momentum) * g
+    square[...] = keep * square + (t(1) - keep) * (g * g)
+    if rule.kind == "amsgrad":
+        square = np.maximum(slots[2], square, out=slots[2])
+    value += t(update.rate) * (mean * mean_scale) / (np.sqrt(square * square_scale) + t(rule.epsilon))
+
+
+def _move(update: Update, value: NDArray[Any], velocity: Sequence[NDArray[Any]], change: NDArray[Any]) -> None:
+    """Add a change, or what momentum makes of it."""
     if not velocity:
         value += change
         return
+    momentum = value.dtype.type(update.momentum)
     velocity[0][...] = momentum * velocity[0] + change
-    value += momentum * velocity[0] + change if rule.kind == "nesterov" else velocity[0]
+    value += momentum * velocity[0] + change if update.rule.kind == "nesterov" else velocity[0]
+
+
+#: arithmetic by the kind of a rule
+RULES: dict[str, Arithmetic] = {
+    "sgd": _sgd,
+    "nesterov": _sgd,
+    "rmsprop": _rmsprop,
+    "adam": _adam,
+    "amsgrad": _adam,
+}

@@ -13,7 +13,7 @@ from .._kernels import Backend
 from ..model import Model
 from ..units import get_unit
 from ._result import LogPartition, Moments
-from .exact_rules import Rule, all_states, choose, log2_states, n_states, rule_of, turned
+from .exact_rules import Rule, all_states, choose, log2_states, n_states, rule_of, transposed
 
 __all__ = [
     "all_states",
@@ -55,7 +55,7 @@ def _rule(model: Model, layer: str) -> Rule:
 def seconds_needed(model: Model, backend: Backend, layer: str | None = None) -> float:
     """Rough time of the sum."""
     layer = layer or smaller_layer(model)
-    return _rule(model, layer).seconds(turned(model, layer), backend)
+    return _rule(model, layer).seconds(transposed(model, layer), backend)
 
 
 def check_size(model: Model, backend: Backend) -> None:
@@ -78,7 +78,7 @@ def check_size(model: Model, backend: Backend) -> None:
 
 def _limit(model: Model, layer: str, rule: Rule, backend: Backend) -> str:
     """How many units of the listed layer would do, or how many states where it cannot have fewer units."""
-    whole, most = turned(model, layer), 0
+    whole, most = transposed(model, layer), 0
     for n in range(1, 1 + min(MOST_UNITS, len(whole.hidden_bias))):
         try:
             get_unit(whole.hidden).check_width(n)
@@ -118,7 +118,7 @@ def state_log_weights(model: Model, layer: str, backend: Backend) -> NDArray[np.
             f"{MOST_LISTED} units, got {n} units {getattr(model, layer)!r}"
         )
     out = np.empty(n_states(model, layer))
-    rule.log_sum(turned(model, layer), backend, np.float64, out, None)
+    rule.log_sum(transposed(model, layer), backend, np.float64, out, None)
     return out
 
 
@@ -147,7 +147,7 @@ def log_partition(
         value = float(top + np.log(np.exp(log_weights - top).sum()))
         log_p = log_weights - value
     else:
-        value = rule.log_sum(turned(model, layer), backend, model.weights.dtype, None, progress)
+        value = rule.log_sum(transposed(model, layer), backend, model.weights.dtype, None, progress)
     result = LogPartition(value, 0.0, (value, value), "exact")
     if moments:
         p = np.empty(0) if log_p is None else np.exp(log_p)
@@ -157,7 +157,7 @@ def log_partition(
 
 def moments_of(model: Model, layer: str, p: NDArray[np.float64], backend: Backend) -> Moments:
     """Means under the model from the probabilities of all states of `layer`."""
-    found = _rule(model, layer).moments(turned(model, layer), p, backend)
+    found = _rule(model, layer).moments(transposed(model, layer), p, backend)
     if layer == "hidden":
         return found
     return Moments(found.hidden, found.visible, np.ascontiguousarray(found.pairs.T))

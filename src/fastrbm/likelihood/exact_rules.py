@@ -1,8 +1,8 @@
 """How a pair of unit types is summed over: the table of exact sums.
 
 Each rule lists the states of one layer and sums the other one out in closed form. Which layer is listed is decided by
-`choose`; rules see the model turned so that it is the hidden one. Pairs with faster ways are in `RULES`; every other
-layer whose states can be listed takes the generic rule, whatever the other layer is.
+`choose`; rules see the model transposed so that it is the hidden one. `RULES` has the faster ways; every other layer
+whose states can be listed takes the generic rule, whatever the other layer is.
 
 A model of which one layer can be listed has a finite partition sum whatever the weights: it is a sum of finitely many
 terms. Two layers with real units (Gaussian, ReLU, mixed with these) have one if the singular values of the weights
@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .._kernels import Backend, PackedBits, get_backend
+from .._kernels import Backend, PackedBits
 from .._kernels.partition import log_sum_of_blocks
 from ..model import Model
 from ..units import get_unit
@@ -42,12 +42,12 @@ class Rule:
     Attributes
     ----------
     log_sum : callable
-        (turned model, backend, dtype of products, terms or None, progress) -> log Z. Terms, one for each state of the
-        hidden layer, are filled with the log weights of the states.
+        (transposed model, backend, dtype of products, terms or None, progress) -> log Z. Terms, one for each state of
+        the hidden layer, are filled with the log weights of the states.
     moments : callable
-        (turned model, probabilities of the hidden states, backend) -> Moments of the turned model.
+        (transposed model, probabilities of the hidden states, backend) -> Moments of the transposed model.
     seconds : callable
-        (turned model, backend) -> rough time.
+        (transposed model, backend) -> rough time.
     lists : bool
         False when no states are listed: there are no terms.
     """
@@ -58,7 +58,7 @@ class Rule:
     lists: bool = True
 
 
-def turned(model: Model, layer: str) -> Model:
+def transposed(model: Model, layer: str) -> Model:
     """Model with `layer` in the place of the hidden one."""
     if layer == "hidden":
         return model
@@ -120,7 +120,7 @@ def _n_states(model: Model) -> float:
     return float(2.0 ** min(log2_states(model, "hidden"), 1000))
 
 
-def _seconds_of_bits(model: Model, backend: Backend) -> float:
+def _seconds_of_states(model: Model, backend: Backend) -> float:
     return backend.seconds_for_states(model.units, _n_states(model), model.weights.shape[1], model.weights.dtype)
 
 
@@ -155,9 +155,9 @@ def _sum_by_states(model: Model, backend: Backend, dtype: Any, terms: Terms, pro
     return log_sum_of_blocks(block, len(hidden_bias), step, terms, progress)
 
 
-def _sum_of_reference(model: Model, backend: Backend, dtype: Any, terms: Terms, progress: Progress) -> float:
-    """Sum by the formula: no native kernels for these units."""
-    return _sum_of_bits(model, get_backend("reference"), np.float64, terms, progress)
+def _sum_of_any(model: Model, backend: Backend, dtype: Any, terms: Terms, progress: Progress) -> float:
+    """Sum in float64: there are no native kernels for these units."""
+    return _sum_of_bits(model, backend, np.float64, terms, progress)
 
 
 def _moments_by_states(model: Model, p: NDArray[np.float64], backend: Backend) -> Moments:
@@ -176,10 +176,6 @@ def _moments_by_states(model: Model, p: NDArray[np.float64], backend: Backend) -
         of_other += share @ means
         of_layer += weighted.sum(axis=1)
     return Moments(of_other, of_layer, pairs)
-
-
-def _seconds_by_states(model: Model, backend: Backend) -> float:
-    return _seconds_of_bits(model, get_backend("reference"))
 
 
 # ---- Gaussian layers --------------------------------------------------------------------------------------------
@@ -272,12 +268,12 @@ def _seconds_of_normal(model: Model, backend: Backend) -> float:
 
 # ---- the table --------------------------------------------------------------------------------------------------
 
-_BITS = Rule(_sum_of_bits, _moments_of_bits, _seconds_of_bits)
-_SPINS = Rule(_sum_of_spins, _moments_of_spins, _seconds_of_bits)
-_ONE_OF = Rule(_sum_by_states, _moments_by_states, _seconds_by_states)
+_BITS = Rule(_sum_of_bits, _moments_of_bits, _seconds_of_states)
+_SPINS = Rule(_sum_of_spins, _moments_of_spins, _seconds_of_states)
+_ONE_OF = Rule(_sum_by_states, _moments_by_states, _seconds_of_states)
 _QUADRATIC = Rule(_sum_of_quadratic, _moments_of_quadratic, _seconds_of_quadratic)
 _NORMAL = Rule(_sum_of_normal, _moments_of_normal, _seconds_of_normal, lists=False)
-_GENERIC = Rule(_sum_of_reference, _moments_by_states, _seconds_by_states)
+_GENERIC = Rule(_sum_of_any, _moments_by_states, _seconds_of_states)
 
 #: (unit that is summed out, unit whose states are listed)
 RULES = {

@@ -78,31 +78,6 @@ class CpuBackend(Training, Gradients, Scores):
 
     # -- one layer given the other ------------------------------------------------------------------------------
 
-    def pack_checked(self, x: NDArray[Any], on: int = 1) -> tuple[int, PackedBits]:
-        """Pack dense rows and say what they hold.
-
-        Parameters
-        ----------
-        x : ndarray of uint8, float32 or float64, shape (n_samples, n_units), rows contiguous
-        on : int
-            Value of a set bit: 1, or 255 for uint8 images.
-
-        Returns
-        -------
-        (flags, bits)
-            flags: 1 if a value is neither 0 nor `on`, 2 if a float is outside [0, 1] or NaN (or-ed).
-        """
-        out = np.empty((x.shape[0], n_words(x.shape[1])), dtype=np.uint64)
-        flags = _cpu.pack_rows(x, on, out, threads_for(4.0 * x.size, self.n_threads)) if x.size else 0
-        return flags, PackedBits(out, x.shape[1])
-
-    def pack_csr(self, indptr: NDArray[Any], indices: NDArray[Any], shape: tuple[int, int]) -> PackedBits:
-        """Set the listed bits of each row of a CSR matrix without duplicates or stored zeros."""
-        out = np.zeros((shape[0], n_words(shape[1])), dtype=np.uint64)
-        if len(indices):
-            _cpu.pack_sparse(indptr.astype(np.int32, copy=False), indices.astype(np.int32, copy=False), out)
-        return PackedBits(out, shape[1])
-
     def transpose(self, bits: PackedBits) -> PackedBits:
         """Unit-major copy of packed bits."""
         out = np.empty((bits.n_units, n_words(len(bits))), dtype=np.uint64)

@@ -42,7 +42,7 @@ class Gradients(Backend):
             and (isinstance(p.hidden, PackedBits) or (np.abs(p.hidden) <= 1).all())
             for p in (data, model)
         )
-        if not packed or weights.dtype != np.float32:
+        if not packed or weights.dtype != np.float32 or not update.rule.native:
             return False
         threads = threads_for(float(len(data.hidden) + len(model.hidden)) * weights.size, self.n_threads)
         of_visible = (_mean_rows(data) - _mean_rows(model)).astype(np.float32)
@@ -83,7 +83,7 @@ class Gradients(Backend):
 
     def ascend(self, parameters: Parameters, slots: Sequence[Parameters], gradient: Parameters, update: Update) -> None:
         """See `Backend.ascend`; float32 gradients are overwritten."""
-        if parameters.weights.dtype != np.float32:
+        if parameters.weights.dtype != np.float32 or not update.rule.native:
             super().ascend(parameters, slots, gradient, update)
             return
         for i, (value, g) in enumerate(zip(parameters, gradient, strict=True)):

@@ -35,6 +35,8 @@ class Training(Backend):
             Rows are `PackedBits`; else they are dense, in [0, 1] for binary visible units.
         plan : TrainingPlan
         """
+        if not plan.rule.native:
+            return False
         if not (_BITS.issuperset(units) or units[1] == "bernoulli" or get_unit(units[1]).name == "onehot"):
             return False
         drawn_as_bits = rows_are_bits or plan.stochastic_input

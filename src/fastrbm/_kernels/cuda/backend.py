@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ...units import get_unit
 from ..bits import n_words
 from ..contract import ChainState, Drawn, Parameters, States, TrainingPlan
 from ..draws import Draw
@@ -149,6 +150,15 @@ class CudaBackend(Gradients, Scores):
         finally:
             if own is not session:
                 own.settle()
+
+    def trains_whole_passes(self, units: tuple[str, str], rows_are_bits: bool, plan: TrainingPlan) -> bool:
+        """See `Backend.trains_whole_passes`: wherever the arrays stay on the device from minibatch to minibatch."""
+        visible, hidden = (get_unit(unit).name for unit in units)
+        if not plan.rule.native:
+            return False
+        if visible == "gaussian":
+            return hidden in ("bernoulli", "onehot")
+        return visible in ("bernoulli", "ising") and hidden in ("bernoulli", "ising", "onehot")
 
     @contextmanager
     def resident(

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..contract import Parameters, Phase
-from ..rules import RULES, Rule, Update
+from ..rules import Rule, Update
 from .dense import product, transposed
 from .kernels.elementwise import ascend_kernel, difference_kernel, outside_kernel
 from .kernels.gradient import MEAN_SCALE, MODEL_COUNT, gradient_signature, make_gradient_kernel
@@ -51,7 +51,7 @@ class Gradients(Layers):
         n, m = data.hidden.shape[0], model.hidden.shape[0]
         n_hidden, n_visible = weights.shape
         counted = are_bits(data.hidden)
-        fit = weights.dtype == np.float32 and bound_shift(n_hidden, n_visible) >= 0 and n and m
+        fit = update.rule.native and weights.dtype == np.float32 and bound_shift(n_hidden, n_visible) >= 0 and n and m
         fit = fit and (max(n, m) <= MOST_COUNTED if counted else True)
         if not fit or not all(
             are_bits(p.visible) and p.shares is None and are_bits(p.hidden) == counted
@@ -81,7 +81,7 @@ class Gradients(Layers):
         launch_tiles(
             GRADIENT[tile], tile, n_visible, n_hidden, planes, pitch, nothing(np.int64, 0), n, m, means, totals,
             np.float32(1) / np.float32(n), -np.float32(1) / np.float32(m), counted, *arrays,
-            RULES.index(update.rule.kind), len(slots), to_device(rule_numbers(update)), to_device(_scales(update)), ONE,
+            update.rule.number, len(slots), to_device(rule_numbers(update)), to_device(_scales(update)), ONE,
             zeros(n_hidden + n_visible + 1, np.uint32),
         )  # fmt: skip
         _bring_back(devices, (parameters, *slots))
@@ -128,7 +128,7 @@ class Gradients(Layers):
 
     def ascend(self, parameters: Parameters, slots: Sequence[Parameters], gradient: Parameters, update: Update) -> None:
         """See `Backend.ascend`; float64 as the contract has it."""
-        if parameters.weights.dtype != np.float32:
+        if parameters.weights.dtype != np.float32 or not update.rule.native:
             hosts = [Parameters(*map(on_host, values)) for values in (parameters, *slots, gradient)]
             super().ascend(hosts[0], hosts[1:-1], hosts[-1], update)
             for host, values in zip(hosts, (parameters, *slots), strict=False):
@@ -142,7 +142,7 @@ class Gradients(Layers):
                 g = to_device(np.ascontiguousarray(g, dtype=np.float32))
             flats = ([flat(x) for x in arrays] + [nothing(np.float32)] * 3)[:4]
             launch_strided(
-                ascend_kernel, value.size, RULES.index(update.rule.kind), len(slots), to_device(rule_numbers(update)),
+                ascend_kernel, value.size, update.rule.number, len(slots), to_device(rule_numbers(update)),
                 to_device(_scales(update)), i == 0, *flats, flat(g),
             )  # fmt: skip
             _bring_back([[x] for x in arrays], [[value], *([slot[i]] for slot in slots)])

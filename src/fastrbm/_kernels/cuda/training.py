@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from ..bits import PackedBits, n_words
 from ..contract import Backend, ChainState, Parameters, TrainingPlan, train_batch
-from ..rules import RULES
 from .gradients import rule_numbers
 from .kernels.elementwise import not_finite_kernel
 from .kernels.target import clear, cuda
@@ -264,7 +263,7 @@ class TrainingSession:
         return [
             n_rows, plan.batch_size, fixed.n_hidden, fixed.n_visible, n_chains, plan.n_sweeps, int(plan.persistent),
             int(plan.stochastic_input), int(plan.sampled_hidden), plan.seed & 0xFFFFFFFF, plan.seed >> 32,
-            RULES.index(plan.rule.kind), len(self.host) - 1, fixed.shift, groups,
+            plan.rule.number, len(self.host) - 1, fixed.shift, groups,
         ]  # fmt: skip
 
     # -- scratch --------------------------------------------------------------------------------------------------

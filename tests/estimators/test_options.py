@@ -138,7 +138,9 @@ def fits():
             for value, others in values:
                 if name == "SoftmaxRBM" and option in ("algorithm", "n_chains") and value == "cd":
                     continue
-                yield pytest.param(name, option, value, others, id=f"{name}-{option}-{value}")
+                yield pytest.param(
+                    name, option, value, others, id="-".join((name, option, getattr(value, "__name__", str(value))))
+                )
 
 
 @pytest.mark.parametrize("name,option,value,others", list(fits()))

@@ -21,7 +21,7 @@ from fastrbm import (
     SparsityTarget,
     WeightUncertainty,
 )
-from fastrbm._estimator.fitting import TrainedRBM
+from fastrbm._estimator.fitting import Fitting
 from fastrbm.init import Normal
 from fastrbm.samplers import FastPCD, Tempering
 from fastrbm.schedules import Linear
@@ -161,7 +161,7 @@ def test_steps_do_what_fused_training_does(cls, algorithm, extra, monkeypatch):
     X = rows_of("ising" if cls is IsingRBM else "bernoulli", 300, 40)
     options = dict(n_components=20, algorithm=algorithm, batch_size=30, n_iter=3, random_state=2) | extra
     fused = cls(**options).fit(X)
-    monkeypatch.setattr(TrainedRBM, "_fused", lambda *_: False)
+    monkeypatch.setattr(Fitting, "_fused", lambda *_: False)
     general = cls(**options).fit(X)
     for name in NAMES:
         np.testing.assert_allclose(

@@ -8,7 +8,7 @@ from scipy.special import logsumexp
 from fastrbm import Model
 from fastrbm._kernels import Parameters, get_backend, pack
 from fastrbm._kernels.draws import Draw
-from fastrbm.likelihood import annealed, exact, kl_divergence, log_likelihood, log_partition, pairs
+from fastrbm.likelihood import annealed, exact, exact_rules, kl_divergence, log_likelihood, log_partition
 from fastrbm.units import Binomial, Mixed, _base, get_unit
 from unit_grids import NORMAL, PAIRS, SPECS, SUMMED, enumerated, points, random_model, sizes_of
 
@@ -192,7 +192,7 @@ def test_strong_couplings_neither_overflow_nor_lose_the_answer():
         if pair == NORMAL:
             continue
         model = random_model(pair, sizes_of(pair)[0], scale=40.0)
-        listed = model if exact.smaller_layer(model) == "hidden" else pairs.turned(model, "visible")
+        listed = model if exact.smaller_layer(model) == "hidden" else exact_rules.transposed(model, "visible")
         unit = get_unit(listed.hidden)
         h = unit.states(0, round(2 ** unit.log2_states(len(listed.hidden_bias))), len(listed.hidden_bias))
         x = h @ listed.weights + listed.visible_bias
@@ -296,7 +296,7 @@ def test_divergence_from_rows_of_other_units():
 def test_float32_models_do_not_round_real_rows():
     model = random_model(("gaussian", "bernoulli"), (2, 3), dtype=np.float32)
     x = np.array([[1000.123456789, -0.3]])
-    assert_allclose(log_likelihood(model, x), log_likelihood(pairs.wide(model), x), rtol=1e-13)
+    assert_allclose(log_likelihood(model, x), log_likelihood(exact_rules.wide(model), x), rtol=1e-13)
 
 
 def test_rows_must_be_states():

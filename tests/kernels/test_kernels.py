@@ -7,6 +7,7 @@ from fastrbm._kernels import Parameters, Phase, Rule, Update
 from fastrbm._kernels import cpu as cpu_package
 from fastrbm._kernels.bits import PackedBits, transpose
 from fastrbm._kernels.cpu import CpuBackend, runtime
+from fastrbm._kernels.cpu.packing import pack_checked
 from fastrbm._kernels.draws import Draw, Stream, uniforms, words
 from kernel_cases import RULES, TARGETS, UNITS, bits, grey, model, reference
 
@@ -264,20 +265,19 @@ def test_empty_and_single_rows(target, n):
 def test_pack_checked_reports_what_it_saw(target, dtype, on, n, n_units):
     states = bits(n, n_units).dense()
     x = (states * on).astype(dtype)
-    cpu = CpuBackend(2)
-    flags, packed = cpu.pack_checked(x, on)
+    flags, packed = pack_checked(x, on, 2)
     assert flags == 0
     np.testing.assert_array_equal(packed.dense(), states)
     y = x.copy()
     y[-1, -1] = 3 if dtype == np.uint8 else 0.5
-    assert cpu.pack_checked(y, on)[0] == 1
+    assert pack_checked(y, on)[0] == 1
     if dtype != np.uint8:
         for bad in (np.nan, np.inf, -0.1, 1.5):
             y[-1, -1] = bad
-            assert cpu.pack_checked(y, on)[0] == 3
+            assert pack_checked(y, on)[0] == 3
     padded = np.zeros((n, n_units + 5), dtype)
     padded[:, :n_units] = x
-    np.testing.assert_array_equal(cpu.pack_checked(padded[:, :n_units], on)[1].words, packed.words)
+    np.testing.assert_array_equal(pack_checked(padded[:, :n_units], on)[1].words, packed.words)
 
 
 @pytest.mark.parametrize("n,n_units", [(1, 1), (65, 3), (3, 65), (100, 200)])
@@ -297,9 +297,10 @@ def test_native_philox_is_the_numpy_stream(target):
 
 
 def test_numbers_of_the_extension_have_the_names_of_python():
+    from fastrbm._random import Stream
+
     from fastrbm._kernels.rules import RULES
     from fastrbm._kernels.strategies import COUNTERS, STRATEGIES
-    from fastrbm._random import Stream
 
     native = runtime.extension
     assert set(native.RULE_NUMBERS) == set(RULES)

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 if not (ROOT / "benchmarks" / "scaling.py").exists():
     pytest.skip("benchmarks/ is only in the checkout", allow_module_level=True)
 if str(ROOT) not in sys.path:

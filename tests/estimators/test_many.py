@@ -11,7 +11,7 @@ import scipy.sparse as sp
 import fastrbm
 from fastrbm import BernoulliRBM, DivergenceError, GaussianRBM, IsingRBM, SoftmaxRBM, fit_many
 from fastrbm._data.bits import VisibleData
-from fastrbm._estimator.fitting import TrainedRBM
+from fastrbm._estimator.fitting import Fitting
 from fastrbm.callbacks import Callback
 from fastrbm.many import variants
 
@@ -255,4 +255,4 @@ def test_bad_options_and_data_are_found_before_anything_is_trained(X):
 
 def test_public_name():
     assert fastrbm.fit_many is fastrbm.many.fit_many
-    assert issubclass(BernoulliRBM, TrainedRBM)
+    assert issubclass(BernoulliRBM, Fitting)

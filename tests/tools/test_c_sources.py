@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 SOURCES = ROOT / "src" / "fastrbm" / "_kernels" / "cpu" / "src"
 if not SOURCES.exists():
     pytest.skip("the C sources are only in the checkout", allow_module_level=True)
