@@ -68,7 +68,7 @@ def test_held_out_rows_are_scored(digits, name):
 
 
 def test_held_out_rows_are_not_trained_on(digits):
-    from fastrbm._fit.loop import Split
+    from fastrbm._data.split import Split
     from fastrbm._kernels.draws import Key
 
     split = Split.of(len(digits), 0.25, Key(0))

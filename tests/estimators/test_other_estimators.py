@@ -145,8 +145,8 @@ def test_divergence_and_early_stopping_put_deviations_back(mixture):
 @pytest.mark.parametrize(
     "options,message",
     [
-        (dict(hidden="bernoulli"), "algorithm='em' is for hidden units 'onehot'"),
-        (dict(hidden="onehot", visible="relu"), "no formula for visible units 'relu'"),
+        (dict(hidden="bernoulli"), "hidden units must be 'onehot' .PottsRBM. with algorithm='em'.*got 'bernoulli'"),
+        (dict(hidden="onehot", visible="relu"), "visible units must be .* with algorithm='em'.*got 'relu'"),
         (dict(hidden="onehot", optimizer="adam"), "optimizer must be 'sgd' with algorithm='em'"),
         (dict(hidden="onehot", learning_rate=1.5), r"learning_rate must be in \(0, 1\]"),
         (dict(hidden="onehot", learning_rate=Cosine(1.5)), r"learning_rate must be a finite number in \[0, 1\]"),

@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 import scipy.sparse as sp
 
-from fastrbm import BernoulliRBM, GaussianRBM, IsingRBM, SoftmaxRBM, compat, fit_many, streams
+from fastrbm import BernoulliRBM, GaussianRBM, IsingRBM, SoftmaxRBM, compat, fit_many
+from fastrbm._data import stream as streams
 from fastrbm._kernels.draws import Key
 from fastrbm.callbacks import Callback
 
@@ -161,7 +162,7 @@ def rows_of(data, wanted, batch_size=7):
 
 
 def data_of(x):
-    return streams.stream_of(BernoulliRBM(), x, False)
+    return BernoulliRBM()._stream(streams.source_of(x), False)
 
 
 def test_a_pass_has_every_row_once_in_an_order_of_its_own(monkeypatch):
@@ -339,7 +340,10 @@ def test_bad_rows_on_disk_are_named(X, monkeypatch):
 @pytest.mark.parametrize(
     "options, message",
     [
-        ({"validation_fraction": 0.1}, "validation_fraction must be 0 .* got 0.1; keep some rows back"),
+        (
+            {"validation_fraction": 0.1},
+            "validation_fraction must be 0 .* kept back and watched .*, got 0.1",
+        ),
         ({"steps_per_epoch": 3}, "steps_per_epoch must be None for X in chunks.*got 3"),
     ],
 )

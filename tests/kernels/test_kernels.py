@@ -297,13 +297,13 @@ def test_native_philox_is_the_numpy_stream(target):
 
 
 def test_numbers_of_the_extension_have_the_names_of_python():
-    from fastrbm._random import Stream
-
-    from fastrbm._kernels.rules import RULES
+    from fastrbm._kernels.draws import Stream
+    from fastrbm._kernels.rules import NATIVE_RULES, RULES
     from fastrbm._kernels.strategies import COUNTERS, STRATEGIES
 
     native = runtime.extension
-    assert set(native.RULE_NUMBERS) == set(RULES)
+    assert native.RULE_NUMBERS == {kind: number for number, kind in enumerate(NATIVE_RULES)}
+    assert set(NATIVE_RULES) == set(RULES)
     assert set(native.STRATEGY_NUMBERS) == set(STRATEGIES) - {"auto"}
     assert native.STREAM_NUMBERS == {
         name: int(getattr(Stream, name.upper())) for name in ("visible", "hidden", "input")

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils import check_random_state
+from sklearn.utils.validation import _check_sample_weight
 
 from .._data import Rows, columns
 from .._data.device import is_device_array
@@ -172,7 +173,7 @@ class Fitting(SklearnDraws, BaseRBM):
         go_on = self.warm_start and hasattr(self, "_state")
         source = self._source(given, sample_weight)
         X, data, dtype = self._take_over(given, go_on, source, shared)
-        sample_weight = _checked_weights(sample_weight, X.shape[0])
+        sample_weight = _checked_weights(sample_weight, X)
         key = self._state.key if go_on else Key.from_random_state(self.random_state)
         split = Split.of(X.shape[0], self.validation_fraction, key)
         if sample_weight is not None:
@@ -347,7 +348,7 @@ class Fitting(SklearnDraws, BaseRBM):
             return self._partial_fit_sklearn_stream(X, first)
         dtype = options.compute_dtype(self, X) if first else self.components_.dtype
         data = self._wrap(X, dtype, self.input_scale_)
-        sample_weight = _checked_weights(sample_weight, X.shape[0])
+        sample_weight = _checked_weights(sample_weight, X)
         if sample_weight is not None and not sample_weight.any():
             raise ValueError("sample_weight must have values above 0")
         if not hasattr(self, "_state"):
@@ -407,14 +408,8 @@ def _resident(job: FitJob) -> Iterator[None]:
             state.resident = None
 
 
-def _checked_weights(sample_weight: Any, n_rows: int) -> NDArray[np.float64] | None:
-    """Weights of rows as an array: one value for each row, or one number for all."""
+def _checked_weights(sample_weight: Any, X: Any) -> NDArray[np.float64] | None:
     if sample_weight is None:
         return None
-    weights = np.asarray(sample_weight, dtype=np.float64)
-    weights = np.full(n_rows, weights) if weights.ndim == 0 else weights
-    if weights.shape != (n_rows,):
-        raise ValueError(f"sample_weight must have shape ({n_rows},) like the rows of X, got {weights.shape}")
-    if not np.isfinite(weights).all() or (weights < 0).any():
-        raise ValueError("sample_weight must hold finite values of at least 0, got negative values, infinity or NaN")
+    weights: NDArray[np.float64] = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
     return weights
