@@ -6,14 +6,14 @@ WIDTH, HEIGHT = 960, 560
 BOX = 'rx="6" stroke="#334" stroke-width="1.2"'
 #: (x, y, width, height, fill, title, lines)
 BOXES = (
-    (20, 20, 270, 96, "#eef3fb", "fit(X)", ("options are checked   _estimator/options", "X becomes Rows        _estimator/base, _data/",
+    (20, 20, 270, 96, "#eef3fb", "fit(X)", ("options are checked   _estimator/options", "X becomes Rows   _estimator/base, _data",
                                            "a state is made        _estimator/fitting")),
     (345, 20, 270, 96, "#eef3fb", "the loop of passes", ("order of the rows      _data/split", "plan of the pass         _estimator/options",
                                                         "history, callbacks     _fit/loop")),
     (670, 20, 270, 96, "#eef3fb", "who does the minibatches?", ("backend.trains_whole_passes(...)", "yes: Backend.train, one native call",
                                                                "no: _fit/minibatch, step by step")),
     (20, 190, 270, 130, "#eaf6ea", "positive phase", ("rows -> words, planes   (bits)", "inputs = b + W v           (exact integers)",
-                                                     "means or states of h     (sigmoid, draw)", "address: seed, step, HIDDEN, row, neuron")),
+                                                     "means or states of h     (sigmoid, draw)", "address: seed, step, row, neuron")),
     (345, 190, 270, 130, "#eaf6ea", "negative phase", ("start: data (CD) or chains (PCD)", "k sweeps: v given h, h given v",
                                                       "or a population, or an exact sum", "_fit/negative, samplers/")),
     (670, 190, 270, 130, "#eaf6ea", "gradient", ("<h v> of data - <h v> of model", "coincidences of bits are counted",

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .._kernels import Backend, PackedBits, get_backend
+from .._kernels import PackedBits, get_backend
 from .._kernels.contract import States
 from .._kernels.draws import Key
 from ..analysis import ChainHealth, chain_health
@@ -79,7 +79,7 @@ def temper(
     progress : callable or None
         Called as ``progress(rounds done, rounds in all)`` at the end of the burn-in and after each sample.
     device : {"auto", "cpu", "cuda", "reference"}, default="auto"
-        "auto": native kernels for Bernoulli layers, NumPy for others.
+        Kernels of the chains.
     n_threads : int or None
         Of the native kernels.
 
@@ -107,7 +107,7 @@ def temper(
     n_kept = -(-n_samples // n_chains)
     if n_kept < 4:
         raise ValueError(f"n_samples must be at least 4 n_chains = {4 * n_chains}, got {n_samples!r}")
-    backend = _backend(model, device, n_threads)
+    backend = get_backend(device, n_threads)
     seed = Key.from_random_state(random_state).seed
     parameters, units = model.parameters, model.units
     state = sampler.init(n_chains, parameters, units, seed)
@@ -137,13 +137,6 @@ def temper(
         state.round_trips,
         chain_health(energy, swap_rates=rates),
     )
-
-
-def _backend(model: Model, device: str, n_threads: int | None) -> Backend:
-    if device == "auto" and model.units != ("bernoulli", "bernoulli"):
-        get_backend(device, n_threads)  # for its checks
-        return get_backend("reference")
-    return get_backend(device, n_threads)
 
 
 def _dense(states: States, dtype: Any) -> NDArray[Any]:
