@@ -21,7 +21,7 @@ import numpy as np
 from fastrbm import Model
 from fastrbm._kernels import Parameters as KernelParameters
 from fastrbm._kernels import get_backend, pack
-from fastrbm._random import Draw, Stream
+from fastrbm._kernels.draws import Draw, Stream
 from fastrbm.likelihood import log_partition
 from fastrbm.likelihood._result import log_mean
 

@@ -17,8 +17,8 @@ from fastrbm._kernels import ChainState, Parameters, Phase, Rule, TrainingPlan, 
 from fastrbm._kernels.bits import PackedBits
 from fastrbm._kernels.contract import Backend
 from fastrbm._kernels.cpu import CpuBackend
+from fastrbm._kernels.draws import Draw, Stream
 from fastrbm._kernels.reference import ReferenceBackend
-from fastrbm._random import Draw, Stream
 
 UNITS = ("bernoulli", "bernoulli")
 #: share of draws that rounding of float32 may decide otherwise; some in a million do
@@ -125,14 +125,14 @@ def using_tile(tile: Any) -> Iterator[None]:
 @contextmanager
 def no_memory_for_rows() -> Iterator[None]:
     """Within the block rows count as larger than the memory of the device and come in pieces of one minibatch."""
-    from fastrbm._kernels.cuda import session
+    from fastrbm._kernels.cuda import training
 
-    before = session._SHARE_OF_MEMORY, session._PIECE
-    session._SHARE_OF_MEMORY, session._PIECE = 0.0, 1
+    before = training.SHARE_OF_MEMORY, training.CHUNK_BYTES
+    training.SHARE_OF_MEMORY, training.CHUNK_BYTES = 0.0, 1
     try:
         yield
     finally:
-        session._SHARE_OF_MEMORY, session._PIECE = before
+        training.SHARE_OF_MEMORY, training.CHUNK_BYTES = before
 
 
 class Exercise:
@@ -365,7 +365,7 @@ class Exercise:
 
 def run(size: str = "small", only: Sequence[str] = ()) -> Iterator[Check]:
     """Do all families, or those named, and yield what they say; an error of one does not keep back the others."""
-    from fastrbm._kernels.cuda.tiles import LARGE, SMALL
+    from fastrbm._kernels.cuda.kernels.tiles import LARGE, SMALL
 
     exercise = Exercise(SIZES[size])
     # on the simulator both are one

@@ -47,7 +47,7 @@ def tests_row(output: str, status: int) -> Row:
     # status 0 with nothing passed would be a run that skipped everything
     good = status == 0 and counts.get("passed", 0) > 0
     verdict = PASSED if good else FAILED if counts else ERROR
-    return Row("tests", "tests/test_cuda_*.py on the device", "-", "all", verdict, said)
+    return Row("tests", "tests/cuda/test_*.py on the device", "-", "all", verdict, said)
 
 
 def sanitizer_row(tool: str, output: str, status: int) -> Row:
@@ -144,8 +144,8 @@ def _shown(row: Row, output: str, lines: int = 40) -> Row:
 def run_tests(seconds: float) -> Row:
     """Run the CUDA tests on the device, files side by side where pytest-xdist is installed."""
     folder = Path(__file__).resolve().parents[1]
-    files = sorted(folder.glob("tests/test_cuda_*.py"))
-    row = Row("tests", "tests/test_cuda_*.py on the device", "-", "all", SKIPPED)
+    files = sorted(folder.glob("tests/cuda/test_*.py"))
+    row = Row("tests", "tests/cuda/test_*.py on the device", "-", "all", SKIPPED)
     if not files:
         return _with(row, SKIPPED, "the tests are in the checkout only: run benchmarks/gpu_check.py of one")
     if importlib.util.find_spec("pytest") is None:

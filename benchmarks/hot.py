@@ -12,7 +12,7 @@ import numpy as np
 
 from fastrbm._kernels import ChainState, PackedBits, Parameters, TrainingPlan, pack
 from fastrbm._kernels.cpu import CpuBackend
-from fastrbm._random import Draw
+from fastrbm._kernels.draws import Draw
 
 N_VISIBLE, N_HIDDEN = 784, 256
 _UNITS = ("bernoulli", "bernoulli")

@@ -92,7 +92,7 @@ class FastRBM:
     def ais(self, parameters: Parameters, n_chains: int, n_temperatures: int, *, seed: int, threads: int) -> np.ndarray:
         """Return log weights plus the log partition sum at the start; the path of the peers."""
         from fastrbm._kernels import get_backend
-        from fastrbm._random import Key
+        from fastrbm._kernels.draws import Key
         from fastrbm.likelihood import annealed
 
         model = self._fitted(parameters, seed, threads).model_

@@ -22,7 +22,7 @@ from threadpoolctl import threadpool_limits  # noqa: E402
 from fastrbm._kernels import ChainState, Parameters, Phase, Rule, TrainingPlan, Update, get_backend, pack  # noqa: E402
 from fastrbm._kernels.cpu import CpuBackend, current_target, supported_targets, use_target  # noqa: E402
 from fastrbm._kernels.cpu.runtime import extension as native  # noqa: E402
-from fastrbm._random import Draw, Stream  # noqa: E402
+from fastrbm._kernels.draws import Draw, Stream  # noqa: E402
 
 N_SAMPLES, N_VISIBLE, N_HIDDEN = 1024, 784, 256
 #: Rows of the pseudo-likelihood, which costs a NumPy pass over all hidden units per visible unit.

@@ -10,7 +10,7 @@ pytest.importorskip("pytest_benchmark")
 from fastrbm._kernels import get_backend, pack  # noqa: E402
 from fastrbm._kernels.cpu import current_target, supported_targets, use_target  # noqa: E402
 from fastrbm._kernels.cpu.runtime import extension as native  # noqa: E402
-from fastrbm._random import Draw, Stream  # noqa: E402
+from fastrbm._kernels.draws import Draw, Stream  # noqa: E402
 
 N_SAMPLES, N_VISIBLE, N_HIDDEN = 256, 784, 500
 DRAW = Draw(seed=1, step=0, stream=Stream.VISIBLE)

@@ -39,7 +39,7 @@ def short_turns(request):
     The simulator has a Python thread for each of a kernel's and one that polls them: most of its time goes by until
     that one gives way, which these turns make a third.
     """
-    if not request.module.__name__.startswith(("test_cuda", "test_gpu")):
+    if not request.module.__name__.startswith(("test_cuda", "test_gpu", "test_golden")):
         yield
         return
     before = sys.getswitchinterval()

@@ -10,8 +10,8 @@ import pytest
 from fastrbm._kernels import Parameters, pack
 from fastrbm._kernels import cpu as cpu_package
 from fastrbm._kernels.cpu import CpuBackend, runtime
+from fastrbm._kernels.draws import Draw
 from fastrbm._kernels.reference import ReferenceBackend
-from fastrbm._random import Draw
 
 TARGETS = runtime.supported_targets()
 UNITS = ("bernoulli", "bernoulli")

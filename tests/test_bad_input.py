@@ -8,7 +8,8 @@ import scipy.sparse as sp
 from sklearn.exceptions import NotFittedError
 
 import fastrbm
-from fastrbm import L2, SGD, BernoulliRBM, DivergenceError, Model, callbacks, compat, io
+from fastrbm import L2, SGD, BernoulliRBM, DivergenceError, Model, callbacks, compat
+from fastrbm._estimator import io
 
 GOOD = (np.arange(40).reshape(10, 4) % 3 == 0).astype(np.float64)
 

@@ -10,7 +10,8 @@ import pytest
 from numpy.testing import assert_array_equal
 
 import fastrbm
-from fastrbm import cli, datasets
+from fastrbm import datasets
+from fastrbm._cli import main as cli
 
 SMALL = ["--components", "12", "--epochs", "1", "--batch-size", "100"]
 
@@ -370,7 +371,7 @@ def test_picture_of_a_width_that_is_no_square_needs_a_shape(tmp_path, capsys):
 
 
 def test_closed_pipe_is_no_traceback():
-    code = "import sys; from fastrbm.cli import main; sys.exit(main(['info']))"
+    code = "import sys; from fastrbm._cli.main import main; sys.exit(main(['info']))"
     reader, writer = os.pipe()
     os.close(reader)
     with os.fdopen(writer, "wb") as closed:
@@ -381,7 +382,7 @@ def test_closed_pipe_is_no_traceback():
 def test_help_does_not_wait_for_heavy_imports():
     code = """
 import sys
-from fastrbm import cli
+from fastrbm._cli import main as cli
 try:
     cli.main(["train", "--help"])
 except SystemExit:

@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
-from fastrbm import _cli_demo, cli, datasets
+from fastrbm import datasets
+from fastrbm._cli import demo as _cli_demo
+from fastrbm._cli import main as cli
 
 pytest.importorskip("matplotlib")
 pytest.importorskip("tqdm")

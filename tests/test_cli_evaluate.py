@@ -8,7 +8,7 @@ from numpy.testing import assert_allclose
 
 import fastrbm
 from fastrbm import datasets
-from fastrbm.cli import main
+from fastrbm._cli.main import main
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,8 @@ import pytest
 import sklearn.datasets
 from numpy.testing import assert_array_equal
 
-from fastrbm import _datafiles, datasets
+from fastrbm import datasets
+from fastrbm.datasets import _datafiles
 
 COUNTS = {"train": 6, "t10k": 2}
 SHAPE = (3, 4)

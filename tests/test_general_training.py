@@ -21,7 +21,7 @@ from fastrbm import (
     SparsityTarget,
     WeightUncertainty,
 )
-from fastrbm._trained_rbm import TrainedRBM
+from fastrbm._estimator.fitting import TrainedRBM
 from fastrbm.init import Normal
 from fastrbm.samplers import FastPCD, Tempering
 from fastrbm.schedules import Linear

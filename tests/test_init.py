@@ -10,7 +10,7 @@ from scipy.special import expit
 from sklearn.base import clone
 
 from fastrbm import Model
-from fastrbm._random import Key
+from fastrbm._kernels.draws import Key
 from fastrbm.init import (
     Given,
     LayerCorrelation,

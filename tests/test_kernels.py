@@ -7,7 +7,7 @@ from fastrbm._kernels import Parameters, Phase, Rule, Update
 from fastrbm._kernels import cpu as cpu_package
 from fastrbm._kernels.bits import PackedBits, transpose
 from fastrbm._kernels.cpu import CpuBackend, runtime
-from fastrbm._random import Draw, Stream, uniforms, words
+from fastrbm._kernels.draws import Draw, Stream, uniforms, words
 from kernel_cases import RULES, TARGETS, UNITS, bits, grey, model, reference
 
 # (samples, visible, hidden): ones, sizes around the tile (6), panel (32), word (64) and lane-block (1024) borders

@@ -11,7 +11,7 @@ from fastrbm._kernels import PackedBits, Parameters, cpu, get_backend, pack
 from fastrbm._kernels.cpu import CpuBackend, runtime
 from fastrbm._kernels.cpu.layers import row_blocks
 from fastrbm._kernels.cpu.runtime import extension as _cpu
-from fastrbm._random import Draw, Stream, uniforms, words
+from fastrbm._kernels.draws import Draw, Stream, uniforms, words
 from fastrbm.units import get_unit
 
 # a wrapped chain number, a step beyond 32 bits, a seed beyond 63

@@ -10,8 +10,8 @@ from fastrbm._kernels import cpu as cpu_package
 from fastrbm._kernels.cpu import CpuBackend, runtime
 from fastrbm._kernels.cpu.strategy import choose_for_chains
 from fastrbm._kernels.cpu.words import to_words
+from fastrbm._kernels.draws import Draw, Stream
 from fastrbm._kernels.strategies import STRATEGIES, count_work
-from fastrbm._random import Draw, Stream
 
 UNITS = ("bernoulli", "bernoulli")
 LEAN = [name for name in STRATEGIES if name not in ("auto", "dense")]

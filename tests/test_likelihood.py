@@ -11,7 +11,7 @@ from sklearn.exceptions import ConvergenceWarning
 import fastrbm
 from fastrbm import BernoulliRBM, Model
 from fastrbm._kernels import get_backend
-from fastrbm._random import Key
+from fastrbm._kernels.draws import Key
 from fastrbm.likelihood import LogPartition, Moments, annealed, exact, kl_divergence, log_likelihood, log_partition
 from fastrbm.likelihood._result import acceptance_ratio, log_mean
 

@@ -10,8 +10,8 @@ import scipy.sparse as sp
 
 import fastrbm
 from fastrbm import BernoulliRBM, DivergenceError, GaussianRBM, IsingRBM, SoftmaxRBM, fit_many
-from fastrbm._data import VisibleData
-from fastrbm._trained_rbm import TrainedRBM
+from fastrbm._data.bits import VisibleData
+from fastrbm._estimator.fitting import TrainedRBM
 from fastrbm.callbacks import Callback
 from fastrbm.many import variants
 

@@ -68,8 +68,8 @@ def test_held_out_rows_are_scored(digits, name):
 
 
 def test_held_out_rows_are_not_trained_on(digits):
-    from fastrbm._random import Key
-    from fastrbm.training import Split
+    from fastrbm._fit.loop import Split
+    from fastrbm._kernels.draws import Key
 
     split = Split.of(len(digits), 0.25, Key(0))
     assert len(split.held_out) == round(0.25 * len(digits))

@@ -8,7 +8,7 @@ from fastrbm import BernoulliRBM
 from fastrbm._kernels import ChainState, Parameters, Rule, TrainingPlan, pack
 from fastrbm._kernels import cpu as cpu_package
 from fastrbm._kernels.cpu import CpuBackend, runtime
-from fastrbm._random import Draw, Stream
+from fastrbm._kernels.draws import Draw, Stream
 
 TARGETS = runtime.supported_targets()
 UNITS = ("bernoulli", "bernoulli")

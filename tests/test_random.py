@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from fastrbm._random import Draw, Key, Stream, philox4x32, split_seed, uniforms, words
+from fastrbm._kernels.draws import Draw, Key, Stream, philox4x32, split_seed, uniforms, words
 
 # Known-answer vectors of Philox4x32-10 published with Random123 (Salmon et al. 2011)
 KNOWN = [

@@ -8,7 +8,7 @@ from fastrbm._kernels import ChainState, PackedBits, Parameters, TrainingPlan, c
 from fastrbm._kernels.contract import Backend, values_of
 from fastrbm._kernels.cpu import CpuBackend, runtime
 from fastrbm._kernels.cpu.runtime import extension as _cpu
-from fastrbm._random import Draw, Stream, uniforms
+from fastrbm._kernels.draws import Draw, Stream, uniforms
 from fastrbm.units import OneHot
 from kernel_cases import RULES
 

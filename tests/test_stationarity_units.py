@@ -6,7 +6,7 @@ from numpy.testing import assert_allclose
 
 from fastrbm import Gibbs, Model
 from fastrbm._kernels import ChainState, PackedBits, get_backend, pack
-from fastrbm._random import Draw, uniforms
+from fastrbm._kernels.draws import Draw, uniforms
 from fastrbm.units import get_unit
 from unit_grids import PAIRS, joint, points, random_model, sizes_of
 

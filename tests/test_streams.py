@@ -8,7 +8,7 @@ import pytest
 import scipy.sparse as sp
 
 from fastrbm import BernoulliRBM, GaussianRBM, IsingRBM, SoftmaxRBM, compat, fit_many, streams
-from fastrbm._random import Key
+from fastrbm._kernels.draws import Key
 from fastrbm.callbacks import Callback
 
 OPTIONS = {"n_components": 7, "n_iter": 3, "random_state": 0, "batch_size": 16, "learning_rate": 0.02}

@@ -8,8 +8,8 @@ from sklearn.base import clone
 
 from fastrbm import Gibbs, Model
 from fastrbm._kernels import ChainState, PackedBits, get_backend, pack
+from fastrbm._kernels.draws import Key, Stream, uniforms
 from fastrbm._kernels.reference import ReferenceBackend
-from fastrbm._random import Key, Stream, uniforms
 from fastrbm.analysis import ChainHealth
 from fastrbm.likelihood import exact
 from fastrbm.samplers import Tempering, temper

@@ -7,7 +7,7 @@ from scipy.special import logsumexp
 
 from fastrbm import Model
 from fastrbm._kernels import Parameters, get_backend, pack
-from fastrbm._random import Draw
+from fastrbm._kernels.draws import Draw
 from fastrbm.likelihood import annealed, exact, kl_divergence, log_likelihood, log_partition, pairs
 from fastrbm.units import Binomial, Mixed, _base, get_unit
 from unit_grids import NORMAL, PAIRS, SPECS, SUMMED, enumerated, points, random_model, sizes_of

@@ -8,7 +8,7 @@ import pytest
 from scipy.special import gammaln, logsumexp
 
 from fastrbm import units
-from fastrbm._random import Draw, uniforms
+from fastrbm._kernels.draws import Draw, uniforms
 from fastrbm.units import Binomial, Mixed, OneHot, ReLU, Unit, get_unit, register, unit_names
 from fastrbm.units._base import _REGISTRY
 

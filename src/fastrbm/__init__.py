@@ -27,20 +27,18 @@ if TYPE_CHECKING:
         streams,
         units,
     )
-    from ._config import config_context
-    from ._files import load
+    from ._data.output import config_context
+    from ._estimator.files import load
+    from ._fit.loop import DivergenceError
     from ._kernels.strategies import count_work
     from ._versions import show_versions
     from .compat import patch_sklearn, unpatch_sklearn
-    from .estimators import RBM, BernoulliRBM, IsingRBM, PottsRBM
-    from .gaussian import GaussianRBM, LearnedSigma
+    from .estimators import RBM, BernoulliRBM, GaussianRBM, IsingRBM, LearnedSigma, PottsRBM, SoftmaxRBM
     from .many import fit_many
     from .model import Model
     from .optimizers import SGD, Adam, RMSprop
     from .regularizers import L1, L2, Clip, DropConnect, Dropout, MaxNorm, SparsityTarget, WeightUncertainty
     from .samplers import Gibbs, Tempering
-    from .softmax import SoftmaxRBM
-    from .training import DivergenceError
 
 try:
     __version__ = version("fastrbm")
@@ -48,11 +46,11 @@ except PackageNotFoundError:  # a checkout that is not installed
     __version__ = "0+unknown"
 
 _LAZY = {
-    **dict.fromkeys(("RBM", "BernoulliRBM", "IsingRBM", "PottsRBM"), "estimators"),
-    **dict.fromkeys(("GaussianRBM", "LearnedSigma"), "gaussian"),
-    "SoftmaxRBM": "softmax",
-    "config_context": "_config",
-    "load": "_files",
+    **dict.fromkeys(
+        ("RBM", "BernoulliRBM", "GaussianRBM", "IsingRBM", "LearnedSigma", "PottsRBM", "SoftmaxRBM"), "estimators"
+    ),
+    "config_context": "_data.output",
+    "load": "_estimator.files",
     "fit_many": "many",
     "Model": "model",
     "count_work": "_kernels.strategies",
@@ -62,7 +60,7 @@ _LAZY = {
     ),
     "Gibbs": "samplers",
     "Tempering": "samplers",
-    "DivergenceError": "training",
+    "DivergenceError": "_fit.loop",
     "patch_sklearn": "compat",
     "unpatch_sklearn": "compat",
     "show_versions": "_versions",

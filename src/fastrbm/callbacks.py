@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from ._callback import Callback
-from ._run import FitRun
-from .monitors import EarlyStopping, FreeEnergyGap, LogLikelihood
+import numpy as np
+
+from ._fit.callback import Callback
+from ._fit.state import FitRun
+from .likelihood import METHODS, exact
 
 __all__ = [
     "Callback",
@@ -18,6 +20,10 @@ __all__ = [
     "ReconstructionError",
     "Verbose",
 ]
+
+
+_CHEAP = 0.25  # seconds an exact sum may take after each pass
+_MONITOR = 1 << 48  # in place of the numbers of sampling calls
 
 
 def _average(scores: Any) -> float:
@@ -135,3 +141,142 @@ class Verbose(Callback):
             f"[{type(run.estimator).__name__}] Iteration {run.done}, {name.replace('_', '-')} = {score:.2f}, "
             f"time = {run.history['seconds'][-1]:.2f}s"
         )
+
+
+class LogLikelihood(Callback):
+    """Records the mean log-likelihood of some binary rows after each pass.
+
+    Parameters
+    ----------
+    X : array-like, shape (n_samples, n_features)
+        Zeros and ones, in the form `fit` takes.
+    name : str, default="log_likelihood"
+        Column of the history; its standard error, as far as it comes from log Z, goes to ``name + "_stderr"``.
+    method : {"auto", "exact", "ais", "mais", "reverse", "bracket"}, default="auto"
+        Of `fastrbm.likelihood.log_partition`. "auto" is "exact" where that takes a quarter of a second at most, else
+        "mais".
+    every : int, default=1
+        Passes between records.
+    n_chains : int, default=100
+    n_temperatures : int, default=300
+        Of the annealed estimates. The defaults cost a small part of a pass and leave an error of some hundredths of a
+        nat on models of images; the estimates are independent of each other, so errors do not add up.
+    """
+
+    def __init__(
+        self,
+        X: Any,
+        name: str = "log_likelihood",
+        method: str = "auto",
+        every: int = 1,
+        n_chains: int = 100,
+        n_temperatures: int = 300,
+    ):
+        if method not in METHODS:
+            raise ValueError(f"method must be one of {list(METHODS)}, got {method!r}")
+        for option, value in (("every", every), ("n_chains", n_chains), ("n_temperatures", n_temperatures)):
+            if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
+                raise ValueError(f"{option} must be a positive integer, got {value!r}")
+        self.X, self.name, self.method, self.every = X, name, method, every
+        self.n_chains, self.n_temperatures = n_chains, n_temperatures
+        self._chosen = method
+
+    def on_fit_begin(self, run: FitRun) -> None:
+        """Check the rows and choose the method."""
+        model, backend = run.estimator.model_, run.inside.backend()
+        self._rows = run.inside.states(self.X, "watch pseudo-likelihood or free energy")
+        if self.method == "exact":
+            exact.check_size(model, backend)
+        elif self.method == "auto":
+            self._chosen = "exact" if exact.seconds_needed(model, backend) <= _CHEAP else "mais"
+
+    def on_epoch_end(self, run: FitRun) -> None:
+        """Estimate and record."""
+        if run.state.epoch % self.every:
+            return
+        model, backend = run.estimator.model_, run.inside.backend()
+        if run.inside.rescaled():  # rows are divided by deviations, which may have moved
+            self._rows = run.inside.states(self.X, "watch free energy")
+        log_z = run.estimator.log_partition(
+            self._chosen,
+            n_chains=self.n_chains,
+            n_temperatures=self.n_temperatures,
+            random_state=run.state.key.fold_in(_MONITOR + run.state.epoch),
+        )
+        shift = log_z.value + run.inside.log_volume()
+        run.record(self.name, float(-model.free_energy(self._rows, backend).mean()) - shift)
+        run.record(f"{self.name}_stderr", log_z.stderr)
+
+
+class FreeEnergyGap(Callback):
+    """Records how much less probable held-out rows are than rows of the training data.
+
+    That is the difference of their mean free energies, which needs no partition sum; it grows when a model learns its
+    training rows by heart (Hinton, UTML TR 2010-003, section 6).
+
+    Parameters
+    ----------
+    X : array-like
+        Held-out rows.
+    X_train : array-like
+        As many rows of the training data, about.
+    name : str, default="free_energy_gap"
+        Column of the history.
+    """
+
+    def __init__(self, X: Any, X_train: Any, name: str = "free_energy_gap"):
+        self.X, self.X_train, self.name = X, X_train, name
+
+    def on_epoch_end(self, run: FitRun) -> None:
+        """Record."""
+        held, seen = (run.estimator.free_energy(x).mean() for x in (self.X, self.X_train))
+        run.record(self.name, float(held - seen))
+
+
+class EarlyStopping(Callback):
+    """Ends a run when a measure of held-out rows no longer gets better, and puts the best parameters back.
+
+    Parameters
+    ----------
+    monitor : Callback that records a column ``monitor.name``
+        Such as `LogLikelihood`, `PseudoLikelihood` or `FreeEnergyGap`; it need not stand in the list of callbacks
+        itself.
+    higher_is_better : bool, default=True
+        False for a `FreeEnergyGap`.
+    patience : int, default=5
+        Passes without a gain that are waited for.
+    min_delta : float, default=0.0
+        Gain that counts, in the unit of the measure.
+    """
+
+    def __init__(self, monitor: Any, higher_is_better: bool = True, patience: int = 5, min_delta: float = 0.0):
+        if isinstance(patience, bool) or not isinstance(patience, (int, np.integer)) or patience < 1:
+            raise ValueError(f"patience must be a positive integer, got {patience!r}")
+        if not np.isfinite(min_delta) or min_delta < 0:
+            raise ValueError(f"min_delta must be a finite number of at least 0, got {min_delta!r}")
+        self.monitor, self.higher_is_better = monitor, higher_is_better
+        self.patience, self.min_delta = int(patience), float(min_delta)
+
+    def on_fit_begin(self, run: FitRun) -> None:
+        """Forget earlier runs."""
+        self._best, self._best_epoch, self._kept = -np.inf, run.state.epoch, run.state.snapshot()
+        self.monitor.on_fit_begin(run)
+
+    def on_epoch_end(self, run: FitRun) -> None:
+        """Measure, keep or count."""
+        self.monitor.on_epoch_end(run)
+        value = run.history[self.monitor.name][-1]
+        if np.isnan(value):
+            return
+        score = value if self.higher_is_better else -value
+        if score - self._best > self.min_delta:
+            self._best, self._best_epoch = score, run.state.epoch
+            self._kept = run.state.snapshot()
+        elif run.state.epoch - self._best_epoch >= self.patience:
+            run.stop()
+
+    def on_fit_end(self, run: FitRun) -> None:
+        """Put the best parameters back; ``best_iteration_`` tells the pass they are of."""
+        self.monitor.on_fit_end(run)
+        run.state.restore(self._kept)
+        run.estimator.best_iteration_ = self._best_epoch

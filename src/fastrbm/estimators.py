@@ -4,11 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from ._features import FeatureRBM
+from ._estimator.files import Stored
+from ._estimator.fitting import Fitting
+from ._estimator.gaussian import GaussianRBM, LearnedSigma
+from ._estimator.sampling import Sampling
+from ._estimator.scoring import Scoring
+from ._estimator.softmax import SoftmaxRBM
 from .units import get_unit
 
+__all__ = ["RBM", "BernoulliRBM", "GaussianRBM", "IsingRBM", "LearnedSigma", "PottsRBM", "SoftmaxRBM"]
 
-class BernoulliRBM(FeatureRBM):
+
+class BernoulliRBM(Fitting, Scoring, Sampling, Stored):
     """Bernoulli restricted Boltzmann machine; takes the place of scikit-learn's.
 
     Binary visible and hidden units, trained by contrastive divergence or by persistent chains. Values of X in [0, 1]
@@ -151,7 +158,7 @@ class BernoulliRBM(FeatureRBM):
     _units = ("bernoulli", "bernoulli")
 
 
-class IsingRBM(FeatureRBM):
+class IsingRBM(Fitting, Scoring, Sampling, Stored):
     """Restricted Boltzmann machine of spins: visible and hidden units are -1 or +1.
 
     The model of `BernoulliRBM` with s = 2 x - 1 for each unit x, and another gradient: that of the couplings of spins.
@@ -182,7 +189,7 @@ class IsingRBM(FeatureRBM):
     _units = ("ising", "ising")
 
 
-class PottsRBM(FeatureRBM):
+class PottsRBM(Fitting, Scoring, Sampling, Stored):
     """Binary visible units and one hidden unit of `n_components` states: exactly one of the hidden units is 1.
 
     The distribution of the visible layer is a mixture of `n_components` products of Bernoulli distributions, so its
@@ -210,7 +217,7 @@ class PottsRBM(FeatureRBM):
     _units = ("bernoulli", "onehot")
 
 
-class RBM(FeatureRBM):
+class RBM(Fitting, Scoring, Sampling, Stored):
     """Restricted Boltzmann machine of any units.
 
     Parameters

@@ -17,11 +17,11 @@ from typing import Any, TypeVar
 from sklearn.base import clone
 from sklearn.model_selection import ParameterGrid
 
+from ._estimator.fitting import Fitting, begin_fit, check_fit
+from ._fit.loop import DivergenceError, Fit
 from ._kernels.cpu import at_most_threads, most_threads
-from ._trained_rbm import TrainedRBM
-from .training import DivergenceError, Fit
 
-E = TypeVar("E", bound=TrainedRBM)
+E = TypeVar("E", bound=Fitting)
 
 __all__ = ["fit_many", "variants"]
 
@@ -110,18 +110,18 @@ def fit_many(estimators: Iterable[E], X: Any, y: Any = None, sample_weight: Any 
     """
     models = _checked(estimators)
     for model in models:
-        model._check_options()
+        check_fit(model, sample_weight)
     shared: dict[Any, Any] = {}
     fits: dict[int, Fit] = {}
     together: list[int] = []
     diverged: dict[int, DivergenceError] = {}
     with ExitStack() as stack:
         for i, model in enumerate(models):
-            if model.random_stream == "sklearn":
+            job = begin_fit(model, X, sample_weight, shared)
+            if job is None:
                 continue
-            job = model._begin(X, sample_weight, shared)
             fits[i] = Fit(job.run, job.epoch, job.callbacks)
-            stack.callback(model._publish_chains, job.run.state)
+            stack.callback(job.publish)
             stack.callback(fits[i].end)
             if job.fused:
                 together.append(i)
@@ -132,7 +132,7 @@ def fit_many(estimators: Iterable[E], X: Any, y: Any = None, sample_weight: Any 
         for i, model in enumerate(models):
             if i not in together:
                 try:
-                    _fit_alone(model, fits.get(i), X, sample_weight)
+                    _fit_alone(model, fits.get(i), X)
                 except DivergenceError as error:
                     diverged[i] = error
     if diverged:
@@ -145,14 +145,14 @@ def fit_many(estimators: Iterable[E], X: Any, y: Any = None, sample_weight: Any 
 
 
 def _checked(estimators: Any) -> list[Any]:
-    if isinstance(estimators, TrainedRBM) or not isinstance(estimators, Iterable):
+    if isinstance(estimators, Fitting) or not isinstance(estimators, Iterable):
         raise TypeError(f"estimators must be a list of RBMs, got {estimators!r}")
     models = list(estimators)
     if not models:
         raise ValueError("estimators must hold at least one RBM, got none")
     seen: dict[int, int] = {}
     for i, model in enumerate(models):
-        if not isinstance(model, TrainedRBM):
+        if not isinstance(model, Fitting):
             raise TypeError(f"estimators must hold RBMs, got {model!r} at position {i}")
         if id(model) in seen:
             raise ValueError(f"estimators must hold each RBM once, got one at positions {seen[id(model)]} and {i}")
@@ -160,9 +160,9 @@ def _checked(estimators: Any) -> list[Any]:
     return models
 
 
-def _fit_alone(model: Any, fit: Fit | None, X: Any, sample_weight: Any) -> None:
+def _fit_alone(model: Any, fit: Fit | None, X: Any) -> None:
     if fit is None:
-        model._fit_sklearn_stream(X, sample_weight)
+        model.fit(X)
         return
     fit.begin()
     while not fit.finished:

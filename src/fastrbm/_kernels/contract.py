@@ -19,11 +19,11 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from .._random import Draw, Stream, uniforms
 from ..units import get_unit
 from .bits import PackedBits
 from .datatypes import ChainState, Drawn, Parameters, Phase, States, TrainingPlan
-from .partition import log_partition_sum
+from .draws import Draw, Stream, uniforms
+from .partition import REFERENCE_RATE, log_partition_sum
 from .rules import Update, apply_rule
 
 __all__ = [
@@ -272,6 +272,34 @@ class Backend:
             train_batch(self, parameters, slots, batch, plan, units, state)
             if on_batch is not None:
                 on_batch()
+
+    def trains_whole_passes(self, units: tuple[str, str], rows_are_bits: bool, plan: TrainingPlan) -> bool:
+        """Whether `train` does the minibatches of a pass better than whoever composes them of the other kernels.
+
+        Parameters
+        ----------
+        units : (visible unit type, hidden unit type)
+        rows_are_bits : bool
+            Whether rows are `PackedBits`; others are dense.
+        plan : TrainingPlan
+        """
+        return False
+
+    def seconds_for_states(self, units: tuple[str, str], n_states: float, n_other: int, dtype: Any) -> float:
+        """Estimate how long `log_partition_sum` takes, in seconds.
+
+        Parameters
+        ----------
+        units : (unit type that is summed out, unit type whose states are listed)
+        n_states : float
+            States that are listed; may be infinite.
+        n_other : int
+            Neurons of the layer that is summed out.
+        dtype : float64 or float32
+            Precision of the products.
+        """
+        # a state costs something beside its neurons
+        return n_states * (n_other + 10) / REFERENCE_RATE
 
     def log_partition_sum(
         self,

@@ -15,6 +15,8 @@ from .datatypes import Parameters
 Progress = Callable[[int, int], None]
 #: 2^40 states are hours at any speed there is
 MOST_UNITS = 40
+#: neurons times states a second of the sum in NumPy; measured
+REFERENCE_RATE = 3e7
 _BLOCK_VALUES = 1 << 18  # float64 inputs held at once: 2 MB
 
 

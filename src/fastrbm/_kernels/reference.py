@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .._random import Draw, uniforms
 from ..units import get_unit, softplus
 from .bits import PackedBits, pack
 from .contract import Backend, Drawn, Parameters, Phase, States
+from .draws import Draw, uniforms
 
 
 def as_dense(states: States, dtype: Any) -> NDArray[Any]:

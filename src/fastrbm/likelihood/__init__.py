@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .._kernels import PackedBits, get_backend, pack
-from .._random import Key
+from .._kernels.draws import Key
 from ..model import Model
 from ..units import get_unit
 from . import annealed, exact
 from ._result import LogPartition, Moments
-from .pairs import wide
+from .exact_rules import wide
 
 __all__ = ["LogPartition", "Moments", "kl_divergence", "log_likelihood", "log_partition"]
 

@@ -19,7 +19,7 @@ from scipy.special import logsumexp
 from sklearn.exceptions import ConvergenceWarning
 
 from .._kernels import Backend, PackedBits
-from .._random import Draw, Key, Stream, uniforms
+from .._kernels.draws import Draw, Key, Stream, uniforms
 from ..model import Model
 from ..units import get_unit
 from . import exact

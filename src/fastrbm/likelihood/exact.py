@@ -13,7 +13,7 @@ from .._kernels import Backend
 from ..model import Model
 from ..units import get_unit
 from ._result import LogPartition, Moments
-from .pairs import Rule, all_states, choose, log2_states, n_states, rule_of, turned
+from .exact_rules import Rule, all_states, choose, log2_states, n_states, rule_of, turned
 
 __all__ = [
     "all_states",

@@ -68,7 +68,7 @@ def _check(unit: Any, values: NDArray[np.float64], free: NDArray[np.bool_]) -> N
     if unit.support is not None:
         wrong = ~free & ~np.isin(values, unit.support)
     if unit.name == "onehot":
-        groups = unit._groups(free)
+        groups = unit.groups(free)
         if (groups.any(axis=-1) != groups.all(axis=-1)).any():
             raise ValueError(f"clamp must hold or free whole groups of {unit.spec!r} units, got groups with both")
         wrong = ~free & unit.outside(np.where(free, 0, values))

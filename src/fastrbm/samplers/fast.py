@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from sklearn.base import BaseEstimator
-
 from .._checks import check_number
+from ._base import Sampler
 
 
-class FastPCD(BaseEstimator):
+class FastPCD(Sampler):
     """Persistent chains driven by additional weights that learn fast and decay fast.
 
     The chains sample from the parameters plus fast ones; both follow the same gradient, the fast ones with a rate of

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from .._kernels import Backend, ChainState, Parameters, pack
 from .._kernels.contract import Drawn, States
-from .._random import Draw, Stream
+from .._kernels.draws import Draw, Stream
 from ..units import get_unit
+from ._base import Sampler, is_integer
 
 
-@dataclass(frozen=True)
-class Gibbs:
+class Gibbs(Sampler):
     """Alternating draws of the two layers.
+
+    As ``algorithm`` of an estimator it stands for "pcd" or "cd" with ``n_gibbs_steps=n_steps``.
 
     Parameters
     ----------
@@ -26,8 +27,16 @@ class Gibbs:
         data each time (CD; Hinton, Neural Computation 14, 2002).
     """
 
-    n_steps: int = 1
-    persistent: bool = True
+    def __init__(self, n_steps: int = 1, persistent: bool = True):
+        self.n_steps = n_steps
+        self.persistent = persistent
+
+    def validate(self) -> None:
+        """Raise ValueError unless the options are usable."""
+        if not is_integer(self.n_steps) or self.n_steps < 1:
+            raise ValueError(f"n_steps must be a positive integer, got {self.n_steps!r}")
+        if not isinstance(self.persistent, (bool, np.bool_)):
+            raise ValueError(f"persistent must be True or False, got {self.persistent!r}")
 
     def init(
         self, n_chains: int, n_hidden: int, step: int = 0, unit: str = "bernoulli", dtype: Any = np.float32

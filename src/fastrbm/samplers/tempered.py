@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 
 from .._kernels import Backend, PackedBits, get_backend
 from .._kernels.contract import States
-from .._random import Key
+from .._kernels.draws import Key
 from ..analysis import ChainHealth, chain_health
 from ..model import Model
-from .tempering import Tempering, is_integer
+from ._base import is_integer
+from .tempering import Tempering
 
 
 @dataclass(frozen=True)

@@ -7,25 +7,28 @@ the layers have the inputs beta (bias - base + W s) + base, as in annealed impor
 from __future__ import annotations
 
 from dataclasses import dataclass
-from numbers import Integral
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import BaseEstimator
 
 from .._kernels import Backend, PackedBits, Parameters, pack
 from .._kernels.contract import States
-from .._random import Draw, Stream, uniforms
+from .._kernels.draws import Draw, Stream, uniforms
 from ..units import get_unit
+from ._base import Population, PopulationSampler, is_integer, restored, stored
 
 _N_TEMPERATURES = 10
 # Gain of the n-th adaptation, _GAIN / (n + _DELAY)^_DECAY: a sum without bound, that of the squares bounded.
 _GAIN, _DELAY, _DECAY = 4.0, 8, 0.7
 
+# of a `TemperedState`, as model files have them beside its hidden states
+_ARRAYS = ("betas", "swap_accepts", "swap_tries", "acceptance", "marks")
+_NUMBERS = ("step", "round_trips", "adapting", "round", "n_adaptations")
+
 
 @dataclass
-class TemperedState:
+class TemperedState(Population):
     """Chains at all temperatures and what their exchange has come to; `Tempering.step` changes it in place.
 
     Row ``temperature * n_chains + chain`` of `hidden` is a chain at ``betas[temperature]``; those with the same number
@@ -66,6 +69,8 @@ class TemperedState:
     n_adaptations: int
     marks: NDArray[np.int8]
 
+    name = "tempered"
+
     @property
     def n_chains(self) -> int:
         """Chains at each temperature."""
@@ -82,8 +87,27 @@ class TemperedState:
         first = range(len(self.betas))[temperature] * self.n_chains
         return self.hidden[first : first + self.n_chains]
 
+    @property
+    def model_chains(self) -> States:
+        """Hidden states of the chains at beta = 1."""
+        return self.at(-1)
 
-class Tempering(BaseEstimator):
+    def numbers(self) -> dict[str, Any]:
+        """See `Population.numbers`."""
+        return {name: getattr(self, name) for name in _NUMBERS}
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """See `Population.arrays`."""
+        return {name: getattr(self, name) for name in _ARRAYS} | {"hidden": stored(self.hidden)}
+
+    @classmethod
+    def restore(cls, numbers: dict[str, Any], arrays: dict[str, NDArray[Any]], n_hidden: int) -> TemperedState:
+        """See `Population.restore`."""
+        parts: dict[str, Any] = {name: arrays[name] for name in _ARRAYS}
+        return cls(hidden=restored(arrays["hidden"], n_hidden), **numbers, **parts)
+
+
+class Tempering(PopulationSampler):
     """Parallel tempering.
 
     A round of `step` first tries to exchange the states of neighbouring temperatures, of even and of odd pairs by turns
@@ -158,6 +182,7 @@ class Tempering(BaseEstimator):
             raise ValueError(f"base must be None, 'model' or an array of visible biases, got {self.base!r}")
 
     def _ladder(self) -> NDArray[np.float64]:
+        """Inverse temperatures at the start."""
         if self.betas is not None:
             return np.array(self.betas, dtype=np.float64)
         return np.linspace(0, 1, self.n_temperatures or _N_TEMPERATURES)
@@ -215,6 +240,10 @@ class Tempering(BaseEstimator):
             n_adaptations=0,
             marks=np.zeros(n_rows, dtype=np.int8),
         )
+
+    def continues(self, population: Any, n_chains: int) -> bool:
+        """See `PopulationSampler.continues`: as many temperatures, and so many chains at each."""
+        return isinstance(population, TemperedState) and population.hidden.shape[0] == n_chains * len(self._ladder())
 
     def freeze(self, state: TemperedState) -> None:
         """End the adaptation: from here on every temperature keeps its distribution. Counts start anew."""
@@ -311,11 +340,6 @@ class Tempering(BaseEstimator):
         state.round_trips += int((coldest == 2).sum())
         coldest[:] = 1
         return state.adapting and _adapt(state, tried)
-
-
-def is_integer(value: Any) -> bool:
-    """Whether it is an integer and no bool."""
-    return isinstance(value, Integral) and not isinstance(value, (bool, np.bool_))
 
 
 def _ladders(

@@ -64,7 +64,7 @@ class OneHot(Unit):
                 f"a layer of units {self.spec!r} must have a multiple of {self.n_classes} units, got {n_units}"
             )
 
-    def _groups(self, x: NDArray[Any]) -> NDArray[Any]:
+    def groups(self, x: NDArray[Any]) -> NDArray[Any]:
         """Groups along a further axis."""
         width = x.shape[-1]
         self.check_width(width)
@@ -73,25 +73,25 @@ class OneHot(Unit):
 
     def cgf(self, theta: NDArray[Any]) -> NDArray[Any]:
         """Log-sum-exp of each group, shape (..., n_groups)."""
-        groups = self._groups(theta)
+        groups = self.groups(theta)
         top = groups.max(axis=-1, keepdims=True)
         return (top + np.log(np.exp(groups - top).sum(axis=-1, keepdims=True)))[..., 0]
 
     def mean(self, theta: NDArray[Any]) -> NDArray[Any]:
         """Softmax of each group."""
-        return softmax(self._groups(theta), axis=-1).reshape(theta.shape)
+        return softmax(self.groups(theta), axis=-1).reshape(theta.shape)
 
     def sample(self, theta: NDArray[Any], u: NDArray[Any]) -> NDArray[Any]:
         """Inverse of the distribution function at the first uniform of each group."""
         # float64: with float32 sums of many classes would favour the first ones
-        wide = self._groups(theta).astype(np.float64)
+        wide = self.groups(theta).astype(np.float64)
         cumulative = np.cumsum(np.exp(wide - wide.max(axis=-1, keepdims=True)), axis=-1)
-        chosen = (cumulative <= self._groups(u)[..., :1] * cumulative[..., -1:]).sum(axis=-1, keepdims=True)
+        chosen = (cumulative <= self.groups(u)[..., :1] * cumulative[..., -1:]).sum(axis=-1, keepdims=True)
         return (np.arange(wide.shape[-1]) == chosen).astype(theta.dtype).reshape(theta.shape)
 
     def outside(self, x: NDArray[Any]) -> NDArray[np.bool_]:
         """Values that are neither 0 nor 1, every further 1 of a group, the first unit of a group without any."""
-        groups = self._groups(x)
+        groups = self.groups(x)
         on = groups == 1
         wrong = ~(on | (groups == 0))
         clean = ~wrong.any(axis=-1, keepdims=True)

@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from ..._random import Draw
 from ..contract import ChainState, Parameters, TrainingPlan
+from ..draws import Draw
 from ..rules import Update
 
 TARGETS: tuple[str, ...]

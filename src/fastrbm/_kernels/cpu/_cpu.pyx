@@ -241,7 +241,7 @@ cdef void _draw_block(const void *inputs, int is_double, size_t width, size_t n,
 
 
 def uniform_rows(draw, floating[:, ::1] out, int n_threads):
-    """Fill with the uniforms of `fastrbm._random.uniforms`, bit for bit."""
+    """Fill with the uniforms of `fastrbm._kernels.draws.uniforms`, bit for bit."""
     cdef Py_ssize_t n = out.shape[0], width = out.shape[1], blocks = (n + 31) // 32, b
     cdef frbm_draw address
     _set_draw(&address, draw)

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..._random import Draw
 from ...units import get_unit
 from ..bits import PackedBits, n_words
 from ..contract import Drawn, Parameters, States
+from ..draws import Draw
 from ..partition import check_partition
 from . import layers as any_units
 from .gradients import Gradients

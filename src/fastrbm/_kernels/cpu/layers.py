@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..._random import Draw
 from ...units import OneHot, Unit, get_unit
 from ..bits import PackedBits, n_words, pack
 from ..contract import Backend, Parameters, States
+from ..draws import Draw
 from .runtime import extension as _cpu
 from .runtime import threads_for
 

@@ -4,13 +4,18 @@ Prints what the assembler says of each kernel on each target, one line each. Exi
 spills registers, with 2 for a module without kernels, with 3 if the compilers are not installed. Modules list their
 kernels in a function `entry_points`.
 
+``--check FILE`` compares with a record, and exits with 1 also if a kernel takes more registers, or spills more, than it
+says; ``--record FILE`` writes one (`benchmarks/registers.json`).
+
 The kernels go through the compiler and the linker of Numba with the options they are launched with; what asks for the
 current device is told one of the target's capability.
 """
 
 from __future__ import annotations
 
+import argparse
 import importlib
+import json
 import multiprocessing
 import os
 import pkgutil
@@ -19,6 +24,7 @@ import sys
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
+from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
 
@@ -71,8 +77,8 @@ def resources_of(log: str, entry: str) -> Resources:
 
 def kernel_modules(only: Sequence[str] = ()) -> list[ModuleType]:
     """Modules of this package that list kernels, or those of them that are named."""
-    package = importlib.import_module(__package__)
-    names = [m.name for m in pkgutil.iter_modules(package.__path__, f"{__package__}.") if m.name != __name__]
+    package = importlib.import_module(f"{__package__}.kernels")
+    names = [m.name for m in pkgutil.iter_modules(package.__path__, f"{package.__name__}.")]
     wanted = [name for name in sorted(names) if not only or name.rpartition(".")[2] in only]
     return [m for m in map(importlib.import_module, wanted) if hasattr(m, "entry_points")]
 
@@ -122,8 +128,50 @@ def _compile(kernel: Any, signature: Any, target: tuple[int, int, str]) -> Resou
         return f"{type(error).__name__}: {error}"
 
 
-def main(only: Sequence[str] = ()) -> int:
+#: registers and spilled bytes, by target and kernel
+Record = dict[str, dict[str, list[int]]]
+
+
+def read_record(path: Path) -> Record:
+    """Read what kernels took when the record was written."""
+    return json.loads(path.read_text())
+
+
+def write_record(path: Path, record: Record) -> None:
+    """Write a record, a line a kernel."""
+    targets = [
+        f"  {json.dumps(target)}: {{\n"
+        + ",\n".join(f"    {json.dumps(name)}: {json.dumps(kernels[name])}" for name in sorted(kernels))
+        + "\n  }"
+        for target, kernels in sorted(record.items())
+    ]
+    path.write_text("{\n" + ",\n".join(targets) + "\n}\n")
+
+
+def risen(record: Record, found: Record) -> list[str]:
+    """What kernels take beyond their record, a sentence each; a kernel without one is named, too."""
+    said = []
+    for target, kernels in found.items():
+        for name, (registers, spills) in kernels.items():
+            before = record.get(target, {}).get(name)
+            if before is None:
+                said.append(f"{name} on {target} is not in the record")
+            elif registers > before[0] or spills > before[1]:
+                said.append(
+                    f"{name} on {target} takes {registers} registers and spills {spills} bytes, more than the "
+                    f"{before[0]} and {before[1]} of the record"
+                )
+    return said
+
+
+def main(arguments: Sequence[str] = ()) -> int:
     """Compile the kernels of all modules, or of those named, print the table and return the exit status."""
+    parser = argparse.ArgumentParser(prog=f"python -m {__spec__.name}", description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("only", nargs="*", metavar="module", help="modules of kernels, all by default")
+    parser.add_argument("--check", type=Path, metavar="FILE", help="fail if a kernel takes more than this record says")
+    parser.add_argument("--record", type=Path, metavar="FILE", help="write what kernels take")
+    options = parser.parse_args(arguments)
+    only = options.only
     os.environ.pop("NUMBA_ENABLE_CUDASIM", None)  # read by Numba when it is imported, here and by the processes
     from . import availability
 
@@ -136,22 +184,29 @@ def main(only: Sequence[str] = ()) -> int:
         print(f"no module of this package with kernels is called {', '.join(sorted(unknown))}")
         return USAGE
     bad = 0
+    taken: Record = {}
     print(f"{'module':<12} {'kernel':<40} {'target':<7} {'registers':>9} {'spills':>7} {'local':>7} {'shared':>7}")
     with ProcessPoolExecutor(len(TARGETS), multiprocessing.get_context("spawn")) as pool:
         for target, results in zip(TARGETS, pool.map(partial(compile_all, only=only), TARGETS), strict=True):
             for module, name, found in results:
-                head = f"{module:<12} {name:<40} {'sm_{}{}{}'.format(*target):<7}"
+                architecture = "sm_{}{}{}".format(*target)
+                head = f"{module:<12} {name:<40} {architecture:<7}"
                 if isinstance(found, str):
                     print(f"{head} {found}")
                     bad += 1
                 else:
                     registers, spills, local, shared = found
+                    taken.setdefault(architecture, {})[name] = [registers, spills]
                     spilled = spills > max((n for start, n in TOLERATED.items() if name.startswith(start)), default=0)
                     print(f"{head} {registers:>9} {spills:>7} {local:>7} {shared:>7}{'  SPILLS' if spilled else ''}")
                     bad += spilled
     if bad:
         print(f"{bad} kernels do not compile or spill")
-    return FAILED if bad else OK
+    more = risen(read_record(options.check), taken) if options.check else []
+    print(*more, sep="\n", end="\n" if more else "")
+    if options.record:
+        write_record(options.record, taken)
+    return FAILED if bad or more else OK
 
 
 if __name__ == "__main__":

@@ -14,26 +14,26 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..._random import Draw
 from ..bits import n_words
 from ..contract import ChainState, Drawn, Parameters, States, TrainingPlan
-from ..cpu.strategy import check_strategy
+from ..draws import Draw
 from ..partition import check_partition
-from . import chains
-from .anneal import anneal
-from .launching import Kernels, address, choose_tile, nothing, zeros
-from .layers import are_bits, bits_on_device, flat, to_device
-from .lean import LEAN, run_lean
-from .memory import DeviceBits
+from ..strategies import check_strategy
+from .annealing import anneal
+from .gradients import MOST_COUNTED, Gradients
+from .kernels.chains import make_chains_kernel, signature
+from .launching import Kernels, address, choose_tile, most_tiles, nothing
+from .memory import DeviceBits, are_bits, bits_on_device, flat, host_parameters, on_host, to_device, zeros
 from .partition import log_partition_sum
-from .session import TrainingSession, most_tiles
-from .steps import MOST_COUNTED, Steps, host_parameters, on_host
+from .scores import Scores
+from .strategy import LEAN, run_lean
+from .training import TrainingSession
 
-CHAINS = Kernels(chains.make_chains_kernel, chains.signature)
+CHAINS = Kernels(make_chains_kernel, signature)
 _BERNOULLI = ("bernoulli", "bernoulli")
 
 
-class CudaBackend(Steps):
+class CudaBackend(Gradients, Scores):
     """Kernels on the current CUDA device.
 
     Parameters
@@ -42,7 +42,7 @@ class CudaBackend(Steps):
         Of the CPU kernels that do what stays on the host.
     strategy : str
         How free chains (`run_chains`) are drawn: "dense" and "auto" by whole products, the others as
-        module `lean` has them. Layers of training and of single draws are whole products with any of them.
+        module `strategy` has them. Layers of training and of single draws are whole products with any of them.
     precision : {"full"}
     """
 
@@ -179,8 +179,3 @@ class CudaBackend(Steps):
             )
         check_partition(parameters, units, log_weights)
         return log_partition_sum(parameters, dtype, log_weights, on_progress)
-
-
-def entry_points() -> list[tuple[str, Any, Any]]:
-    """Kernels of this module: (name, kernel, signature)."""
-    return CHAINS.entry_points("Gibbs sweeps")

@@ -79,7 +79,7 @@ def _from_interface(x: Any, name: str) -> Any:
         raise TypeError(f"{name} must not have a mask, got a masked {kind_of(x)}")
     if interface["data"][0] == 0 and 0 not in interface["shape"]:
         raise ValueError(f"{name} has no memory: its address on the device is 0 (freed, or never computed)")
-    from ._target import SIMULATED
+    from .kernels.target import SIMULATED
 
     if not SIMULATED:
         from numba import cuda
@@ -95,7 +95,7 @@ def _from_interface(x: Any, name: str) -> Any:
 
 def _check_memory(x: Any, name: str) -> None:
     """Raise ValueError unless the memory is there, on the current device."""
-    from ._target import SIMULATED
+    from .kernels.target import SIMULATED
 
     if SIMULATED or not x.size:
         return

@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from ..._random import Draw
-from ._target import SIMULATED, clear, cuda, launch
-from .tiles import LARGE, SMALL, WIDTH, Tile
+from ..draws import Draw
+from .kernels.target import SIMULATED, cuda, launch
+from .kernels.tiles import LARGE, SMALL, WIDTH, Tile
+from .memory import zeros
 
 THREADS = 4 if SIMULATED else 256
 
@@ -31,6 +32,12 @@ def launch_tiles(kernel: Any, tile: Tile, n_rows: int, n_columns: int, *argument
     """Launch a kernel whose blocks walk over tiles."""
     blocks = 1 if SIMULATED else -(-n_rows // tile.rows) * -(-n_columns // WIDTH)
     launch(kernel, max(1, blocks), tile.threads, *arguments)
+
+
+def most_tiles(tile: Tile, n_rows: int, n_hidden: int, n_visible: int) -> int:
+    """Tiles of the phase that has most."""
+    layers = -(-n_rows // tile.rows) * -(-max(n_hidden, n_visible) // WIDTH)
+    return max(layers, -(-n_visible // tile.rows) * -(-n_hidden // WIDTH))
 
 
 def launch_all(kernel: Any, n_items: int, *arguments: Any) -> None:
@@ -79,29 +86,6 @@ class Kernels:
         # other types than those of the signature would be another kernel, of which fewer blocks may fit
         given = [int(x) if isinstance(x, np.integer) else x for x in arguments]
         launch(self[tile], max(1, min(self._blocks[tile], tiles)), tile.threads, *given, stream=stream)
-
-    def entry_points(self, name: str) -> list[tuple[str, Any, Any]]:
-        """(name, kernel, signature) of all shapes of tiles."""
-        assert self.signature is not None
-        shapes = {"small": SMALL, "large": LARGE}
-        return [(f"{name} {size}", self[tile], self.signature()) for size, tile in shapes.items()]
-
-
-def empty(shape: Any, dtype: Any) -> Any:
-    """Device array of anything."""
-    from .memory import guarding
-
-    wanted = int(np.prod(shape)) * np.dtype(dtype).itemsize
-    with guarding("an array", wanted):
-        return cuda.device_array(shape, dtype)
-
-
-def zeros(shape: Any, dtype: Any) -> Any:
-    """Device array of zeros."""
-    array = empty(shape, dtype)
-    if array.size:
-        clear(array)
-    return array
 
 
 @cache

@@ -1,8 +1,8 @@
 """One layer given the other, on the device.
 
-Layers of bits go through `sweep.py`: exact sums, the draws of the CPU kernels. Real states, float64 and weights too
-large for fixed point go through products of dense matrices (`dense.py`). Units other than Bernoulli ones have their
-products here; the formulas of spins, classes and normal units are in `formulas.py`, those of others where all backends
+Layers of bits go through `kernels/layer.py`: exact sums, the draws of the CPU kernels. Real states, float64 and weights
+too large for fixed point go through products of dense matrices (`dense.py`). Units other than Bernoulli ones have their
+products here; the formulas of spins, classes and normal units are in `units.py`, those of others where all backends
 have them, in `fastrbm.units`, on the host.
 """
 
@@ -15,13 +15,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..._random import Draw, uniforms
 from ...units import get_unit
 from ..bits import PackedBits, n_words, pack
 from ..contract import Backend, Drawn, States
+from ..draws import Draw, uniforms
 from .dense import product, transposed
-from .device import ONE
-from .elementwise import (
+from .kernels.elementwise import (
     BERNOULLI_INPUTS,
     BERNOULLI_MEANS,
     draw_wide_kernel,
@@ -31,30 +30,16 @@ from .elementwise import (
     spins_kernel,
     unpack_kernel,
 )
-from .fixed import FixedWeights
-from .formulas import draws_in_place, means_in_place
-from .launching import Kernels, address, choose_tile, empty, launch_strided, launch_tiles, nothing, zeros
-from .memory import DeviceBits, download, on_device, upload
-from .sweep import INPUTS, ROWS, WORDS, draw_signature, layer_signature, make_draw_kernel, make_layer_kernel
-from .tiles import STEP
+from .kernels.layer import INPUTS, ROWS, WORDS, draw_signature, layer_signature, make_draw_kernel, make_layer_kernel
+from .kernels.scalar import ONE
+from .kernels.tiles import STEP
+from .launching import Kernels, address, choose_tile, launch_strided, launch_tiles, nothing
+from .memory import DeviceBits, are_bits, bits_on_device, download, empty, flat, on_device, to_device, upload, zeros
+from .quantise import FixedWeights
+from .units import draws_in_place, means_in_place
 
 LAYER = Kernels(make_layer_kernel, layer_signature)
 DRAW = Kernels(make_draw_kernel, draw_signature)
-
-
-def flat(array: Any) -> Any:
-    """View of a contiguous device array."""
-    return array.reshape(array.size)
-
-
-def to_device(array: Any) -> Any:
-    """Device copy of an array of the host; those of the device as they are."""
-    return array if on_device(array) else upload(array)
-
-
-def bits_on_device(states: Any) -> DeviceBits:
-    """Device copy of bits."""
-    return states if isinstance(states, DeviceBits) else DeviceBits.from_host(states)
 
 
 def pack_states(values: Any) -> DeviceBits:
@@ -63,11 +48,6 @@ def pack_states(values: Any) -> DeviceBits:
     words = zeros((n, 2 * n_words(n_units)), np.uint32)
     launch_strided(set_bits_kernel, n * -(-n_units // 32), values, int(words.shape[1]), flat(words))
     return DeviceBits(words, n_units)
-
-
-def are_bits(states: Any) -> bool:
-    """Whether states are packed, wherever they are."""
-    return isinstance(states, (PackedBits, DeviceBits))
 
 
 class Layers(Backend):
@@ -236,8 +216,3 @@ class Layers(Backend):
         given = probabilities if on_device(probabilities) else upload(probabilities)
         drawn = self._drawn(given, draw, as_inputs=False)
         return self._given_back(drawn, probabilities)
-
-
-def entry_points() -> list[tuple[str, Any, Any]]:
-    """Kernels of this module: (name, kernel, signature)."""
-    return LAYER.entry_points("layer") + DRAW.entry_points("draw rows")

@@ -13,19 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..bits import PackedBits, n_words
-from ._target import SIMULATED, cuda, launch
+from ..contract import Parameters
+from .kernels.packing import gather_rows
+from .kernels.target import SIMULATED, clear, cuda, launch
 
 #: CUDA_ERROR_OUT_OF_MEMORY of the driver API
 _OUT_OF_MEMORY = 2
-
-
-@cuda.jit
-def gather_rows(words, rows, out):
-    """out[k] = words[rows[k]]; the x threads of a block share a row."""
-    stride = cuda.gridDim.x * cuda.blockDim.y
-    for k in range(cuda.blockIdx.x * cuda.blockDim.y + cuda.threadIdx.y, out.shape[0], stride):
-        for column in range(cuda.threadIdx.x, out.shape[1], cuda.blockDim.x):
-            out[k, column] = words[rows[k], column]
 
 
 def row_launch(n_rows: int) -> tuple[Any, Any]:
@@ -152,6 +145,21 @@ def allocate(what: str, shape: tuple[int, ...], dtype: Any) -> Any:
         return cuda.device_array(shape, dtype)
 
 
+def empty(shape: Any, dtype: Any) -> Any:
+    """Device array of anything."""
+    wanted = int(np.prod(shape)) * np.dtype(dtype).itemsize
+    with guarding("an array", wanted):
+        return cuda.device_array(shape, dtype)
+
+
+def zeros(shape: Any, dtype: Any) -> Any:
+    """Device array of zeros."""
+    array = empty(shape, dtype)
+    if array.size:
+        clear(array)
+    return array
+
+
 def synchronize() -> None:
     """Wait until the device has done what it was given."""
     cuda.synchronize()
@@ -163,6 +171,38 @@ def download(array: Any, stream: Any = 0) -> NDArray[Any]:
     if stream != 0:
         stream.synchronize()
     return np.ascontiguousarray(copy)
+
+
+def flat(array: Any) -> Any:
+    """View of a contiguous device array."""
+    return array.reshape(array.size)
+
+
+def to_device(array: Any) -> Any:
+    """Device copy of an array of the host; those of the device as they are."""
+    return array if on_device(array) else upload(array)
+
+
+def bits_on_device(states: Any) -> DeviceBits:
+    """Device copy of bits."""
+    return states if isinstance(states, DeviceBits) else DeviceBits.from_host(states)
+
+
+def are_bits(states: Any) -> bool:
+    """Whether states are packed, wherever they are."""
+    return isinstance(states, (PackedBits, DeviceBits))
+
+
+def on_host(states: Any) -> Any:
+    """States or values on the host."""
+    if are_bits(states):
+        return states.to_host() if hasattr(states, "to_host") else states
+    return download(states) if on_device(states) else states
+
+
+def host_parameters(parameters: Parameters) -> Parameters:
+    """Parameters on the host."""
+    return Parameters(*(on_host(x) for x in parameters))
 
 
 @contextmanager
@@ -204,11 +244,3 @@ def _ran_out(error: Exception) -> bool:
 
 def _mib(n_bytes: float) -> str:
     return f"{n_bytes / 2**20:,.1f} MiB"
-
-
-def entry_points() -> list[tuple[str, Any, Any]]:
-    """Kernels of this module: (name, kernel, signature)."""
-    from numba import types
-
-    words, rows = types.uint32[:, ::1], types.int64[::1]
-    return [("gather_rows", gather_rows, types.void(words, rows, words))]

@@ -7,54 +7,11 @@ from typing import Any
 import numpy as np
 
 from ..bits import n_words
-from ._target import cuda, launch
+from .kernels.packing import OTHER, OUTSIDE, convert_rows, pack_rows, unpack_rows
+from .kernels.target import launch
 from .memory import DeviceBits, allocate, download, row_launch, upload
 
-#: flags of `pack_checked`
-OTHER, OUTSIDE = 1, 2
-
-
-@cuda.jit
-def pack_rows(x, on, words, flags):
-    """Bit u % 32 of words[k, u // 32] = (x[k, u] == on); or-s into flags[0] what other values there are."""
-    zero, one = np.uint32(0), np.uint32(1)
-    found = 0
-    stride = cuda.gridDim.x * cuda.blockDim.y
-    for k in range(cuda.blockIdx.x * cuda.blockDim.y + cuda.threadIdx.y, words.shape[0], stride):
-        for column in range(cuda.threadIdx.x, words.shape[1], cuda.blockDim.x):
-            word = zero
-            first = 32 * column
-            for u in range(first, min(first + 32, x.shape[1])):
-                value = x[k, u]
-                if value == on:
-                    word |= one << np.uint32(u - first)
-                elif value != 0:
-                    found |= OTHER
-                    # written so that NaN is outside
-                    if not (value > 0 and value < on):
-                        found |= OUTSIDE
-            words[k, column] = word
-    if found:
-        cuda.atomic.or_(flags, 0, found)
-
-
-@cuda.jit
-def convert_rows(x, scale, shift, out):
-    """Rows times `scale` plus `shift`, in the type of `out`."""
-    stride = cuda.gridDim.x * cuda.blockDim.y
-    for k in range(cuda.blockIdx.x * cuda.blockDim.y + cuda.threadIdx.y, out.shape[0], stride):
-        for column in range(cuda.threadIdx.x, out.shape[1], cuda.blockDim.x):
-            out[k, column] = x[k, column] * scale + shift
-
-
-@cuda.jit
-def unpack_rows(words, out):
-    """Bits as elements of `out`, which has a column a unit."""
-    one = np.uint32(1)
-    stride = cuda.gridDim.x * cuda.blockDim.y
-    for k in range(cuda.blockIdx.x * cuda.blockDim.y + cuda.threadIdx.y, out.shape[0], stride):
-        for column in range(cuda.threadIdx.x, out.shape[1], cuda.blockDim.x):
-            out[k, column] = (words[k, column >> 5] >> np.uint32(column & 31)) & one != 0
+__all__ = ["OTHER", "OUTSIDE", "convert_into", "float_rows", "pack_checked", "unpack_into"]
 
 
 def pack_checked(x: Any, on: int = 1) -> tuple[int, DeviceBits]:
@@ -109,18 +66,3 @@ def unpack_into(bits: DeviceBits, out: Any) -> None:
     if out.size:
         grid, block = row_launch(len(bits))
         launch(unpack_rows, grid, block, bits.words, out)
-
-
-def entry_points() -> list[tuple[str, Any, Any]]:
-    """Kernels of this module: (name, kernel, signature)."""
-    from numba import types
-
-    words, flags = types.uint32[:, ::1], types.int32[::1]
-    found: list[tuple[str, Any, Any]] = [("unpack_rows", unpack_rows, types.void(words, types.boolean[:, ::1]))]
-    for value in (types.uint8, types.float32, types.float64):
-        for rows, layout in ((value[:, ::1], ""), (value[:, :], " strided")):
-            found.append((f"pack_rows {value}{layout}", pack_rows, types.void(rows, value, words, flags)))
-            for out in (types.float32, types.float64):
-                name = f"convert_rows {value} {out}{layout}"
-                found.append((name, convert_rows, types.void(rows, out, out, out[:, ::1])))
-    return found

@@ -24,12 +24,10 @@ from ..partition_cut import (
     table_logs,
     to_base_two,
 )
-from ._target import SIMULATED, cuda, launch
-from .partition_kernel import SMALL, Shape, add_outer_rows, partition_kernel, take_logs
+from .kernels.partition import DEVICE_SHAPES, SMALL, Shape, add_outer_rows, partition_kernel, take_logs
+from .kernels.target import SIMULATED, cuda, launch
 
-#: by type of the products: registers and shared memory of a multiprocessor are enough for two blocks
-_DEVICE_SHAPES = {np.float32: Shape(64, 128, 4, 8, 32), np.float64: Shape(64, 64, 4, 4, 16)}
-_SHAPES = dict.fromkeys(_DEVICE_SHAPES, SMALL) if SIMULATED else _DEVICE_SHAPES
+_SHAPES = dict.fromkeys(DEVICE_SHAPES, SMALL) if SIMULATED else DEVICE_SHAPES
 #: as on the CPU: products must give up their exponents the more often, the more bits there are
 _MOST_MIDDLE = 3
 #: high states of a block, 2^this: they share the inputs of their outer state and one place in the sums
@@ -176,39 +174,3 @@ def _put_in_order(logs: NDArray[np.float64], first: int, cut: _Cut, log_weights:
     states = inner[:, None, None] | middle[:, None] | low
     for outer, block in zip(numbers(cut.outer, first, first + len(logs)), logs, strict=True):
         log_weights[states | outer] = block[: len(inner), :, : len(low)]
-
-
-def entry_points() -> list[tuple[str, Any, Any]]:
-    """Name, kernel and Numba signature of each kernel, for compilation without a GPU."""
-    from numba import types
-
-    def array(kind: Any, n: int) -> Any:
-        return types.Array(kind, n, "C")
-
-    double, long, int32 = types.float64, types.int64, types.int32
-    found = [
-        ("add_outer_rows", add_outer_rows, types.void(long, array(double, 1), array(double, 2), array(double, 2))),
-        ("take_logs", take_logs, types.void(array(double, 2), array(long, 2))),
-    ]
-    for real, shape in _DEVICE_SHAPES.items():
-        kind = types.float32 if real is np.float32 else double
-        weights = (array(double, 1), array(long, 1))
-        signature = types.void(
-            array(double, 2),
-            long,
-            array(double, 2),
-            array(kind, 2),
-            *weights,
-            array(kind, 1),
-            array(kind, 1),
-            array(long, 1),
-            array(int32, 1),
-            array(int32, 1),
-            *weights,
-            array(double, 2),
-            array(long, 2),
-        )
-        for keep in (False, True):
-            name = f"sum_states_{kind}" + "_keep" * keep
-            found.append((name, partition_kernel(real, shape, keep), signature))
-    return found

@@ -1,187 +1,336 @@
-"""Whole runs of minibatches in one cooperative launch: all blocks go through the phases together.
-
-A minibatch of bits takes one wait of the grid for each layer that is drawn, one for the gradient and one for the new
-fixed-point weights; nothing is launched, copied or read in between. The phases and their arithmetic are those of single
-kernels (`sweep.py`, `gradient.py`).
-
-The bounds of the weights are kept twice: while one copy is read the other is cleared for the next minibatch.
-"""
+"""A training run on the device: parameters, optimiser slots, chains and rows stay there from one pass to the next."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import numpy as np
-from numba import types
+from numpy.typing import NDArray
 
-from ._target import cuda, div, grid_sync, kernel_for
-from .device import ONE
-from .gradient import MEAN_SCALE, MODEL_COUNT, bias_gradients, exponent_of, make_gradient, pack_weights
-from .grey import make_grey_gradient, make_grey_layer, shared_shapes
-from .sweep import COUNTS, MEANS, PLANES, QUADS, WORDS, make_draw_rows, make_layer, turn_rows
-from .tiles import PITCH, STEP, THREADS_HELD, Tile, pitch_of
+from ..bits import PackedBits, n_words
+from ..contract import Backend, ChainState, Parameters, TrainingPlan, train_batch
+from ..rules import RULES
+from .gradients import rule_numbers
+from .kernels.elementwise import not_finite_kernel
+from .kernels.target import clear, cuda
+from .kernels.tiles import fragment_size
+from .kernels.training import make_pass_kernel, signature
+from .launching import Kernels, choose_tile, launch_strided, most_tiles, nothing
+from .memory import DeviceBits, DeviceRows, are_bits, bits_on_device, download, empty, flat, guarding, upload, zeros
+from .quantise import FixedWeights
 
-#: places in the array that comes back: exponent of the weights (-1: too large) and minibatches done
-EXPONENT, DONE = 0, 1
+PASS = Kernels(make_pass_kernel, signature)
+GREY_PASS = Kernels(partial(make_pass_kernel, is_grey=True), signature)
+#: multiply-adds of one launch: some tens of milliseconds, after which signals and callbacks have their turn
+_WORK_OF_LAUNCH = 1 << 42
+#: share of the free memory that rows may take; larger data are streamed
+SHARE_OF_MEMORY = 0.6
+#: bytes of one piece of streamed rows
+CHUNK_BYTES = 64 << 20
 
-_LOW = 0xFFFFFFFF
-_HIDDEN_STREAM, _VISIBLE_STREAM, _INPUT_STREAM = 1, 0, 2
-_MEAN_SCALE = np.float32(MEAN_SCALE)
-_DATA_COUNT, _MODEL_COUNT = np.float32(1), np.float32(MODEL_COUNT)
 
+class TrainingSession:
+    """Device copies of what a run changes.
 
-def make_pass_kernel(tile: Tile, is_grey: bool = False):
-    """Kernel that does minibatches `first_batch` .. ``first_batch + n_batches - 1`` of a run.
-
-    With `is_grey` the rows are real and used as they are (`grey.py`), else bits, or drawn each time they are used.
-    What a run is goes to it as plain numbers: a kernel's parameters cost no registers.
+    Parameters
+    ----------
+    parameters : Parameters
+    slots : sequence of Parameters
+        Host arrays of float32, which `settle` brings up to date.
+    state : ChainState
+        Its chains are taken over by the first pass, and brought up to date by `settle`.
     """
-    layer, draw_rows = make_layer(tile), make_draw_rows(tile)
-    grey_layer = make_grey_layer(tile)
-    gradient = make_gradient(tile, make_grey_gradient(tile) if is_grey else None)
-    shape, quad_shape = (tile.rows, PITCH), (tile.rows, QUADS)
-    dense_shape, left_shape, right_shape = shared_shapes(tile) if is_grey else ((1, 1),) * 3
 
-    @kernel_for(tile.threads, THREADS_HELD // tile.threads)
-    def pass_kernel(
-        rows, reals, order, none, rule, adam, weights, w0, w1, w2, visible, v0, v1, v2, hidden, h0, h1, h2,
-        to_hidden, to_visible, bounds, unit, control, data_words, chains, visible_words, planes, means, totals, no_rows,
-        grey_means, sums_of_means, sums_of_rows,
-        n_rows, batch_size, n_hidden, n_visible, n_chains, sweeps, persistent, stochastic, sampled, seed_low, seed_high,
-        kind, n_slots, shift, planes_pitch, step0, parity0, first_batch, n_batches,
-    ):  # fmt: skip
-        shared = cuda.shared.array(shape, np.int32)
-        quads = cuda.shared.array(quad_shape, np.uint32)
-        largest = cuda.shared.array(1, np.uint32)
-        dense = cuda.shared.array(dense_shape, np.float32)
-        left = cuda.shared.array(left_shape, np.float32)
-        right = cuda.shared.array(right_shape, np.float32)
-        visible_steps, hidden_steps = (n_visible + STEP - 1) // STEP, (n_hidden + STEP - 1) // STEP
-        visible_pitch, hidden_pitch = pitch_of(n_visible), pitch_of(n_hidden)
-        bound_scale = np.float32(1 << shift)
-        step, parity = step0, parity0
-        for batch in range(first_batch, first_batch + n_batches):
-            first = batch * batch_size
-            n = min(batch_size, n_rows - first)
-            n_model = n
-            if persistent:
-                n_model = n_chains
-            row_groups, model_groups = (n + 31) >> 5, (n_model + 31) >> 5
-            data_groups = row_groups
-            if is_grey:
-                data_groups = 0  # of planes and fragments
-            groups = data_groups + model_groups
-            data_share, model_share = div(ONE, np.float32(n)), -div(ONE, np.float32(n_model))
-            high = (step >> 32) & 0xFFFFFF
-            # -- data
-            if is_grey:
-                what = 0
-                if not persistent:
-                    what = WORDS
-                grey_layer(
-                    reals, order, first, n, n_visible, weights, hidden, n_hidden, seed_low, seed_high, step & _LOW,
-                    (_HIDDEN_STREAM << 24) | high, data_share, what, chains, grey_means, sums_of_means, sums_of_rows,
-                    row_groups, dense, quads, left, right,
-                )  # fmt: skip
-            else:
-                source, its_order, its_first = rows, order, first
-                if stochastic:
-                    source, its_order, its_first = data_words, none, 0
-                    draw_rows(
-                        reals, order, first, n, n_visible, False, seed_low, seed_high, step & _LOW,
-                        (_INPUT_STREAM << 24) | high, 0, WORDS | PLANES, data_words, planes, planes_pitch, quads,
-                    )  # fmt: skip
-                    grid_sync()
-                else:
-                    turn_rows(rows, order, first, n, n_visible, planes, planes_pitch, 0)
-                what, scale = MEANS, div(_MEAN_SCALE, np.float32(n))
-                if sampled:
-                    what, scale = COUNTS, _DATA_COUNT
-                if not persistent:
-                    what |= WORDS
-                layer(
-                    source, visible_pitch, its_order, its_first, n, visible_steps, to_hidden, hidden, unit, n_hidden,
-                    seed_low, seed_high,
-                    step & _LOW, (_HIDDEN_STREAM << 24) | high, 0, what, chains, planes, planes_pitch, 0, means, groups,
-                    scale, totals,
-                    no_rows, shared, quads,
-                )  # fmt: skip
-            if not persistent:
-                grid_sync()
-            # -- model
-            for sweep in range(1, sweeps + 1):
-                at = step + sweep
-                high = (at >> 32) & 0xFFFFFF
-                last = sweep == sweeps
-                what = WORDS
-                if last:
-                    what |= PLANES
-                layer(
-                    chains, hidden_pitch, none, 0, n_model, hidden_steps, to_visible, visible, unit, n_visible,
-                    seed_low, seed_high,
-                    at & _LOW, (_VISIBLE_STREAM << 24) | high, 0, what, visible_words, planes, planes_pitch,
-                    data_groups, means, groups,
-                    ONE, totals, no_rows, shared, quads,
-                )  # fmt: skip
-                grid_sync()
-                what, scale = 0, ONE
-                if last:
-                    what, scale = MEANS, -div(_MEAN_SCALE, np.float32(n_model))
-                    if sampled:
-                        what, scale = COUNTS, _MODEL_COUNT
-                if not last or persistent:
-                    what |= WORDS
-                layer(
-                    visible_words, visible_pitch, none, 0, n_model, visible_steps, to_hidden, hidden, unit, n_hidden,
-                    seed_low,
-                    seed_high, at & _LOW, (_HIDDEN_STREAM << 24) | high, 0, what, chains, planes, planes_pitch,
-                    data_groups, means,
-                    groups, scale, totals, no_rows, shared, quads,
-                )  # fmt: skip
-                grid_sync()
-            # -- parameters
-            gradient(
-                planes, planes_pitch, none, groups, means, data_share, model_share, sampled, weights, w0, w1, w2,
-                n_hidden, n_visible,
-                kind, n_slots, rule, adam, batch, bound_scale, bounds[parity], shared, reals, order, first, n,
-                grey_means, left, right, dense,
-            )  # fmt: skip
-            bias_gradients(
-                planes, planes_pitch, n, data_groups, n_model, model_groups, totals, data_share, model_share, sampled,
-                visible, v0, v1,
-                v2, hidden, h0, h1, h2, kind, n_slots, rule, adam, batch, is_grey,
-                sums_of_rows, sums_of_means, row_groups,
-            )  # fmt: skip
-            grid_sync()
-            exponent = exponent_of(bounds[parity], n_hidden, n_visible, shift, largest)
-            parity = 1 - parity
-            start = cuda.blockIdx.x * cuda.blockDim.x + cuda.threadIdx.x
-            for at in range(start, n_hidden + n_visible + 1, cuda.gridDim.x * cuda.blockDim.x):
-                bounds[parity, at] = 0
-                if at < n_hidden:
-                    totals[at] = 0
-            step += sweeps + 1
-            if start == 0:
-                control[EXPONENT] = exponent
-                control[DONE] = batch + 1
-            if exponent < 0:
-                return  # all blocks have found the same
-            pack_weights(
-                weights, n_hidden, n_visible, np.float32(1 << exponent), to_hidden, to_visible
-            )  # fmt: skip
-            if start == 0:
-                unit[0] = div(ONE, np.float32(1 << exponent))
-            grid_sync()
+    def __init__(self, parameters: Parameters, slots: Sequence[Parameters], state: ChainState):
+        self.host = [parameters, *slots]
+        self.state = state
+        self._dirty = False
+        self._device = [[upload(x) for x in values] for values in self.host]
+        self.fixed = FixedWeights(self._device[0][0])
+        self._fits: bool | None = None
+        self._chains: Any = None
+        self._rows: tuple[Any, Any] | None = None
+        self._scratch: dict[str, Any] = {}
 
-    return pass_kernel
+    # -- what is where --------------------------------------------------------------------------------------------
+
+    def owns(self, parameters: Parameters, slots: Sequence[Parameters], state: ChainState) -> bool:
+        """Whether these are the arrays of this session."""
+        mine, asked = self.host, [parameters, *slots]
+        return state is self.state and len(mine) == len(asked) and all(
+            x is y for a, b in zip(mine, asked, strict=True) for x, y in zip(a, b, strict=True)
+        )  # fmt: skip
+
+    def settle(self) -> None:
+        """Bring the arrays of the host up to date."""
+        if not self._dirty:
+            return
+        for values, copies in zip(self.host, self._device, strict=True):
+            for value, copy in zip(values, copies, strict=True):
+                value[...] = download(copy)
+        if self._chains is not None:
+            self.state.chains = self._chains.to_host() if are_bits(self._chains) else download(self._chains)
+        self._dirty = False
+
+    def take_over(self) -> None:
+        """Bring the device up to date after the host's arrays were changed."""
+        assert not self._dirty
+        for values, copies in zip(self.host, self._device, strict=True):
+            for value, copy in zip(values, copies, strict=True):
+                copy.copy_to_device(np.ascontiguousarray(value))
+        self._chains, self._fits = None, None
+
+    def snapshot(self) -> list[Any]:
+        """Copies of the parameters on the device."""
+        copies = []
+        for value in self._device[0]:
+            copies.append(empty(value.shape, value.dtype))
+            copies[-1].copy_to_device(value)
+        return copies
+
+    def restore(self, snapshot: list[Any]) -> None:
+        """Put a snapshot back."""
+        for value, before in zip(self._device[0], snapshot, strict=True):
+            value.copy_to_device(before)
+        self._fits, self._dirty = None, True
+
+    def clear_slots(self) -> None:
+        """Zeros in the slots."""
+        for slot in self._device[1:]:
+            for copy in slot:
+                clear(copy)
+        self._dirty = True
+
+    def is_finite(self) -> bool:
+        """Whether all parameters are: the one small read after a pass."""
+        flag = zeros(1, np.int32)
+        for value in self._device[0]:
+            launch_strided(not_finite_kernel, value.size, flat(value), flag)
+        return not download(flag)[0]
+
+    # -- passes ---------------------------------------------------------------------------------------------------
+
+    def run(self, rows: Any, order: NDArray[np.int64], plan: TrainingPlan, on_batch: Callable[[], None] | None) -> int:
+        """Minibatches of ``rows[order]``; returns the rows done: fewer where the weights outgrow fixed point."""
+        done = 0
+        for source, local, stream in self._resident(rows, order, plan.batch_size):
+            while len(local):
+                if self._fits is None:
+                    self._fits = self.fixed.fill()
+                if not self._fits:
+                    return done
+                if plan.persistent and self._chains is None:
+                    self._chains = self._chains_on_device()
+                here = self._run_piece(source, local, plan, on_batch, stream)
+                done += here
+                local = local[here:]
+        return done
+
+    def compose(
+        self,
+        backend: Backend,
+        rows: Any,
+        order: NDArray[np.int64],
+        plan: TrainingPlan,
+        units: tuple[str, str],
+        on_batch: Callable[[], None] | None,
+    ) -> None:
+        """Minibatches of ``rows[order]`` through the kernels that every backend has, on the arrays of the device."""
+        parameters, *slots = (Parameters(*values) for values in self._device)
+        if plan.persistent and self._chains is None:
+            self._chains = self._chains_on_device()
+        mine = ChainState(self.state.step, self._chains, self.state.updates)
+        self._dirty, self._fits = True, None
+        for source, local, _ in self._resident(rows, order, plan.batch_size):
+            held: Any = (
+                DeviceBits(source, parameters.weights.shape[1]) if source.dtype == np.uint32 else DeviceRows(source)
+            )
+            for first in range(0, len(local), plan.batch_size):
+                with backend.holding(parameters.weights):
+                    batch = held[local[first : first + plan.batch_size]]
+                    train_batch(backend, parameters, slots, batch, plan, units, mine)
+                self._chains, self.state.step, self.state.updates = mine.chains, mine.step, mine.updates
+                if on_batch is not None:
+                    on_batch()
+
+    def _chains_on_device(self) -> Any:
+        chains = self.state.chains
+        return upload(chains) if isinstance(chains, np.ndarray) else bits_on_device(chains)
+
+    def _resident(
+        self, rows: Any, order: NDArray[np.int64], batch_size: int
+    ) -> Iterator[tuple[Any, NDArray[np.int64], Any]]:
+        """Pieces of the data on the device: (rows, order within them, stream).
+
+        All that is done with a piece of streamed rows must be asked of its stream: the default one waits for the copy
+        of the next piece.
+        """
+        if isinstance(rows, (DeviceBits, DeviceRows)):
+            yield (rows.words if isinstance(rows, DeviceBits) else rows.values), order, 0
+            return
+        held = rows.words if isinstance(rows, PackedBits) else rows
+        if self._rows is not None and self._rows[0] is held:
+            yield self._rows[1], order, 0
+            return
+        self._rows = None  # what it held is free now
+        free = cuda.current_context().get_memory_info()[0]
+        if held.nbytes <= SHARE_OF_MEMORY * free:
+            self._rows = held, upload(_device_view(held))
+            yield self._rows[1], order, 0
+            return
+        yield from _streamed(held, order, batch_size)
+
+    def _run_piece(
+        self,
+        source: Any,
+        order: NDArray[np.int64],
+        plan: TrainingPlan,
+        on_batch: Callable[[], None] | None,
+        stream: Any,
+    ) -> int:
+        n_batches = -(-len(order) // plan.batch_size)
+        fixed, state = self.fixed, self.state
+        n_hidden, n_visible = fixed.n_hidden, fixed.n_visible
+        batch = min(plan.batch_size, len(order))
+        chains = self._chains.words if plan.persistent else self._buffer("chains", batch, n_hidden)
+        n_model = int(chains.shape[0])
+        groups = -(-batch // 32) + -(-n_model // 32)
+        tile = choose_tile(max(batch, n_model), max(n_hidden, n_visible))
+        is_grey = source.dtype == np.float32 and not plan.stochastic_input
+        grey = source if source.dtype == np.float32 else nothing(np.float32, (1, 1))
+        words = flat(source) if source.dtype != np.float32 else nothing(np.uint32)
+        empty_slot = nothing(np.float32)
+        first_update, first_step = state.updates, state.step
+        per_batch = plan.n_sweeps + 1
+        numbers = self._plan_numbers(plan, len(order), n_model, groups)
+        arguments: list[Any] = [words, grey, upload(order, stream), nothing(np.int64, 0)]
+        arguments += [
+            upload(rule_numbers(plan.update(0)), stream), upload(_adam_scales(plan, first_update, n_batches), stream)
+        ]  # fmt: skip
+        for which in range(3):  # weights, visible and hidden biases
+            flats = [flat(values[which]) for values in self._device]
+            arguments += (flats + [empty_slot] * 3)[:4]
+        arguments += [
+            fixed.to_hidden, fixed.to_visible, fixed.bounds, fixed.unit, fixed.control,
+            flat(self._buffer("data", batch if plan.stochastic_input else 1, n_visible)), flat(chains),
+            flat(self._buffer("visible", n_model, n_visible)), self._scratch_of("planes", (n_visible * groups,),
+            np.uint32),
+            self._scratch_of("means", (fragment_size(n_hidden, 32 * groups),), np.uint64),
+            self._scratch_of("totals", (n_hidden,), np.int32), nothing(np.float32, (1, 1)),
+            *self._grey_scratch(batch if is_grey else 0),
+        ]  # fmt: skip
+        fixed.control.copy_to_device(np.array([0, 0], np.int32), stream=stream)
+        work = 5.0 * batch * n_hidden * n_visible * plan.n_sweeps
+        per_launch = max(1, min(n_batches, int(_WORK_OF_LAUNCH / work)))
+        tiles = most_tiles(tile, max(batch, n_model), n_hidden, n_visible)
+        kernels = GREY_PASS if is_grey else PASS
+        self._dirty = True
+        parity, done = fixed.parity, 0
+        try:
+            for first in range(0, n_batches, per_launch):
+                count = min(per_launch, n_batches - first)
+                here = first_step + first * per_batch, (parity + first) % 2, first, count
+                kernels.launch_cooperative(tile, tiles, *arguments, *numbers, *here, stream=stream)
+                if on_batch is not None or first + count < n_batches:
+                    done = self._note(first_update, first_step, per_batch, stream)
+                if not self._fits:
+                    break
+                if on_batch is not None:
+                    on_batch()
+                    if self._fits is None:  # it may have changed the arrays of the host, which were taken over
+                        break
+        finally:
+            # also after an interrupt: what the device has done is what counts
+            taken_over = self._fits is None
+            done = self._note(first_update, first_step, per_batch, stream)
+            fixed.parity = (parity + done) % 2
+            if taken_over:
+                self._fits = None
+        return min(len(order), done * plan.batch_size)
+
+    def _note(self, first_update: int, first_step: int, per_batch: int, stream: Any) -> int:
+        """Read how far the device has come."""
+        exponent, done = (int(x) for x in download(self.fixed.control, stream))
+        self._fits = exponent >= 0
+        self.state.updates = first_update + done
+        self.state.step = first_step + done * per_batch
+        return done
+
+    def _plan_numbers(self, plan: TrainingPlan, n_rows: int, n_chains: int, groups: int) -> list[int]:
+        fixed = self.fixed
+        return [
+            n_rows, plan.batch_size, fixed.n_hidden, fixed.n_visible, n_chains, plan.n_sweeps, int(plan.persistent),
+            int(plan.stochastic_input), int(plan.sampled_hidden), plan.seed & 0xFFFFFFFF, plan.seed >> 32,
+            RULES.index(plan.rule.kind), len(self.host) - 1, fixed.shift, groups,
+        ]  # fmt: skip
+
+    # -- scratch --------------------------------------------------------------------------------------------------
+
+    def _scratch_of(self, name: str, shape: tuple[int, ...], dtype: Any) -> Any:
+        """Device array of zeros that is kept; what is in it belongs to the minibatch before."""
+        held = self._scratch.get(name)
+        if held is None or held.shape != shape:
+            self._scratch.pop(name, None)
+            held = self._scratch[name] = zeros(shape, dtype)
+        return held
+
+    def _grey_scratch(self, batch: int) -> list[Any]:
+        """Hidden means of the data, and sums over groups of 32 rows of them and of the rows."""
+        if not batch:
+            return [nothing(np.float32), nothing(np.float32), nothing(np.float64)]
+        n_hidden, n_visible, groups = self.fixed.n_hidden, self.fixed.n_visible, -(-batch // 32)
+        return [
+            self._scratch_of("grey means", (batch * n_hidden,), np.float32),
+            self._scratch_of("sums of means", (n_hidden * groups,), np.float32),
+            self._scratch_of("sums of rows", (n_visible * groups,), np.float64),
+        ]
+
+    def _buffer(self, name: str, n: int, n_units: int) -> Any:
+        return self._scratch_of(name, (n, 2 * n_words(n_units)), np.uint32)
 
 
-def signature() -> Any:
-    """Types of the arguments of `make_pass_kernel`."""
-    words, fragments, reals = types.uint32[::1], types.uint64[::1], types.float32[::1]
-    numbers, rows, totals, bounds = types.int64[::1], types.float32[:, ::1], types.int32[::1], types.uint32[:, ::1]
-    return types.void(
-        words, rows, numbers, numbers, reals, rows, *[reals] * 12, fragments, fragments, bounds, reals, totals,
-        words, words, words, words, fragments, totals, rows,
-        reals, reals, types.float64[::1], *[types.int64] * 19,
-    )  # fmt: skip
+def _device_view(rows: NDArray[Any]) -> NDArray[Any]:
+    return rows.view(np.uint32) if rows.dtype == np.uint64 else rows
+
+
+def _adam_scales(plan: TrainingPlan, first_update: int, n_batches: int) -> NDArray[np.float32]:
+    """What Adam's running means are multiplied with, by minibatch."""
+    if plan.rule.kind not in ("adam", "amsgrad"):
+        return np.ones((1, 2), dtype=np.float32)
+    return np.array([plan.update(first_update + k).scales() for k in range(n_batches)], dtype=np.float32)
+
+
+def _streamed(
+    held: NDArray[Any], order: NDArray[np.int64], batch_size: int
+) -> Iterator[tuple[Any, NDArray[np.int64], Any]]:
+    """Rows in the order of their use through two buffers: one is filled while the device works on the other."""
+    row_bytes = held.shape[1] * held.itemsize
+    piece = max(1, CHUNK_BYTES // (row_bytes * batch_size)) * batch_size
+    view = _device_view(held)
+    compute, copying = cuda.stream(), cuda.stream()
+    with guarding("two pieces of streamed rows", 2 * piece * row_bytes):
+        shape = (min(piece, len(order)), view.shape[1])
+        staging = [cuda.pinned_array(shape, view.dtype) for _ in range(2)]
+        buffers = [cuda.device_array(shape, view.dtype) for _ in range(2)]
+
+    pieces = [order[first : first + piece] for first in range(0, len(order), piece)]
+
+    def gather(number: int) -> None:
+        if number < len(pieces):
+            # "clip" as anything else goes through another copy; there is nothing to clip
+            np.take(view, pieces[number], axis=0, out=staging[number % 2][: len(pieces[number])], mode="clip")
+
+    with ThreadPoolExecutor(1) as worker:
+        gathered = worker.submit(gather, 0)
+        for number in range(-1, len(pieces)):
+            # piece `number` is on the device; the next is copied and the one after it gathered while it is used
+            copying.synchronize()
+            gathered.result()
+            if number + 1 < len(pieces):
+                buffers[(number + 1) % 2].copy_to_device(staging[(number + 1) % 2], stream=copying)
+                gathered = worker.submit(gather, number + 2)
+            if number >= 0:
+                yield buffers[number % 2], np.arange(len(pieces[number]), dtype=np.int64), compute

@@ -18,7 +18,7 @@ INLINE void row_words(uint32_t out[64], uint32_t unit_block, uint32_t chain, con
     }
 }
 
-/* The uniforms of fastrbm._random.uniforms, bit for bit: float32 from 23 bits, float64 from 32. */
+/* The uniforms of fastrbm._kernels.draws.uniforms, bit for bit: float32 from 23 bits, float64 from 32. */
 static void uniform_rows(void *out, int is_double, size_t ld, size_t n_rows, size_t n_units, const frbm_draw *draw) {
     for (size_t r = 0; r < n_rows; r++)
         for (size_t first = 0; first < n_units; first += 64) {

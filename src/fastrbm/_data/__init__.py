@@ -1,0 +1,58 @@
+"""Rows of visible states, whatever form they come in.
+
+`Rows` is what training and scoring take. It is made of: bits (`bits`, those of spins too), values of any other unit
+type (`values`), categories (`categories`), arrays on a CUDA device (`device`) and data that are read piece by piece
+(`stream`). `split` says which rows are trained on, and in what order; `columns` looks at all of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Protocol
+
+from numpy.typing import NDArray
+
+
+class Rows(Protocol):
+    """Rows of the visible layer, checked once, converted a block at a time or not at all.
+
+    Attributes
+    ----------
+    shape : (n_rows, n_visible)
+    dtype : numpy dtype
+        Type that rows are converted to, float32 or float64.
+    binary : bool
+        Whether `batches` gives `PackedBits`: all values are one of two states.
+    are_states : bool
+        Whether rows are states of the layer, which have a probability. Grey ones, and such with missing entries, are
+        none.
+    missing : bool
+        Whether some entries are missing.
+    """
+
+    shape: tuple[int, int]
+    dtype: Any
+    binary: bool
+    missing: bool
+
+    @property
+    def are_states(self) -> bool: ...
+
+    def batches(self, order: Any, batch_size: int) -> Iterator[tuple[Any, NDArray[Any]]]:
+        """Pairs (rows as they are held, order within them) whose concatenation is the data in `order`.
+
+        `order` is what an `Order` of `split` gives for a pass. Every piece but the last holds whole minibatches.
+        """
+        ...
+
+    def encoded(self, batch: Any) -> tuple[Any, NDArray[Any] | None]:
+        """Rows of `batches` as training takes them, and which of their units are there; None where all are."""
+        ...
+
+    def slices(self) -> Iterator[tuple[slice, Any]]:
+        """Pairs (rows, states as kernels take them) in order; Gaussian states are divided by their deviations."""
+        ...
+
+    def states(self, advice: str) -> Any:
+        """All rows as states of the layer; ValueError with `advice` where they are none."""
+        ...

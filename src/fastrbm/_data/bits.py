@@ -1,0 +1,296 @@
+"""Visible data of any accepted form as packed bits or float rows, never as a whole float copy.
+
+Dense float32/float64/uint8/bool arrays in any memory order (memory maps included) and scipy.sparse matrices become a
+`VisibleData`. Binary data are packed once (1 bit a value); grey data stay where they are and are converted a block of
+rows at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+from sklearn.utils.validation import assert_all_finite
+
+from .._kernels import PackedBits, pack
+from .._kernels.bits import n_words
+from .._kernels.cpu import CpuBackend
+
+#: bytes of converted rows held at a time
+BLOCK_BYTES = 4 << 20
+
+
+def decide_input_scale(x: Any) -> float:
+    """Factor that takes the values to [0, 1]: 1/255 for uint8 data with values above 1, else 1."""
+    values = x.data if sp.issparse(x) else x
+    if values.dtype == np.uint8 and values.size and values.max() > 1:
+        return 1 / 255
+    return 1.0
+
+
+def range_error(low: float, high: float, column: int) -> ValueError:
+    """What is raised for values outside [0, 1], the first of them in a column."""
+    return ValueError(
+        f"X must hold values in [0, 1] (or uint8 images), got values from {low:g} to {high:g}, the first one "
+        f"outside in column {column}. Scale the data, or pass out_of_range='allow' to use such "
+        "values as they are, which has no probabilistic meaning"
+    )
+
+
+class VisibleData:
+    """Rows of visible units of 0 and 1, or grey values between them; see `Rows`.
+
+    Parameters
+    ----------
+    x : ndarray or CSR matrix, shape (n_samples, n_features)
+        Validated by scikit-learn: numeric, two-dimensional; not yet checked for finiteness and range.
+    scale : float
+        What uint8 values are multiplied with.
+    dtype : numpy dtype
+        float32 or float64: type of converted rows.
+    check_range : bool
+        Raise for values outside [0, 1].
+    name : str
+        Name of the estimator, for messages.
+    n_threads : int or None
+
+    Attributes
+    ----------
+    shape : tuple of int
+    bits : PackedBits or None
+        All rows, when they are binary and packing them takes no more memory than they do.
+    binary : bool
+        Whether all values are 0 or 1 (after scaling).
+    """
+
+    missing = False
+
+    def __init__(
+        self,
+        x: Any,
+        scale: float,
+        dtype: Any,
+        *,
+        check_range: bool = True,
+        name: str = "",
+        n_threads: int | None = None,
+    ):
+        if x.dtype == np.bool_:  # 0 and 1, whatever uint8 values mean
+            x, scale = (x.astype(np.uint8) if sp.issparse(x) else x.view(np.uint8)), 1.0
+        self.shape: tuple[int, int] = x.shape
+        self.dtype = np.dtype(dtype)
+        self._scale = scale
+        self._kernels = CpuBackend(n_threads)
+        self.bits: PackedBits | None = None
+        if sp.issparse(x):
+            self._x: Any = _canonical(x)
+            flags = self._scan_sparse()
+        else:
+            self._x = x
+            flags = self._scan_dense()
+        self.binary = not flags
+        if flags & 2:
+            assert_all_finite(x, estimator_name=name, input_name="X")
+        if flags & 2 and check_range:
+            raise self._range_error()
+
+    @property
+    def _factor(self) -> float:
+        return self._scale if self._x.dtype == np.uint8 else 1.0
+
+    def _range_error(self) -> ValueError:
+        values = self._x.data if sp.issparse(self._x) else self._x
+        low, high = float(values.min()) * self._factor, float(values.max()) * self._factor
+        return range_error(low, high, self._first_column())
+
+    def _first_column(self) -> int:
+        """Column of the first value outside [0, 1], in the order of the rows."""
+        if sp.issparse(self._x):
+            values = self._x.data * self._factor
+            return int(self._x.indices[np.argmax((values < 0) | (values > 1))])
+        for rows in self._blocks_in_order():
+            values = np.asarray(self._x[rows], dtype=np.float64) * self._factor
+            outside = (values < 0) | (values > 1)
+            if outside.any():
+                return int(np.argwhere(outside)[0, 1])
+        raise AssertionError("no value is outside [0, 1]")
+
+    # -- looking at the data --------------------------------------------------------------------------------------
+
+    def _flags_of(self, x: NDArray[Any]) -> tuple[int, PackedBits | None]:
+        """Flags of `CpuBackend.pack_checked` for any dtype, and the bits."""
+        if x.dtype == np.uint8:
+            flags, bits = self._kernels.pack_checked(x, 1 if self._scale == 1 else 255)
+            if flags and self._scale == 1 and x.max() > 1:
+                flags |= 2
+            return flags, bits
+        if x.dtype not in (np.float32, np.float64):
+            x = x.astype(np.float64)
+        return self._kernels.pack_checked(x)
+
+    def _scan_dense(self) -> int:
+        """Pack row by row while the data are binary; afterwards only look."""
+        n, n_features = self.shape
+        packed: NDArray[np.uint64] | None = np.empty((n, n_words(n_features)), dtype=np.uint64)
+        flags = 0
+        for rows in self._blocks_in_order(64 << 20 if self._row_contiguous() else BLOCK_BYTES):
+            here, bits = self._flags_of(_rows_contiguous(self._x[rows]))
+            flags |= here
+            if flags:
+                packed = None
+            elif packed is not None and bits is not None:
+                packed[rows] = bits.words
+        if packed is not None:
+            self.bits = PackedBits(packed, n_features)
+        return flags
+
+    def _scan_sparse(self) -> int:
+        x = self._x
+        flags = 0
+        if x.nnz:
+            flags, _ = self._flags_of(np.ascontiguousarray(x.data)[None, :])
+        if not flags and 8 * self.shape[0] * n_words(self.shape[1]) <= x.data.nbytes + x.indices.nbytes:
+            self.bits = self._kernels.pack_csr(x.indptr, x.indices, x.shape)
+        return flags
+
+    def _row_contiguous(self) -> bool:
+        return not sp.issparse(self._x) and self._x.strides[1] == self._x.itemsize
+
+    # -- rows out --------------------------------------------------------------------------------------------------
+
+    def _blocks_in_order(self, limit: int = BLOCK_BYTES) -> Iterator[slice]:
+        step = max(128, limit // max(1, 8 * self.shape[1]) // 128 * 128)
+        for first in range(0, self.shape[0], step):
+            yield slice(first, min(first + step, self.shape[0]))
+
+    def _take(self, rows: Any) -> PackedBits | NDArray[Any]:
+        """Some rows as bits (binary data) or floats."""
+        if self.bits is not None:
+            return self.bits[rows]
+        part = self._x[rows]
+        if sp.issparse(part):
+            if self.binary:
+                return self._kernels.pack_csr(part.indptr, part.indices, part.shape)
+            part = part.toarray()
+        if self.binary:
+            bits = self._flags_of(_rows_contiguous(part))[1]
+            assert bits is not None
+            return bits
+        if part.dtype == np.uint8 and self._scale != 1:
+            return np.multiply(part, self.dtype.type(self._scale), dtype=self.dtype)
+        return self._as_floats(part)
+
+    def _as_floats(self, part: NDArray[Any]) -> NDArray[Any]:
+        return np.ascontiguousarray(part, dtype=self.dtype)
+
+    def _resident(self) -> PackedBits | NDArray[Any] | None:
+        """All rows when they need no conversion."""
+        if self.bits is not None:
+            return self.bits
+        if isinstance(self._x, np.ndarray) and self._x.dtype == self.dtype and self._x.flags.c_contiguous:
+            return self._x
+        return None
+
+    def batches(
+        self, order: NDArray[np.int64], batch_size: int
+    ) -> Iterator[tuple[PackedBits | NDArray[Any], NDArray[np.int64]]]:
+        """Rows for training: pairs (rows, order within them) whose concatenation is the data in `order`.
+
+        Every piece but the last holds whole minibatches. Sparse data that are not packed come one minibatch at a time.
+        """
+        resident = self._resident()
+        if resident is not None:
+            yield resident, order
+            return
+        per_piece = 1
+        if not sp.issparse(self._x):
+            per_piece = max(1, BLOCK_BYTES // max(1, batch_size * self.shape[1] * self.dtype.itemsize))
+        for first in range(0, len(order), batch_size * per_piece):
+            rows = order[first : first + batch_size * per_piece]
+            yield self._take(rows), np.arange(len(rows), dtype=np.int64)
+
+    def slices(self) -> Iterator[tuple[slice, PackedBits | NDArray[Any]]]:
+        """Pairs (rows, states) in order, each small enough to hold."""
+        resident = self._resident()
+        if resident is not None:
+            yield slice(0, self.shape[0]), resident
+            return
+        for rows in self._blocks_in_order():
+            yield rows, self._take(rows)
+
+    @property
+    def are_states(self) -> bool:
+        """Whether rows are states of the layer, which have a probability."""
+        return self.binary
+
+    def encoded(self, batch: Any) -> tuple[Any, None]:
+        """Rows of `batches` as training takes them, and which of their units are missing: none."""
+        return batch, None
+
+    def states(self, advice: str) -> PackedBits:
+        """All rows as bits; ValueError with `advice` unless they are binary."""
+        if not self.binary:
+            raise ValueError(
+                "X must hold 0 and 1 only: the model has no probability for grey values. "
+                f"Binarise the rows (fastrbm.datasets.binarize), or {advice}"
+            )
+        parts = [x if isinstance(x, PackedBits) else pack(x) for _, x in self.slices()]
+        return PackedBits(np.concatenate([x.words for x in parts]), self.shape[1])
+
+
+class SpinData(VisibleData):
+    """Rows of -1 and +1 as bits; other values x, where they are allowed, as (x + 1) / 2."""
+
+    _domain = "-1 and +1 only (2 * X - 1 for zeros and ones)"
+
+    def _range_error(self) -> ValueError:
+        found = first_entry(self._x, lambda x: (x != -1) & (x != 1), self._blocks_in_order())
+        assert found is not None
+        row, column, value = found
+        return ValueError(
+            f"X must hold {self._domain}, got {value:g} in row {row}, column {column}; out_of_range='allow' uses "
+            "values in between as means"
+        )
+
+    def _flags_of(self, x: NDArray[Any]) -> tuple[int, PackedBits | None]:
+        if (np.abs(x) == 1).all():
+            return self._kernels.pack_checked((x > 0).view(np.uint8))
+        flags, bits = self._kernels.pack_checked(0.5 * (x.astype(np.float64) + 1))
+        # no value but the two spins is in the domain
+        return (flags | 2 if flags else 0), bits
+
+    def _row_contiguous(self) -> bool:
+        return False  # small blocks, whose conversions stay in the cache
+
+    def _resident(self) -> PackedBits | None:
+        return self.bits  # others need their conversion
+
+    def _as_floats(self, part: NDArray[Any]) -> NDArray[Any]:
+        return np.ascontiguousarray(0.5 * (part.astype(self.dtype) + 1))
+
+
+def first_entry(x: Any, outside: Any, blocks: Iterator[slice]) -> tuple[int, int, float] | None:
+    """Row, column and value of the first entry that is outside."""
+    for rows in blocks:
+        block = np.asarray(x[rows], dtype=np.float64)
+        wrong = outside(block)
+        if wrong.any():
+            row, column = np.argwhere(wrong)[0]
+            return rows.start + int(row), int(column), float(block[row, column])
+    return None
+
+
+def _canonical(x: Any) -> Any:
+    """CSR without duplicates or explicit zeros; a copy only where that changes something."""
+    if not x.has_canonical_format or not np.all(x.data):
+        x = x.copy()
+        x.sum_duplicates()
+        x.eliminate_zeros()
+    return x
+
+
+def _rows_contiguous(x: NDArray[Any]) -> NDArray[Any]:
+    return x if x.strides[1] == x.itemsize else np.ascontiguousarray(x)

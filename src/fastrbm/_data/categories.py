@@ -1,0 +1,72 @@
+"""Categories, some of which may be missing, as groups of one-hot units."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .._kernels import PackedBits, pack
+from .bits import BLOCK_BYTES
+
+
+class CategoryData:
+    """Rows of category numbers, NaN where they are missing, as groups of one-hot units; see `VisibleData`."""
+
+    binary = False  # groups of units, one of which is on
+
+    def __init__(self, x: NDArray[Any], n_categories: int, dtype: Any):
+        self._x = x
+        self.n_categories = n_categories
+        self.dtype = np.dtype(dtype)
+        self.shape: tuple[int, int] = (x.shape[0], x.shape[1] * n_categories)
+        self.missing = False
+        for rows in self._blocks():
+            block = np.asarray(x[rows], dtype=np.float64)
+            gone = np.isnan(block)
+            self.missing |= bool(gone.any())
+            wrong = ~gone & ~((block >= 0) & (block < n_categories) & (block == np.floor(block)))
+            if wrong.any():
+                row, column = np.argwhere(wrong)[0]
+                sign = "Negative values in data passed to SoftmaxRBM: " if (block < 0).any() else ""
+                raise ValueError(
+                    f"{sign}X must hold categories 0, 1, ..., {n_categories - 1} (n_categories={n_categories}) or NaN, "
+                    f"got {block[row, column]:g} in row {rows.start + row}, column {column}"
+                )
+
+    @property
+    def are_states(self) -> bool:
+        """Whether rows are states of the layer."""
+        return not self.missing
+
+    def _blocks(self) -> Iterator[slice]:
+        step = max(1, BLOCK_BYTES // max(1, 8 * self.shape[1]))
+        for first in range(0, self.shape[0], step):
+            yield slice(first, min(first + step, self.shape[0]))
+
+    def batches(self, order: NDArray[np.int64], batch_size: int) -> Iterator[tuple[NDArray[Any], NDArray[np.int64]]]:
+        """As `VisibleData.batches`; numbers of categories as they are given."""
+        yield self._x, order
+
+    def encoded(self, batch: NDArray[Any]) -> tuple[PackedBits | NDArray[Any], NDArray[np.bool_] | None]:
+        """One-hot rows, and which units are there: None where all are."""
+        codes = np.asarray(batch, dtype=np.float64)
+        units = (codes[:, :, None] == np.arange(self.n_categories)).reshape(len(codes), -1)
+        gone = np.isnan(codes)
+        if not gone.any():
+            return pack(units), None
+        return units.astype(self.dtype), np.repeat(~gone, self.n_categories, axis=1)
+
+    def slices(self) -> Iterator[tuple[slice, PackedBits | NDArray[Any]]]:
+        """Row slices in order; missing entries are units that are off."""
+        for rows in self._blocks():
+            yield rows, self.encoded(self._x[rows])[0]
+
+    def states(self, advice: str) -> PackedBits:
+        """All rows as states of the layer."""
+        if self.missing:
+            raise ValueError(f"X must not hold NaN here: a row with missing entries is no state; {advice}")
+        parts = [pack(x) if isinstance(x, np.ndarray) else x for _, x in self.slices()]
+        return PackedBits(np.concatenate([x.words for x in parts]), self.shape[1])

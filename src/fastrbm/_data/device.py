@@ -1,0 +1,180 @@
+"""Visible data that lie on a CUDA device already, in the form of `fastrbm._data.bits.VisibleData`; they stay there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.utils.validation import assert_all_finite
+
+from .._kernels import PackedBits, on_host
+from .._kernels.cuda import availability
+from .._kernels.cuda.interop import as_device_array, is_device_array, kind_of
+from .bits import VisibleData, range_error
+
+__all__ = [
+    "DeviceData",
+    "as_device_array",
+    "check_device_array",
+    "decide_device_scale",
+    "is_device_array",
+    "rows_to_host",
+]
+
+#: rows whose states kernels are given at a time
+_ROWS = 1 << 16
+#: bytes of converted rows held on the device at a time
+_PIECE_BYTES = 256 << 20
+
+
+def check_device_array(x: Any, name: str, *, device: str, unit: str, random_stream: str) -> Any:
+    """Array of Numba on the device, two-dimensional and not empty; finiteness is checked when it is packed.
+
+    Parameters
+    ----------
+    x : array on a CUDA device
+    name : str
+        Name of the estimator, for messages.
+    device, random_stream : str
+        Its options.
+    unit : str
+        Spec of its visible units.
+
+    Raises
+    ------
+    TypeError
+        Unless the estimator works on CUDA, on Bernoulli units and draws of its own; for types without a meaning here.
+    ValueError
+        For another shape than that of rows, and memory that is not there or on another device.
+    """
+    if device != "cuda":
+        raise TypeError(
+            f"X is an array on a CUDA device ({kind_of(x)}), which device={device!r} does not take: use "
+            "device='cuda', or copy it to the host (.get(), .cpu(), .copy_to_host())"
+        )
+    availability.needs_device()
+    if unit != "bernoulli":
+        raise TypeError(
+            f"X must be on the host for visible units {unit!r}, got an array on a CUDA device, which are "
+            "taken for 'bernoulli' ones: copy it (.get(), .cpu(), .copy_to_host())"
+        )
+    if random_stream == "sklearn":
+        raise TypeError(
+            "X must be on the host with random_stream='sklearn', whose draws are NumPy's, got an array on a CUDA device"
+        )
+    x = as_device_array(x)
+    for axis, what in enumerate(("sample", "feature")):
+        if x.shape[axis] == 0:
+            raise ValueError(
+                f"Found array with 0 {what}(s) (shape={tuple(x.shape)}) while a minimum of 1 is required by {name}."
+            )
+    return x
+
+
+def decide_device_scale(x: Any) -> float:
+    """As `fastrbm._data.bits.decide_input_scale`."""
+    from .._kernels.cuda.packing import OUTSIDE, pack_checked
+
+    return 1 / 255 if x.dtype == np.uint8 and pack_checked(x)[0] & OUTSIDE else 1.0
+
+
+def rows_to_host(x: Any, rows: NDArray[np.int64]) -> NDArray[Any]:
+    """Copies of some rows of a device array."""
+    from .._kernels.cuda.memory import download, take_rows
+
+    return download(take_rows(as_device_array(x), rows))
+
+
+class DeviceData(VisibleData):
+    """Rows of Bernoulli visible states on the device.
+
+    Parameters
+    ----------
+    x : device array of bool, uint8, float32 or float64, shape (n_samples, n_features)
+        As `check_device_array` returns it.
+    scale, dtype, check_range, name
+        As of `VisibleData`.
+
+    Attributes
+    ----------
+    shape : tuple of int
+    bits : DeviceBits or None
+        All rows, when they are binary.
+    binary : bool
+    """
+
+    bits: Any
+
+    def __init__(self, x: Any, scale: float, dtype: Any, *, check_range: bool = True, name: str = ""):
+        from .._kernels.cuda.packing import OUTSIDE, pack_checked
+
+        if x.dtype == np.bool_:
+            x, scale = x.view(np.uint8), 1.0
+        self.shape = (int(x.shape[0]), int(x.shape[1]))
+        self.dtype = np.dtype(dtype)
+        self._scale = scale
+        self._x = x
+        flags, bits = pack_checked(x, 255 if x.dtype == np.uint8 and scale != 1 else 1)
+        self.binary = not flags
+        self.bits = None if flags else bits
+        if flags & OUTSIDE:
+            self._refuse_values(check_range, name)
+
+    def _refuse_values(self, check_range: bool, name: str) -> None:
+        """Raise for values that are not finite, and if asked for those outside [0, 1]; reads them all on the host."""
+        from .._kernels.cuda.packing import float_rows
+
+        low, high, column = np.inf, -np.inf, None
+        for rows in self._blocks_in_order():
+            values = on_host(float_rows(self._x[rows], np.float64, self._factor))
+            assert_all_finite(values, estimator_name=name, input_name="X")
+            low, high = min(low, values.min()), max(high, values.max())
+            outside = (values < 0) | (values > 1)
+            if column is None and outside.any():
+                column = int(np.argwhere(outside)[0, 1])
+        if check_range:
+            assert column is not None
+            raise range_error(low, high, column)
+
+    def _resident(self) -> Any:
+        from .._kernels.cuda.memory import DeviceRows
+
+        if self.bits is not None:
+            return self.bits
+        if self._x.dtype == self.dtype and self._x.is_c_contiguous():
+            return DeviceRows(self._floats(self._x))
+        return None
+
+    def _floats(self, x: Any) -> Any:
+        from .._kernels.cuda.packing import float_rows
+
+        return float_rows(x, self.dtype, self._factor)
+
+    def batches(self, order: NDArray[np.int64], batch_size: int) -> Iterator[tuple[Any, NDArray[np.int64]]]:
+        """As `VisibleData.batches`; rows are `DeviceBits` or `DeviceRows`."""
+        from .._kernels.cuda.memory import DeviceRows, take_rows
+
+        resident = self._resident()
+        if resident is not None:
+            yield resident, order
+            return
+        step = batch_size * max(1, _PIECE_BYTES // (batch_size * self.shape[1] * self.dtype.itemsize))
+        for first in range(0, len(order), step):
+            rows = order[first : first + step]
+            yield DeviceRows(self._floats(take_rows(self._x, rows))), np.arange(len(rows), dtype=np.int64)
+
+    def slices(self) -> Iterator[tuple[slice, Any]]:
+        """Pairs (rows, states) in order; states are `DeviceBits` or device arrays."""
+        for first in range(0, self.shape[0], _ROWS):
+            rows = slice(first, min(first + _ROWS, self.shape[0]))
+            yield rows, self._floats(self._x[rows]) if self.bits is None else self.bits[rows]
+
+    def encoded(self, batch: Any) -> tuple[Any, None]:
+        """As `VisibleData.encoded`, on the host: who asks for it composes minibatches of NumPy's operations."""
+        return on_host(batch), None
+
+    def states(self, advice: str) -> PackedBits:
+        """All rows as bits on the host; ValueError with `advice` unless they are binary."""
+        return super().states(advice) if self.bits is None else self.bits.to_host()

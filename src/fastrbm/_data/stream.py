@@ -1,0 +1,336 @@
+"""Rows that are read piece by piece in every pass; `fastrbm.streams` says what forms they may have."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from typing import Any, NamedTuple
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from .._kernels import PackedBits
+from .._kernels.draws import Key
+from . import Rows
+from .bits import BLOCK_BYTES, decide_input_scale
+from .device import is_device_array
+from .split import Order
+
+#: bytes of a block of rows on disk, at most, unless it is stored in larger pieces
+READ_BYTES = 2 << 20
+#: blocks whose rows are shuffled together
+WINDOW_BLOCKS = 16
+
+_BLOCKS = 1 << 55  # numbers of keys: of the order of blocks, and from here on of the rows of chunks and windows
+_ROUND = 1 << 40  # from one round through the rows to the next within a pass
+
+__all__ = ["READ_BYTES", "WINDOW_BLOCKS", "ChunkSource", "Pass", "RowSource", "StreamData", "source_of"]
+
+
+class Pass(NamedTuple):
+    """Which rows of a stream are wanted.
+
+    Attributes
+    ----------
+    key : Key or None
+        Of the order of the rows; None for their own order.
+    number : int
+        Of the pass.
+    n_rows : int
+        More than there are come by further rounds through all rows.
+    """
+
+    key: Key | None
+    number: int
+    n_rows: int
+
+
+class RowSource:
+    """Rows that can be sliced, read a block at a time.
+
+    Parameters
+    ----------
+    x : object with shape, dtype and ``x[first:last]``
+        Such as an h5py dataset.
+    """
+
+    def __init__(self, x: Any):
+        self._x = x
+        self.n_rows, width = (int(n) for n in x.shape)
+        row_bytes = max(1, width * x.dtype.itemsize)
+        block = max(1, READ_BYTES // row_bytes)
+        stored = getattr(x, "chunks", None)  # rows that are stored, and perhaps compressed, together
+        stored = stored[0] if isinstance(stored, tuple) and stored and isinstance(stored[0], int) else 1
+        if stored * row_bytes <= READ_BYTES * WINDOW_BLOCKS:
+            block = max(block // stored, 1) * stored
+        self._block = block
+
+    def name(self, number: int) -> str:
+        """What messages call a piece of `chunks`."""
+        return f"rows {number * self._block} to {min((number + 1) * self._block, self.n_rows) - 1}"
+
+    def chunks(self) -> Iterator[Any]:
+        """All rows in order."""
+        for first in range(0, self.n_rows, self._block):
+            yield self._read(first // self._block)
+
+    def _read(self, block: int) -> NDArray[Any]:
+        return np.asarray(self._x[block * self._block : min((block + 1) * self._block, self.n_rows)])
+
+    def shuffled(self, key: Key, number: int) -> Iterator[tuple[Any, Key]]:
+        """Windows of rows with the key of their order."""
+        n_blocks = -(-self.n_rows // self._block)
+        if n_blocks <= WINDOW_BLOCKS:  # as data in memory
+            yield self._window(np.arange(n_blocks)), key
+            return
+        blocks = key.fold_in(_BLOCKS).permutation(n_blocks, number)
+        for window, first in enumerate(range(0, n_blocks, WINDOW_BLOCKS)):
+            yield self._window(np.sort(blocks[first : first + WINDOW_BLOCKS])), key.fold_in(_BLOCKS + 1 + window)
+
+    def _window(self, blocks: NDArray[np.int64]) -> NDArray[Any]:
+        lengths = np.minimum((blocks + 1) * self._block, self.n_rows) - blocks * self._block
+        out, at = np.empty((int(lengths.sum()), self._x.shape[1]), self._x.dtype), 0
+        for block, n in zip(blocks.tolist(), lengths.tolist(), strict=True):
+            out[at : at + n] = self._read(block)
+            at += n
+        return out
+
+
+class ChunkSource:
+    """Chunks of rows that come in their own order.
+
+    Parameters
+    ----------
+    chunks : iterable or callable
+        Iterated, or called for an iterator, once a pass.
+    """
+
+    def __init__(self, chunks: Any):
+        self._chunks = chunks
+
+    def name(self, number: int) -> str:
+        """What messages call a chunk."""
+        return f"chunk {number}"
+
+    def chunks(self) -> Iterator[Any]:
+        """All chunks of a pass."""
+        made = self._chunks() if callable(self._chunks) else self._chunks
+        if not isinstance(made, Iterable):
+            raise TypeError(f"X must be a function that returns an iterator over chunks of rows, got {made!r} from it")
+        yield from made
+
+    def shuffled(self, key: Key, number: int) -> Iterator[tuple[Any, Key]]:
+        """Chunks with the key of the order of their rows."""
+        for index, chunk in enumerate(self.chunks()):
+            yield chunk, key.fold_in(_BLOCKS + 1 + index)
+
+
+Source = RowSource | ChunkSource
+_NO_CHUNKS = (str, bytes, bytearray, memoryview, Mapping, Set, range)
+
+
+def source_of(x: Any) -> Source | None:
+    """What reads the rows of `x` piece by piece; None for what is an array or will be made one.
+
+    Raises
+    ------
+    ValueError
+        For an iterator, which could not be read a second time.
+    """
+    if isinstance(x, (np.ndarray, *_NO_CHUNKS)) or is_device_array(x) or sp.issparse(x) or hasattr(x, "iloc"):
+        return None
+    if isinstance(x, (list, tuple)):
+        return ChunkSource(x) if len(x) and getattr(x[0], "ndim", 0) == 2 else None
+    if isinstance(x, Iterator):
+        raise ValueError(
+            "X must be readable more than once, got an iterator: rows are looked over before training, and read again "
+            "in every pass. Pass a function that returns a new iterator, such as a generator function without its ()"
+        )
+    shape, dtype = getattr(x, "shape", None), getattr(x, "dtype", None)
+    if isinstance(shape, tuple) and isinstance(dtype, np.dtype) and hasattr(type(x), "__getitem__"):
+        return RowSource(x) if len(shape) == 2 and shape[0] else None
+    if hasattr(x, "__array__") or shape is not None or isinstance(x, type):
+        return None
+    return ChunkSource(x) if callable(x) or isinstance(x, Iterable) else None
+
+
+class StreamData:
+    """Visible data of a stream, in the form of `fastrbm._data.bits.VisibleData`.
+
+    All rows are looked over once when it is made, and each piece again when it is used.
+
+    Parameters
+    ----------
+    source : RowSource or ChunkSource
+    validate : callable
+        Takes a piece and whether it is the first; returns a two-dimensional array or CSR matrix, or raises ValueError.
+    wrap : callable
+        Makes `VisibleData`, or one of its like, of that and the scale.
+    dtype : numpy dtype
+        Of converted rows.
+    scale : float or None
+        What uint8 values are multiplied with; None to decide it by the largest one of all pieces.
+
+    Attributes
+    ----------
+    shape : tuple of int
+    scale : float
+    binary : bool
+        As of `VisibleData`.
+    missing : bool
+        Whether some entries are missing.
+    """
+
+    bits = None
+
+    def __init__(
+        self,
+        source: Source,
+        validate: Callable[[Any, bool], Any],
+        wrap: Callable[[Any, float], Rows],
+        dtype: Any,
+        scale: float | None,
+    ):
+        self._source = source
+        self._validate = validate
+        self._wrap = wrap
+        self.dtype = np.dtype(dtype)
+        self.scale = 1.0 if scale is None else scale
+        while not self._look(scale is None):
+            pass  # once more with the other scale
+
+    def _look(self, decide: bool) -> bool:
+        """Read all rows once; False if the scale that was assumed turned out to be wrong."""
+        self.binary, self.missing, self.are_states = True, False, True
+        n_rows = width = 0
+        assumed = self.scale
+        for data, _ in self._pieces(None, 0, looking=True, decide=decide):
+            if self.scale != assumed:
+                return False
+            n_rows += data.shape[0]
+            width = data.shape[1]
+            self.binary = self.binary and data.binary
+            self.are_states = self.are_states and data.are_states
+            self.missing |= data.missing
+        if not n_rows:
+            raise ValueError("X must have at least one row, got none in its chunks")
+        self.shape: tuple[int, int] = (n_rows, width)
+        return True
+
+    # -- pieces --------------------------------------------------------------------------------------------------------
+
+    def _pieces(
+        self, key: Key | None, number: int, looking: bool = False, decide: bool = False
+    ) -> Iterator[tuple[Rows, NDArray[np.int64]]]:
+        """Data of the pieces of one round that are not empty, with the order of their rows."""
+        source, first = self._source, looking
+        pieces = ((piece, None) for piece in source.chunks()) if key is None else source.shuffled(key, number)
+        for index, (piece, key_here) in enumerate(pieces):
+            if getattr(piece, "ndim", 0) == 2 and piece.shape[0] == 0:
+                continue
+            try:
+                x = self._validate(piece, first)
+                if decide and self.scale == 1:
+                    self.scale = decide_input_scale(x)
+                data = self._wrap(x, self.scale)
+                if first:
+                    self._encoder = self._wrap(np.empty((0, x.shape[1]), x.dtype), self.scale)
+            except (ValueError, TypeError) as error:
+                name = source.name(index) if key is None or isinstance(source, ChunkSource) else f"window {index}"
+                raise type(error)(f"{name} of X: {error}") from error
+            first = False
+            n = data.shape[0]
+            yield data, np.arange(n, dtype=np.int64) if key_here is None else key_here.permutation(n, number)
+            del piece, x, data  # not beside the next one
+
+    def _parts(self, wanted: Pass, size: int) -> Iterator[Any]:
+        """Rows as training takes them, at most `size` at a time."""
+        left, number, n_rows = wanted.n_rows, wanted.number, self.shape[0]
+        while left:
+            seen, rounded = 0, left >= n_rows
+            for data, order in self._pieces(wanted.key, number):
+                seen += len(order)
+                order = order[:left]
+                left -= len(order)
+                if not len(order):
+                    continue
+                for rows, local in data.batches(order, size):
+                    for first in range(0, len(local), size):
+                        part = rows[local[first : first + size]]
+                        # a binary chunk among grey ones
+                        yield part.dense(self.dtype) if isinstance(part, PackedBits) and not self.binary else part
+                    del rows, part
+                del data
+                if not left and not rounded:
+                    break
+            if rounded and seen != n_rows:
+                raise self._other_rows(seen)
+            number += _ROUND
+
+    def head(self, n: int) -> Any:
+        """The first rows as they are given, n at most."""
+        for x in self._source.chunks():
+            if x.shape[0]:
+                return x[:n]
+        raise self._other_rows(0)
+
+    def _other_rows(self, seen: int) -> ValueError:
+        return ValueError(
+            f"X must have the same rows in every pass, got {seen} in this one and {self.shape[0]} when the data were "
+            "looked over; a function must return a new iterator whenever it is called"
+        )
+
+    # -- what training asks for ----------------------------------------------------------------------------------------
+
+    def order(self, key: Key, shuffle: bool, length: Callable[[int], int]) -> Order:
+        """What `batches` takes, by the number of the pass; see `fastrbm._fit.loop.Split.order`."""
+        return lambda epoch: Pass(key if shuffle else None, epoch, length(epoch))
+
+    def batches(self, order: Pass, batch_size: int) -> Iterator[tuple[PackedBits | NDArray[Any], NDArray[np.int64]]]:
+        """As `VisibleData.batches`: every piece but the last holds whole minibatches, wherever chunks end."""
+        row_bytes = max(1, self.shape[1] * self.dtype.itemsize)
+        least = batch_size * max(1, BLOCK_BYTES // (batch_size * row_bytes))
+        held: list[Any] = []
+        n_held = 0
+        for part in self._parts(order, least):
+            held.append(part)
+            n_held += part.shape[0]
+            if n_held >= least:
+                rows = _joined(held)
+                whole = n_held // batch_size * batch_size
+                yield rows[:whole], np.arange(whole, dtype=np.int64)
+                n_held -= whole
+                held = [rows[whole:]] if n_held else []
+        if n_held:
+            yield _joined(held), np.arange(n_held, dtype=np.int64)
+
+    def in_order(self, size: int) -> Iterator[Any]:
+        """All rows once, encoded, at most `size` at a time."""
+        for part in self._parts(Pass(None, 0, self.shape[0]), size):
+            yield self.encoded(part)[0]
+
+    def slices(self) -> Iterator[tuple[slice, Any]]:
+        """Pairs (rows, states) in order, the states of a piece at a time."""
+        done = 0
+        for data, _ in self._pieces(None, 0):
+            for rows, states in data.slices():
+                yield slice(done + rows.start, done + rows.stop), states
+            done += data.shape[0]
+        if done != self.shape[0]:
+            raise self._other_rows(done)
+
+    def states(self, advice: str) -> Any:
+        """All rows as states of the layer."""
+        return _joined([data.states(advice) for data, _ in self._pieces(None, 0)])
+
+    def encoded(self, batch: Any) -> tuple[Any, Any]:
+        """As `VisibleData.encoded`."""
+        return self._encoder.encoded(batch)
+
+
+def _joined(parts: Sequence[Any]) -> Any:
+    if len(parts) == 1:
+        return parts[0]
+    if isinstance(parts[0], PackedBits):
+        return PackedBits(np.concatenate([x.words for x in parts]), parts[0].n_units)
+    return np.concatenate(parts)

@@ -1,0 +1,101 @@
+"""Rows of values of any unit type but bits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.utils.validation import assert_all_finite
+
+from ..units import Unit, get_unit
+from .bits import BLOCK_BYTES, first_entry
+
+
+class UnitData:
+    """Rows of values of any unit, checked once, converted a block at a time.
+
+    Parameters
+    ----------
+    x : ndarray, shape (n_samples, n_features)
+        Numeric, two-dimensional.
+    unit : str
+        Spec of the visible unit.
+    dtype : numpy dtype
+    sigma : ndarray or None
+        What `slices` divides by.
+    check_range : bool
+        Raise for values outside the unit's support; NaN and infinity always raise.
+    name : str
+        Name of the estimator, for messages.
+    """
+
+    binary = False
+    missing = False
+
+    def __init__(
+        self,
+        x: NDArray[Any],
+        unit: str,
+        dtype: Any,
+        *,
+        sigma: NDArray[Any] | None = None,
+        check_range: bool = True,
+        name: str = "",
+    ):
+        self._x = x
+        self._unit = get_unit(unit)
+        self.shape: tuple[int, int] = x.shape
+        self.dtype = np.dtype(dtype)
+        self._sigma = sigma
+        self._unit.check_width(x.shape[1])
+        self.are_states = check_range  # which raises for others
+        for rows in self._blocks_in_order():
+            assert_all_finite(x[rows], estimator_name=name, input_name="X")
+        if check_range and (self._unit.support is not None or type(self._unit).outside is not Unit.outside):
+            self._check(self._unit.outside, self._unit.domain)
+
+    def _check(self, outside: Any, domain: str) -> None:
+        found = first_entry(self._x, outside, self._blocks_in_order())
+        if found is not None:
+            row, column, value = found
+            unit = self._unit.spec
+            raise ValueError(
+                f"X must hold {domain} for {unit!r} visible units, got {value:g} in row {row}, column {column}"
+            )
+
+    def _blocks_in_order(self) -> Iterator[slice]:
+        step = max(1, BLOCK_BYTES // max(1, 8 * self.shape[1]))
+        for first in range(0, self.shape[0], step):
+            yield slice(first, min(first + step, self.shape[0]))
+
+    def _take(self, rows: Any) -> NDArray[Any]:
+        return np.ascontiguousarray(self._x[rows], dtype=self.dtype)
+
+    def batches(self, order: NDArray[np.int64], batch_size: int) -> Iterator[tuple[NDArray[Any], NDArray[np.int64]]]:
+        """As `VisibleData.batches`; values as they are given."""
+        if self._x.dtype == self.dtype and self._x.flags.c_contiguous:
+            yield self._x, order
+            return
+        step = batch_size * max(1, BLOCK_BYTES // max(1, batch_size * self.shape[1] * self.dtype.itemsize))
+        for first in range(0, len(order), step):
+            part = order[first : first + step]
+            yield self._take(part), np.arange(len(part))
+
+    def encoded(self, batch: Any) -> tuple[Any, Any]:
+        """Rows of `batches` as training takes them, and which of their units are there, or None: all."""
+        return batch, None
+
+    def slices(self) -> Iterator[tuple[slice, NDArray[Any]]]:
+        """Row slices in order with their states as kernels take them."""
+        for rows in self._blocks_in_order():
+            states = self._take(rows)
+            if self._sigma is not None:
+                states = np.ascontiguousarray(states / self._sigma, dtype=self.dtype)
+            yield rows, states
+
+    def states(self, advice: str) -> NDArray[Any]:
+        """All rows as states of the layer."""
+        self._check(self._unit.outside, f"{self._unit.domain} (to have a probability; or {advice})")
+        return np.concatenate([states for _, states in self.slices()])

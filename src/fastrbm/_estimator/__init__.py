@@ -1,0 +1,1 @@
+"""What the estimators of `fastrbm.estimators` are made of."""

@@ -1,0 +1,310 @@
+"""What all estimators share: options, rows, parameters."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from .._data import Rows
+from .._data.bits import SpinData, VisibleData, decide_input_scale
+from .._data.device import DeviceData, as_device_array, check_device_array, decide_device_scale, is_device_array
+from .._data.values import UnitData
+from .._fit.negative import dense
+from .._fit.scale import VisibleScale
+from .._fit.state import TrainingState
+from .._kernels import Backend, Parameters, get_backend
+from .._kernels.draws import Key
+from ..model import Model
+from . import options
+
+_DTYPES = {np.dtype(np.float32), np.dtype(np.float64)}
+
+
+class View(NamedTuple):
+    """The fitted model as kernels are fastest with it: spins as bits, Gaussian units standardised.
+
+    Attributes
+    ----------
+    parameters : Parameters
+    units : (visible, hidden)
+    constant : float
+        What its energies lack to be those of `BaseRBM.model_`.
+    """
+
+    parameters: Parameters
+    units: tuple[str, str]
+    constant: float = 0.0
+
+
+class BaseRBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+    """What `Fitting`, `Scoring`, `Sampling` and `Stored` stand on; an estimator is a class over these four.
+
+    An estimator declares its unit types, either as ``_units`` or by the property `units`, and its documentation.
+    Options of its own come first in its constructor, which passes the others on as ``**options``. It may replace these
+    hooks, and calls the replaced one where it adds to it:
+
+    ``_check_options()``
+        raises ValueError for options that cannot be used, before anything is changed. What depends on another option is
+        a row in the table of `fastrbm._estimator.options`.
+    ``_wrap(X, dtype, scale, check_range=)``
+        makes `Rows` of a validated array.
+    ``_input_scale(X)``
+        decides what uint8 values are multiplied with.
+    ``_check_rows(data)``
+        raises ValueError for rows that the options cannot be trained on.
+    ``_initial_state(data, split, dtype, sample_weight)``
+        makes the state that a fit starts from.
+    ``_scale()``
+        tells how shown parameters become those of kernels, and back.
+    ``_variance_rate()``
+        is the learning rate of log variances in units of the learning rate; 0 where deviations are fixed.
+    ``_begin(given, sample_weight, shared)``
+        checks the data and sets a fit up.
+    """
+
+    _units: ClassVar[tuple[str, str]]
+    #: fitted attributes of its own that a subclass wants in its model files
+    _stored: ClassVar[tuple[str, ...]] = ()
+    _parameter_constraints: ClassVar[dict[str, Any]] = options.CONSTRAINTS
+    input_scale_: float
+
+    def __init__(
+        self,
+        n_components: int = 256,
+        *,
+        learning_rate: Any = 0.1,
+        batch_size: Any = 10,
+        n_iter: int = 10,
+        steps_per_epoch: int | None = None,
+        verbose: int = 0,
+        random_state: Any = None,
+        algorithm: Any = "pcd",
+        n_gibbs_steps: Any = 1,
+        n_chains: int | None = None,
+        strategy: str = "auto",
+        precision: str = "full",
+        hidden_statistics: str = "mean",
+        optimizer: Any = "sgd",
+        regularizers: Any = (),
+        centered: bool = False,
+        init: Any = "normal",
+        visible_bias: str = "zeros",
+        temperature: float = 1.0,
+        random_stream: str = "philox",
+        stochastic_input: bool = False,
+        shuffle: bool = True,
+        warm_start: bool = False,
+        validation_fraction: float = 0.0,
+        early_stopping: bool | str = False,
+        n_iter_no_change: int = 5,
+        tol: float = 0.0,
+        scoring: str = "auto",
+        callbacks: Any = (),
+        device: str = "auto",
+        n_threads: int | None = None,
+        dtype: Any = None,
+        out_of_range: str = "error",
+    ):
+        self.n_components = n_components
+        self.learning_rate = learning_rate
+        self.batch_size = batch_size
+        self.n_iter = n_iter
+        self.steps_per_epoch = steps_per_epoch
+        self.verbose = verbose
+        self.random_state = random_state
+        self.algorithm = algorithm
+        self.n_gibbs_steps = n_gibbs_steps
+        self.n_chains = n_chains
+        self.strategy = strategy
+        self.precision = precision
+        self.hidden_statistics = hidden_statistics
+        self.optimizer = optimizer
+        self.regularizers = regularizers
+        self.centered = centered
+        self.init = init
+        self.visible_bias = visible_bias
+        self.temperature = temperature
+        self.random_stream = random_stream
+        self.stochastic_input = stochastic_input
+        self.shuffle = shuffle
+        self.warm_start = warm_start
+        self.validation_fraction = validation_fraction
+        self.early_stopping = early_stopping
+        self.n_iter_no_change = n_iter_no_change
+        self.tol = tol
+        self.scoring = scoring
+        self.callbacks = callbacks
+        self.device = device
+        self.n_threads = n_threads
+        self.dtype = dtype
+        self.out_of_range = out_of_range
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Give a constructor with ``**options`` the signature of all its options, for scikit-learn and for readers."""
+        super().__init_subclass__(**options)
+        init: Any = vars(cls).get("__init__")
+        if init is None:
+            return
+        own = inspect.signature(init).parameters.values()
+        if not any(p.kind == p.VAR_KEYWORD for p in own):
+            return
+        merged = {p.name: p for p in own if p.kind != p.VAR_KEYWORD}
+        inherited = inspect.signature(super(cls, cls).__init__).parameters.values()
+        merged |= {p.name: p for p in inherited if p.name not in merged}
+        init.__signature__ = inspect.Signature(list(merged.values()))
+
+    @property
+    def units(self) -> tuple[str, str]:
+        """Specs of the (visible, hidden) units."""
+        return self._units
+
+    def _check_options(self) -> None:
+        """Raise ValueError for options that cannot be used, whatever the data are."""
+        self._validate_params()
+        options.check(self)
+        self._backend()
+        options.check_exclusions(self)
+
+    def _backend(self) -> Backend:
+        return get_backend(self.device, self.n_threads, self.strategy, self.precision, self._work)
+
+    def _work(self) -> int | None:
+        """Multiply-adds of one layer for one minibatch, by which device="auto" decides; None before data are seen.
+
+        One number for everything an estimator does, so that it stays on one device.
+        """
+        n_visible = getattr(self, "n_features_in_", None)
+        if n_visible is None:
+            return None
+        return int(n_visible * self.n_components * options.chains_of(self, self.n_iter))
+
+    # -- data -----------------------------------------------------------------------------------------------
+
+    def _validated(self, X: Any, *, reset: bool) -> Any:
+        """Two-dimensional numeric array, maybe of a device, or CSR matrix; finiteness is checked when it is packed."""
+        if is_device_array(X):
+            X = check_device_array(
+                X, type(self).__name__, device=self.device, unit=self.units[0], random_stream=self.random_stream
+            )
+            return validate_data(self, X, skip_check_array=True, reset=reset)
+        sparse: Any = ("csr", "csc") if self.units[0] == "bernoulli" else False
+        X = validate_data(self, X, accept_sparse=sparse, reset=reset, dtype="numeric", ensure_all_finite=False)
+        if hasattr(X, "tocsr"):
+            X = X.tocsr()
+        if X.dtype.kind not in "buif":
+            raise ValueError(f"X must be numeric, got dtype {X.dtype}")
+        return X
+
+    def _data(self, X: Any, *, check_range: bool = True) -> Rows:
+        """Rows for a fitted estimator."""
+        check_is_fitted(self)
+        X = self._validated(X, reset=False)
+        return self._wrap(X, self.components_.dtype, self.input_scale_, check_range=check_range)
+
+    def _wrap(self, X: Any, dtype: Any, scale: float, *, check_range: bool = True) -> Rows:
+        dtype = dtype if dtype in _DTYPES else np.dtype(np.float64)
+        check_range = check_range and self.out_of_range == "error"
+        if is_device_array(X):
+            return DeviceData(X, scale, dtype, check_range=check_range, name=type(self).__name__)
+        if self.units[0] in ("bernoulli", "ising"):
+            kind = VisibleData if self.units[0] == "bernoulli" else SpinData
+            return kind(X, scale, dtype, check_range=check_range, name=type(self).__name__, n_threads=self.n_threads)
+        name, sigma = type(self).__name__, self._scale().sigma
+        return UnitData(X, self.units[0], dtype, sigma=sigma, check_range=check_range, name=name)
+
+    def _check_rows(self, data: Rows) -> None:
+        """Raise ValueError for rows that the options cannot be trained on."""
+
+    def _input_scale(self, X: Any) -> float:
+        if is_device_array(X):
+            return decide_device_scale(X)
+        return decide_input_scale(X) if self.units[0] == "bernoulli" else 1.0
+
+    def _output_dtype(self, X: Any) -> Any:
+        """Float type of results for this input: its own; the computing type for images; else float64."""
+        if is_device_array(X):  # the types of other libraries are none of NumPy
+            X = as_device_array(X)
+        dtype = np.dtype(getattr(X, "dtype", np.float64)) if not hasattr(X, "dtypes") else np.dtype(np.float64)
+        if hasattr(X, "dtypes"):  # a data frame: the type its columns have in common
+            dtype = np.result_type(*X.dtypes) if len(X.dtypes) else dtype
+        if dtype in _DTYPES:
+            return dtype
+        return self.components_.dtype if dtype in (np.uint8, np.bool_) else np.dtype(np.float64)
+
+    # -- parameters -----------------------------------------------------------------------------------------
+
+    def _parameters(self) -> Parameters:
+        """Fitted arrays as kernels take them; attributes set by hand are respected."""
+        dtype = np.float32 if np.asarray(self.components_).dtype == np.float32 else np.float64
+        return Parameters(
+            *(
+                np.ascontiguousarray(x, dtype=dtype)
+                for x in (self.components_, self.intercept_visible_, self.intercept_hidden_)
+            )
+        )
+
+    def _scale(self) -> VisibleScale:
+        """Between shown parameters and those of kernels."""
+        return VisibleScale(1 / self.temperature)
+
+    def _variance_rate(self) -> float:
+        """Learning rate of log variances in units of the learning rate."""
+        return 0.0
+
+    def _log_volume(self) -> float:
+        """Sum of the logs of the deviations by which rows were divided."""
+        sigma = self._scale().sigma
+        return 0.0 if sigma is None else float(np.log(sigma, dtype=np.float64).sum())
+
+    def _view(self) -> View:
+        parameters = self._scale().to_kernels(self._parameters())
+        if "ising" not in self.units:
+            return View(parameters, self.units)
+        model, constant = Model(*parameters, *self.units).as_bernoulli()
+        return View(model.parameters, model.units, constant)
+
+    @property
+    def model_(self) -> Model:
+        """The fitted model (copies): at its temperature, Gaussian visible units in units of their deviations."""
+        check_is_fitted(self)
+        parameters = self._scale().to_kernels(self._parameters()).copy()
+        return Model(*parameters, *self.units)
+
+    def _publish(self, state: TrainingState) -> None:
+        """Fitted attributes that live on the arrays being trained, so that they are right at any moment."""
+        self.components_ = state.parameters.weights
+        self.intercept_visible_ = state.parameters.visible_bias
+        self.intercept_hidden_ = state.parameters.hidden_bias
+        self._n_features_out = len(self.intercept_hidden_)
+        self.n_iter_ = state.epoch
+        self._state = state
+
+    def _publish_chains(self, state: TrainingState) -> None:
+        self.n_iter_ = state.epoch
+        hidden: Any = None if state.population is None else state.population.model_chains
+        hidden = hidden if state.chains.chains is None else state.chains.chains
+        if hidden is not None:
+            self.h_samples_ = dense(hidden, self.components_.dtype).astype(self.components_.dtype, copy=False)
+        if "rho" in state.extras:
+            self.weight_deviation_ = np.logaddexp(state.extras["rho"], 0)
+
+    # -- randomness after fitting ---------------------------------------------------------------------------
+
+    def _next_key(self, random_state: Any = None) -> Key:
+        """Key of a sampling call: the given one, or the next of the estimator's own."""
+        if random_state is not None:
+            return Key.from_random_state(random_state)
+        if not hasattr(self, "_call_key"):
+            self._call_key = self._state.key if hasattr(self, "_state") else Key.from_random_state(self.random_state)
+        self._calls = getattr(self, "_calls", 0) + 1
+        return self._call_key.fold_in(self._calls)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = self.units[0] == "bernoulli"
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags

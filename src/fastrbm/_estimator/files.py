@@ -1,0 +1,217 @@
+"""Estimators to model files and back."""
+
+from __future__ import annotations
+
+import importlib
+import os
+from numbers import Integral
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator
+from sklearn.utils.validation import check_is_fitted
+
+from .._fit.state import TrainingState
+from .._kernels import ChainState, Parameters
+from .._kernels.draws import Key
+from ..samplers import POPULATIONS
+from ..samplers._base import restored, stored
+from ..units import Unit
+from . import io
+from .base import BaseRBM
+
+#: (module, class) as files name them -> where the class is now. The left side never changes: files are kept.
+_ESTIMATORS = {
+    **{("estimators", name): "estimators" for name in ("BernoulliRBM", "IsingRBM", "PottsRBM", "RBM")},
+    ("gaussian", "GaussianRBM"): "_estimator.gaussian",
+    ("softmax", "SoftmaxRBM"): "_estimator.softmax",
+    ("compat", "BernoulliRBM"): "compat",
+}
+#: modules of objects that are options, in the same way
+_OPTIONS = {
+    "optimizers": "optimizers",
+    "regularizers": "regularizers",
+    "schedules": "schedules",
+    "init": "init",
+    "samplers.fast": "samplers.fast",
+    "samplers.gibbs": "samplers.gibbs",
+    "samplers.tempering": "samplers.tempering",
+    "gaussian": "_estimator.gaussian",
+}
+_PACKAGE = "fastrbm"
+_STORED_ESTIMATORS = {(f"{_PACKAGE}.{now}", name): stored for (stored, name), now in _ESTIMATORS.items()}
+_STORED_OPTIONS = {f"{_PACKAGE}.{now}": stored for stored, now in _OPTIONS.items()}
+
+
+class Stored(BaseRBM):
+    """`save`, and what `load` needs."""
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write a model file: parameters, options, history, and what `warm_start` needs to go on bit for bit.
+
+        Parameters
+        ----------
+        path : path-like
+            Written as named, usually ``*.npz``. Callbacks and a ``random_state`` that is no integer are not stored.
+
+        Returns
+        -------
+        pathlib.Path
+        """
+        check_is_fitted(self)
+        names = ("components_", "intercept_visible_", "intercept_hidden_")
+        arrays = {name: np.asarray(getattr(self, name)) for name in names}
+        features = getattr(self, "feature_names_in_", None)
+        module, name = type(self).__module__, type(self).__name__
+        header: dict[str, Any] = {
+            "estimator": name,
+            "module": _STORED_ESTIMATORS.get((module, name), module),
+            "options": _plain_options(self),
+            "input_scale": self.input_scale_,
+            "n_iter": getattr(self, "n_iter_", 0),
+            "n_features": self.n_features_in_,
+            "fitted": {name: getattr(self, name) for name in self._stored if hasattr(self, name)},
+            "history": getattr(self, "history_", None),
+            "feature_names": None if features is None else [str(x) for x in features],
+        }
+        state = getattr(self, "_state", None)
+        if state is not None:
+            header["state"] = {
+                "seed": state.key.seed,
+                "step": state.chains.step,
+                "epoch": state.epoch,
+                "updates": state.chains.updates,
+                "slots": len(state.slots),
+            }
+            if state.chains.chains is not None:
+                arrays["chains"] = stored(state.chains.chains)
+            arrays |= {f"slot_{k}_{i}": x for k, slot in enumerate(state.slots) for i, x in enumerate(slot)}
+            arrays |= {f"extra_{name}": x for name, x in state.extras.items()}
+            if state.population is not None:
+                kept = state.population.name
+                header[kept] = state.population.numbers()
+                arrays |= {f"{kept}_{name}": x for name, x in state.population.arrays().items()}
+        elif hasattr(self, "h_samples_"):
+            arrays["h_samples_"] = self.h_samples_
+        return io.write_model(path, header, arrays)
+
+    def _restore(self, header: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> None:
+        weights = np.ascontiguousarray(arrays["components_"])
+        parameters = Parameters(weights, arrays["intercept_visible_"], arrays["intercept_hidden_"])
+        self.input_scale_ = float(header["input_scale"])
+        self.n_features_in_ = int(header["n_features"])
+        for name, value in header.get("fitted", {}).items():
+            if name in self._stored:
+                setattr(self, name, value)
+        s = header.get("state") or {"seed": 0, "step": 0, "epoch": header["n_iter"], "updates": 0, "slots": 0}
+        chains = restored(arrays["chains"], weights.shape[0]) if "chains" in arrays else None
+        slots = [Parameters(*(arrays[f"slot_{k}_{i}"] for i in range(3))) for k in range(s["slots"])]
+        state = TrainingState(
+            parameters, slots, ChainState(s["step"], chains, s["updates"]), Key(s["seed"]), s["epoch"]
+        )
+        state.extras |= {name[6:]: x for name, x in arrays.items() if name.startswith("extra_")}
+        for name in header.keys() & POPULATIONS.keys():
+            of_it = {key.removeprefix(f"{name}_"): x for key, x in arrays.items() if key.startswith(f"{name}_")}
+            state.population = POPULATIONS[name].restore(header[name], of_it, weights.shape[0])
+        self._publish(state)
+        self._publish_chains(state)
+        if "state" not in header:  # a scikit-learn stream cannot be continued
+            del self._state
+        if "h_samples_" in arrays:
+            self.h_samples_ = arrays["h_samples_"]
+        if header["history"] is not None:
+            self.history_ = header["history"]
+        if header["feature_names"] is not None:
+            self.feature_names_in_ = np.array(header["feature_names"], dtype=object)
+
+
+def load(path: str | os.PathLike[str]) -> Any:
+    """Read a model file written by an estimator's ``save``.
+
+    Parameters
+    ----------
+    path : path-like
+
+    Returns
+    -------
+    BernoulliRBM
+        Fitted; with ``warm_start=True`` its `fit` goes on as if it had never stopped.
+
+    Raises
+    ------
+    ValueError
+        If the file is no model file, is damaged, or is of a newer version.
+    FileNotFoundError
+        If it is not there.
+    """
+    header, arrays = io.read_model(path)
+    name = (header.get("module"), header.get("estimator"))
+    if name not in _ESTIMATORS:
+        raise ValueError(f"path: {path} holds a {name[1]!r}, which this fastrbm does not know")
+    cls = getattr(importlib.import_module(f"{_PACKAGE}.{_ESTIMATORS[name]}"), str(name[1]))
+    try:
+        estimator = cls(**_options(header["options"]))
+        estimator._restore(header, arrays)
+    except (KeyError, TypeError, IndexError, AttributeError) as error:
+        raise ValueError(f"path: {path} is a damaged model file ({error!r})") from error
+    return estimator
+
+
+# ---- options ----------------------------------------------------------------------------------------------------
+
+
+def _plain_options(estimator: Any) -> dict[str, Any]:
+    options = estimator.get_params(deep=False)
+    options["callbacks"] = []
+    if options["dtype"] is not None:
+        options["dtype"] = np.dtype(options["dtype"]).name
+    if not isinstance(options["random_state"], Integral):
+        options["random_state"] = None
+    return {name: _plain(name, value) for name, value in options.items()}
+
+
+def _plain(name: str, value: Any) -> Any:
+    """An option as JSON has it: objects of this package as their class and options."""
+    if isinstance(value, np.generic):
+        value = value.item()
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    if isinstance(value, np.ndarray):
+        return {"array": value.tolist(), "dtype": value.dtype.name}
+    if isinstance(value, (tuple, list)):
+        return [_plain(name, one) for one in value]
+    if isinstance(value, Unit):
+        return value.spec
+    module = type(value).__module__
+    if module in _STORED_OPTIONS and isinstance(value, BaseEstimator):
+        inner = value.get_params(deep=False)
+        return {
+            "class": f"{_STORED_OPTIONS[module]}.{type(value).__name__}",
+            "options": {key: _plain(f"{name}__{key}", one) for key, one in inner.items()},
+        }
+    raise ValueError(f"{name} cannot be stored in a model file: {value!r} is neither a value nor an object of fastrbm")
+
+
+def _options(plain: dict[str, Any]) -> dict[str, Any]:
+    options = {name: _rich(value) for name, value in plain.items()}
+    if options["dtype"] is not None:
+        options["dtype"] = np.dtype(options["dtype"]).type
+    return options
+
+
+def _rich(value: Any) -> Any:
+    if isinstance(value, list):
+        return tuple(_rich(one) for one in value)
+    if not isinstance(value, dict):
+        return value
+    if "array" in value:
+        return np.array(value["array"], dtype=value["dtype"])
+    module, _, name = value["class"].rpartition(".")
+    if module not in _OPTIONS:
+        raise KeyError(value["class"])
+    cls = getattr(importlib.import_module(f"{_PACKAGE}.{_OPTIONS[module]}"), name)
+    if not (isinstance(cls, type) and issubclass(cls, BaseEstimator)):
+        raise KeyError(value["class"])
+    return cls(**{key: _rich(one) for key, one in value["options"].items()})

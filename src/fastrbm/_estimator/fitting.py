@@ -1,0 +1,420 @@
+"""How estimators are fitted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.utils import check_random_state
+
+from .._data import Rows, columns
+from .._data.device import is_device_array
+from .._data.split import Split
+from .._data.stream import ChunkSource, RowSource, StreamData, source_of
+from .._fit.em import em_step
+from .._fit.loop import Epoch, Step, check_finite, fit_loop, minibatch_epoch, stepwise_epoch
+from .._fit.minibatch import Setup
+from .._fit.minibatch import Step as GeneralStep
+from .._fit.state import FitRun, Inside, TrainingState
+from .._kernels import Backend, ChainState, Parameters, TrainingPlan
+from .._kernels.draws import Key
+from ..callbacks import Verbose
+from ..init import data_bias, get_initializer
+from ..optimizers import get_optimizer
+from ..regularizers import get_regularization
+from . import options
+from .base import BaseRBM
+from .sklearn_draws import SklearnDraws
+from .validation import validation_callbacks
+
+# what scikit-learn's validation notes down before the data are known to be good
+_SEEN_BY_VALIDATION = ("n_features_in_", "feature_names_in_")
+_SHOWN = 1000  # rows of a stream whose likelihood `verbose` shows
+
+
+@dataclass
+class FitJob:
+    """A fit that is ready to run.
+
+    Attributes
+    ----------
+    run : FitRun
+    epoch : callable
+        One pass.
+    callbacks : list
+    fused : bool
+        Whether passes are done by the backend, which leaves the interpreter to other threads meanwhile.
+    publish : callable
+        Brings fitted attributes up to date at the end, in any case.
+    backend : Backend or None
+        That does whole passes.
+    """
+
+    run: FitRun
+    epoch: Epoch
+    callbacks: list[Any]
+    fused: bool
+    publish: Callable[[], None]
+    backend: Backend | None = None
+
+
+class Fitting(SklearnDraws, BaseRBM):
+    """`fit` and `partial_fit`."""
+
+    def _check_options(self) -> None:
+        super()._check_options()
+        if self.random_stream == "sklearn":
+            check_random_state(self.random_state)
+        else:
+            Key.check(self.random_state)
+
+    # -- fitting --------------------------------------------------------------------------------------------
+
+    def _initial_state(self, data: Rows, split: Split, dtype: Any, sample_weight: Any) -> TrainingState:
+        key = Key.from_random_state(self.random_state)
+        n_visible = data.shape[1]
+        start = get_initializer(self.init).weights(self.n_components, n_visible, key, self.units)
+        visible_bias = np.zeros(n_visible) if start.visible_bias is None else start.visible_bias
+        if self.visible_bias == "data":
+            visible_bias = self.temperature * self._bias_of(columns.means(data, split, sample_weight), len(split))
+        hidden_bias = np.zeros(self.n_components) if start.hidden_bias is None else start.hidden_bias
+        parameters = Parameters(
+            *(np.ascontiguousarray(x.astype(dtype)) for x in (start.weights, visible_bias, hidden_bias))
+        )
+        return TrainingState(parameters, [], ChainState(0, None), key)
+
+    def _bias_of(self, mean: NDArray[np.float64], n_rows: int) -> NDArray[np.float64]:
+        """Visible biases with which a model without weights has these means of its columns, as data hold them."""
+        if self.units[0] == "ising":
+            mean = 2 * mean - 1
+        return data_bias(mean, self.units[0], 1 / (n_rows + 2))
+
+    def _setup(self, n_rows: int) -> Setup:
+        return Setup(
+            self.units,
+            options.negative_phase(self),
+            get_regularization(self.regularizers),
+            self._scale(),
+            bool(self.centered),
+            self._variance_rate(),
+            n_rows,
+        )
+
+    def _fused(self, data: Rows, sample_weight: Any, plan: TrainingPlan, backend: Backend) -> bool:
+        """Whether the backend does whole passes itself."""
+        reg = get_regularization(self.regularizers)
+        chains = options.negative_phase(self).plain and self.algorithm != "em"
+        plain = chains and reg.in_kernels and not self.centered and sample_weight is None
+        plain = plain and self._scale().trivial and not self._variance_rate()
+        return plain and backend.trains_whole_passes(self.units, data.binary, plan)
+
+    def _prepare(self, state: TrainingState, n_visible: int, n_epochs: int) -> None:
+        """Bring a new or continued state in line with the options."""
+        if state.parameters.weights.shape != (self.n_components, n_visible):
+            raise ValueError(
+                f"n_components and the features of X must stay {state.parameters.weights.shape} when training goes on, "
+                f"got {(self.n_components, n_visible)}"
+            )
+        if hasattr(self, "components_"):  # set by hand, or separated by a copy
+            for value, given in zip(state.parameters, self._parameters(), strict=True):
+                if given is not value:
+                    value[...] = given
+        n_slots = get_optimizer(self.optimizer).n_slots()
+        del state.slots[n_slots:]
+        while len(state.slots) < n_slots:
+            state.slots.append(state.parameters.zeros_like())
+        options.negative_phase(self).prepare(state, self.units, options.chains_of(self, n_epochs))
+
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Any:
+        """Train for `n_iter` passes over the data.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Values the visible units can take; Bernoulli units take all of [0, 1], and uint8 images in 0..255: whether
+            uint8 data are 0/1 or 0..255 is decided here, by their largest value, and remembered as ``input_scale_``.
+            Not copied to float as a whole. Sparse matrices for Bernoulli units only. Also rows on disk (h5py datasets
+            and their like), a list of arrays, or a function that returns an iterator over arrays: these are read piece
+            by piece in every pass, see `fastrbm.streams`.
+        y : ignored
+            For use in pipelines.
+        sample_weight : array-like of shape (n_samples,) or None
+            Not negative. Rows count by their weight within their minibatch; those of weight 0 are left out.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            For unusable options or data.
+        fastrbm.DivergenceError
+            If parameters become infinite or NaN; the last finite ones are kept.
+        """
+        self._check_options()
+        if self.random_stream == "sklearn":
+            return self._fit_sklearn_stream(X, sample_weight)
+        job = self._begin(X, sample_weight)
+        try:
+            with _resident(job):
+                fit_loop(job.run, job.epoch, job.callbacks)
+        finally:
+            job.publish()
+        return self
+
+    def _begin(self, given: Any, sample_weight: Any, shared: dict[Any, Any] | None = None) -> FitJob:
+        """Check the data and set everything up for a run; `shared` keeps packed rows for others that fit the same."""
+        go_on = self.warm_start and hasattr(self, "_state")
+        source = self._source(given, sample_weight)
+        X, data, dtype = self._take_over(given, go_on, source, shared)
+        sample_weight = _checked_weights(sample_weight, X.shape[0])
+        key = self._state.key if go_on else Key.from_random_state(self.random_state)
+        split = Split.of(X.shape[0], self.validation_fraction, key)
+        if sample_weight is not None:
+            split = split.without(sample_weight == 0)
+            if not len(split):
+                raise ValueError("sample_weight must have values above 0 among the rows that are trained on")
+        state = self._state if go_on else self._initial_state(data, split, dtype, sample_weight)
+        state.key = key
+        if state.parameters.weights.dtype != dtype:
+            raise ValueError(f"dtype must stay {state.parameters.weights.dtype} when training goes on, got {dtype}")
+        n_epochs = state.epoch + self.n_iter
+        self._check_rows(data)
+        self._prepare(state, data.shape[1], n_epochs)
+        if not go_on:
+            self.history_: dict[str, list[Any]] = {"epoch": [], "seconds": []}
+        self._publish(state)
+        epoch, batches, backend = self._epochs(state, data, split, n_epochs, sample_weight)
+        run = FitRun(self, self.n_iter, batches, state, self.history_, self._inside())
+        callbacks = list(self.callbacks)
+        if self.verbose:
+            callbacks.append(Verbose(data.head(_SHOWN) if isinstance(data, StreamData) else given))
+        if split.held_out is not None:
+            callbacks = [*validation_callbacks(self, given, data, split), *callbacks]
+        # whoever makes chunks need not bear being called by several threads
+        fused = backend is not None and backend.concurrent and not isinstance(data, StreamData)
+        return FitJob(run, epoch, callbacks, fused, lambda: self._publish_chains(state), backend)
+
+    def _inside(self) -> Inside:
+        """What callbacks of this package ask an estimator beside its public methods."""
+
+        def rescaled() -> bool:
+            return self._scale().sigma is not None
+
+        def states(X: Any, advice: str) -> Any:
+            return self._data(X).states(advice)
+
+        return Inside(self._backend, states, self._log_volume, rescaled)
+
+    def _source(self, given: Any, sample_weight: Any) -> RowSource | ChunkSource | None:
+        """What reads rows piece by piece; None for data in memory. ValueError for options that need them there."""
+        source = source_of(given)
+        form = "array" if source is None else "chunks" if isinstance(source, ChunkSource) else "rows on disk"
+        options.check_exclusions(self, X=form, sample_weight=sample_weight)
+        return None if self.random_stream == "sklearn" else source
+
+    def _stream(self, source: RowSource | ChunkSource, go_on: bool) -> StreamData:
+        """Rows that are read piece by piece, for a fit or for its continuation."""
+
+        def validate(piece: Any, first: bool) -> Any:
+            if is_device_array(piece):
+                raise TypeError("chunks of X must be on the host, got one on a CUDA device: pass the rows as one array")
+            return self._validated(piece, reset=first and not go_on)
+
+        def wrap(rows: Any, scale: float) -> Rows:
+            return self._wrap(rows, dtype, scale)
+
+        dtype = options.compute_dtype(self, None)
+        decided = self.input_scale_ if go_on else None if self.units[0] == "bernoulli" else 1.0
+        return StreamData(source, validate, wrap, dtype, decided)
+
+    def _wrap_once(self, X: Any, dtype: Any, scale: float, shared: dict[Any, Any]) -> Rows:
+        """`_wrap`, or what it made of the same rows for another estimator."""
+        if self.units[0] not in ("bernoulli", "ising"):  # rows of others may depend on what is fitted
+            return self._wrap(X, dtype, scale)
+        key = (type(self)._wrap, self.units[0], dtype, scale, self.out_of_range)
+        if key not in shared:
+            shared[key] = self._wrap(X, dtype, scale)
+        rows: Rows = shared[key]
+        return rows
+
+    def _take_over(
+        self, X: Any, go_on: bool, source: RowSource | ChunkSource | None = None, shared: dict[Any, Any] | None = None
+    ) -> tuple[Any, Rows, Any]:
+        """Validated X, its `Rows`, and the type to compute in; an earlier fit is given up once they are good."""
+        seen = {name: value for name, value in vars(self).items() if name in _SEEN_BY_VALIDATION}
+        try:
+            data: Rows
+            if source is not None:
+                X = data = stream = self._stream(source, go_on)
+                dtype, scale = stream.dtype, stream.scale
+            else:
+                X = self._validated(X, reset=not go_on)
+                dtype = options.compute_dtype(self, X)
+                scale = self.input_scale_ if go_on else self._input_scale(X)
+                data = self._wrap_once(X, dtype, scale, {} if shared is None else shared)
+        except Exception:
+            for name in _SEEN_BY_VALIDATION:
+                self.__dict__.pop(name, None)
+            self.__dict__.update(seen)
+            raise
+        if not go_on:
+            self._forget()
+            self.input_scale_ = scale
+            for name in ("components_", "intercept_hidden_", "intercept_visible_"):
+                self.__dict__.pop(name, None)
+        return X, data, dtype
+
+    def _epochs(
+        self, state: TrainingState, data: Rows, split: Split, n_epochs: int, sample_weight: Any
+    ) -> tuple[Epoch, list[int], Backend | None]:
+        """One pass, the numbers of minibatches of all passes, and the backend if it does whole passes."""
+
+        def plan(epoch: int) -> Any:
+            return options.plan_of(self, state.key.seed, epoch, n_epochs)
+
+        def length(epoch: int) -> int:
+            if self.steps_per_epoch is None:
+                return len(split)
+            return int(self.steps_per_epoch) * options.batch_size_at(self, epoch, n_epochs)
+
+        rows = data if isinstance(data, StreamData) else split
+        order = rows.order(state.key, self.shuffle, length)
+        sizes = [options.batch_size_at(self, epoch, n_epochs) for epoch in range(state.epoch, n_epochs)]
+        batches = [-(-length(state.epoch + k) // size) for k, size in enumerate(sizes)]
+        backend = self._backend()
+        if self._fused(data, sample_weight, plan(state.epoch), backend):
+            return minibatch_epoch(state, data, backend, plan, self.units, order), batches, backend
+        begin = self._steps(state, backend, len(split))
+        return stepwise_epoch(state, data, plan, begin, order, sample_weight), batches, None
+
+    def _steps(self, state: TrainingState, backend: Backend, n_rows: int) -> Callable[[TrainingPlan], Step]:
+        """What does the minibatches of a pass, by its plan, where the backend does not do whole passes."""
+        if self.algorithm != "em":
+            setup = self._setup(n_rows)
+            return lambda plan: GeneralStep(setup, backend, plan, state)
+        units, scale = self.units, self._scale()
+
+        def begin(plan: TrainingPlan) -> Step:
+            return lambda rows, _, shares: em_step(state, rows, backend, plan, units, n_rows, scale, shares)
+
+        return begin
+
+    def _forget(self) -> None:
+        """Drop what an earlier fit left that this one may not set again."""
+        for name in (
+            "h_samples_", "random_state_", "_state", "_trainer", "_call_key", "_calls", "best_iteration_",
+            "weight_deviation_",
+        ):  # fmt: skip
+            self.__dict__.pop(name, None)
+
+    def partial_fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Any:
+        """One gradient step on X as a minibatch, whatever its size.
+
+        Options that change from pass to pass have the values of their first one.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            As in `fit`; the first call decides ``input_scale_``.
+        y : ignored
+        sample_weight : array-like of shape (n_samples,) or None
+            As in `fit`.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            For unusable options or data.
+        fastrbm.DivergenceError
+            If parameters become infinite or NaN; the last finite ones are kept.
+        """
+        self._check_options()
+        first = not hasattr(self, "components_")
+        X = self._validated(X, reset=first)
+        if first:
+            self.input_scale_ = self._input_scale(X)
+        if self.random_stream == "sklearn":
+            options.check_exclusions(self, sample_weight=sample_weight)
+            return self._partial_fit_sklearn_stream(X, first)
+        dtype = options.compute_dtype(self, X) if first else self.components_.dtype
+        data = self._wrap(X, dtype, self.input_scale_)
+        sample_weight = _checked_weights(sample_weight, X.shape[0])
+        if sample_weight is not None and not sample_weight.any():
+            raise ValueError("sample_weight must have values above 0")
+        if not hasattr(self, "_state"):
+            self._state = self._initial_state(data, Split(X.shape[0]), dtype, sample_weight)
+        state = self._state
+        self._check_rows(data)
+        self._prepare(state, data.shape[1], 1)
+        plan = options.plan_of(self, state.key.seed, 0, max(1, self.n_iter))._replace(batch_size=X.shape[0])
+        backup = state.snapshot()
+        order = np.arange(X.shape[0], dtype=np.int64)
+        backend = self._backend()
+        try:
+            if self._fused(data, sample_weight, plan, backend):
+                minibatch_epoch(state, data, backend, lambda _: plan, self.units, lambda _: order)(None)
+            else:
+                begin = self._steps(state, backend, X.shape[0])
+                stepwise_epoch(state, data, lambda _: plan, begin, lambda _: order, sample_weight)(None)
+        finally:
+            self._publish(state)
+            self._publish_chains(state)
+            check_finite(state, backup, "partial_fit")
+        return self
+
+
+def begin_fit(estimator: Fitting, X: Any, sample_weight: Any, shared: dict[Any, Any]) -> FitJob | None:
+    """Check the data and set a fit up; None for one that takes scikit-learn's draws, which only `fit` does.
+
+    Parameters
+    ----------
+    estimator : Fitting
+        Whose options were checked by `check_fit`.
+    X, sample_weight
+        As `Fitting.fit` takes them.
+    shared : dict
+        Keeps rows that were packed, for other estimators that are fitted to the same.
+    """
+    return None if estimator.random_stream == "sklearn" else estimator._begin(X, sample_weight, shared)
+
+
+def check_fit(estimator: Fitting, sample_weight: Any) -> None:
+    """Raise ValueError or TypeError for options that cannot be used, before any data are looked at."""
+    estimator._check_options()
+    options.check_exclusions(estimator, sample_weight=sample_weight)
+
+
+@contextmanager
+def _resident(job: FitJob) -> Iterator[None]:
+    """Within the block a device keeps what a fused run changes."""
+    state = job.run.state
+    if job.backend is None:
+        yield
+        return
+    with job.backend.resident(state.parameters, state.slots, state.chains) as state.resident:
+        try:
+            yield
+        finally:
+            state.resident = None
+
+
+def _checked_weights(sample_weight: Any, n_rows: int) -> NDArray[np.float64] | None:
+    """Weights of rows as an array: one value for each row, or one number for all."""
+    if sample_weight is None:
+        return None
+    weights = np.asarray(sample_weight, dtype=np.float64)
+    weights = np.full(n_rows, weights) if weights.ndim == 0 else weights
+    if weights.shape != (n_rows,):
+        raise ValueError(f"sample_weight must have shape ({n_rows},) like the rows of X, got {weights.shape}")
+    if not np.isfinite(weights).all() or (weights < 0).any():
+        raise ValueError("sample_weight must hold finite values of at least 0, got negative values, infinity or NaN")
+    return weights

@@ -1,0 +1,287 @@
+"""Features, reconstructions and samples of a fitted estimator."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import ArrayLike, NDArray
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted
+
+from .._fit.negative import dense
+from .._kernels import PackedBits, on_host
+from .._kernels.draws import Key, Stream
+from ..model import Model
+from ..samplers import Gibbs
+from ..samplers.clamp import Clamp
+from .base import BaseRBM, View
+from .device_output import gibbs_there, means_there, stays_there
+
+
+class Sampling(BaseRBM):
+    """What an estimator makes of rows, and rows of its own."""
+
+    def transform(self, X: Any) -> NDArray[Any]:
+        """Means of the hidden units given rows: p(h=1 | v=X) of Bernoulli ones.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray, shape (n_samples, n_components)
+            Of the float type of X; of the computing type for uint8 and bool; else float64. For X on a CUDA device
+            within `fastrbm.config_context` an array on it.
+        """
+        data = self._data(X)
+        view, backend = self._view(), self._backend()
+        dtype = self._output_dtype(X)
+        if stays_there(X):
+            spins = self.units[1] == "ising"
+            return means_there(data, backend, view.parameters, view.units[1], dtype, spins)
+        out: NDArray[Any] | None = None
+        for rows, states in data.slices():
+            means = self._hidden_means(states, view, backend)
+            if out is None and len(means) == data.shape[0]:
+                return means.astype(dtype, copy=False)
+            if out is None:
+                out = np.empty((data.shape[0], means.shape[1]), dtype=dtype)
+            out[rows] = means
+        assert out is not None
+        return out
+
+    def _hidden_means(self, states: Any, view: View, backend: Any) -> NDArray[Any]:
+        means = backend.means(view.units[1], states, view.parameters.weights, view.parameters.hidden_bias)
+        return _shown_means(on_host(means), self.units[1])
+
+    def reconstruct(self, X: Any) -> NDArray[Any]:
+        """Mean-field reconstruction: visible means given the hidden means of X, dtype as `transform`.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray, shape (n_samples, n_visible)
+            That of X; `SoftmaxRBM`: n_features * n_categories columns.
+        """
+        data = self._data(X)
+        view, backend = self._view(), self._backend()
+        parts = [self._reconstructed(states, view, backend) for _, states in data.slices()]
+        return np.concatenate(parts).astype(self._output_dtype(X), copy=False)
+
+    def reconstruction_error(self, X: Any) -> float:
+        """Mean squared difference between X (images scaled to [0, 1]) and `reconstruct`, over rows and visible units.
+
+        Missing entries (`SoftmaxRBM`) count as groups of zeros.
+        """
+        data = self._data(X)
+        view, backend = self._view(), self._backend()
+        total = 0.0
+        for _, states in data.slices():
+            v = self._shown_visible(states, np.dtype(np.float32))
+            total += float(np.square(v - self._reconstructed(states, view, backend), dtype=np.float64).sum())
+        return total / (data.shape[0] * data.shape[1])
+
+    def _reconstructed(self, states: Any, view: View, backend: Any) -> NDArray[Any]:
+        means = backend.means(view.units[1], states, view.parameters.weights, view.parameters.hidden_bias)
+        weights, bias, _ = view.parameters
+        v = _shown_means(on_host(backend.means(view.units[0], means, weights, bias, transpose=True)), self.units[0])
+        sigma = self._scale().sigma
+        return v if sigma is None else v * sigma.astype(v.dtype)
+
+    # -- sampling -------------------------------------------------------------------------------------------
+
+    def _shown_visible(self, states: Any, dtype: Any) -> NDArray[Any]:
+        """States of kernels (of `_view`, spins as bits) as values in the scale of the data."""
+        values = dense(states, dtype)
+        if self.units[0] == "ising":
+            return 2 * values - 1
+        sigma = self._scale().sigma
+        return values if sigma is None else values * sigma.astype(values.dtype)
+
+    def _drawn(self, states: Any, unit: str) -> NDArray[Any]:
+        """Drawn states as they are returned: bool for bits, int8 for spins, else floats."""
+        states = on_host(states)
+        if unit == "ising":
+            return 2 * states.dense(np.int8) - 1
+        return states.dense() if isinstance(states, PackedBits) else states
+
+    def sample_hidden(self, X: Any, *, random_state: Any = None) -> NDArray[Any]:
+        """Hidden states drawn from p(h | v=X).
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+        random_state : int, RandomState, Generator or None
+            None goes on with the estimator's own stream, so repeated calls differ.
+
+        Returns
+        -------
+        ndarray, shape (n_samples, n_components)
+            bool for Bernoulli and one-hot units, int8 for Ising ones, else of the type of the parameters.
+        """
+        data = self._data(X)
+        view, backend, key = self._view(), self._backend(), self._next_key(random_state)
+        weights, _, bias = view.parameters
+        parts = [
+            self._drawn(
+                backend.samples(view.units[1], states, weights, bias, key.at(0, Stream.HIDDEN, rows.start)),
+                self.units[1],
+            )
+            for rows, states in data.slices()
+        ]
+        return np.concatenate(parts)
+
+    def gibbs(self, v: Any) -> NDArray[Any]:
+        """One Gibbs step: h ~ p(h | v), then v ~ p(v | h).
+
+        Parameters
+        ----------
+        v : {array-like, sparse matrix} of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray, shape (n_samples, n_features)
+            bool for Bernoulli and one-hot units, int8 for Ising ones, else of the type of the parameters. For v on a
+            CUDA device within `fastrbm.config_context` an array on it.
+        """
+        check_is_fitted(self)
+        if self.random_stream == "sklearn":
+            if not hasattr(self, "random_state_"):
+                self.random_state_ = check_random_state(self.random_state)
+            return self._sample_visibles(self._sample_hiddens(v, self.random_state_), self.random_state_)
+        data = self._data(v)
+        view, backend, key = self._view(), self._backend(), self._next_key()
+        weights, visible_bias, hidden_bias = view.parameters
+        if stays_there(v):
+            return gibbs_there(data, backend, view.parameters, view.units, key)
+        parts = []
+        for rows, states in data.slices():
+            draw = key.at(0, Stream.HIDDEN, rows.start)
+            h = backend.samples(view.units[1], states, weights, hidden_bias, draw)
+            draw = draw._replace(stream=Stream.VISIBLE)
+            parts.append(
+                self._drawn_visible(backend.samples(view.units[0], h, weights, visible_bias, draw, transpose=True))
+            )
+        return np.concatenate(parts)
+
+    def _drawn_visible(self, states: Any) -> NDArray[Any]:
+        sigma = self._scale().sigma
+        values = self._drawn(states, self.units[0])
+        return values if sigma is None else values * sigma.astype(values.dtype)
+
+    def sample(
+        self,
+        n_samples: int = 1,
+        n_steps: int = 1000,
+        *,
+        init: Any = None,
+        temperature: float = 1.0,
+        clamp: ArrayLike | None = None,
+        random_state: Any = None,
+    ) -> NDArray[Any]:
+        """States of the visible layer after a Gibbs run.
+
+        Parameters
+        ----------
+        n_samples : int, default=1
+            Independent chains, one sample each.
+        n_steps : int, default=1000
+            Gibbs steps. Chains forget their start slowly; look at several lengths, and at `fastrbm.samplers.temper`.
+        init : {array-like, sparse matrix} of shape (n_samples, n_features) or None
+            Start; None draws each unit with its bias alone.
+        temperature : float, default=1.0
+            The energy of `model_` is divided by it. Other than 1 only for units without a base measure of their own
+            (not for Gaussian, ReLU and binomial ones).
+        clamp : array-like of shape (n_features,) or (n_samples, n_features), or None
+            Values that units are held at while the others are drawn given them (inpainting); NaN leaves a unit free.
+            Groups of one-hot units are held or free as a whole.
+        random_state : int, RandomState, Generator or None
+            None goes on with the estimator's own stream, so repeated calls differ.
+
+        Returns
+        -------
+        ndarray, shape (n_samples, n_features)
+            bool for Bernoulli and one-hot units, int8 for Ising ones, else of the type of the parameters.
+        """
+        check_is_fitted(self)
+        _check_count("n_samples", n_samples)
+        _check_count("n_steps", n_steps)
+        key, backend = self._next_key(random_state), self._backend()
+        view = self._view()
+        model = Model(*view.parameters, *view.units)
+        if temperature != 1:
+            model = self.model_.at_temperature(temperature).as_bernoulli()[0]
+        parameters, units = model.parameters, model.units
+        held = Clamp.of(clamp, n_samples, self.units[0], parameters.weights, self._scale().sigma)
+        if init is None:
+            # spins, which are bits here, of mean 0
+            nothing = np.full(
+                (n_samples, self.n_components), 0.5 * (self.units[1] == "ising"), parameters.weights.dtype
+            )
+            visible = backend.samples(
+                units[0], nothing, parameters.weights, parameters.visible_bias, key.at(0, Stream.START), transpose=True
+            )
+        else:
+            visible = self._start(init, n_samples, key, backend)
+        visible = held(visible)
+        sampler = Gibbs(n_steps if held.nothing else 1)
+        state = sampler.init_from_visible(visible, parameters, units, key.seed, backend)
+        if held.nothing:
+            return self._drawn_visible(sampler.step(state, parameters, units, key.seed, backend))
+        hidden: Any = state.chains
+        for step in range(state.step, state.step + n_steps):
+            at = key.at(step, Stream.VISIBLE)
+            visible = held(
+                backend.samples(units[0], hidden, parameters.weights, parameters.visible_bias, at, transpose=True)
+            )
+            at = at._replace(stream=Stream.HIDDEN)
+            hidden = backend.samples(units[1], visible, parameters.weights, parameters.hidden_bias, at)
+        return self._drawn_visible(visible)
+
+    def _start(self, init: Any, n_samples: int, key: Key, backend: Any) -> Any:
+        data = self._data(init)
+        if data.shape[0] != n_samples:
+            raise ValueError(f"init must have n_samples={n_samples} rows, got {data.shape[0]}")
+        parts: list[Any] = []
+        for rows, states in data.slices():
+            states = on_host(states)
+            if not isinstance(states, PackedBits) and self.units[0] in ("bernoulli", "ising"):
+                states = backend.draw_bits(states, key.at(0, Stream.START, rows.start))
+            parts.append(states.words if isinstance(states, PackedBits) else states)
+        whole = np.concatenate(parts)
+        return PackedBits(whole, data.shape[1]) if isinstance(states, PackedBits) else whole
+
+    # -- names that scikit-learn's own tests call -----------------------------------------------------------
+
+    def _mean_hiddens(self, v: Any) -> NDArray[Any]:
+        v = np.atleast_2d(v) if not sp.issparse(v) else v
+        out = self.transform(v)
+        return out[0] if out.shape[0] == 1 and not sp.issparse(v) and v.shape[0] == 1 else out
+
+    def _sample_hiddens(self, v: Any, rng: Any) -> NDArray[np.bool_]:
+        p = self._mean_hiddens(v)
+        return rng.uniform(size=p.shape) < p
+
+    def _sample_visibles(self, h: Any, rng: Any) -> NDArray[np.bool_]:
+        weights, bias, _ = self._parameters()
+        p = self._backend().means(self.units[0], np.ascontiguousarray(h, weights.dtype), weights, bias, transpose=True)
+        return rng.uniform(size=p.shape) < p
+
+    def _free_energy(self, v: Any) -> NDArray[np.float64]:
+        return self.free_energy(v)
+
+
+def _shown_means(means: NDArray[Any], unit: str) -> NDArray[Any]:
+    """Means of bits as those of spins."""
+    return 2 * means - 1 if unit == "ising" else means
+
+
+def _check_count(name: str, value: Any) -> None:
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
+        raise ValueError(f"{name} must be a positive integer, got {value!r}")

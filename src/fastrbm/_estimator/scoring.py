@@ -1,0 +1,140 @@
+"""Scores of rows under a fitted estimator: free energies, pseudo-likelihoods, likelihoods."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.utils.metaestimators import available_if
+
+from .. import likelihood
+from .._kernels import on_host
+from ..units import get_unit
+from .base import BaseRBM
+
+
+def _is_binary(estimator: BaseRBM) -> bool:
+    return bool(get_unit(estimator.units[0]).binary)
+
+
+def _has_pseudo_likelihood(estimator: BaseRBM) -> bool:
+    """Whether visible units are binary; AttributeError with a reason where they are not."""
+    if not _is_binary(estimator):
+        raise AttributeError(
+            f"score_samples, a pseudo-likelihood, needs binary visible units, got {estimator.units[0]!r}; "
+            "use log_likelihood"
+        )
+    return True
+
+
+class Scoring(BaseRBM):
+    """What an estimator says about rows."""
+
+    def free_energy(self, X: Any) -> NDArray[np.float64]:
+        """Free energy F(v) = -log sum_h exp(-E(v, h)) of rows under `model_`, shape (n_samples,), float64.
+
+        A formula of v, so any finite values are allowed. Missing entries (`SoftmaxRBM`) are left out.
+        """
+        data = self._data(X, check_range=False)
+        view, backend = self._view(), self._backend()
+        base = get_unit(view.units[0]).base
+        parts = [
+            on_host(backend.free_energy(view.units[1], states, view.parameters))
+            - (base(states) if isinstance(states, np.ndarray) else 0.0)
+            for _, states in data.slices()
+        ]
+        return np.concatenate(parts) + view.constant
+
+    @available_if(_has_pseudo_likelihood)
+    def score_samples(self, X: Any, normalize: bool = False) -> NDArray[np.float64]:
+        """Pseudo-likelihood of rows: sum over features of log p(v_i | all other v).
+
+        scikit-learn flips one random feature and multiplies by their number; this is the mean over all flips, on the
+        same scale and without noise.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Any finite values; the formula is meant for 0 and 1 (a flip sets v_i to 1 - v_i).
+        normalize : bool, default=False
+            Divide by the number of features.
+
+        Returns
+        -------
+        ndarray of float64, shape (n_samples,)
+        """
+        data = self._data(X, check_range=False)
+        view, backend = self._view(), self._backend()
+        parts = [
+            on_host(backend.pseudo_likelihood(view.units[1], states, view.parameters)) for _, states in data.slices()
+        ]
+        score = np.concatenate(parts)
+        return score / data.shape[1] if normalize else score
+
+    def score(self, X: Any, y: Any = None) -> float:
+        """Mean score of rows, higher is better: what a grid search maximises.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+        y : ignored
+
+        Returns
+        -------
+        float
+            By the option `scoring`: the mean of `score_samples`, or of `log_likelihood`, which needs a log Z that can
+            be found.
+        """
+        self._check_options()
+        if self.scoring == "log_likelihood" or (self.scoring == "auto" and not _is_binary(self)):
+            return float(self.log_likelihood(X).mean())
+        return float(self.score_samples(X).mean())
+
+    def log_partition(self, method: str = "auto", **options: Any) -> likelihood.LogPartition:
+        """Log partition sum of the model; see `fastrbm.likelihood.log_partition`.
+
+        Parameters
+        ----------
+        method : {"auto", "exact", "ais", "mais", "reverse", "bracket"}, default="auto"
+        **options
+            Of `fastrbm.likelihood.log_partition`; the seed is by default that of the fit, so that repeated calls agree.
+
+        Returns
+        -------
+        LogPartition
+        """
+        model = self.model_
+        options.setdefault("random_state", self._state.key if hasattr(self, "_state") else self.random_state)
+        options.setdefault("n_threads", self.n_threads)
+        options.setdefault("device", self.device)
+        return likelihood.log_partition(model, method, **options)
+
+    def log_likelihood(self, X: Any, method: str = "auto", *, log_z: Any = None, **options: Any) -> NDArray[np.float64]:
+        """Log probability of rows, log p(v) = -F(v) - log Z in nats, shape (n_samples,), float64.
+
+        A density for real units, of v in the scale of the data.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            States of the visible layer: zeros and ones (or images of 0 and 255) for Bernoulli units, no NaN.
+        method : {"auto", "exact", "ais", "mais", "reverse", "bracket"}, default="auto"
+            How log Z is found.
+        log_z : float, LogPartition or None
+            Known log Z, in place of finding it.
+        **options
+            Of `fastrbm.likelihood.log_partition`.
+
+        Raises
+        ------
+        ValueError
+            For rows with other values: the model has no probability for them. For layers that are too large to list if
+            units are other than Bernoulli and Ising ones.
+        """
+        rows = self._data(X).states("use score_samples")
+        if log_z is None:
+            log_z = self.log_partition(method, **options)
+        elif options or method != "auto":
+            raise ValueError("log_z is given, so method and options of log_partition are not used: leave one of them")
+        return likelihood.log_likelihood(self.model_, rows, log_z) - self._log_volume()

@@ -1,0 +1,83 @@
+"""Fitting with ``random_stream="sklearn"``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from sklearn.utils import check_random_state
+
+from .._fit.loop import check_finite, fit_loop
+from .._fit.state import FitRun, TrainingState
+from .._kernels import ChainState, Parameters
+from .._kernels.draws import Key
+from ..callbacks import Verbose
+from .sklearn_trainer import SklearnStreamTrainer
+
+
+class SklearnDraws:
+    """What an estimator does differently when it repeats scikit-learn's draws. Attributes are those of `BaseRBM`."""
+
+    def _fit_sklearn_stream(self: Any, given: Any, sample_weight: Any) -> Any:
+        self._source(given, sample_weight)
+        X, data, dtype = self._take_over(given, False)
+        callbacks = [*self.callbacks, *([Verbose(given)] if self.verbose else [])]
+        rng = check_random_state(self.random_state)
+        trainer = SklearnStreamTrainer(self.n_components, X.shape[1], self.batch_size, self.learning_rate, rng, dtype)
+        parameters = Parameters(trainer.weights, trainer.visible_bias, trainer.hidden_bias)
+        state = TrainingState(parameters, [], ChainState(0, None), Key(0))
+        history: dict[str, list[Any]] = {"epoch": [], "seconds": []}
+        self.history_ = history
+        self._publish(state)
+        del self._state  # nothing that warm_start could go on from
+        self._trainer = trainer
+        values = _float_rows(X, self.input_scale_, dtype)
+        batches = [-(-data.shape[0] // self.batch_size)] * self.n_iter
+        run = FitRun(self, self.n_iter, batches, state, self.history_, self._inside())
+
+        def epoch(on_batch: Any) -> None:
+            def count() -> None:
+                state.chains.updates += 1
+                if on_batch is not None:
+                    on_batch()
+
+            trainer.epoch(values, self.batch_size, count)
+
+        try:
+            fit_loop(run, epoch, callbacks)
+        finally:
+            self.n_iter_ = state.epoch
+            self.h_samples_ = trainer.chains
+        return self
+
+    def _partial_fit_sklearn_stream(self: Any, X: Any, first: bool) -> Any:
+        # scikit-learn's partial_fit computes in float64 whatever it is given
+        dtype = np.dtype(np.float64) if self.dtype is None else np.dtype(self.dtype)
+        self._wrap(X, dtype, self.input_scale_)
+        if not hasattr(self, "random_state_"):
+            self.random_state_ = check_random_state(self.random_state)
+        if first:
+            self._trainer = SklearnStreamTrainer(
+                self.n_components, X.shape[1], self.batch_size, self.learning_rate, self.random_state_, dtype
+            )
+        trainer = self._trainer
+        trainer.rng, trainer.learning_rate = self.random_state_, self.learning_rate
+        state = TrainingState(
+            Parameters(trainer.weights, trainer.visible_bias, trainer.hidden_bias), [], ChainState(0, None), Key(0)
+        )
+        backup = state.snapshot()
+        self.components_, self.intercept_hidden_ = trainer.weights, trainer.hidden_bias
+        self.intercept_visible_, self._n_features_out = trainer.visible_bias, self.n_components
+        try:
+            trainer.batch(_float_rows(X, self.input_scale_, dtype))
+        finally:
+            self.h_samples_ = trainer.chains
+            check_finite(state, backup, "partial_fit")
+        return self
+
+
+def _float_rows(x: Any, scale: float, dtype: Any) -> Any:
+    """Rows of the scikit-learn stream: that mode works on one float copy, as scikit-learn does."""
+    factor = scale if x.dtype == np.uint8 else 1.0
+    x = x.astype(dtype, copy=False)
+    return x * dtype.type(factor) if factor != 1 else x

@@ -1,0 +1,179 @@
+"""Categories, ratings for instance: softmax visible units, of which any may be missing."""
+
+from __future__ import annotations
+
+from numbers import Integral
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .._data import Rows
+from .._data.categories import CategoryData
+from ..units import get_unit
+from . import options
+from .files import Stored
+from .fitting import Fitting
+from .sampling import Sampling
+from .scoring import Scoring
+
+_MOST_CATEGORIES = 4096
+
+
+class SoftmaxRBM(Fitting, Scoring, Sampling, Stored):
+    """Restricted Boltzmann machine for categories with missing entries, such as ratings of some items by each user.
+
+    Each column of X is a softmax group of `n_categories` visible units. Entries that are missing (NaN) are left out of
+    a row's model, and so out of the gradient of their weights.
+
+    Parameters
+    ----------
+    n_components : int, default=100
+        Hidden units.
+    n_categories : int or None, default=None
+        Categories of each column, 0, 1, ..., n_categories - 1; None for one more than the largest number in X.
+    hidden : str or Unit, default="bernoulli"
+        Hidden units; see `RBM`.
+    algorithm : default="cd"
+        As of `BernoulliRBM`. Data with missing entries need "cd": persistent chains belong to no row, and so do not
+        know what is missing.
+    **options
+        As of `BernoulliRBM`.
+
+    Attributes
+    ----------
+    components_ : ndarray, shape (n_components, n_features * n_categories)
+        Weights; category k of column i is unit ``i * n_categories + k``.
+    intercept_visible_ : ndarray, shape (n_features * n_categories,)
+    n_categories_ : int
+        Categories of each column.
+
+    Notes
+    -----
+    `sample`, `reconstruct` and the option ``clamp`` are about visible units, in the order of `components_`, not about
+    columns of X. `log_likelihood` needs rows without missing entries.
+
+    References
+    ----------
+    Salakhutdinov, Mnih, Hinton, "Restricted Boltzmann machines for collaborative filtering", ICML 2007.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastrbm import SoftmaxRBM
+    >>> X = np.array([[0, 2, np.nan], [2, np.nan, 1], [0, 2, 1]])
+    >>> SoftmaxRBM(2, random_state=0).fit(X).predict(X).shape
+    (3, 3)
+    """
+
+    _stored = ("n_categories_",)
+
+    def __init__(
+        self,
+        n_components: int = 100,
+        *,
+        n_categories: int | None = None,
+        hidden: Any = "bernoulli",
+        algorithm: Any = "cd",
+        **options: Any,
+    ):
+        super().__init__(n_components, algorithm=algorithm, **options)
+        self.n_categories = n_categories
+        self.hidden = hidden
+
+    @property
+    def units(self) -> tuple[str, str]:
+        """Specs of the (visible, hidden) units."""
+        return f"onehot({getattr(self, 'n_categories_', self.n_categories or 2)})", get_unit(self.hidden).spec
+
+    def _check_options(self) -> None:
+        try:
+            get_unit(self.hidden).check_width(self.n_components)
+        except (ValueError, TypeError) as error:
+            raise ValueError(f"hidden: {error}") from None
+        n = self.n_categories
+        if n is not None and (isinstance(n, bool) or not isinstance(n, Integral) or not 1 <= n <= _MOST_CATEGORIES):
+            raise ValueError(f"n_categories must be None or an integer in [1, {_MOST_CATEGORIES}], got {n!r}")
+        super()._check_options()
+
+    def _wrap(self, X: Any, dtype: Any, scale: float, *, check_range: bool = True) -> CategoryData:
+        if self.n_categories is not None:
+            self.n_categories_ = int(self.n_categories)
+        elif not hasattr(self, "n_categories_"):
+            self.n_categories_ = _count(X)
+        return CategoryData(X, self.n_categories_, dtype)
+
+    def _begin(self, given: Any, sample_weight: Any, shared: dict[Any, Any] | None = None) -> Any:
+        if not (self.warm_start and hasattr(self, "_state")):
+            self.__dict__.pop("n_categories_", None)
+        return super()._begin(given, sample_weight, shared)
+
+    def _check_rows(self, data: Rows) -> None:
+        if data.missing:
+            options.check_exclusions(self, X="missing entries")
+
+    # -- predictions ------------------------------------------------------------------------------------------
+
+    def predict_proba(self, X: Any) -> NDArray[Any]:
+        """Probabilities of the categories of all entries given the entries there are.
+
+        Visible means given the hidden means of each row: one step of the mean-field equations, as in the reference.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            NaN for missing entries.
+
+        Returns
+        -------
+        ndarray, shape (n_samples, n_features, n_categories)
+        """
+        means = self.reconstruct(X)
+        return means.reshape(len(means), -1, self.n_categories_)
+
+    def predict(self, X: Any) -> NDArray[np.int64]:
+        """Most probable category of all entries given the entries there are.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            NaN for missing entries.
+
+        Returns
+        -------
+        ndarray of int64, shape (n_samples, n_features)
+        """
+        return self.predict_proba(X).argmax(axis=2)
+
+    def impute(self, X: Any) -> NDArray[np.float64]:
+        """X with the most probable category in the place of NaN.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            NaN for missing entries.
+
+        Returns
+        -------
+        ndarray of float64, shape (n_samples, n_features)
+        """
+        predicted = self.predict(X)
+        values = np.array(X, dtype=np.float64)
+        gone = np.isnan(values)
+        values[gone] = predicted[gone]
+        return values
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.categorical = True
+        tags.input_tags.positive_only = True
+        tags.input_tags.allow_nan = True
+        return tags
+
+
+def _count(X: NDArray[Any]) -> int:
+    values = np.asarray(X, dtype=np.float64)
+    finite = values[np.isfinite(values)]
+    if not len(finite):
+        raise ValueError("X must hold some categories, got missing entries only: n_categories cannot be found")
+    return int(min(_MOST_CATEGORIES, max(1, np.floor(finite.max()) + 1)))

@@ -1,0 +1,41 @@
+"""Base class of what listens to a fit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from .state import FitRun
+
+
+class Callback:
+    """Base class; override what you need. A plain callable taking the run is called at each epoch's end."""
+
+    def on_fit_begin(self, run: FitRun) -> None:
+        """Before the first epoch."""
+
+    def on_batch(self, run: FitRun) -> None:
+        """At minibatch boundaries, about every 50 ms."""
+
+    def on_epoch_end(self, run: FitRun) -> None:
+        """After each epoch; ``run.record`` stores a metric, ``run.stop`` ends the run."""
+
+    def on_fit_end(self, run: FitRun) -> None:
+        """After the last epoch, also when the run is interrupted."""
+
+
+class _Function(Callback):
+    def __init__(self, function: Callable[[FitRun], Any]):
+        self.function = function
+
+    def on_epoch_end(self, run: FitRun) -> None:
+        self.function(run)
+
+
+def as_callback(callback: Any) -> Callback:
+    """Accept a Callback or a callable."""
+    if isinstance(callback, Callback):
+        return callback
+    if callable(callback) and not isinstance(callback, type):
+        return _Function(callback)
+    raise TypeError(f"callbacks must hold Callback objects or functions of one argument, got {callback!r}")

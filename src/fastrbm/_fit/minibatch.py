@@ -1,0 +1,253 @@
+"""Training one minibatch at a time, for everything that the fused kernels do not do in one go.
+
+A step is: parameters as kernels see them -> both phases -> gradient -> regularisers -> optimiser. Without any of the
+options it does what `fastrbm._kernels.contract.train_batch` does.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .._kernels import Backend, PackedBits, Parameters, Phase, TrainingPlan
+from .._kernels.contract import values_of
+from .._kernels.draws import Draw, Stream
+from .._kernels.rules import apply_rule
+from ..likelihood import Moments
+from ..regularizers import Regularization
+from .negative import Exact, Minibatch, NegativePhase, dense
+from .scale import VisibleScale
+from .state import TrainingState
+
+#: share of a new minibatch in the running offsets of centred gradients (Melchior, Fischer, Wiskott, JMLR 17, 2016)
+_OFFSET_SHARE = 0.01
+_SMALLEST_LOG_VARIANCE, _LARGEST_LOG_VARIANCE = -16.0, 16.0
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What stays the same through a fit.
+
+    Attributes
+    ----------
+    units : (visible, hidden)
+    negative : NegativePhase
+    regularization : Regularization
+    scale : VisibleScale
+        Its `sigma` is not used where deviations are learned.
+    centered : bool
+    variance_rate : float
+        Learning rate of log variances in units of the learning rate; 0 where deviations are fixed.
+    n_rows : int
+        Of the data.
+    """
+
+    units: tuple[str, str]
+    negative: NegativePhase
+    regularization: Regularization = Regularization()
+    scale: VisibleScale = VisibleScale()
+    centered: bool = False
+    variance_rate: float = 0.0
+    n_rows: int = 1
+
+    def scale_of(self, state: TrainingState) -> VisibleScale:
+        """Scale of the moment."""
+        if not self.variance_rate:
+            return self.scale
+        return VisibleScale(self.scale.beta, np.exp(0.5 * state.extras["log_variance"]), self.scale.kappa)
+
+
+class Step:
+    """One minibatch of a run: call it with rows."""
+
+    def __init__(self, setup: Setup, backend: Backend, plan: TrainingPlan, state: TrainingState):
+        self.setup = setup
+        self.backend = backend
+        self.plan = plan
+        self.state = state
+        self.dtype = state.parameters.weights.dtype
+
+    def __call__(self, rows: Any, present: NDArray[np.bool_] | None = None, shares: NDArray[Any] | None = None) -> None:
+        """Change parameters, slots, chains and extras in place.
+
+        Parameters
+        ----------
+        rows : PackedBits or ndarray
+            As the data hold them: bits for binary layers, unscaled values for Gaussian ones.
+        present : ndarray of bool or None
+            Visible units that are there.
+        shares : ndarray or None
+            Weights of the rows, adding up to 1.
+        """
+        setup, state, reg = self.setup, self.state, self.setup.regularization
+        scale = setup.scale_of(state)
+        shown, noise = self._noisy(state.parameters)
+        parameters = scale.to_kernels(shown)
+        batch = Minibatch(
+            self.backend, setup.units, parameters, self.plan, state, self._visible(rows, scale), shares,
+            None if present is None else present.astype(self.dtype),
+            self._address(Stream.DROPOUT) if reg.dropout else None, reg.dropout.rate if reg.dropout else 0.0,
+        )  # fmt: skip
+        with self.backend.holding(parameters.weights):
+            data, model = self._phases(batch)
+        gradient = self._gradient(data, model)
+        if setup.variance_rate:
+            self._move_variances(scale, batch, data, model)
+        if setup.centered:
+            gradient = self._centered(gradient, data)
+        setup.negative.after(batch, gradient)
+        if reg.sparsity:
+            gradient = self._sparse(gradient, data)
+        self._ascend(self._of_means(scale.gradient_of_shown(gradient), noise))
+        if reg.max_norm:
+            _limit_rows(state.parameters.weights, reg.max_norm.limit)
+        state.chains.step += self.plan.n_sweeps + 1
+        state.chains.updates += 1
+
+    # -- phases -----------------------------------------------------------------------------------------------
+
+    def _address(self, stream: Stream) -> Draw:
+        return Draw(self.plan.seed, self.state.chains.step, stream)
+
+    def _visible(self, rows: Any, scale: VisibleScale) -> Any:
+        if self.plan.stochastic_input and not isinstance(rows, PackedBits):
+            rows = self.backend.draw_bits(rows, self._address(Stream.INPUT))
+        rows = values_of(self.setup.units[0], rows, self.dtype)
+        if scale.sigma is not None and not scale.trivial:
+            rows = np.ascontiguousarray(rows / scale.sigma, dtype=self.dtype)
+        return rows
+
+    def _phases(self, batch: Minibatch) -> tuple[Phase, Phase | Moments]:
+        kept = batch.kept(batch.visible.shape[0])
+        negative = self.setup.negative
+        states: Any = None
+        starts_at_data = not isinstance(negative, Exact) and not getattr(negative, "persistent", True)
+        if self.plan.sampled_hidden or starts_at_data:
+            states = batch.hidden_states(batch.visible, kept, batch.parameters, self.state.chains.step)
+        if self.plan.sampled_hidden:
+            data = Phase(batch.visible, states, batch.shares)
+        else:
+            data = Phase(batch.visible, batch.hidden_means(batch.visible, kept, batch.parameters), batch.shares)
+        return data, negative.model(batch, states)
+
+    def _gradient(self, data: Phase, model: Phase | Moments) -> Parameters:
+        if isinstance(model, Phase):
+            return self.backend.gradient(data, model, self.dtype)
+        of_model = (model.pairs, model.visible, model.hidden)
+        moments = self.backend.moments(data, self.dtype)
+        return Parameters(*(x - y.astype(self.dtype) for x, y in zip(moments, of_model, strict=True)))
+
+    # -- what parameters are besides themselves ------------------------------------------------------------------
+
+    def _noisy(self, parameters: Parameters) -> tuple[Parameters, tuple[Any, Any]]:
+        """Parameters of this minibatch, and (mask, normal noise) of the weights."""
+        reg, weights = self.setup.regularization, parameters.weights
+        mask = noise = None
+        if reg.uncertainty:
+            if "rho" not in self.state.extras:
+                start = np.log(np.expm1(reg.uncertainty.initial))
+                self.state.extras["rho"] = np.full_like(weights, start)
+            noise = self.backend.normals(
+                self._address(Stream.WEIGHT_NOISE), weights.shape[0], weights.shape[1], self.dtype
+            )
+            weights = weights + _softplus(self.state.extras["rho"]) * noise
+        if reg.drop_connect:
+            keep = np.full(weights.shape, 1 - reg.drop_connect.rate, np.float32)
+            mask = self.backend.draw_bits(keep, self._address(Stream.DROP_CONNECT)).dense(self.dtype)
+            weights = weights * mask
+        return parameters._replace(weights=weights), (mask, noise)
+
+    def _of_means(self, gradient: Parameters, drawn: tuple[Any, Any]) -> Parameters:
+        """Gradient of the weights' means from that of the weights used; deviations move here."""
+        mask, noise = drawn
+        if mask is not None:
+            gradient = gradient._replace(weights=gradient.weights * mask)
+        if noise is None:
+            return gradient
+        prior = self.setup.regularization.uncertainty
+        assert prior is not None
+        t, means = self.dtype.type, self.state.parameters.weights
+        share = t(1 / (self.setup.n_rows * prior.prior**2))
+        rho = self.state.extras["rho"]
+        deviation = _softplus(rho)
+        slope = -np.expm1(-deviation)  # derivative of the softplus: sigmoid(rho) = 1 - e^-softplus(rho)
+        pull = share * deviation - t(1 / self.setup.n_rows) / deviation
+        rho += t(self.plan.rate) * slope * (gradient.weights * noise - pull)
+        return gradient._replace(weights=gradient.weights - share * means)
+
+    def _move_variances(self, scale: VisibleScale, batch: Minibatch, data: Phase, model: Phase | Moments) -> None:
+        """Ascend the likelihood in the log variances by the same rule as in the other parameters."""
+        weights, center, _ = batch.parameters
+        sides = []
+        for phase in (data, model):
+            if isinstance(phase, Phase):
+                v = dense(phase.visible, self.dtype)
+                shares = np.full(len(v), 1 / len(v)) if phase.shares is None else phase.shares
+                squares = shares.astype(self.dtype) @ np.square(v - center)
+                pairs = self.backend.moments(phase, self.dtype).weights
+            else:  # x is normal around center + W^T h with variance 1
+                pairs = phase.pairs
+                squares = 1 + (weights * pairs).sum(axis=0) - center * (phase.visible - center)
+            sides.append(scale.variance_gradient(squares, pairs, weights))
+        gradient = (self.setup.scale.beta * (sides[0] - sides[1])).astype(self.dtype)
+        extras = self.state.extras
+        slots = [
+            extras.setdefault(f"log_variance_slot_{k}", np.zeros_like(gradient)) for k in range(len(self.state.slots))
+        ]
+        update = self.plan.update(self.state.chains.updates)
+        update = update._replace(rate=update.rate * self.setup.variance_rate)
+        apply_rule(update, extras["log_variance"], slots, gradient, False)
+        np.clip(extras["log_variance"], _SMALLEST_LOG_VARIANCE, _LARGEST_LOG_VARIANCE, out=extras["log_variance"])
+
+    # -- regularisers --------------------------------------------------------------------------------------------
+
+    def _centered(self, gradient: Parameters, data: Phase) -> Parameters:
+        """Centred gradient: that of the model written with v - mu and h - lambda, in terms of the plain parameters.
+
+        Melchior, Fischer, Wiskott, "How to center deep Boltzmann machines", JMLR 17 (2016), algorithm 1; offsets are
+        running means over the data.
+        """
+        extras, t = self.state.extras, self.dtype.type
+        _, *means = self.backend.moments(data, self.dtype)
+        offsets = []
+        for name, mean in zip(("offset_visible", "offset_hidden"), means, strict=True):
+            if name not in extras:
+                extras[name] = mean.copy()
+            extras[name] += t(_OFFSET_SHARE) * (mean - extras[name])
+            offsets.append(extras[name])
+        mu, lam = offsets
+        of_weights, of_visible, of_hidden = gradient
+        of_weights = of_weights - np.outer(of_hidden, mu) - np.outer(lam, of_visible)
+        return Parameters(of_weights, of_visible - lam @ of_weights, of_hidden - of_weights @ mu)
+
+    def _sparse(self, gradient: Parameters, data: Phase) -> Parameters:
+        sparsity, t = self.setup.regularization.sparsity, self.dtype.type
+        assert sparsity is not None
+        _, visible, hidden = self.backend.moments(data, self.dtype)
+        running = self.state.extras.setdefault("mean_activation", hidden.copy())
+        running += t(1 - sparsity.decay) * (hidden - running)
+        pull = t(sparsity.strength) * (running - t(sparsity.target))
+        return gradient._replace(
+            weights=gradient.weights - np.outer(pull, visible), hidden_bias=gradient.hidden_bias - pull
+        )
+
+    def _ascend(self, gradient: Parameters) -> None:
+        state, limit = self.state, self.setup.regularization.clip_norm
+        if limit:
+            length = np.sqrt(sum(float(np.square(g, dtype=np.float64).sum()) for g in gradient))
+            if length > limit:
+                gradient = Parameters(*(g * self.dtype.type(limit / length) for g in gradient))
+        self.backend.ascend(state.parameters, state.slots, gradient, self.plan.update(state.chains.updates))
+
+
+def _limit_rows(weights: NDArray[Any], limit: float) -> None:
+    lengths = np.sqrt(np.square(weights, dtype=np.float64).sum(axis=1))
+    long = lengths > limit
+    weights[long] *= (limit / lengths[long])[:, None].astype(weights.dtype)
+
+
+def _softplus(x: NDArray[Any]) -> NDArray[Any]:
+    return np.logaddexp(x, x.dtype.type(0))

@@ -1,0 +1,173 @@
+"""The state of a training run, and what callbacks see of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .._kernels import Backend, ChainState, Parameters, Resident
+from .._kernels.draws import Key
+from ..samplers import Population
+
+Snapshot = tuple[Any, dict[str, NDArray[Any]]]
+_PARAMETERS = ("log_variance", "rho")  # extras that are parameters of the model
+
+
+@dataclass
+class TrainingState:
+    """All that a run needs to go on where it stopped, bit for bit.
+
+    Attributes
+    ----------
+    parameters : Parameters
+        Updated in place.
+    slots : list of Parameters
+        What the optimiser keeps.
+    chains : ChainState
+        Persistent chains and the next Gibbs step.
+    key : Key
+        Of all draws.
+    epoch : int
+        Epochs finished.
+    population : Population or None
+        Chains of a `PopulationSampler`.
+    extras : dict of ndarray
+        What parts of the training keep between minibatches under names of their own: offsets, fast weights, ladders.
+    """
+
+    parameters: Parameters
+    slots: list[Parameters]
+    chains: ChainState
+    key: Key
+    epoch: int = 0
+    population: Population | None = None
+    extras: dict[str, NDArray[Any]] = field(default_factory=dict)
+
+    #: where the newest parameters, slots and chains are while a backend keeps them; None: here
+    resident: Resident | None = field(default=None, repr=False)
+
+    def snapshot(self) -> Snapshot:
+        """Copy of what the model is: the parameters, and those among the extras."""
+        parameters = self.parameters.copy() if self.resident is None else self.resident.snapshot()
+        return parameters, {k: x.copy() for k, x in self.extras.items() if k in _PARAMETERS}
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Put a snapshot back, in place."""
+        parameters, extras = snapshot
+        if self.resident is not None:
+            self.resident.restore(parameters)
+        else:
+            for value, before in zip(self.parameters, parameters, strict=True):
+                value[...] = before
+        for name, before in extras.items():
+            self.extras[name][...] = before
+
+    def clear_slots(self) -> None:
+        """Zeros in what the optimiser keeps."""
+        if self.resident is not None:
+            self.resident.clear_slots()
+            return
+        for slot in self.slots:
+            for value in slot:
+                value[...] = 0
+
+    def is_finite(self) -> bool:
+        """Whether all parameters are, those among the extras too."""
+        extras = all(np.isfinite(x).all() for k, x in self.extras.items() if k in _PARAMETERS)
+        if self.resident is not None:
+            return extras and self.resident.is_finite()
+        return extras and all(np.isfinite(x).all() for x in self.parameters)
+
+    @contextmanager
+    def shown(self) -> Iterator[None]:
+        """Within the block the arrays here are up to date, and may be changed."""
+        resident, self.resident = self.resident, None
+        if resident is not None:
+            resident.settle()
+        try:
+            yield
+        finally:
+            self.resident = resident
+            if resident is not None:
+                resident.take_over()
+
+
+class Inside(NamedTuple):
+    """What callbacks of this package ask an estimator beside its public methods.
+
+    Attributes
+    ----------
+    backend : callable
+        Returns the backend of its device.
+    states : callable
+        Takes rows in the form `fit` takes and an advice; returns them as states of the visible layer of its `model_`,
+        or raises ValueError with the advice where they are none.
+    log_volume : callable
+        Returns the sum of the logs of the deviations by which states are divided, in nats.
+    rescaled : callable
+        Tells whether states are divided by deviations, which training may move.
+    """
+
+    backend: Callable[[], Backend]
+    states: Callable[[Any, str], Any]
+    log_volume: Callable[[], float]
+    rescaled: Callable[[], bool]
+
+
+@dataclass
+class FitRun:
+    """What callbacks see of a run.
+
+    Attributes
+    ----------
+    estimator : object
+        The estimator being fitted; its fitted attributes are those of the moment.
+    n_epochs : int
+        Epochs this run was asked for.
+    batches : list of int
+        Minibatches of each epoch of this run.
+    state : TrainingState
+    history : dict of list
+        One entry per finished epoch and metric; "epoch" and "seconds" are always there.
+    inside : Inside
+        For callbacks of this package.
+    done : int
+        Epochs finished in this run.
+    stop_requested : bool
+        Set by `stop`.
+    """
+
+    estimator: Any
+    n_epochs: int
+    batches: list[int]
+    state: TrainingState
+    history: dict[str, list[Any]]
+    inside: Inside = field(repr=False)
+    done: int = 0
+    stop_requested: bool = False
+    updates_at_epoch_start: int = field(default=0, repr=False)
+
+    def record(self, name: str, value: float) -> None:
+        """Record a metric of the epoch that has just finished."""
+        column = self.history.setdefault(name, [])
+        column.extend([np.nan] * (len(self.history["epoch"]) - 1 - len(column)))
+        column.append(value)
+
+    def stop(self) -> None:
+        """End the run after the current epoch."""
+        self.stop_requested = True
+
+    @property
+    def batches_done(self) -> int:
+        """Minibatches finished in the current epoch."""
+        return self.state.chains.updates - self.updates_at_epoch_start
+
+    @property
+    def n_batches(self) -> int:
+        """Minibatches of the current epoch, or of the last one."""
+        return self.batches[min(self.done, len(self.batches) - 1)] if self.batches else 0

@@ -1,0 +1,175 @@
+"""Gradients and the rules of optimisers on the device."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..contract import Parameters, Phase
+from ..rules import RULES, Rule, Update
+from .dense import product, transposed
+from .kernels.elementwise import ascend_kernel, difference_kernel, outside_kernel
+from .kernels.gradient import MEAN_SCALE, MODEL_COUNT, gradient_signature, make_gradient_kernel
+from .kernels.layer import fragments_kernel, turn_kernel
+from .kernels.scalar import ONE
+from .kernels.tiles import fragment_size
+from .launching import Kernels, choose_tile, launch_all, launch_strided, launch_tiles, nothing
+from .layers import Layers
+from .memory import DeviceBits, are_bits, bits_on_device, download, empty, flat, on_device, on_host, to_device, zeros
+from .quantise import bound_shift
+
+GRADIENT = Kernels(make_gradient_kernel, gradient_signature)
+#: counts of drawn states share 32 bits in the gradient
+MOST_COUNTED = (1 << 16) - 1
+_PLAIN = Update(Rule(), 1.0)  # leaves the gradient in zeros
+
+
+def rule_numbers(update: Update) -> NDArray[np.float32]:
+    """The numbers of a rule, as kernels take them."""
+    rule = update.rule
+    numbers = [update.rate, update.momentum, rule.decay, rule.epsilon, rule.l1, rule.l2, rule.clip]
+    return np.array(numbers, dtype=np.float32)
+
+
+class Gradients(Layers):
+    """The part of the backend that changes parameters."""
+
+    def gradient_step(
+        self, parameters: Parameters, slots: Sequence[Parameters], data: Phase, model: Phase, update: Update
+    ) -> None:
+        """See `Backend.gradient_step`: in one launch for bits and equal shares."""
+        if not self._step_of_bits(parameters, slots, data, model, update):
+            super().gradient_step(parameters, slots, data, model, update)
+
+    def _step_of_bits(
+        self, parameters: Parameters, slots: Sequence[Parameters], data: Phase, model: Phase, update: Update
+    ) -> bool:
+        weights = parameters.weights
+        n, m = data.hidden.shape[0], model.hidden.shape[0]
+        n_hidden, n_visible = weights.shape
+        counted = are_bits(data.hidden)
+        fit = weights.dtype == np.float32 and bound_shift(n_hidden, n_visible) >= 0 and n and m
+        fit = fit and (max(n, m) <= MOST_COUNTED if counted else True)
+        if not fit or not all(
+            are_bits(p.visible) and p.shares is None and are_bits(p.hidden) == counted
+            and (counted or _within_one(p.hidden)) for p in (data, model)
+        ):  # fmt: skip
+            return False
+        groups = [-(-k // 32) for k in (n, m)]
+        pitch = sum(groups)
+        planes = zeros(n_visible * pitch, np.uint32)
+        means = zeros(fragment_size(n_hidden, 32 * pitch), np.uint64)
+        totals = zeros(n_hidden, np.int32)
+        for phase, size, first, count, sign in ((data, n, 0, 1, 1), (model, m, groups[0], MODEL_COUNT, -1)):
+            bits = bits_on_device(phase.visible)
+            launch_strided(
+                turn_kernel, 32 * -(-n_visible // 32) * -(-size // 32), flat(bits.words), nothing(np.int64, 0), 0, size,
+                n_visible, planes, pitch, first,
+            )  # fmt: skip
+            hidden = self._dense(phase.hidden, np.float32)
+            scale = np.float32(count) if counted else np.float32(sign * MEAN_SCALE) / np.float32(size)
+            items = 32 * -(-size // 32) * 4 * -(-n_hidden // 32)
+            launch_all(fragments_kernel, items, hidden, scale, pitch, first, means, totals)
+        devices = [[to_device(x) for x in values] for values in (parameters, *slots)]
+        arrays: list[Any] = []
+        for which in range(3):
+            arrays += ([flat(values[which]) for values in devices] + [nothing(np.float32)] * 3)[:4]
+        tile = choose_tile(n_visible, n_hidden)
+        launch_tiles(
+            GRADIENT[tile], tile, n_visible, n_hidden, planes, pitch, nothing(np.int64, 0), n, m, means, totals,
+            np.float32(1) / np.float32(n), -np.float32(1) / np.float32(m), counted, *arrays,
+            RULES.index(update.rule.kind), len(slots), to_device(rule_numbers(update)), to_device(_scales(update)), ONE,
+            zeros(n_hidden + n_visible + 1, np.uint32),
+        )  # fmt: skip
+        _bring_back(devices, (parameters, *slots))
+        return True
+
+    def gradient(self, data: Phase, model: Phase, dtype: Any) -> Parameters:
+        """See `Backend.gradient`."""
+        out = _zeros_for(data, dtype)
+        if on_device(data.hidden) or isinstance(data.hidden, DeviceBits):
+            out = Parameters(*map(to_device, out))
+        if self._step_of_bits(out, (), data, model, _PLAIN):
+            return out
+        real = np.dtype(dtype).type
+        mine, scale = self._sums(data, dtype)
+        others, other_scale = self._sums(model, dtype)
+        for at, (x, y) in enumerate(zip(mine, others, strict=True)):
+            # only the products of pairs are to be divided by the number of rows
+            factors = (real(scale), real(other_scale)) if at == 0 else (real(1), real(1))
+            launch_strided(difference_kernel, x.size, x, factors[0], y, factors[1])
+        return self._shaped(mine, data.hidden)
+
+    def moments(self, phase: Phase, dtype: Any) -> Parameters:
+        """See `Backend.moments`."""
+        sums, scale = self._sums(phase, dtype)
+        real = np.dtype(dtype).type
+        launch_strided(difference_kernel, sums[0].size, sums[0], real(scale), sums[0], real(0))
+        return self._shaped(sums, phase.hidden)
+
+    def _sums(self, phase: Phase, dtype: Any) -> tuple[list[Any], float]:
+        """Products of pairs, to be multiplied with the number given, and means of both layers, as dense rows."""
+        n = phase.hidden.shape[0]
+        v, h = (self._dense(x, dtype) for x in (phase.visible, phase.hidden))
+        shares = np.full(n, 1 / n) if phase.shares is None else np.asarray(phase.shares)
+        row = to_device(np.ascontiguousarray(shares, dtype=dtype).reshape(1, n))
+        means = [product(row, x, empty((1, x.shape[1]), dtype)) for x in (v, h)]
+        if phase.shares is not None:
+            h = to_device(download(h) * shares.astype(dtype)[:, None])
+        pairs = product(transposed(h), v, empty((h.shape[1], v.shape[1]), dtype))
+        return [pairs, *means], 1 / n if phase.shares is None else 1.0
+
+    def _shaped(self, sums: list[Any], given: Any) -> Parameters:
+        pairs, visible, hidden = sums
+        return Parameters(*(self._given_back(x, given) for x in (pairs, flat(visible), flat(hidden))))
+
+    def ascend(self, parameters: Parameters, slots: Sequence[Parameters], gradient: Parameters, update: Update) -> None:
+        """See `Backend.ascend`; float64 as the contract has it."""
+        if parameters.weights.dtype != np.float32:
+            hosts = [Parameters(*map(on_host, values)) for values in (parameters, *slots, gradient)]
+            super().ascend(hosts[0], hosts[1:-1], hosts[-1], update)
+            for host, values in zip(hosts, (parameters, *slots), strict=False):
+                for x, value in zip(host, tuple[Any, ...](values), strict=True):
+                    if x is not value:
+                        value.copy_to_device(x)
+            return
+        for i, (value, g) in enumerate(zip(parameters, gradient, strict=True)):
+            arrays = [to_device(value), *(to_device(slot[i]) for slot in slots)]
+            if not (on_device(g) and g.dtype == np.float32):  # NumPy would take one of the device to the host and back
+                g = to_device(np.ascontiguousarray(g, dtype=np.float32))
+            flats = ([flat(x) for x in arrays] + [nothing(np.float32)] * 3)[:4]
+            launch_strided(
+                ascend_kernel, value.size, RULES.index(update.rule.kind), len(slots), to_device(rule_numbers(update)),
+                to_device(_scales(update)), i == 0, *flats, flat(g),
+            )  # fmt: skip
+            _bring_back([[x] for x in arrays], [[value], *([slot[i]] for slot in slots)])
+
+
+def _scales(update: Update) -> NDArray[np.float32]:
+    adam = update.rule.kind in ("adam", "amsgrad")
+    return np.array([update.scales() if adam else (1.0, 1.0)], dtype=np.float32)
+
+
+def _within_one(hidden: Any) -> bool:
+    """Whether sums of fixed-point means fit."""
+    if not on_device(hidden):
+        return bool((np.abs(hidden) <= 1).all())
+    flag = zeros(1, np.int32)
+    launch_strided(outside_kernel, hidden.size, hidden, flag)
+    return not download(flag)[0]
+
+
+def _zeros_for(phase: Phase, dtype: Any) -> Parameters:
+    shape = phase.hidden.shape[1], phase.visible.shape[1]
+    return Parameters(np.zeros(shape, dtype), np.zeros(shape[1], dtype), np.zeros(shape[0], dtype))
+
+
+def _bring_back(devices: Sequence[Sequence[Any]], hosts: Sequence[Sequence[Any]]) -> None:
+    """Copy what changed to the arrays of the host."""
+    for copies, values in zip(devices, hosts, strict=True):
+        for copy, value in zip(copies, values, strict=True):
+            if copy is not value:
+                value[...] = download(copy)

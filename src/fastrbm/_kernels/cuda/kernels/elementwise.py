@@ -1,0 +1,207 @@
+"""Kernels that go over values or rows one by one: biases, sigmoids, packing, energies, pseudo-likelihoods, rules."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numba import types
+
+from .rules import ascend
+from .scalar import mean_of, philox, sigmoid_scale, softplus, wide_is_on, word_at
+from .target import SIMULATED, cuda
+
+#: threads that share a row
+ROW_THREADS = 2 if SIMULATED else 128
+BERNOULLI_INPUTS, BERNOULLI_MEANS = 0, 1
+_UNITS_OF_PRODUCT = 32
+
+
+@cuda.jit
+def unpack_kernel(words, pitch, out):
+    """Bits as 0 and 1."""
+    n, n_units = out.shape
+    for at in range(cuda.grid(1), n * n_units, cuda.gridsize(1)):
+        row, unit = at // n_units, at % n_units
+        out[row, unit] = (words[row * pitch + (unit >> 5)] >> np.uint32(unit & 31)) & np.uint32(1)
+
+
+@cuda.jit
+def set_bits_kernel(values, pitch, words):
+    """Pack values 0 and 1; one thread a word."""
+    n, n_units = values.shape
+    columns = (n_units + 31) >> 5
+    for at in range(cuda.grid(1), n * columns, cuda.gridsize(1)):
+        row, column = at // columns, at % columns
+        word = np.uint32(0)
+        for bit in range(32):
+            unit = 32 * column + bit
+            if unit < n_units and values[row, unit] != 0:
+                word |= np.uint32(1 << bit)
+        words[row * pitch + column] = word
+
+
+@cuda.jit
+def spins_kernel(values):
+    """Set x to 2 x - 1."""
+    for at in range(cuda.grid(1), values.size, cuda.gridsize(1)):
+        row, unit = at // values.shape[1], at % values.shape[1]
+        values[row, unit] = values[row, unit] + values[row, unit] - 1
+
+
+@cuda.jit
+def difference_kernel(values, scale, others, other_scale):
+    """Set values to scale * values - other_scale * others."""
+    for at in range(cuda.grid(1), values.size, cuda.gridsize(1)):
+        row, column = at // values.shape[1], at % values.shape[1]
+        values[row, column] = scale * values[row, column] - other_scale * others[row, column]
+
+
+@cuda.jit
+def outside_kernel(values, flag):
+    """Set the flag if a value is not in [-1, 1]."""
+    for at in range(cuda.grid(1), values.size, cuda.gridsize(1)):
+        if not abs(values[at // values.shape[1], at % values.shape[1]]) <= 1:
+            flag[0] = 1
+
+
+@cuda.jit
+def not_finite_kernel(values, flag):
+    """Set the flag if a value is infinite or NaN."""
+    for at in range(cuda.grid(1), values.size, cuda.gridsize(1)):
+        if not math.isfinite(values[at]):
+            flag[0] = 1
+
+
+@cuda.jit
+def finish_kernel(rows, bias, what):
+    """Products become inputs, or means of Bernoulli units."""
+    n, n_units = rows.shape
+    for at in range(cuda.grid(1), n * n_units, cuda.gridsize(1)):
+        row, unit = at // n_units, at % n_units
+        x = rows[row, unit] + bias[unit]
+        if what == BERNOULLI_MEANS:
+            x = mean_of(sigmoid_scale(x))
+        rows[row, unit] = x
+
+
+@cuda.jit
+def finish_wide_kernel(rows, bias, what):
+    """`finish_kernel` in float64."""
+    n, n_units = rows.shape
+    for at in range(cuda.grid(1), n * n_units, cuda.gridsize(1)):
+        row, unit = at // n_units, at % n_units
+        x = rows[row, unit] + bias[unit]
+        if what == BERNOULLI_MEANS:
+            e = math.exp(-abs(x))  # in [0, 1]: no overflow
+            if x >= 0:
+                x = 1.0 / (1.0 + e)
+            else:
+                x = e / (1.0 + e)
+        rows[row, unit] = x
+
+
+@cuda.jit
+def draw_wide_kernel(inputs, seed_low, seed_high, step_low, step_high, chain0, pitch, words):
+    """Bits of float64 inputs; one thread a word."""
+    n, n_units = inputs.shape
+    columns = (n_units + 31) >> 5
+    for at in range(cuda.grid(1), n * columns, cuda.gridsize(1)):
+        row, column = at // columns, at % columns
+        word = np.uint32(0)
+        for quad in range(8):
+            unit = 32 * column + 4 * quad
+            if unit < n_units:
+                w0, w1, w2, w3 = philox(unit >> 2, chain0 + row, step_low, step_high, seed_low, seed_high)
+                for j in range(4):
+                    if unit + j < n_units and wide_is_on(word_at(j, w0, w1, w2, w3), inputs[row, unit + j]):
+                        word |= np.uint32(1 << (4 * quad + j))
+        words[row * pitch + column] = word
+
+
+@cuda.jit
+def energy_kernel(visible, inputs, bias, energy):
+    """-bias . v - sum over hidden units of softplus(input); a block goes over a row."""
+    part = cuda.shared.array(ROW_THREADS, np.float64)
+    for row in range(cuda.blockIdx.x, inputs.shape[0], cuda.gridDim.x):
+        total = 0.0
+        for i in range(cuda.threadIdx.x, bias.size, ROW_THREADS):
+            total += np.float64(visible[row, i]) * np.float64(bias[i])
+        for j in range(cuda.threadIdx.x, inputs.shape[1], ROW_THREADS):
+            total += softplus(np.float64(inputs[row, j]))
+        part[cuda.threadIdx.x] = total
+        cuda.syncthreads()
+        if cuda.threadIdx.x == 0:
+            total = 0.0
+            for t in range(ROW_THREADS):
+                total += part[t]
+            energy[row] = -total
+        cuda.syncthreads()
+
+
+@cuda.jit
+def pseudo_kernel(visible, inputs, weights, bias, score):
+    """Pseudo-likelihood of rows of Bernoulli units under Bernoulli hidden ones; a block goes over a row.
+
+    A flip of visible unit i changes the free energy by differences of softplus; with softplus(x) = max(x, 0) +
+    log(1 + e^-|x|) the second parts of some units are multiplied before one logarithm is taken.
+    """
+    part = cuda.shared.array(ROW_THREADS, np.float64)
+    n_hidden = inputs.shape[1]
+    for row in range(cuda.blockIdx.x, inputs.shape[0], cuda.gridDim.x):
+        score_here = 0.0
+        for i in range(cuda.threadIdx.x, bias.size, ROW_THREADS):
+            flip = 1.0 - 2.0 * np.float64(visible[row, i])
+            gain, above, below = flip * np.float64(bias[i]), 1.0, 1.0
+            for j in range(n_hidden):
+                x = np.float64(inputs[row, j])
+                y = x + flip * np.float64(weights[j, i])
+                gain += max(y, 0.0) - max(x, 0.0)
+                above *= 1.0 + math.exp(-abs(y))
+                below *= 1.0 + math.exp(-abs(x))
+                if (j + 1) % _UNITS_OF_PRODUCT == 0:
+                    gain += math.log(above / below)
+                    above, below = 1.0, 1.0
+            gain += math.log(above / below)
+            score_here -= softplus(gain)
+        part[cuda.threadIdx.x] = score_here
+        cuda.syncthreads()
+        if cuda.threadIdx.x == 0:
+            total = 0.0
+            for t in range(ROW_THREADS):
+                total += part[t]
+            score[row] = total
+        cuda.syncthreads()
+
+
+@cuda.jit
+def ascend_kernel(kind, n_slots, rule, adam, penalised, values, first, second, third, gradient):
+    """A rule on flat float32 values."""
+    for at in range(cuda.grid(1), values.size, cuda.gridsize(1)):
+        ascend(kind, n_slots, rule, adam, 0, penalised, values, first, second, third, at, gradient[at])
+
+
+def entry_points() -> list[tuple[str, Any, Any]]:
+    """Kernels of this module: (name, kernel, signature)."""
+    i64, words = types.int64, types.uint32[::1]
+    flat, rows = types.float32[::1], types.float32[:, ::1]
+    wide_flat, wide_rows = types.float64[::1], types.float64[:, ::1]
+    return [
+        ("unpack", unpack_kernel, types.void(words, i64, rows)),
+        ("set bits float32", set_bits_kernel, types.void(rows, i64, words)),
+        ("set bits float64", set_bits_kernel, types.void(wide_rows, i64, words)),
+        ("spins float32", spins_kernel, types.void(rows)),
+        ("spins float64", spins_kernel, types.void(wide_rows)),
+        ("difference float32", difference_kernel, types.void(rows, types.float32, rows, types.float32)),
+        ("difference float64", difference_kernel, types.void(wide_rows, types.float64, wide_rows, types.float64)),
+        ("not finite float32", not_finite_kernel, types.void(flat, types.int32[::1])),
+        ("not finite float64", not_finite_kernel, types.void(wide_flat, types.int32[::1])),
+        ("outside of one", outside_kernel, types.void(rows, types.int32[::1])),
+        ("finish float32", finish_kernel, types.void(rows, flat, i64)),
+        ("finish float64", finish_wide_kernel, types.void(wide_rows, wide_flat, i64)),
+        ("draw float64", draw_wide_kernel, types.void(wide_rows, *[i64] * 6, words)),
+        ("free energy", energy_kernel, types.void(rows, rows, flat, wide_flat)),
+        ("pseudo-likelihood", pseudo_kernel, types.void(rows, rows, rows, flat, wide_flat)),
+        ("rule", ascend_kernel, types.void(i64, i64, flat, rows, types.boolean, flat, flat, flat, flat, flat)),
+    ]

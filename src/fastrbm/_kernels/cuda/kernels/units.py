@@ -1,0 +1,106 @@
+"""Means and draws of units other than Bernoulli ones, from their natural parameters on the device.
+
+`fastrbm.units` has the formulas; those here are for the units that whole passes of training are made of. Draws use the
+same words as everywhere, so they differ from those of the host by rounding at a tie only.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numba import types
+
+from .scalar import is_on, philox, sigmoid_scale, uniform_of, wide_is_on, wide_uniform_of, word_at
+from .target import cuda, normal_quantile
+
+
+@cuda.jit
+def spin_means_kernel(theta):
+    """Set theta to its hyperbolic tangent."""
+    for at in range(cuda.grid(1), theta.size, cuda.gridsize(1)):
+        row, unit = at // theta.shape[1], at % theta.shape[1]
+        theta[row, unit] = math.tanh(theta[row, unit])
+
+
+def _make_draws(wide: bool) -> Any:
+    """Kernel of spins and of normal units for float64 (wide) or float32."""
+
+    @cuda.jit
+    def draw_kernel(theta, normal, seed_low, seed_high, step_low, step_high, chain0):
+        """Set theta to drawn values: theta plus a standard normal one (`normal`), or spins."""
+        n, n_units = theta.shape
+        quads = (n_units + 3) // 4
+        for at in range(cuda.grid(1), n * quads, cuda.gridsize(1)):
+            row, quad = at // quads, at % quads
+            w0, w1, w2, w3 = philox(quad, chain0 + row, step_low, step_high, seed_low, seed_high)
+            for j in range(4):
+                unit = 4 * quad + j
+                if unit < n_units:
+                    word = word_at(j, w0, w1, w2, w3)
+                    x = theta[row, unit]
+                    if normal:
+                        if wide:
+                            x += normal_quantile(wide_uniform_of(word))
+                        else:
+                            x += np.float32(normal_quantile(np.float64(uniform_of(word))))
+                    else:
+                        if wide:
+                            up = wide_is_on(word, 2 * x)
+                        else:
+                            up = is_on(word, sigmoid_scale(x + x))
+                        x = x - x - 1  # of the type of theta
+                        if up:
+                            x = -x
+                    theta[row, unit] = x
+
+    return draw_kernel
+
+
+DRAWS = {np.dtype(np.float32): _make_draws(False), np.dtype(np.float64): _make_draws(True)}
+
+
+@cuda.jit
+def classes_kernel(theta, size, drawn, wide, seed_low, seed_high, step_low, step_high, chain0):
+    """Set groups of `size` units to their softmax, or, `drawn`, to 1 for one of them and 0 for the others."""
+    n, groups = theta.shape[0], theta.shape[1] // size
+    for at in range(cuda.grid(1), n * groups, cuda.gridsize(1)):
+        row, first = at // groups, at % groups * size
+        top = np.float64(theta[row, first])
+        for unit in range(first + 1, first + size):
+            top = max(top, np.float64(theta[row, unit]))
+        total = 0.0
+        for unit in range(first, first + size):
+            total += math.exp(np.float64(theta[row, unit]) - top)
+        if not drawn:
+            for unit in range(first, first + size):
+                theta[row, unit] = math.exp(np.float64(theta[row, unit]) - top) / total
+            continue
+        w0, w1, w2, w3 = philox(first // 4, chain0 + row, step_low, step_high, seed_low, seed_high)
+        word = word_at(first % 4, w0, w1, w2, w3)
+        u = np.float64(uniform_of(word))
+        if wide:
+            u = wide_uniform_of(word)
+        below, chosen, sought = 0.0, first, u * total
+        for unit in range(first, first + size):
+            below += math.exp(np.float64(theta[row, unit]) - top)
+            if below <= sought:
+                chosen = unit + 1
+        for unit in range(first, first + size):
+            theta[row, unit] = 0
+            if unit == chosen:
+                theta[row, unit] = 1
+
+
+def entry_points() -> list[tuple[str, Any, Any]]:
+    """Kernels of this module: (name, kernel, signature)."""
+    i64, flag, found = types.int64, types.boolean, []
+    for name, real in (("float32", types.float32), ("float64", types.float64)):
+        rows = real[:, ::1]
+        found += [
+            (f"means of spins {name}", spin_means_kernel, types.void(rows)),
+            (f"draws of spins and normals {name}", DRAWS[np.dtype(name)], types.void(rows, flag, *[i64] * 5)),
+            (f"classes {name}", classes_kernel, types.void(rows, i64, flag, flag, *[i64] * 5)),
+        ]
+    return found

@@ -1,0 +1,43 @@
+"""Means and draws of layers other than Bernoulli ones, from their natural parameters on the device."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ...units import OneHot, Unit
+from ..draws import Draw
+from .kernels.units import DRAWS, classes_kernel, spin_means_kernel
+from .launching import address, launch_strided
+
+
+def means_in_place(unit: Unit, theta: Any) -> bool:
+    """Means in place of natural parameters, a dense device array; False if there is no kernel for the unit."""
+    if unit.name == "ising":
+        launch_strided(spin_means_kernel, theta.size, theta)
+    elif isinstance(unit, OneHot):
+        _classes(unit, theta, None)
+    elif unit.name != "gaussian":
+        return False
+    return True
+
+
+def draws_in_place(unit: Unit, theta: Any, draw: Draw) -> bool:
+    """Drawn values in place of natural parameters; False if there is no kernel for the unit."""
+    if unit.name in ("ising", "gaussian"):
+        kernel = DRAWS[np.dtype(theta.dtype)]
+        launch_strided(kernel, theta.size // 4 + 1, theta, unit.name == "gaussian", *address(draw))
+        return True
+    if isinstance(unit, OneHot):
+        _classes(unit, theta, draw)
+        return True
+    return False
+
+
+def _classes(unit: OneHot, theta: Any, draw: Draw | None) -> None:
+    unit.check_width(theta.shape[1])
+    size = unit.n_classes or theta.shape[1]
+    where = address(draw or Draw(0, 0, 0))
+    wide = theta.dtype == np.float64
+    launch_strided(classes_kernel, theta.size // size, theta, size, draw is not None, wide, *where)

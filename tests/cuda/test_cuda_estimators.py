@@ -1,0 +1,97 @@
+"""Estimators, samplers and likelihoods with device="cuda", on the simulated device: as on the CPU."""
+
+import numpy as np
+import pytest
+
+from fastrbm import RBM, BernoulliRBM, GaussianRBM, Gibbs, IsingRBM, Model, PottsRBM, SoftmaxRBM, fit_many, likelihood
+from fastrbm._kernels import ChainState, get_backend, pack
+from fastrbm.many import variants
+from fastrbm.optimizers import SGD
+from fastrbm.samplers import Tempering, temper
+from test_stationarity import exact_joint, expected_variation, small_model, total_variation
+
+pytest.importorskip("numba_cuda", reason="numba-cuda is not installed")
+SIMULATED = pytest.importorskip("fastrbm._kernels.cuda.kernels.target").SIMULATED
+N_CHAINS = 500 if SIMULATED else 60_000
+
+rng = np.random.default_rng(0)
+BITS = (rng.random((30, 12)) < 0.4).astype(np.float32)
+REALS = rng.normal(size=(30, 7)).astype(np.float32)
+CLASSES = rng.integers(0, 3, (24, 4)).astype(np.float32)
+COUNTS = rng.integers(0, 4, (24, 6)).astype(np.float32)
+SAME = dict(batch_size=15, n_iter=1, random_state=0)
+
+ESTIMATORS = {
+    "bits": (BernoulliRBM(6, **SAME), BITS),
+    "grey": (BernoulliRBM(6, **SAME), 0.7 * BITS),
+    "float64": (BernoulliRBM(6, dtype=np.float64, algorithm="cd", **SAME), BITS),
+    "centred": (BernoulliRBM(6, centered=True, **SAME), BITS),
+    "tempered": (BernoulliRBM(4, algorithm=Tempering(2), batch_size=12, n_iter=1, random_state=0), BITS[:12]),
+    "fast weights": (BernoulliRBM(6, algorithm="fpcd", **SAME), BITS),
+    "exact": (BernoulliRBM(6, algorithm="exact", **SAME), BITS),
+    "spins": (IsingRBM(6, optimizer=SGD(momentum=0.5), **SAME), 2 * BITS - 1),
+    "mixture": (PottsRBM(6, algorithm="em", **SAME), BITS),
+    "potts": (PottsRBM(6, **SAME), BITS),
+    "gaussian": (GaussianRBM(6, learning_rate=0.01, **SAME), REALS),
+    "deviations": (GaussianRBM(6, sigma="learned", learning_rate=0.01, **SAME), REALS),
+    "softmax": (SoftmaxRBM(5, n_categories=3, **SAME), CLASSES),
+    "counts": (RBM(5, visible="binomial(3)", hidden="relu", learning_rate=0.01, **SAME), COUNTS),
+}
+
+
+@pytest.mark.parametrize("name", ESTIMATORS)
+def test_estimators(name):
+    estimator, X = ESTIMATORS[name]
+    fits = {}
+    for device in ("cuda", "cpu"):
+        rbm = type(estimator)(**{**estimator.get_params(deep=False), "device": device})
+        fits[device] = rbm.fit(X)
+    got, wanted = fits["cuda"], fits["cpu"]
+    for attribute in ("components_", "intercept_hidden_", "intercept_visible_"):
+        np.testing.assert_allclose(getattr(got, attribute), getattr(wanted, attribute), atol=2e-5)
+    for method in ("transform", "free_energy", "gibbs", "reconstruct"):
+        np.testing.assert_allclose(getattr(got, method)(X[:4]), getattr(wanted, method)(X[:4]), atol=1e-3)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_gibbs_leaves_the_exact_distribution(dtype):
+    model = small_model(dtype)
+    _, hs, p = exact_joint(model)
+    n = N_CHAINS if dtype == np.float32 else N_CHAINS // 4
+    start = np.random.default_rng(2).choice(len(p), n, p=p)
+    state = ChainState(7, pack(hs[start]))
+    visible = Gibbs(2).step(state, model.parameters, model.units, 2024, get_backend("cuda"))
+    mean, error = expected_variation(p, n)
+    assert total_variation(visible, state.chains, p) < mean + 4 * error
+
+
+def test_tempering_is_that_of_the_cpu():
+    model = small_model(np.float32)
+    got, wanted = (
+        temper(model, 4, 1, n_chains=1, burn_in=2, sampler=Tempering(3), random_state=1, device=device)
+        for device in ("cuda", "cpu")
+    )
+    for name in ("visible", "hidden"):
+        np.testing.assert_array_equal(getattr(got, name), getattr(wanted, name))
+
+
+def test_log_partition():
+    model = small_model(np.float32)
+    got, wanted = (likelihood.log_partition(model, method="exact", device=device) for device in ("cuda", "cpu"))
+    assert abs(got.value - wanted.value) < 1e-6 * max(1, abs(wanted.value))
+
+
+def test_several_fits():
+    got, wanted = (
+        fit_many(variants(BernoulliRBM(5, batch_size=12, n_iter=1, device=device), random_state=range(2)), BITS)
+        for device in ("cuda", "cpu")
+    )
+    for g, w in zip(got, wanted, strict=True):
+        np.testing.assert_array_equal(g.components_, w.components_)
+
+
+def test_large_weights_take_dense_products():
+    model = Model(np.full((4, 5), 900.0, np.float32), np.zeros(5, np.float32), np.full(4, -2000.0, np.float32))
+    states = np.random.default_rng(1).integers(0, 2, (6, 5))
+    got, wanted = (get_backend(d).means("bernoulli", pack(states), *model.parameters[::2]) for d in ("cuda", "cpu"))
+    np.testing.assert_allclose(got, wanted, atol=1e-6)
