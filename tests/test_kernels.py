@@ -297,9 +297,10 @@ def test_native_philox_is_the_numpy_stream(target):
 
 
 def test_numbers_of_the_extension_have_the_names_of_python():
+    from fastrbm._random import Stream
+
     from fastrbm._kernels.rules import RULES
     from fastrbm._kernels.strategies import COUNTERS, STRATEGIES
-    from fastrbm._random import Stream
 
     native = runtime.extension
     assert set(native.RULE_NUMBERS) == set(RULES)
