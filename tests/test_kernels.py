@@ -297,8 +297,7 @@ def test_native_philox_is_the_numpy_stream(target):
 
 
 def test_numbers_of_the_extension_have_the_names_of_python():
-    from fastrbm._random import Stream
-
+    from fastrbm._kernels.draws import Stream
     from fastrbm._kernels.rules import RULES
     from fastrbm._kernels.strategies import COUNTERS, STRATEGIES
 
