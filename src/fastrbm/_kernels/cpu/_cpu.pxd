@@ -251,6 +251,7 @@ cdef extern from "workers.h" nogil:
     void frbm_anneal(frbm_annealing *, int, float *)
     size_t frbm_lay_out_training(frbm_training *, void *)
     size_t frbm_lay_out_filters(frbm_filters *, const frbm_fixed *, size_t, size_t, void *)
+    void frbm_give_back(void *, size_t)
     size_t frbm_training_scratch(const frbm_training *)
     void frbm_train(frbm_training *, int, float *)
     size_t frbm_rows_scratch(const frbm_rows *)

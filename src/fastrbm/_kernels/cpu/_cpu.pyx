@@ -137,6 +137,21 @@ def aligned(size_t n, dtype, bint clear=False):
     return raw[offset : offset + n * item].view(dtype)
 
 
+cdef class LaidOut:
+    """Zeros for the layouts of src/teams/layout.c."""
+
+    cdef uint8_t[::1] bytes
+    cdef void *start
+    cdef size_t size
+
+    def __init__(self, size_t size):
+        self.bytes = aligned(size, np.uint8, True)
+        self.start, self.size = &self.bytes[0], size
+
+    def __dealloc__(self):
+        frbm_give_back(self.start, self.size)
+
+
 cdef size_t _up(size_t n, size_t multiple) noexcept nogil:
     return (n + multiple - 1) // multiple * multiple
 

@@ -6,7 +6,8 @@ cdef class Filters:
 
     cdef frbm_filters f
     cdef FixedWeights fixed
-    cdef list keep
+    cdef object bases
+    cdef LaidOut memory
     cdef frbm_work work[FRBM_MOST_THREADS]
 
     def __init__(self, str strategy not None, FixedWeights fixed not None, size_t chunk, bases=None):
@@ -23,10 +24,9 @@ cdef class Filters:
             assert of_hidden.shape[1] == of_visible.shape[1] and of_hidden.shape[1] <= 256
             self.f.rank = of_hidden.shape[1]
             self.f.hidden.basis, self.f.visible.basis = &of_hidden[0, 0], &of_visible[0, 0]
-        cdef size_t size = frbm_lay_out_filters(&self.f, &fixed.f, fixed.n_visible, fixed.n_hidden, NULL)
-        cdef uint8_t[::1] memory = aligned(size, np.uint8, True)
-        frbm_lay_out_filters(&self.f, &fixed.f, fixed.n_visible, fixed.n_hidden, &memory[0])
-        self.keep = [memory, bases]
+        self.bases = bases
+        self.memory = LaidOut(frbm_lay_out_filters(&self.f, &fixed.f, fixed.n_visible, fixed.n_hidden, NULL))
+        frbm_lay_out_filters(&self.f, &fixed.f, fixed.n_visible, fixed.n_hidden, self.memory.start)
 
     def prepare(self):
         """Take over the fixed-point weights as they are now."""

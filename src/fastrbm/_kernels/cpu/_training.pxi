@@ -5,6 +5,7 @@ cdef class Training:
 
     cdef frbm_training t
     cdef list keep
+    cdef LaidOut memory
     cdef FixedWeights fixed
     cdef Filters filters
 
@@ -31,9 +32,8 @@ cdef class Training:
         t.kind = FRBM_GREY_ROWS if dense and not plan.stochastic_input else FRBM_BIT_ROWS
         if units[0] == "gaussian":
             t.kind = FRBM_GAUSSIAN_ROWS
-        cdef uint8_t[::1] memory = aligned(frbm_lay_out_training(t, NULL), np.uint8, True)
-        self.keep.append(memory)
-        frbm_lay_out_training(t, &memory[0])
+        self.memory = LaidOut(frbm_lay_out_training(t, NULL))
+        frbm_lay_out_training(t, self.memory.start)
         if plan.persistent:
             assert chains.shape[1] == <Py_ssize_t>t.chain_ld and chains.shape[0] * 32 >= <Py_ssize_t>t.n_hidden
             t.chains = &chains[0, 0]

@@ -11,24 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..strategies import STRATEGIES, check_strategy, count_work, note_counters
+from ..strategies import note_counters
 from .runtime import current_target, extension, threads_for
-
-__all__ = [
-    "GUESSED_DENSITY",
-    "STRATEGIES",
-    "ReadyFilters",
-    "check_strategy",
-    "choose_for_chains",
-    "choose_for_rows",
-    "choose_for_training",
-    "count_work",
-    "describe",
-    "landmark_bases",
-    "make_filters",
-    "note_filters",
-    "note_counters",
-]
 
 LANDMARKS = 64
 #: share of active units where it is not known before the run

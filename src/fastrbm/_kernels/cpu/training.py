@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 from ...units import get_unit
 from ..bits import PackedBits, pack
 from ..contract import Backend, ChainState, Parameters, States, TrainingPlan, values_of
+from ..strategies import note_counters
 from .runtime import extension as _cpu
 from .runtime import single_threaded_blas, threads_for
-from .strategy import GUESSED_DENSITY, choose_for_training, landmark_bases, note_counters
+from .strategy import GUESSED_DENSITY, choose_for_training, landmark_bases
 from .words import from_words, to_words
 
 _BITS = {"bernoulli", "ising"}

@@ -209,6 +209,8 @@ size_t frbm_lay_out_training(frbm_training *t, void *memory);
 /* The same of what a strategy knows of the weights in `fixed`; asks for strategy, rank and the bases */
 size_t frbm_lay_out_filters(frbm_filters *filters, const frbm_fixed *fixed, size_t n_visible, size_t n_hidden,
                             void *memory);
+/* To be called before memory that was laid out serves another purpose: lifts the watch of sanitizers */
+void frbm_give_back(void *memory, size_t bytes);
 size_t frbm_training_scratch(const frbm_training *t); /* floats a thread needs */
 void frbm_train(frbm_training *t, int thread, float *scratch);
 void frbm_anneal(frbm_annealing *a, int thread, float *scratch);

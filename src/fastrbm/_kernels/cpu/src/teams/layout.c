@@ -7,8 +7,10 @@
 #ifdef __SANITIZE_ADDRESS__
 #include <sanitizer/asan_interface.h>
 #define FORBID(at, bytes) __asan_poison_memory_region(at, bytes)
+#define ALLOW(at, bytes) __asan_unpoison_memory_region(at, bytes)
 #else
 #define FORBID(at, bytes) ((void)(at), (void)(bytes))
+#define ALLOW(at, bytes) ((void)(at), (void)(bytes))
 #endif
 
 #define CACHE_LINE 64
@@ -26,6 +28,8 @@ static void *take(arena *a, size_t n) {
     if (piece) FORBID(piece + 4 * n, bytes + CACHE_LINE - 4 * n);
     return piece;
 }
+
+void frbm_give_back(void *memory, size_t bytes) { ALLOW(memory, bytes); }
 
 static size_t larger(size_t a, size_t b) { return a > b ? a : b; }
 
