@@ -1,5 +1,7 @@
 """Builds the CPU extension: one Cython module, one C source per instruction set, run-time dispatch."""
 
+import hashlib
+import json
 import os
 import platform
 import sys
@@ -82,10 +84,16 @@ class BuildTargets(build_ext):
             ext.extra_objects += pool.map(lambda job: self.compile_one(ext, depends, *job), jobs)
         ext.sources = []
         ext.extra_link_args += link_args + SANITIZE
+        self.force = True  # an extension that is there already may be linked of objects with other flags
         super().build_extension(ext)
 
     def compile_one(self, ext, depends, source, folder, macros, flags):
-        """Object file of one source, as it is where it is newer than all that it may depend on."""
+        """Object file of one source, as it is where it is newer than all that it may depend on.
+
+        Objects with other flags (another instruction set, no OpenMP, sanitizers) have folders of their own.
+        """
+        asked = json.dumps([self.compiler.executables.get("compiler_so"), macros, flags], default=str)
+        folder = os.path.join(folder, hashlib.sha256(asked.encode()).hexdigest()[:12])
         (target,) = self.compiler.object_filenames([source], output_dir=folder)
         if self.force or newer_group([source, *depends], target):
             self.compiler.compile(
