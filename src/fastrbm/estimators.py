@@ -42,8 +42,8 @@ class BernoulliRBM(Fitting, Scoring, Sampling, Stored):
         Seed of the draws. Results are the same bits for any number of threads, any instruction set and any division
         of the work.
     algorithm : {"pcd", "cd", "fpcd", "pt", "exact", "em"} or object, default="pcd"
-        Persistent contrastive divergence (stochastic maximum likelihood), contrastive divergence, persistent chains
-        with fast weights (or ``fastrbm.samplers.FastPCD(...)``), parallel tempering (or
+        Persistent contrastive divergence (stochastic maximum likelihood), contrastive divergence (or
+        ``fastrbm.Gibbs(...)`` for these two), persistent chains with fast weights (or ``fastrbm.samplers.FastPCD(...)``), parallel tempering (or
         ``fastrbm.samplers.Tempering(...)``), or the exact gradient of the log-likelihood by listing the states of the
         smaller layer (those of 20 binary units at most), the yardstick of the others. "em" is expectation maximisation
         for one-hot hidden layers (`PottsRBM`).
