@@ -1,6 +1,6 @@
 """How exact partition sums of Bernoulli layers are cut into high, middle and low bits, for the CPU and the GPU kernels.
 
-The formulas are in ``cpu/src/partition.h``; everything here is to base 2.
+The formulas are in ``cpu/src/tiles/partition.inc.c``; everything here is to base 2.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from .partition import states_between
 class Precision(NamedTuple):
     """Limits of the inner products, to base 2: half the range of the type, so that sums of two cannot leave it."""
 
-    largest_drop: float  # of one unit's Y below 1; FRBM_LEAST of cpu/src/partition.h is well below
+    largest_drop: float  # of one unit's Y below 1; FRBM_LEAST of cpu/src/tiles/partition.inc.c is well below
     chunk_drop: float  # of a product of factors before its exponent is taken out
     chunk: int  # factors, each at most 2
 
