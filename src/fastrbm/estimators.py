@@ -43,10 +43,10 @@ class BernoulliRBM(Fitting, Scoring, Sampling, Stored):
         of the work.
     algorithm : {"pcd", "cd", "fpcd", "pt", "exact", "em"} or object, default="pcd"
         Persistent contrastive divergence (stochastic maximum likelihood), contrastive divergence (or
-        ``fastrbm.Gibbs(...)`` for these two), persistent chains with fast weights (or ``fastrbm.samplers.FastPCD(...)``), parallel tempering (or
-        ``fastrbm.samplers.Tempering(...)``), or the exact gradient of the log-likelihood by listing the states of the
-        smaller layer (those of 20 binary units at most), the yardstick of the others. "em" is expectation maximisation
-        for one-hot hidden layers (`PottsRBM`).
+        ``fastrbm.Gibbs(...)`` for these two), persistent chains with fast weights (or
+        ``fastrbm.samplers.FastPCD(...)``), parallel tempering (or ``fastrbm.samplers.Tempering(...)``), or the exact
+        gradient of the log-likelihood by listing the states of the smaller layer (those of 20 binary units at most),
+        the yardstick of the others. "em" is expectation maximisation for one-hot hidden layers (`PottsRBM`).
     n_gibbs_steps : int or schedule, default=1
         Gibbs sweeps per minibatch, the k of CD-k and PCD-k; rounds of exchanges with tempering.
     strategy : {"auto", "dense", "delta", "bounds", "lcd", "lowbit"}, default="auto"

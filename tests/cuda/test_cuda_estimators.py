@@ -8,7 +8,7 @@ from fastrbm._kernels import ChainState, get_backend, pack
 from fastrbm.many import variants
 from fastrbm.optimizers import SGD
 from fastrbm.samplers import Tempering, temper
-from test_stationarity import exact_joint, expected_variation, small_model, total_variation
+from small_models import exact_joint, expected_variation, small_model, total_variation
 
 pytest.importorskip("numba_cuda", reason="numba-cuda is not installed")
 SIMULATED = pytest.importorskip("fastrbm._kernels.cuda.kernels.target").SIMULATED

@@ -1,12 +1,13 @@
 """Samplers leave the exactly enumerated distribution as it is."""
 
-import itertools
-
 import numpy as np
 import pytest
 
 from fastrbm import Gibbs, Model
 from fastrbm._kernels import ChainState, cpu, get_backend, pack
+from small_models import exact_joint, expected_variation, small_model, total_variation
+
+pytestmark = pytest.mark.kernels
 
 N_CHAINS = 60_000
 TARGETS = [("cpu", t) for t in cpu.supported_targets()] + [("reference", None)]
@@ -20,37 +21,6 @@ def backend(request):
         cpu.use_target(target)
     yield get_backend(device, 2)
     cpu.use_target(before)
-
-
-def small_model(dtype):
-    rng = np.random.default_rng(4)
-    return Model(
-        rng.normal(0, 0.9, (5, 6)).astype(dtype),
-        rng.normal(0, 0.5, 6).astype(dtype),
-        rng.normal(0, 0.5, 5).astype(dtype),
-    )
-
-
-def exact_joint(model):
-    """Joint states (v, h) and their probabilities."""
-    v = np.array(list(itertools.product([0, 1], repeat=6)))
-    h = np.array(list(itertools.product([0, 1], repeat=5)))
-    pairs = [(i, j) for i in range(len(v)) for j in range(len(h))]
-    vs, hs = v[[i for i, _ in pairs]], h[[j for _, j in pairs]]
-    weight = np.exp(-model.energy(vs, hs))
-    return vs, hs, weight / weight.sum()
-
-
-def total_variation(visible, hidden, p):
-    code = visible.dense(int) @ (1 << np.arange(5, -1, -1)) * 32 + hidden.dense(int) @ (1 << np.arange(4, -1, -1))
-    frequency = np.bincount(code, minlength=len(p)) / len(code)
-    return 0.5 * np.abs(frequency - p).sum()
-
-
-def expected_variation(p, n):
-    """Mean and standard error of the total variation of n independent draws from p (normal approximation)."""
-    spread = np.sqrt(p * (1 - p) / n)
-    return 0.5 * np.sqrt(2 / np.pi) * spread.sum(), 0.5 * np.sqrt((1 - 2 / np.pi) * (spread**2).sum())
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
