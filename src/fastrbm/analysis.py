@@ -7,13 +7,14 @@ localization: an improved R-hat for assessing convergence of MCMC", Bayesian Ana
 from __future__ import annotations
 
 from dataclasses import dataclass
-from numbers import Integral
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.fft import irfft, next_fast_len, rfft
 from scipy.special import ndtri
 from scipy.stats import rankdata
+
+from ._checks import check_integer
 
 __all__ = ["ChainHealth", "chain_health"]
 
@@ -119,8 +120,8 @@ def chain_health(samples: ArrayLike, *, max_lag: int | None = None, swap_rates: 
         )
     if not np.isfinite(x).all():
         raise ValueError("samples must be finite, got NaN or infinity")
-    if max_lag is not None and (not isinstance(max_lag, Integral) or isinstance(max_lag, bool) or max_lag < 1):
-        raise ValueError(f"max_lag must be None or a positive integer, got {max_lag!r}")
+    if max_lag is not None:
+        check_integer("max_lag", max_lag, otherwise="None")
     rates = None
     if swap_rates is not None:
         rates = np.array(swap_rates, dtype=np.float64)

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from ._checks import check_integer, check_number
 from ._fit.callback import Callback
 from ._fit.state import FitRun
 from .likelihood import METHODS, exact
@@ -175,8 +176,7 @@ class LogLikelihood(Callback):
         if method not in METHODS:
             raise ValueError(f"method must be one of {list(METHODS)}, got {method!r}")
         for option, value in (("every", every), ("n_chains", n_chains), ("n_temperatures", n_temperatures)):
-            if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
-                raise ValueError(f"{option} must be a positive integer, got {value!r}")
+            check_integer(option, value)
         self.X, self.name, self.method, self.every = X, name, method, every
         self.n_chains, self.n_temperatures = n_chains, n_temperatures
         self._chosen = method
@@ -250,12 +250,9 @@ class EarlyStopping(Callback):
     """
 
     def __init__(self, monitor: Any, higher_is_better: bool = True, patience: int = 5, min_delta: float = 0.0):
-        if isinstance(patience, bool) or not isinstance(patience, (int, np.integer)) or patience < 1:
-            raise ValueError(f"patience must be a positive integer, got {patience!r}")
-        if not np.isfinite(min_delta) or min_delta < 0:
-            raise ValueError(f"min_delta must be a finite number of at least 0, got {min_delta!r}")
         self.monitor, self.higher_is_better = monitor, higher_is_better
-        self.patience, self.min_delta = int(patience), float(min_delta)
+        self.patience = check_integer("patience", patience)
+        self.min_delta = check_number("min_delta", min_delta, 0)
 
     def on_fit_begin(self, run: FitRun) -> None:
         """Forget earlier runs."""

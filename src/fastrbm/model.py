@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ._checks import check_number
 from ._kernels import Backend, PackedBits, Parameters, get_backend
 from .units import get_unit
 
@@ -146,9 +147,7 @@ class Model:
                 "a temperature would change the base measure of units that have one, such as the variance of Gaussian "
                 f"units, which is 1; at_temperature needs units of other types, got {self.units}"
             )
-        if not temperature > 0 or not np.isfinite(temperature):
-            raise ValueError(f"temperature must be a positive number, got {temperature!r}")
-        beta = self.weights.dtype.type(1 / temperature)
+        beta = self.weights.dtype.type(1 / check_number("temperature", temperature, 0, include_low=False))
         weights, visible_bias, hidden_bias = (beta * x for x in self.parameters)
         return Model(weights, visible_bias, hidden_bias, self.visible, self.hidden)
 

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 from sklearn.base import BaseEstimator
 
-from ._checks import check_number
+from ._checks import check_flag, check_number
 from ._kernels import Rule
 from ._kernels.rules import RULES
 from .schedules import check_scheduled, is_schedule, value_at
@@ -74,8 +74,7 @@ class SGD(Optimizer):
     def validate(self) -> None:
         """Raise ValueError unless the options are usable."""
         super().validate()
-        if not isinstance(self.nesterov, bool):
-            raise ValueError(f"nesterov must be True or False, got {self.nesterov!r}")
+        check_flag("nesterov", self.nesterov)
         if self.nesterov and not self._uses_momentum:
             raise ValueError("nesterov=True needs a momentum above 0")
 
@@ -149,8 +148,7 @@ class Adam(Optimizer):
         super().validate()
         check_number("beta2", self.beta2, 0, 1, include_high=False)
         check_number("epsilon", self.epsilon, 0, include_low=False)
-        if not isinstance(self.amsgrad, bool):
-            raise ValueError(f"amsgrad must be True or False, got {self.amsgrad!r}")
+        check_flag("amsgrad", self.amsgrad)
 
     def n_slots(self) -> int:
         """Two running means, and the largest with AMSGrad."""

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ._checks import check_image_shape, check_integer
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -233,17 +235,14 @@ def _figure_of(ax: Any) -> Figure:
 
 def _as_images(name: str, array: np.ndarray, shape: tuple[int, int], n: int | None) -> np.ndarray:
     """Return the first rows as (n, height, width)."""
-    if len(shape) != 2 or min(shape) < 1:
-        raise ValueError(f"shape must be (height, width), both positive; got {shape!r}")
-    height, width = (int(length) for length in shape)
+    height, width = check_image_shape(shape)
     if array.ndim != 2 or array.shape[1] != height * width or len(array) == 0:
         raise ValueError(
             f"{name} must have shape (n >= 1, {height * width}) for images of {height} x {width}; got {array.shape}"
         )
     if n is None:
         n = min(len(array), _DEFAULT_COUNT)
-    if not 1 <= n <= len(array):
-        raise ValueError(f"n must be from 1 to {len(array)}, the rows of {name}; got {n!r}")
+    check_integer(f"n, the rows of {name} to draw,", n, 1, len(array))
     return array[:n].reshape(n, height, width)
 
 
@@ -264,8 +263,7 @@ def _draw_mosaic(
     n, height, width = images.shape
     if columns is None:
         columns = min(n, math.ceil(math.sqrt(n * height / width)))
-    if columns < 1:
-        raise ValueError(f"columns must be positive; got {columns!r}")
+    check_integer("columns", columns)
     zoom = math.ceil(20 / min(height, width))  # keeps the gaps, one pixel, thin beside small images
     mosaic = _mosaic(images.repeat(zoom, axis=1).repeat(zoom, axis=2), columns)
     if ax is None:

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from numbers import Real
 from typing import Any
 
 from sklearn.base import BaseEstimator
+
+from ._checks import check_number
 
 __all__ = ["Constant", "Cosine", "Exponential", "Linear", "Schedule", "Step", "Switch", "value_at"]
 
@@ -31,7 +32,7 @@ class Schedule(BaseEstimator):
     def validate(self) -> None:
         """Raise ValueError unless the parameters are finite numbers."""
         for name in self._values:
-            _number(name, getattr(self, name))
+            check_number(name, getattr(self, name))
 
     @staticmethod
     def _progress(epoch: int, n_epochs: int) -> float:
@@ -89,10 +90,8 @@ class Exponential(Schedule):
 
     def validate(self) -> None:
         """Raise ValueError unless both ends are positive."""
-        super().validate()
         for name in self._values:
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name} must be positive, got {getattr(self, name)!r}")
+            check_number(name, getattr(self, name), 0, include_low=False)
 
     def __call__(self, epoch: int, n_epochs: int) -> float:
         """See `Schedule`."""
@@ -138,8 +137,7 @@ class Step(Schedule):
     def validate(self) -> None:
         """Raise ValueError unless `every` is at least 1."""
         super().validate()
-        if not self.every >= 1:
-            raise ValueError(f"every must be at least 1, got {self.every!r}")
+        check_number("every", self.every, 1)
 
     def __call__(self, epoch: int, n_epochs: int) -> float:
         """See `Schedule`."""
@@ -166,8 +164,7 @@ class Switch(Schedule):
     def validate(self) -> None:
         """Raise ValueError unless `at` is a share."""
         super().validate()
-        if not 0 <= self.at <= 1:
-            raise ValueError(f"at must be in [0, 1], got {self.at!r}")
+        check_number("at", self.at, 0, 1)
 
     def __call__(self, epoch: int, n_epochs: int) -> float:
         """See `Schedule`."""
@@ -204,13 +201,7 @@ def value_at(name: str, option: Any, epoch: int, n_epochs: int, low: float, high
         Allowed values, ends included.
     """
     value: Any = option(epoch, n_epochs) if is_schedule(option) else option
-    real = isinstance(value, Real) and not isinstance(value, bool)
-    if not real or not math.isfinite(value) or not low <= value <= high:
-        limits = f"in [{low:g}, {high:g}]" if high < math.inf else f"of at least {low:g}"
-        raise ValueError(f"{name} must be a finite number {limits}, got {value!r} for epoch {epoch} of {n_epochs}")
-    return float(value)
-
-
-def _number(name: str, value: Any) -> None:
-    if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(value):
-        raise ValueError(f"{name} must be a finite number, got {value!r}")
+    try:
+        return check_number(name, value, low, high)
+    except ValueError as error:
+        raise ValueError(f"{error} for epoch {epoch} of {n_epochs}") from None

@@ -202,7 +202,7 @@ def test_continuing_with_another_shape_or_type():
         (dict(n_samples=0), "n_samples must be a positive integer, got 0"),
         (dict(n_samples=2.0), "n_samples"),
         (dict(n_steps=-1), "n_steps must be a positive integer, got -1"),
-        (dict(temperature=0), "temperature must be a positive number, got 0"),
+        (dict(temperature=0), "temperature must be a positive finite number, got 0"),
         (dict(temperature=np.nan), "temperature"),
         (dict(clamp=[1, 0]), r"clamp must have shape \(4,\)"),
         (dict(clamp=[0.5, 1, 0, 1]), "clamp must hold 0 and 1 only or NaN .free., got 0.5 in row 0, column 0"),

@@ -223,7 +223,7 @@ def test_units_of_measurement_do_not_matter_to_a_fitted_model(mixture):
         (dict(sigma=[1.0, -1.0, 1.0]), "sigma must be positive finite numbers"),
         (dict(sigma=[1.0, 1.0]), "sigma must have one value for each of 3 columns"),
         (dict(sigma="columns"), "sigma must be positive numbers, 'data' or"),
-        (dict(sigma=LearnedSigma(rate=0)), "rate must be a number"),
+        (dict(sigma=LearnedSigma(rate=0)), "rate must be a positive finite number"),
         (dict(scaling="precision"), "scaling must be one of"),
         (dict(hidden="spin"), "hidden: unit must be"),
         (dict(n_components=3, hidden="onehot(2)"), "hidden: .*multiple of 2 units, got 3"),

@@ -130,7 +130,7 @@ def test_layers_of_imports_are_few():
         contracts = tomllib.load(file)["tool"]["importlinter"]["contracts"]
     (layers,) = (c["layers"] for c in contracts if c["type"] == "layers")
     assert len(layers) <= MOST_LAYERS
-    named = {name for layer in layers for name in layer.replace(" ", "").split("|")}
+    named = {name for layer in layers for name in re.split("[|:]", layer.replace(" ", ""))}
     there = {f"fastrbm.{p.stem}" for p in SOURCE.iterdir() if p.suffix == ".py" or (p / "__init__.py").exists()}
     assert there - {"fastrbm.__init__"} == named
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import os
-from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
+from .._checks import is_integer
 from .._fit.state import TrainingState
 from .._kernels import ChainState, Parameters
 from .._kernels.draws import Key
@@ -167,7 +167,7 @@ def _plain_options(estimator: Any) -> dict[str, Any]:
     options["callbacks"] = []
     if options["dtype"] is not None:
         options["dtype"] = np.dtype(options["dtype"]).name
-    if not isinstance(options["random_state"], Integral):
+    if not is_integer(options["random_state"]):
         options["random_state"] = None
     return {name: _plain(name, value) for name, value in options.items()}
 

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from sklearn.utils._param_validation import Interval, StrOptions
 
+from .._checks import check_integer, check_number
 from .._fit.callback import as_callback
 from .._fit.negative import Chains, Exact, FastWeights, NegativePhase, PopulationChains
 from .._kernels import Rule, TrainingPlan
@@ -68,8 +69,8 @@ def check(estimator: Any) -> None:
         "n_components", "batch_size", "n_iter", "steps_per_epoch", "n_gibbs_steps", "n_chains", "n_iter_no_change",
         "n_threads",
     ):  # fmt: skip
-        if isinstance(getattr(estimator, name), (bool, np.bool_)):  # an Integral to Python, never meant as one
-            raise ValueError(f"{name} must be an integer, got {getattr(estimator, name)!r}")
+        if isinstance(getattr(estimator, name), bool):  # an Integral to Python, never meant as one
+            check_integer(name, getattr(estimator, name), 0 if name == "n_iter" else 1)
     for callback in estimator.callbacks:
         as_callback(callback)
     for name in ("learning_rate", "batch_size", "n_gibbs_steps"):
@@ -78,8 +79,8 @@ def check(estimator: Any) -> None:
             raise ValueError(f"{name} must be a number or a schedule object, got {getattr(estimator, name)!r}")
     for name in ("learning_rate", "temperature"):
         value = getattr(estimator, name)
-        if not is_schedule(value) and not np.isfinite(value):
-            raise ValueError(f"{name} must be a positive finite number, got {value!r}")
+        if not is_schedule(value):
+            check_number(name, value, 0, include_low=False)
     get_optimizer(estimator.optimizer)
     get_regularization(estimator.regularizers)
     get_initializer(estimator.init)

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
+from .._checks import check_integer
 from .._fit.negative import dense
 from .._kernels import PackedBits, on_host
 from .._kernels.draws import Key, Stream
@@ -210,8 +211,8 @@ class Sampling(BaseRBM):
             bool for Bernoulli and one-hot units, int8 for Ising ones, else of the type of the parameters.
         """
         check_is_fitted(self)
-        _check_count("n_samples", n_samples)
-        _check_count("n_steps", n_steps)
+        check_integer("n_samples", n_samples)
+        check_integer("n_steps", n_steps)
         key, backend = self._next_key(random_state), self._backend()
         view = self._view()
         model = Model(*view.parameters, *view.units)
@@ -280,8 +281,3 @@ class Sampling(BaseRBM):
 def _shown_means(means: NDArray[Any], unit: str) -> NDArray[Any]:
     """Means of bits as those of spins."""
     return 2 * means - 1 if unit == "ising" else means
-
-
-def _check_count(name: str, value: Any) -> None:
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
-        raise ValueError(f"{name} must be a positive integer, got {value!r}")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from numbers import Integral
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .._checks import check_integer
 from .._data import Rows
 from .._data.categories import CategoryData
 from ..units import get_unit
@@ -91,9 +91,8 @@ class SoftmaxRBM(Fitting, Scoring, Sampling, Stored):
             get_unit(self.hidden).check_width(self.n_components)
         except (ValueError, TypeError) as error:
             raise ValueError(f"hidden: {error}") from None
-        n = self.n_categories
-        if n is not None and (isinstance(n, bool) or not isinstance(n, Integral) or not 1 <= n <= _MOST_CATEGORIES):
-            raise ValueError(f"n_categories must be None or an integer in [1, {_MOST_CATEGORIES}], got {n!r}")
+        if self.n_categories is not None:
+            check_integer("n_categories", self.n_categories, 1, _MOST_CATEGORIES, otherwise="None")
         super()._check_options()
 
     def _wrap(self, X: Any, dtype: Any, scale: float, *, check_range: bool = True) -> CategoryData:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from .._checks import check_integer
 from .bits import PackedBits, on_host, pack
 from .contract import Backend, ChainState, Parameters, Phase, Resident, TrainingPlan
 from .rules import Rule, Update
@@ -98,7 +99,5 @@ def _device_is_worth(work: Callable[[], int | None] | None) -> bool:
 
 def check_n_threads(n_threads: Any) -> None:
     """Raise unless n_threads is None or a positive integer."""
-    from numbers import Integral
-
-    if n_threads is not None and (not isinstance(n_threads, Integral) or isinstance(n_threads, bool) or n_threads < 1):
-        raise ValueError(f"n_threads must be None or a positive integer, got {n_threads!r}")
+    if n_threads is not None:
+        check_integer("n_threads", n_threads, otherwise="None")

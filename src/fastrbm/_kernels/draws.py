@@ -19,11 +19,12 @@ from __future__ import annotations
 
 import secrets
 from enum import IntEnum
-from numbers import Integral
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+from .._checks import is_integer
 
 N_ROUNDS = 10
 _M0, _M1 = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)
@@ -138,7 +139,7 @@ class Key:
     seed: int
 
     def __init__(self, seed: int):
-        if not isinstance(seed, Integral) or isinstance(seed, bool) or not 0 <= seed < 2**64:
+        if not is_integer(seed) or not 0 <= seed < 2**64:
             raise ValueError(f"seed must be an integer in [0, 2**64), got {seed!r}")
         self.seed = int(seed)
 
@@ -183,8 +184,7 @@ class Key:
             return
         if isinstance(random_state, (Key, np.random.RandomState, np.random.Generator)):
             return
-        integer = isinstance(random_state, Integral) and not isinstance(random_state, bool)
-        if not integer or not 0 <= random_state < 2**64:
+        if not is_integer(random_state) or not 0 <= random_state < 2**64:
             raise ValueError(
                 "random_state must be None, an integer in [0, 2**64), a numpy RandomState or Generator, "
                 f"got {random_state!r}"

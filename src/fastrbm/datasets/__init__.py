@@ -11,11 +11,11 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterator
-from numbers import Real
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from .._checks import check_image_shape, check_number
 from ._datafiles import PARTS, SOURCES, ChecksumError, DatasetNotFoundError, cache_dir, file_names, find_files, read_idx
 
 __all__ = [
@@ -123,9 +123,7 @@ def nudge(X: Any, shape: tuple[int, int], y: Any = None) -> Any:
         If the shapes do not belong together.
     """
     X = np.asarray(X)
-    if len(shape) != 2 or min(shape) < 1:
-        raise ValueError(f"shape must be (height, width), both positive; got {shape!r}")
-    height, width = shape
+    height, width = check_image_shape(shape)
     if X.ndim != 2 or X.shape[1] != height * width:
         raise ValueError(f"X must have shape (n, {height * width}) for images of {shape}; got {X.shape}")
     images = X.reshape(-1, height, width)
@@ -225,11 +223,7 @@ def _check_threshold(threshold: float | None, method: str, top: int) -> float:
         return top / 2
     if method != "threshold":
         raise ValueError(f"threshold is for method='threshold' only; got {threshold!r} with {method!r}")
-    if isinstance(threshold, bool) or not isinstance(threshold, Real):
-        raise TypeError(f"threshold must be a number; got {threshold!r}")
-    if not 0 <= threshold <= top:
-        raise ValueError(f"threshold must be from 0 to {top}, like X; got {threshold!r}")
-    return float(threshold)
+    return check_number("threshold, like X,", threshold, 0, top)
 
 
 def _generator(random_state: Any) -> Any:

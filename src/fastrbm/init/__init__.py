@@ -14,9 +14,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator
 
+from .._checks import check_number
 from .._kernels.draws import Key
 from ..units import Binomial, get_unit
-from ._layer_correlation import HIDDEN, lc_beta, lc_scale, number
+from ._layer_correlation import HIDDEN, lc_beta, lc_scale
 
 __all__ = [
     "Given",
@@ -89,8 +90,7 @@ class Normal(Initializer):
 
     def validate(self) -> None:
         """Raise ValueError unless the options are usable."""
-        if number("scale", self.scale) < 0:
-            raise ValueError(f"scale must not be negative, got {self.scale!r}")
+        check_number("scale", self.scale, 0)
 
     def weights(self, n_hidden: int, n_visible: int, key: Key, units: tuple[str, str]) -> Start:
         """See `Initializer.weights`."""
@@ -129,7 +129,7 @@ class LayerCorrelation(Initializer):
 
     def validate(self) -> None:
         """Raise ValueError unless the options are usable."""
-        number("hidden_bias", self.hidden_bias)
+        check_number("hidden_bias", self.hidden_bias)
 
     def weights(self, n_hidden: int, n_visible: int, key: Key, units: tuple[str, str]) -> Start:
         """See `Initializer.weights`; ValueError for units other than "bernoulli" and "ising"."""
@@ -282,8 +282,7 @@ def data_bias(mean: ArrayLike, unit: str = "bernoulli", clip: float = 1e-3) -> N
     kind = get_unit(unit)
     if kind.name not in _INVERSE_MEANS:
         raise ValueError(f"unit must be one of {sorted(_INVERSE_MEANS)}, got {unit!r}")
-    if not 0 < number("clip", clip) < 0.5:
-        raise ValueError(f"clip must lie in (0, 0.5), got {clip!r}")
+    clip = check_number("clip", clip, 0, 0.5, include_low=False, include_high=False)
     means = np.asarray(mean, dtype=np.float64)
     if means.ndim != 1 or not np.isfinite(means).all():
         raise ValueError(f"mean must be a vector of finite numbers, got shape {means.shape}")
@@ -292,4 +291,4 @@ def data_bias(mean: ArrayLike, unit: str = "bernoulli", clip: float = 1e-3) -> N
         means = means / kind.n  # that of one of its trials, which has the same natural parameter
     if len(means) and not (low <= means.min() and means.max() <= high):
         raise ValueError(f"mean must lie in [{low}, {high}] for {unit!r}, got {means.min()} to {means.max()}")
-    return inverse(means, float(clip))
+    return inverse(means, clip)

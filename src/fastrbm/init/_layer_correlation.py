@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit
 
+from .._checks import check_integer, check_number
+
 _NODES = 160  # of a mean; four times as many change the derivative by less than 1e-8 of itself
 _STAGES = (
     (48, 1.0),
@@ -133,9 +135,7 @@ def lc_beta(alpha: float, c: float = 0.0, hidden: str = "bernoulli") -> float:
     "Layer correlation" initialisation: arXiv:2409.07708, Neural Networks 187 (2025), whose table of beta_max the tests
     hold.
     """
-    alpha, c = number("alpha", alpha), number("c", c)
-    if alpha <= 0:
-        raise ValueError(f"alpha must be positive, got {alpha!r}")
+    alpha, c = check_number("alpha", alpha, 0, include_low=False), check_number("c", c)
     if hidden not in HIDDEN:
         raise ValueError(f"hidden must be one of {sorted(HIDDEN)}, got {hidden!r}")
     if hidden == "ising" and c == 0:
@@ -176,17 +176,5 @@ def lc_scale(n_visible: int, n_hidden: int, hidden_bias: float = 0.0, hidden: st
         For empty layers and what `lc_beta` does not take.
     """
     for name, n in (("n_visible", n_visible), ("n_hidden", n_hidden)):
-        if n < 1:
-            raise ValueError(f"{name} must be at least 1, got {n!r}")
+        check_integer(name, n)
     return lc_beta(n_hidden / n_visible, float(hidden_bias), hidden) / math.sqrt(n_visible + n_hidden)
-
-
-def number(name: str, value: Any) -> float:
-    """Finite number, or a ValueError that names the option."""
-    if (
-        isinstance(value, bool)
-        or not isinstance(value, (int, float, np.floating, np.integer))
-        or not np.isfinite(value)
-    ):
-        raise ValueError(f"{name} must be a finite number, got {value!r}")
-    return float(value)

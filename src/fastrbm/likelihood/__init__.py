@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from .._checks import check_integer, check_number
 from .._kernels import PackedBits, get_backend, pack
 from .._kernels.draws import Key
 from ..model import Model
@@ -144,9 +145,10 @@ def log_partition(
     backend = get_backend(device, n_threads)
     if method not in METHODS:
         raise ValueError(f"method must be one of {list(METHODS)}, got {method!r}")
-    _check_counts(n_chains=n_chains, n_temperatures=n_temperatures, max_chains=max_chains)
-    if stderr is not None and not (isinstance(stderr, (int, float)) and np.isfinite(stderr) and stderr > 0):
-        raise ValueError(f"stderr must be None or a positive number, got {stderr!r}")
+    for name, count in (("n_chains", n_chains), ("n_temperatures", n_temperatures), ("max_chains", max_chains)):
+        check_integer(name, count)
+    if stderr is not None:
+        check_number("stderr", stderr, 0, include_low=False, otherwise="None")
     Key.check(random_state)
     binary = exact.can_be_annealed(model)
     if method == "auto":
@@ -273,9 +275,3 @@ def kl_divergence(model: Any, X: ArrayLike | PackedBits, log_z: Any = None, **op
     share = counts / len(rows)
     log_p = log_likelihood(model, rows[first], log_z, **options)
     return float(share @ (np.log(share) - log_p))
-
-
-def _check_counts(**counts: Any) -> None:
-    for name, value in counts.items():
-        if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
-            raise ValueError(f"{name} must be a positive integer, got {value!r}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from numbers import Integral
 from typing import Any, ClassVar
 
 import numpy as np
@@ -68,11 +67,6 @@ class PopulationSampler(Sampler, ABC):
         n_rounds: int = 1,
     ) -> States:
         """Move the chains on in place; return the visible states of those that sample the model itself."""
-
-
-def is_integer(value: Any) -> bool:
-    """Whether it is an integer and no bool."""
-    return isinstance(value, Integral) and not isinstance(value, (bool, np.bool_))
 
 
 def stored(states: States) -> NDArray[Any]:

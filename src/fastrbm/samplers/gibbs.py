@@ -6,11 +6,12 @@ from typing import Any
 
 import numpy as np
 
+from .._checks import check_flag, check_integer
 from .._kernels import Backend, ChainState, Parameters, pack
 from .._kernels.contract import Drawn, States
 from .._kernels.draws import Draw, Stream
 from ..units import get_unit
-from ._base import Sampler, is_integer
+from ._base import Sampler
 
 
 class Gibbs(Sampler):
@@ -33,10 +34,8 @@ class Gibbs(Sampler):
 
     def validate(self) -> None:
         """Raise ValueError unless the options are usable."""
-        if not is_integer(self.n_steps) or self.n_steps < 1:
-            raise ValueError(f"n_steps must be a positive integer, got {self.n_steps!r}")
-        if not isinstance(self.persistent, (bool, np.bool_)):
-            raise ValueError(f"persistent must be True or False, got {self.persistent!r}")
+        check_integer("n_steps", self.n_steps)
+        check_flag("persistent", self.persistent)
 
     def init(
         self, n_chains: int, n_hidden: int, step: int = 0, unit: str = "bernoulli", dtype: Any = np.float32

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .._checks import check_integer
 from .._kernels import PackedBits, get_backend
 from .._kernels.contract import States
 from .._kernels.draws import Key
 from ..analysis import ChainHealth, chain_health
 from ..model import Model
-from ._base import is_integer
 from .tempering import Tempering
 
 
@@ -100,10 +100,8 @@ def temper(
     if not isinstance(sampler, Tempering):
         raise TypeError(f"sampler must be a Tempering object or None, got {type(sampler).__name__}")
     for name, value, least in (("n_samples", n_samples, 4), ("n_steps", n_steps, 1), ("n_chains", n_chains, 1)):
-        if not is_integer(value) or value < least:
-            raise ValueError(f"{name} must be an integer of at least {least}, got {value!r}")
-    if not is_integer(burn_in) or burn_in < 0:
-        raise ValueError(f"burn_in must be an integer of at least 0, got {burn_in!r}")
+        check_integer(name, value, least)
+    check_integer("burn_in", burn_in, 0)
     n_kept = -(-n_samples // n_chains)
     if n_kept < 4:
         raise ValueError(f"n_samples must be at least 4 n_chains = {4 * n_chains}, got {n_samples!r}")

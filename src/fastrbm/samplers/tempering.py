@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from .._checks import check_flag, check_integer
 from .._kernels import Backend, PackedBits, Parameters, pack
 from .._kernels.contract import States
 from .._kernels.draws import Draw, Stream, uniforms
 from ..units import get_unit
-from ._base import Population, PopulationSampler, is_integer, restored, stored
+from ._base import Population, PopulationSampler, restored, stored
 
 _N_TEMPERATURES = 10
 # Gain of the n-th adaptation, _GAIN / (n + _DELAY)^_DECAY: a sum without bound, that of the squares bounded.
@@ -165,12 +166,11 @@ class Tempering(PopulationSampler):
     def validate(self) -> None:
         """Raise ValueError unless the options are usable."""
         n = self.n_temperatures
-        if n is not None and (not is_integer(n) or n < 2):
-            raise ValueError(f"n_temperatures must be None or an integer of at least 2, got {n!r}")
-        if not is_integer(self.n_steps) or self.n_steps < 1:
-            raise ValueError(f"n_steps must be a positive integer, got {self.n_steps!r}")
-        if self.adapt is not None and not isinstance(self.adapt, (bool, np.bool_)):
-            raise ValueError(f"adapt must be None, True or False, got {self.adapt!r}")
+        if n is not None:
+            check_integer("n_temperatures", n, 2, otherwise="None")
+        check_integer("n_steps", self.n_steps)
+        if self.adapt is not None:
+            check_flag("adapt", self.adapt, otherwise="None")
         if self.betas is not None:
             betas = np.asarray(self.betas, dtype=np.float64)
             rising = betas.ndim == 1 and len(betas) >= 2 and (np.diff(betas) > 0).all()
@@ -215,8 +215,7 @@ class Tempering(PopulationSampler):
         TemperedState
         """
         self.validate()
-        if not is_integer(n_chains) or n_chains < 1:
-            raise ValueError(f"n_chains must be a positive integer, got {n_chains!r}")
+        check_integer("n_chains", n_chains)
         self._base(parameters)
         betas, unit = self._ladder(), get_unit(units[1])
         n_rows, n_hidden = len(betas) * n_chains, len(parameters.hidden_bias)
@@ -280,8 +279,7 @@ class Tempering(PopulationSampler):
         PackedBits or ndarray, shape (n_chains, n_visible)
             Last visible states at beta = 1. Their hidden states are ``state.at(-1)``.
         """
-        if not is_integer(n_rounds) or n_rounds < 1:
-            raise ValueError(f"n_rounds must be a positive integer, got {n_rounds!r}")
+        check_integer("n_rounds", n_rounds)
         base = self._base(parameters)
         facing = np.ascontiguousarray(parameters.weights.T)
         done = 0

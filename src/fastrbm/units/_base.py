@@ -8,10 +8,13 @@ follows from the formulas below.
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 from typing import Any, ClassVar, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
+
+from .._checks import check_integer
 
 
 class Unit:
@@ -213,16 +216,12 @@ def unit_names() -> list[str]:
     return sorted(_REGISTRY)
 
 
-def positive_integer(value: Any, what: str, most: int | None = None) -> int:
-    """`value` as an int, from 1 to `most`; text is read."""
-    allowed = "a positive integer" if most is None else f"an integer from 1 to {most}"
-    try:
-        number = int(value) if isinstance(value, str) else value.__index__()
-    except (AttributeError, TypeError, ValueError):
-        number = 0
-    if isinstance(value, bool) or number < 1 or (most is not None and number > most):
-        raise ValueError(f"{what} must be {allowed}, got {value!r}")
-    return int(number)
+def read_integer(name: str, text: str, high: int | None = None) -> int:
+    """Return the positive integer that a text spells; ValueError where it spells none, or one above `high`."""
+    value: Any = text
+    with suppress(ValueError):
+        value = int(text)
+    return check_integer(name, value, 1, high)
 
 
 def softplus(x: NDArray[Any]) -> NDArray[Any]:

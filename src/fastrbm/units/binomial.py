@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit, gammaln
 
-from ._base import Unit, positive_integer, register, softplus
+from .._checks import check_integer
+from ._base import Unit, read_integer, register, softplus
 
 #: largest n: e^-n softplus(0) = 2^-n stays far from underflow, and counts fit a byte
 MOST_TRIALS = 255
@@ -37,12 +38,12 @@ class Binomial(Unit):
     n: int
 
     def __init__(self, n: int):
-        object.__setattr__(self, "n", positive_integer(n, "n of units 'binomial'", MOST_TRIALS))
+        object.__setattr__(self, "n", check_integer("n of units 'binomial'", n, 1, MOST_TRIALS))
 
     @classmethod
     def from_text(cls, text: str) -> Binomial:
         """Of n."""
-        return cls(positive_integer(text, "n of units 'binomial'", MOST_TRIALS))
+        return cls(read_integer("n of units 'binomial'", text, MOST_TRIALS))
 
     @property
     def parameters(self) -> tuple[int]:

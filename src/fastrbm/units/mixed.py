@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ._base import Unit, get_unit, positive_integer, register
+from .._checks import check_integer
+from ._base import Unit, get_unit, read_integer, register
 
 
 @register
@@ -43,7 +44,7 @@ class Mixed(Unit):
             unit = get_unit(part[0])
             if isinstance(unit, Mixed):
                 raise ValueError(f"parts of units 'mixed' must not be mixed themselves, got {unit.spec!r}")
-            width = positive_integer(part[1], f"the width of units {unit.spec!r} in units 'mixed'")
+            width = check_integer(f"the width of units {unit.spec!r} in units 'mixed'", part[1])
             unit.check_width(width)
             found.append((unit, width))
         if not found:
@@ -60,7 +61,7 @@ class Mixed(Unit):
                 unit, star, width = text[start:at].rpartition("*")
                 if not star:
                     raise ValueError(f"parts of units 'mixed' must be written unit*width, got {text[start:at]!r}")
-                parts.append((unit, positive_integer(width, f"the width of units {unit!r} in units 'mixed'")))
+                parts.append((unit, read_integer(f"the width of units {unit!r} in units 'mixed'", width)))
                 start = at + 1
         return cls(*parts)
 

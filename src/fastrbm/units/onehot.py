@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import softmax
 
-from ._base import Unit, digits_of, positive_integer, register
+from .._checks import check_integer
+from ._base import Unit, digits_of, read_integer, register
 
 
 @register
@@ -37,13 +38,13 @@ class OneHot(Unit):
     n_classes: int | None
 
     def __init__(self, n_classes: int | None = None):
-        number = None if n_classes is None else positive_integer(n_classes, "n_classes of units 'onehot'")
+        number = None if n_classes is None else check_integer("n_classes of units 'onehot'", n_classes)
         object.__setattr__(self, "n_classes", number)
 
     @classmethod
     def from_text(cls, text: str) -> OneHot:
         """Of the number of classes."""
-        return cls(positive_integer(text, "n_classes of units 'onehot'"))
+        return cls(read_integer("n_classes of units 'onehot'", text))
 
     @property
     def parameters(self) -> tuple[int, ...]:
