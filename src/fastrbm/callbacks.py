@@ -186,9 +186,9 @@ class LogLikelihood(Callback):
         model, backend = run.estimator.model_, run.inside.backend()
         self._rows = run.inside.states(self.X, "watch pseudo-likelihood or free energy")
         if self.method == "exact":
-            exact.check_size(model, backend)
+            exact.check_size(exact.choose(model), backend)
         elif self.method == "auto":
-            self._chosen = "exact" if exact.seconds_needed(model, backend) <= _CHEAP else "mais"
+            self._chosen = "exact" if exact.choose(model).seconds(backend) <= _CHEAP else "mais"
 
     def on_epoch_end(self, run: FitRun) -> None:
         """Estimate and record."""

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from .._kernels import Backend, PackedBits, Parameters, Phase, TrainingPlan, on_host, pack
 from .._kernels.draws import Draw, Key, Stream, uniforms
-from ..likelihood import exact
+from ..likelihood import Moments, exact
 from ..model import Model
 from ..samplers import PopulationSampler
 from ..units import get_unit
@@ -18,8 +18,8 @@ from .state import TrainingState
 
 States = Any
 
-#: units of the smaller layer, whose states are listed for every minibatch by algorithm="exact"
-MOST_UNITS = 20
+#: units of two values whose states algorithm="exact" lists for every minibatch, at most
+UNITS_PER_MINIBATCH = 20
 _POPULATION = 1 << 50  # in place of the numbers of sampling calls
 
 
@@ -215,35 +215,30 @@ class Exact:
     def prepare(self, state: TrainingState, units: tuple[str, str], n_chains: int) -> None:
         """Refuse layers that are both too large."""
         state.chains.chains = None
-        check_exact(Model(*state.parameters, *units))
+        _check_exact(exact.choose(Model(*state.parameters, *units)))
 
-    def model(self, batch: Minibatch, data_states: States) -> exact.Moments:
+    def model(self, batch: Minibatch, data_states: States) -> Moments:
         """Exact means."""
-        model = Model(*batch.parameters, *batch.units)
-        if not exact.lists_states(model):
-            found = exact.log_partition(model, batch.backend, moments=True).moments
-            assert found is not None
-            return found
-        layer = exact.smaller_layer(model)
-        log_weights = exact.state_log_weights(model, layer, batch.backend)
-        p = np.exp(log_weights - log_weights.max())
-        return exact.moments_of(model, layer, p / p.sum(), batch.backend)
+        plan, p = exact.choose(Model(*batch.parameters, *batch.units)), np.empty(0)
+        if plan.rule.lists:
+            log_weights = exact.state_log_weights(plan, batch.backend)
+            p = np.exp(log_weights - log_weights.max())
+            p /= p.sum()
+        return exact.moments_of(plan, p, batch.backend)
 
     def after(self, batch: Minibatch, gradient: Parameters) -> None:
         """Nothing is kept."""
 
 
-def check_exact(model: Model) -> None:
-    """Raise ValueError for models of which no layer has few enough states."""
-    if not exact.lists_states(model):
-        return  # two Gaussian layers have a closed form
-    layer = exact.smaller_layer(model)
-    log2 = exact.log2_states(model, layer)
-    if log2 > MOST_UNITS:
-        n_hidden, n_visible = model.weights.shape
+def _check_exact(plan: exact.Plan) -> None:
+    """Raise ValueError for models of which no layer has few enough states; closed forms list none."""
+    if plan.rule.lists and plan.log2_states > UNITS_PER_MINIBATCH:
+        counts = plan.model.weights.shape
+        n_hidden, n_visible = counts if plan.layer == "hidden" else counts[::-1]
         raise ValueError(
-            f"algorithm='exact' lists the states of the smaller layer for every minibatch, those of {MOST_UNITS} units "
-            f"of two values at most, got {n_hidden} hidden and {n_visible} visible ones; use algorithm='pcd'"
+            "algorithm='exact' lists the states of the smaller layer for every minibatch, those of "
+            f"{UNITS_PER_MINIBATCH} units of two values at most, got {n_hidden} hidden and {n_visible} visible ones; "
+            "use algorithm='pcd'"
         )
 
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,6 +58,42 @@ class Rule:
     lists: bool = True
 
 
+class Plan(NamedTuple):
+    """How the exact sum of a model is done; `choose` makes it, once a call.
+
+    Attributes
+    ----------
+    layer : str
+        The one whose states are listed: "hidden" or "visible".
+    rule : Rule
+    model : Model
+        With `layer` in the place of the hidden one.
+    """
+
+    layer: str
+    rule: Rule
+    model: Model
+
+    @property
+    def units(self) -> tuple[str, str]:
+        """(visible, hidden) units of the model as it was given."""
+        return self.model.units if self.layer == "hidden" else self.model.units[::-1]
+
+    @property
+    def n_units(self) -> int:
+        """Number of units of the layer that is listed."""
+        return len(self.model.hidden_bias)
+
+    @property
+    def log2_states(self) -> float:
+        """Log to base 2 of the number of states that are listed."""
+        return log2_states(self.model, "hidden")
+
+    def seconds(self, backend: Backend) -> float:
+        """Rough time of the sum."""
+        return self.rule.seconds(self.model, backend)
+
+
 def transposed(model: Model, layer: str) -> Model:
     """Model with `layer` in the place of the hidden one."""
     if layer == "hidden":
@@ -77,11 +113,6 @@ def wide(model: Model) -> Model:
 def log2_states(model: Model, layer: str) -> float:
     """Log to base 2 of the number of states of a layer."""
     return get_unit(getattr(model, layer)).log2_states(model.weights.shape[0 if layer == "hidden" else 1])
-
-
-def n_states(model: Model, layer: str) -> int:
-    """Number of states of a layer."""
-    return get_unit(getattr(model, layer)).n_states(model.weights.shape[0 if layer == "hidden" else 1])
 
 
 # ---- binary layers: the kernels of the backend ------------------------------------------------------------------
@@ -291,7 +322,7 @@ RULES = {
 }
 
 
-def rule_of(model: Model, layer: str) -> Rule | None:
+def _rule_of(model: Model, layer: str) -> Rule | None:
     """Rule that lists the states of `layer`, or None."""
     units = model.units if layer == "hidden" else model.units[::-1]
     if units in RULES:
@@ -299,11 +330,19 @@ def rule_of(model: Model, layer: str) -> Rule | None:
     return _GENERIC if get_unit(units[1]).finite else None
 
 
-def choose(model: Model) -> tuple[str, Rule]:
-    """Layer whose states are listed, and how: the one with fewer states, the hidden one of equal ones."""
+def choose(model: Model, layer: str | None = None) -> Plan:
+    """Choose the layer whose states are listed, and how: the one with fewer states, the hidden one of equal ones.
+
+    ValueError where nothing can be listed and there is no closed form, also of a `layer` that is asked for.
+    """
+    if layer is not None:
+        rule = _rule_of(model, layer)
+        if rule is None:
+            raise ValueError(f"there is no sum over the states of the {layer} layer for units {model.units}")
+        return Plan(layer, rule, transposed(model, layer))
     found = []
     for n_units, layer in zip(model.weights.shape, ("hidden", "visible"), strict=True):
-        rule = rule_of(model, layer)
+        rule = _rule_of(model, layer)
         if rule is not None:
             found.append((rule is _GENERIC, log2_states(model, layer), n_units, layer, rule))
     if not found:
@@ -312,4 +351,4 @@ def choose(model: Model) -> tuple[str, Rule]:
             "layers with real units only Gaussian ones have a closed form"
         )
     *_, layer, rule = min(found, key=lambda entry: entry[:3])
-    return layer, rule
+    return Plan(layer, rule, transposed(model, layer))
