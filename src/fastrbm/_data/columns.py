@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._data.split import Split
-from .._kernels import PackedBits
+from .._kernels import as_dense
 from . import Rows
 from .stream import StreamData
 
@@ -22,7 +22,7 @@ def _blocks(
     """Rows with their shares, which add up to 1."""
     if isinstance(data, StreamData):
         for rows in data.in_order(_ROWS):
-            x = rows.dense(np.float64) if isinstance(rows, PackedBits) else np.asarray(rows, dtype=np.float64)
+            x = as_dense(rows, np.float64).astype(np.float64, copy=False)
             yield x, np.full(len(x), 1 / data.shape[0])
         return
     order = np.arange(split.n_rows) if split.trained is None else split.trained
@@ -31,7 +31,7 @@ def _blocks(
     for part, local in data.batches(order, _ROWS):
         for first in range(0, len(local), _ROWS):
             rows = data.encoded(part[local[first : first + _ROWS]])[0]  # what is missing is 0, and so not counted
-            rows = rows.dense(np.float64) if isinstance(rows, PackedBits) else np.asarray(rows, dtype=np.float64)
+            rows = as_dense(rows, np.float64).astype(np.float64, copy=False)
             yield rows, shares[done : done + len(rows)]
             done += len(rows)
 

@@ -9,10 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils.validation import assert_all_finite
 
-from .._kernels import PackedBits, on_host
+from .._kernels import States, on_host
 from .._kernels.cuda import availability
 from .._kernels.cuda.interop import as_device_array, is_device_array, kind_of
 from .bits import VisibleData, range_error
+from .blocks import batches_per_block
 
 __all__ = [
     "DeviceData",
@@ -160,7 +161,7 @@ class DeviceData(VisibleData):
         if resident is not None:
             yield resident, order
             return
-        step = batch_size * max(1, _PIECE_BYTES // (batch_size * self.shape[1] * self.dtype.itemsize))
+        step = batch_size * batches_per_block(batch_size, self.shape[1], self.dtype, _PIECE_BYTES)
         for first in range(0, len(order), step):
             rows = order[first : first + step]
             yield DeviceRows(self._floats(take_rows(self._x, rows))), np.arange(len(rows), dtype=np.int64)
@@ -175,6 +176,6 @@ class DeviceData(VisibleData):
         """As `VisibleData.encoded`, on the host: who asks for it composes minibatches of NumPy's operations."""
         return on_host(batch), None
 
-    def states(self, advice: str) -> PackedBits:
+    def states(self, advice: str) -> States:
         """All rows as bits on the host; ValueError with `advice` unless they are binary."""
         return super().states(advice) if self.bits is None else self.bits.to_host()

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from .._kernels import PackedBits
+from .._kernels import PackedBits, join_rows
 from .._kernels.draws import Key
 from . import Rows
-from .bits import BLOCK_BYTES, decide_input_scale
+from .bits import decide_input_scale
+from .blocks import batches_per_block
 from .device import is_device_array
-from .split import Order
+from .split import ROUND, Order
 
 #: bytes of a block of rows on disk, at most, unless it is stored in larger pieces
 READ_BYTES = 2 << 20
@@ -22,7 +23,6 @@ READ_BYTES = 2 << 20
 WINDOW_BLOCKS = 16
 
 _BLOCKS = 1 << 55  # numbers of keys: of the order of blocks, and from here on of the rows of chunks and windows
-_ROUND = 1 << 40  # from one round through the rows to the next within a pass
 
 __all__ = ["READ_BYTES", "WINDOW_BLOCKS", "ChunkSource", "Pass", "RowSource", "StreamData", "source_of"]
 
@@ -265,7 +265,7 @@ class StreamData:
                     break
             if rounded and seen != n_rows:
                 raise self._other_rows(seen)
-            number += _ROUND
+            number += ROUND
 
     def head(self, n: int) -> Any:
         """The first rows as they are given, n at most."""
@@ -288,21 +288,20 @@ class StreamData:
 
     def batches(self, order: Pass, batch_size: int) -> Iterator[tuple[PackedBits | NDArray[Any], NDArray[np.int64]]]:
         """As `VisibleData.batches`: every piece but the last holds whole minibatches, wherever chunks end."""
-        row_bytes = max(1, self.shape[1] * self.dtype.itemsize)
-        least = batch_size * max(1, BLOCK_BYTES // (batch_size * row_bytes))
+        least = batch_size * batches_per_block(batch_size, self.shape[1], self.dtype)
         held: list[Any] = []
         n_held = 0
         for part in self._parts(order, least):
             held.append(part)
             n_held += part.shape[0]
             if n_held >= least:
-                rows = _joined(held)
+                rows = join_rows(held)
                 whole = n_held // batch_size * batch_size
                 yield rows[:whole], np.arange(whole, dtype=np.int64)
                 n_held -= whole
                 held = [rows[whole:]] if n_held else []
         if n_held:
-            yield _joined(held), np.arange(n_held, dtype=np.int64)
+            yield join_rows(held), np.arange(n_held, dtype=np.int64)
 
     def in_order(self, size: int) -> Iterator[Any]:
         """All rows once, encoded, at most `size` at a time."""
@@ -321,16 +320,8 @@ class StreamData:
 
     def states(self, advice: str) -> Any:
         """All rows as states of the layer."""
-        return _joined([data.states(advice) for data, _ in self._pieces(None, 0)])
+        return join_rows([data.states(advice) for data, _ in self._pieces(None, 0)])
 
     def encoded(self, batch: Any) -> tuple[Any, Any]:
         """As `VisibleData.encoded`."""
         return self._encoder.encoded(batch)
-
-
-def _joined(parts: Sequence[Any]) -> Any:
-    if len(parts) == 1:
-        return parts[0]
-    if isinstance(parts[0], PackedBits):
-        return PackedBits(np.concatenate([x.words for x in parts]), parts[0].n_units)
-    return np.concatenate(parts)

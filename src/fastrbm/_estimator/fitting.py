@@ -21,7 +21,7 @@ from .._fit.loop import Epoch, Step, check_finite, fit_loop, minibatch_epoch, st
 from .._fit.minibatch import Setup
 from .._fit.minibatch import Step as GeneralStep
 from .._fit.state import FitRun, Inside, TrainingState
-from .._kernels import Backend, ChainState, Parameters, TrainingPlan
+from .._kernels import BIT_UNITS, Backend, ChainState, Parameters, TrainingPlan
 from .._kernels.draws import Key
 from ..callbacks import Verbose
 from ..init import data_bias, get_initializer
@@ -236,7 +236,7 @@ class Fitting(SklearnDraws, BaseRBM):
 
     def _wrap_once(self, X: Any, dtype: Any, scale: float, shared: dict[Any, Any]) -> Rows:
         """`_wrap`, or what it made of the same rows for another estimator."""
-        if self.units[0] not in ("bernoulli", "ising"):  # rows of others may depend on what is fitted
+        if self.units[0] not in BIT_UNITS:  # rows of others may depend on what is fitted
             return self._wrap(X, dtype, scale)
         key = (type(self)._wrap, self.units[0], dtype, scale, self.out_of_range)
         if key not in shared:

@@ -11,8 +11,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from .._checks import check_integer
-from .._fit.negative import dense
-from .._kernels import PackedBits, on_host
+from .._kernels import BIT_UNITS, PackedBits, as_dense, join_rows, on_host
 from .._kernels.draws import Key, Stream
 from ..model import Model
 from ..samplers import Gibbs
@@ -99,7 +98,7 @@ class Sampling(BaseRBM):
 
     def _shown_visible(self, states: Any, dtype: Any) -> NDArray[Any]:
         """States of kernels (of `_view`, spins as bits) as values in the scale of the data."""
-        values = dense(states, dtype)
+        values = as_dense(states, dtype)
         if self.units[0] == "ising":
             return 2 * values - 1
         sigma = self._scale().sigma
@@ -252,11 +251,10 @@ class Sampling(BaseRBM):
         parts: list[Any] = []
         for rows, states in data.slices():
             states = on_host(states)
-            if not isinstance(states, PackedBits) and self.units[0] in ("bernoulli", "ising"):
+            if not isinstance(states, PackedBits) and self.units[0] in BIT_UNITS:
                 states = backend.draw_bits(states, key.at(0, Stream.START, rows.start))
-            parts.append(states.words if isinstance(states, PackedBits) else states)
-        whole = np.concatenate(parts)
-        return PackedBits(whole, data.shape[1]) if isinstance(states, PackedBits) else whole
+            parts.append(states)
+        return join_rows(parts)
 
     # -- names that scikit-learn's own tests call -----------------------------------------------------------
 

@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .._kernels import Backend, PackedBits, Parameters, Phase, TrainingPlan
+from .._kernels import Backend, PackedBits, Parameters, Phase, TrainingPlan, as_dense
 from .._kernels.contract import values_of
 from .._kernels.draws import Draw, Stream
 from .._kernels.rules import apply_rule
 from ..likelihood import Moments
-from ..regularizers import Regularization
-from .negative import Exact, Minibatch, NegativePhase, dense
+from ..regularizers import Regularization, weight_deviation
+from .negative import Exact, Minibatch, NegativePhase
 from .scale import VisibleScale
 from .state import TrainingState
 
@@ -153,7 +153,7 @@ class Step:
             noise = self.backend.normals(
                 self._address(Stream.WEIGHT_NOISE), weights.shape[0], weights.shape[1], self.dtype
             )
-            weights = weights + _softplus(self.state.extras["rho"]) * noise
+            weights = weights + weight_deviation(self.state.extras["rho"]) * noise
         if reg.drop_connect:
             keep = np.full(weights.shape, 1 - reg.drop_connect.rate, np.float32)
             mask = self.backend.draw_bits(keep, self._address(Stream.DROP_CONNECT)).dense(self.dtype)
@@ -172,7 +172,7 @@ class Step:
         t, means = self.dtype.type, self.state.parameters.weights
         share = t(1 / (self.setup.n_rows * prior.prior**2))
         rho = self.state.extras["rho"]
-        deviation = _softplus(rho)
+        deviation = weight_deviation(rho)
         slope = -np.expm1(-deviation)  # derivative of the softplus: sigmoid(rho) = 1 - e^-softplus(rho)
         pull = share * deviation - t(1 / self.setup.n_rows) / deviation
         rho += t(self.plan.rate) * slope * (gradient.weights * noise - pull)
@@ -184,7 +184,7 @@ class Step:
         sides = []
         for phase in (data, model):
             if isinstance(phase, Phase):
-                v = dense(phase.visible, self.dtype)
+                v = as_dense(phase.visible, self.dtype)
                 shares = np.full(len(v), 1 / len(v)) if phase.shares is None else phase.shares
                 squares = shares.astype(self.dtype) @ np.square(v - center)
                 pairs = self.backend.moments(phase, self.dtype).weights
@@ -247,7 +247,3 @@ def _limit_rows(weights: NDArray[Any], limit: float) -> None:
     lengths = np.sqrt(np.square(weights, dtype=np.float64).sum(axis=1))
     long = lengths > limit
     weights[long] *= (limit / lengths[long])[:, None].astype(weights.dtype)
-
-
-def _softplus(x: NDArray[Any]) -> NDArray[Any]:
-    return np.logaddexp(x, x.dtype.type(0))

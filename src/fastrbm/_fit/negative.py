@@ -8,15 +8,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .._kernels import Backend, PackedBits, Parameters, Phase, TrainingPlan, on_host, pack
+from .._kernels import Backend, PackedBits, Parameters, Phase, States, TrainingPlan, as_dense, pack
 from .._kernels.draws import Draw, Key, Stream, uniforms
 from ..likelihood import Moments, exact
 from ..model import Model
 from ..samplers import PopulationSampler
 from ..units import get_unit
 from .state import TrainingState
-
-States = Any
 
 #: units of two values whose states algorithm="exact" lists for every minibatch, at most
 UNITS_PER_MINIBATCH = 20
@@ -82,7 +80,7 @@ class Minibatch:
         """States of the hidden layer, 0 where units are dropped."""
         draw = Draw(self.plan.seed, step, Stream.HIDDEN)
         states = self.backend.samples(self.units[1], visible, parameters.weights, parameters.hidden_bias, draw)
-        return states if kept is None else dense(states, self.dtype) * kept
+        return states if kept is None else as_dense(states, self.dtype) * kept
 
     def visible_states(self, hidden: States, parameters: Parameters, step: int) -> States:
         """States of the visible layer, 0 where they are missing."""
@@ -90,7 +88,7 @@ class Minibatch:
         states = self.backend.samples(
             self.units[0], hidden, parameters.weights, parameters.visible_bias, draw, transpose=True
         )
-        return states if self.present is None else dense(states, self.dtype) * self.present
+        return states if self.present is None else as_dense(states, self.dtype) * self.present
 
     def sweeps(self, hidden: States, parameters: Parameters, kept: NDArray[Any] | None) -> tuple[States, States]:
         """Gibbs sweeps of the plan at the steps after the first one of the minibatch."""
@@ -99,12 +97,6 @@ class Minibatch:
             visible = self.visible_states(hidden, parameters, step)
             hidden = self.hidden_states(visible, kept, parameters, step)
         return visible, hidden
-
-
-def dense(states: States, dtype: Any) -> NDArray[Any]:
-    """States as a float array."""
-    states = on_host(states)
-    return states.dense(dtype) if isinstance(states, PackedBits) else states
 
 
 class Chains:

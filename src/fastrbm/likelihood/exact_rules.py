@@ -22,13 +22,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._kernels import Backend, PackedBits
-from .._kernels.partition import log_sum_of_blocks
+from .._kernels.partition import BLOCK_VALUES, log_sum_of_blocks
 from ..model import Model
 from ..units import get_unit
 from ._result import Moments
 
 _BLOCK = 4096  # states whose means are held at once
-_BLOCK_VALUES = 1 << 18  # float64 values of a block of a sum: 2 MB
 _LOW_UNITS = 9  # units whose states are one side of a product, in the quadratic rule
 
 Progress = Callable[[int, int], None] | None
@@ -182,7 +181,7 @@ def _sum_by_states(model: Model, backend: Backend, dtype: Any, terms: Terms, pro
     def block(first: int, stop: int) -> NDArray[np.float64]:
         return hidden_bias[first:stop] + cgf(weights[first:stop] + visible_bias).sum(axis=1)
 
-    step = max(1, _BLOCK_VALUES // len(visible_bias))
+    step = max(1, BLOCK_VALUES // len(visible_bias))
     return log_sum_of_blocks(block, len(hidden_bias), step, terms, progress)
 
 
@@ -197,7 +196,7 @@ def _moments_by_states(model: Model, p: NDArray[np.float64], backend: Backend) -
     visible, hidden = get_unit(model.visible), get_unit(model.hidden)
     n_units, n_other = weights.shape
     pairs, of_other, of_layer = np.zeros(weights.shape), np.zeros(n_other), np.zeros(n_units)
-    step = max(1, min(_BLOCK, _BLOCK_VALUES // max(n_units, n_other)))
+    step = max(1, min(_BLOCK, BLOCK_VALUES // max(n_units, n_other)))
     for first in range(0, len(p), step):
         share = p[first : first + step]
         s = hidden.statistics(hidden.states(first, first + len(share), n_units))
@@ -236,7 +235,7 @@ def _sum_of_quadratic(model: Model, backend: Backend, dtype: Any, terms: Terms, 
         return (high @ coupling + q(high, slice(cut, None))[:, None] + of_low).ravel()
 
     total = 1 << n_hidden
-    return log_sum_of_blocks(block, total, min(total, _BLOCK_VALUES), terms, progress)
+    return log_sum_of_blocks(block, total, min(total, BLOCK_VALUES), terms, progress)
 
 
 def _moments_of_quadratic(model: Model, p: NDArray[np.float64], backend: Backend) -> Moments:
