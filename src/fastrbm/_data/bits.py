@@ -164,7 +164,7 @@ class VisibleData:
     def _blocks_in_order(self, limit: int | None = None) -> Iterator[slice]:
         return blocks_of(self.shape, limit, _ROWS)
 
-    def _take(self, rows: Any) -> PackedBits | NDArray[Any]:
+    def _take(self, rows: Any) -> States:
         """Some rows as bits (binary data) or floats."""
         if self.bits is not None:
             return self.bits[rows]
@@ -184,7 +184,7 @@ class VisibleData:
     def _as_floats(self, part: NDArray[Any]) -> NDArray[Any]:
         return np.ascontiguousarray(part, dtype=self.dtype)
 
-    def _resident(self) -> PackedBits | NDArray[Any] | None:
+    def _resident(self) -> States | None:
         """All rows when they need no conversion."""
         if self.bits is not None:
             return self.bits
@@ -210,7 +210,7 @@ class VisibleData:
             rows = order[first : first + batch_size * per_piece]
             yield self._take(rows), np.arange(len(rows), dtype=np.int64)
 
-    def slices(self) -> Iterator[tuple[slice, PackedBits | NDArray[Any]]]:
+    def slices(self) -> Iterator[tuple[slice, States]]:
         """Pairs (rows, states) in order, each small enough to hold."""
         resident = self._resident()
         if resident is not None:
@@ -224,7 +224,7 @@ class VisibleData:
         """Whether rows are states of the layer, which have a probability."""
         return self.binary
 
-    def encoded(self, batch: Any) -> tuple[Any, None]:
+    def encoded(self, batch: States) -> tuple[States, None]:
         """Rows of `batches` as training takes them, and which of their units are missing: none."""
         return batch, None
 

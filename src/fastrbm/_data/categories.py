@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .._kernels import PackedBits, States, join_rows, pack
+from .._kernels import States, as_dense, join_rows, pack
 from .blocks import blocks_of
 
 
@@ -48,16 +48,16 @@ class CategoryData:
         """As `VisibleData.batches`; numbers of categories as they are given."""
         yield self._x, order
 
-    def encoded(self, batch: NDArray[Any]) -> tuple[PackedBits | NDArray[Any], NDArray[np.bool_] | None]:
+    def encoded(self, batch: States) -> tuple[States, NDArray[np.bool_] | None]:
         """One-hot rows, and which units are there: None where all are."""
-        codes = np.asarray(batch, dtype=np.float64)
+        codes = as_dense(batch, np.float64).astype(np.float64, copy=False)
         units = (codes[:, :, None] == np.arange(self.n_categories)).reshape(len(codes), -1)
         gone = np.isnan(codes)
         if not gone.any():
             return pack(units), None
         return units.astype(self.dtype), np.repeat(~gone, self.n_categories, axis=1)
 
-    def slices(self) -> Iterator[tuple[slice, PackedBits | NDArray[Any]]]:
+    def slices(self) -> Iterator[tuple[slice, States]]:
         """Row slices in order; missing entries are units that are off."""
         for rows in self._blocks():
             yield rows, self.encoded(self._x[rows])[0]

@@ -153,7 +153,7 @@ class DeviceData(VisibleData):
 
         return float_rows(x, self.dtype, self._factor)
 
-    def batches(self, order: NDArray[np.int64], batch_size: int) -> Iterator[tuple[Any, NDArray[np.int64]]]:
+    def batches(self, order: NDArray[np.int64], batch_size: int) -> Iterator[tuple[States, NDArray[np.int64]]]:
         """As `VisibleData.batches`; rows are `DeviceBits` or `DeviceRows`."""
         from .._kernels.cuda.memory import DeviceRows, take_rows
 
@@ -164,15 +164,16 @@ class DeviceData(VisibleData):
         step = batch_size * batches_per_block(batch_size, self.shape[1], self.dtype, _PIECE_BYTES)
         for first in range(0, len(order), step):
             rows = order[first : first + step]
-            yield DeviceRows(self._floats(take_rows(self._x, rows))), np.arange(len(rows), dtype=np.int64)
+            held: Any = DeviceRows(self._floats(take_rows(self._x, rows)))
+            yield held, np.arange(len(rows), dtype=np.int64)
 
-    def slices(self) -> Iterator[tuple[slice, Any]]:
+    def slices(self) -> Iterator[tuple[slice, States]]:
         """Pairs (rows, states) in order; states are `DeviceBits` or device arrays."""
         for first in range(0, self.shape[0], _ROWS):
             rows = slice(first, min(first + _ROWS, self.shape[0]))
             yield rows, self._floats(self._x[rows]) if self.bits is None else self.bits[rows]
 
-    def encoded(self, batch: Any) -> tuple[Any, None]:
+    def encoded(self, batch: States) -> tuple[States, None]:
         """As `VisibleData.encoded`, on the host: who asks for it composes minibatches of NumPy's operations."""
         return on_host(batch), None
 

@@ -9,7 +9,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from .._kernels import PackedBits, join_rows
+from .._kernels import PackedBits, States, join_rows
 from .._kernels.draws import Key
 from . import Rows
 from .bits import decide_input_scale
@@ -243,7 +243,7 @@ class StreamData:
             yield data, np.arange(n, dtype=np.int64) if key_here is None else key_here.permutation(n, number)
             del piece, x, data  # not beside the next one
 
-    def _parts(self, wanted: Pass, size: int) -> Iterator[Any]:
+    def _parts(self, wanted: Pass, size: int) -> Iterator[States]:
         """Rows as training takes them, at most `size` at a time."""
         left, number, n_rows = wanted.n_rows, wanted.number, self.shape[0]
         while left:
@@ -286,10 +286,10 @@ class StreamData:
         """What `batches` takes, by the number of the pass; see `fastrbm._fit.loop.Split.order`."""
         return lambda epoch: Pass(key if shuffle else None, epoch, length(epoch))
 
-    def batches(self, order: Pass, batch_size: int) -> Iterator[tuple[PackedBits | NDArray[Any], NDArray[np.int64]]]:
+    def batches(self, order: Pass, batch_size: int) -> Iterator[tuple[States, NDArray[np.int64]]]:
         """As `VisibleData.batches`: every piece but the last holds whole minibatches, wherever chunks end."""
         least = batch_size * batches_per_block(batch_size, self.shape[1], self.dtype)
-        held: list[Any] = []
+        held: list[States] = []
         n_held = 0
         for part in self._parts(order, least):
             held.append(part)
@@ -303,12 +303,12 @@ class StreamData:
         if n_held:
             yield join_rows(held), np.arange(n_held, dtype=np.int64)
 
-    def in_order(self, size: int) -> Iterator[Any]:
+    def in_order(self, size: int) -> Iterator[States]:
         """All rows once, encoded, at most `size` at a time."""
         for part in self._parts(Pass(None, 0, self.shape[0]), size):
             yield self.encoded(part)[0]
 
-    def slices(self) -> Iterator[tuple[slice, Any]]:
+    def slices(self) -> Iterator[tuple[slice, States]]:
         """Pairs (rows, states) in order, the states of a piece at a time."""
         done = 0
         for data, _ in self._pieces(None, 0):
@@ -318,10 +318,10 @@ class StreamData:
         if done != self.shape[0]:
             raise self._other_rows(done)
 
-    def states(self, advice: str) -> Any:
+    def states(self, advice: str) -> States:
         """All rows as states of the layer."""
         return join_rows([data.states(advice) for data, _ in self._pieces(None, 0)])
 
-    def encoded(self, batch: Any) -> tuple[Any, Any]:
+    def encoded(self, batch: States) -> tuple[States, NDArray[np.bool_] | None]:
         """As `VisibleData.encoded`."""
         return self._encoder.encoded(batch)

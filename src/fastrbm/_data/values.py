@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils.validation import assert_all_finite
 
+from .._kernels import States
 from ..units import Unit, get_unit
 from .blocks import batches_per_block, blocks_of, first_entry
 
@@ -81,8 +82,8 @@ class UnitData:
             part = order[first : first + step]
             yield self._take(part), np.arange(len(part))
 
-    def encoded(self, batch: Any) -> tuple[Any, Any]:
-        """Rows of `batches` as training takes them, and which of their units are there, or None: all."""
+    def encoded(self, batch: States) -> tuple[States, None]:
+        """Rows of `batches` as training takes them, and which of their units are missing: none."""
         return batch, None
 
     def slices(self) -> Iterator[tuple[slice, NDArray[Any]]]:

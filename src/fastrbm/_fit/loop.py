@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from .._data import Rows
 from .._data.split import Order
-from .._kernels import Backend, TrainingPlan
+from .._kernels import Backend, States, TrainingPlan
 from .callback import Callback, as_callback
 from .state import FitRun, Snapshot, TrainingState
 
@@ -118,7 +118,7 @@ def fit_loop(run: FitRun, epoch: Epoch, callbacks: Sequence[Callback | Callable[
 #: plan of a pass by its number
 Plans = Callable[[int], TrainingPlan]
 #: changes the state by a minibatch: rows, which of their units are there (None: all), and their shares (None: equal)
-Step = Callable[[Any, Any, Any], None]
+Step = Callable[[States, NDArray[np.bool_] | None, NDArray[Any] | None], None]
 
 
 def minibatch_epoch(

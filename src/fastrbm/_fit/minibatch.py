@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .._kernels import Backend, PackedBits, Parameters, Phase, TrainingPlan, as_dense
+from .._kernels import Backend, PackedBits, Parameters, Phase, States, TrainingPlan, as_dense
 from .._kernels.contract import values_of
 from .._kernels.draws import Draw, Stream
 from .._kernels.rules import apply_rule
@@ -70,7 +70,9 @@ class Step:
         self.state = state
         self.dtype = state.parameters.weights.dtype
 
-    def __call__(self, rows: Any, present: NDArray[np.bool_] | None = None, shares: NDArray[Any] | None = None) -> None:
+    def __call__(
+        self, rows: States, present: NDArray[np.bool_] | None = None, shares: NDArray[Any] | None = None
+    ) -> None:
         """Change parameters, slots, chains and extras in place.
 
         Parameters
@@ -112,7 +114,7 @@ class Step:
     def _address(self, stream: Stream) -> Draw:
         return Draw(self.plan.seed, self.state.chains.step, stream)
 
-    def _visible(self, rows: Any, scale: VisibleScale) -> Any:
+    def _visible(self, rows: States, scale: VisibleScale) -> States:
         if self.plan.stochastic_input and not isinstance(rows, PackedBits):
             rows = self.backend.draw_bits(rows, self._address(Stream.INPUT))
         rows = values_of(self.setup.units[0], rows, self.dtype)
@@ -123,11 +125,12 @@ class Step:
     def _phases(self, batch: Minibatch) -> tuple[Phase, Phase | Moments]:
         kept = batch.kept(batch.visible.shape[0])
         negative = self.setup.negative
-        states: Any = None
+        states: States | None = None
         starts_at_data = not isinstance(negative, Exact) and not getattr(negative, "persistent", True)
         if self.plan.sampled_hidden or starts_at_data:
             states = batch.hidden_states(batch.visible, kept, batch.parameters, self.state.chains.step)
         if self.plan.sampled_hidden:
+            assert states is not None
             data = Phase(batch.visible, states, batch.shares)
         else:
             data = Phase(batch.visible, batch.hidden_means(batch.visible, kept, batch.parameters), batch.shares)

@@ -121,7 +121,7 @@ class Chains:
         """Parameters that chains move by."""
         return batch.parameters
 
-    def model(self, batch: Minibatch, data_states: States) -> Phase:
+    def model(self, batch: Minibatch, data_states: States | None) -> Phase:
         """Run the chains; `data_states` are hidden states drawn given the rows."""
         parameters = self.sampling(batch)
         start: Any = batch.state.chains.chains if self.persistent else data_states
@@ -185,7 +185,7 @@ class PopulationChains:
     def _seed(self, state: TrainingState) -> int:
         return state.key.fold_in(_POPULATION).seed  # draws of their own: steps are counted apart from the minibatches'
 
-    def model(self, batch: Minibatch, data_states: States) -> Phase:
+    def model(self, batch: Minibatch, data_states: States | None) -> Phase:
         """Move the population on: as many rounds as the plan has sweeps."""
         state = batch.state
         visible = self.sampler.step(
@@ -209,7 +209,7 @@ class Exact:
         state.chains.chains = None
         _check_exact(exact.choose(Model(*state.parameters, *units)))
 
-    def model(self, batch: Minibatch, data_states: States) -> Moments:
+    def model(self, batch: Minibatch, data_states: States | None) -> Moments:
         """Exact means."""
         plan, p = exact.choose(Model(*batch.parameters, *batch.units)), np.empty(0)
         if plan.rule.lists:

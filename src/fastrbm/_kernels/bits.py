@@ -52,6 +52,7 @@ class PackedBits:
         return bits.view(np.bool_) if np.dtype(dtype) == np.bool_ else bits.astype(dtype)
 
 
+#: states of a layer; bits and values that are on a device have a form of their own and stand for these
 States = PackedBits | NDArray[Any]
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .._kernels import PackedBits, pack
+from .._kernels import PackedBits, States, pack
 from ..units import get_unit
 
 
@@ -53,7 +53,7 @@ class Clamp:
         scaled = values if sigma is None else values / sigma
         return cls(~free, np.where(free, 0, scaled).astype(weights.dtype))
 
-    def __call__(self, states: Any) -> Any:
+    def __call__(self, states: States) -> States:
         """States with the held units at their values."""
         if self.nothing:
             return states
