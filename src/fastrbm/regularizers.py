@@ -18,7 +18,7 @@ __all__ = ["L1", "L2", "Clip", "DropConnect", "Dropout", "MaxNorm", "SparsityTar
 
 
 class Regularizer(BaseEstimator):
-    """Base of the regularisers."""
+    """What keeps a model simple: the base of the regularisers."""
 
     def validate(self) -> None:
         """Raise ValueError unless the options are usable."""
@@ -65,7 +65,7 @@ class L2(_Penalty):
 
 
 class Clip(Regularizer):
-    """Limits of the gradient.
+    """Limits that the gradient is kept within.
 
     Parameters
     ----------

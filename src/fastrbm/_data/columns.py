@@ -19,7 +19,7 @@ _SMALLEST = 1e-6  # of a deviation, in units of the column's largest magnitude; 
 def _blocks(
     data: Rows, split: Split, sample_weight: NDArray[np.float64] | None
 ) -> Iterator[tuple[NDArray[np.float64], NDArray[np.float64]]]:
-    """Rows with their shares, which add up to 1."""
+    """Yield rows with their shares, which add up to 1."""
     if isinstance(data, StreamData):
         for rows in data.in_order(_ROWS):
             x = as_dense(rows, np.float64).astype(np.float64, copy=False)
@@ -37,7 +37,7 @@ def _blocks(
 
 
 def means(data: Rows, split: Split, sample_weight: NDArray[np.float64] | None) -> NDArray[np.float64]:
-    """Means of the columns."""
+    """Compute the means of the columns."""
     total = np.zeros(data.shape[1])
     for rows, shares in _blocks(data, split, sample_weight):
         total += shares @ rows
@@ -45,7 +45,7 @@ def means(data: Rows, split: Split, sample_weight: NDArray[np.float64] | None) -
 
 
 def deviations(data: Rows, split: Split, sample_weight: NDArray[np.float64] | None) -> NDArray[np.float64]:
-    """Standard deviations of the columns, 1 for constant ones; two passes, as one would cancel digits."""
+    """Compute the standard deviations of the columns, 1 for constant ones; two passes, as one would cancel digits."""
     mean, square, largest = means(data, split, sample_weight), np.zeros(data.shape[1]), np.zeros(data.shape[1])
     for rows, shares in _blocks(data, split, sample_weight):
         square += shares @ np.square(rows - mean)

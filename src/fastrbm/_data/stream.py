@@ -70,7 +70,7 @@ class RowSource:
         return f"rows {number * self._block} to {min((number + 1) * self._block, self.n_rows) - 1}"
 
     def chunks(self) -> Iterator[Any]:
-        """All rows in order."""
+        """Yield all rows in order, a block at a time."""
         for first in range(0, self.n_rows, self._block):
             yield self._read(first // self._block)
 

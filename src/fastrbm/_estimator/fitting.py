@@ -37,7 +37,7 @@ _SHOWN = 1000  # rows of a stream whose likelihood `verbose` shows
 
 
 class Fitting(SklearnDraws, BaseRBM):
-    """`fit` and `partial_fit`."""
+    """How an estimator is fitted: `fit` and `partial_fit`."""
 
     def _check_options(self) -> None:
         super()._check_options()

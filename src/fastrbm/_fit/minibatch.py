@@ -54,7 +54,7 @@ class Setup:
     n_rows: int = 1
 
     def scale_of(self, state: TrainingState) -> VisibleScale:
-        """Scale of the moment."""
+        """Return the scale of the moment, which learned deviations move."""
         if not self.variance_rate:
             return self.scale
         return VisibleScale(self.scale.beta, np.exp(0.5 * state.extras["log_variance"]), self.scale.kappa)

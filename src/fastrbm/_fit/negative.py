@@ -118,7 +118,7 @@ class Chains:
             state.chains.chains = start_chains(units[1], n_chains, weights.shape[0], key, weights.dtype)
 
     def sampling(self, batch: Minibatch) -> Parameters:
-        """Parameters that chains move by."""
+        """Return the parameters that chains move by."""
         return batch.parameters
 
     def model(self, batch: Minibatch, data_states: States | None) -> Phase:
@@ -135,7 +135,7 @@ class Chains:
         return Phase(visible, means, None if self.persistent else batch.shares)
 
     def after(self, batch: Minibatch, gradient: Parameters) -> None:
-        """Once the gradient is known."""
+        """Do nothing: chains need no gradient."""
 
 
 class FastWeights(Chains):
@@ -157,7 +157,7 @@ class FastWeights(Chains):
         return Parameters(*(state.extras[f"fast_{i}"] for i in range(3)))
 
     def sampling(self, batch: Minibatch) -> Parameters:
-        """Parameters plus fast ones."""
+        """Add the fast weights to the parameters."""
         return Parameters(*(x + y for x, y in zip(batch.parameters, self._fast(batch.state), strict=True)))
 
     def after(self, batch: Minibatch, gradient: Parameters) -> None:
@@ -210,7 +210,7 @@ class Exact:
         _check_exact(exact.choose(Model(*state.parameters, *units)))
 
     def model(self, batch: Minibatch, data_states: States | None) -> Moments:
-        """Exact means."""
+        """Compute exact means under the model."""
         plan, p = exact.choose(Model(*batch.parameters, *batch.units)), np.empty(0)
         if plan.rule.lists:
             log_weights = exact.state_log_weights(plan, batch.backend)
@@ -219,7 +219,7 @@ class Exact:
         return exact.moments_of(plan, p, batch.backend)
 
     def after(self, batch: Minibatch, gradient: Parameters) -> None:
-        """Nothing is kept."""
+        """Do nothing: there are no chains."""
 
 
 def _check_exact(plan: exact.Plan) -> None:

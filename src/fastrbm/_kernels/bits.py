@@ -42,7 +42,7 @@ class PackedBits:
 
     @property
     def shape(self) -> tuple[int, int]:
-        """(n_samples, n_units)."""
+        """Numbers of samples and units, (n_samples, n_units)."""
         return self.words.shape[0], self.n_units
 
     def dense(self, dtype: Any = np.bool_) -> NDArray[Any]:

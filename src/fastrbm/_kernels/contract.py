@@ -50,16 +50,16 @@ class Resident(Protocol):
         """Go on from the arrays of the host, which were up to date and may have been changed since."""
 
     def snapshot(self) -> Any:
-        """Copy of the parameters."""
+        """Return a copy of the parameters."""
 
     def restore(self, snapshot: Any) -> None:
         """Put a snapshot back."""
 
     def clear_slots(self) -> None:
-        """Zeros in the slots."""
+        """Set the slots to zero."""
 
     def is_finite(self) -> bool:
-        """Whether all parameters are."""
+        """Whether all parameters are finite."""
 
 
 class Backend:

@@ -32,7 +32,7 @@ class Parameters(NamedTuple):
     hidden_bias: NDArray[Any]
 
     def copy(self) -> Parameters:
-        """Independent copy."""
+        """Return an independent copy."""
         return Parameters(*(np.ascontiguousarray(x).copy() for x in self))
 
     def zeros_like(self) -> Parameters:

@@ -102,7 +102,7 @@ def transposed(model: Model, layer: str) -> Model:
 
 
 def wide(model: Model) -> Model:
-    """Model in float64."""
+    """Return the model with parameters in float64."""
     if model.weights.dtype == np.float64:
         return model
     weights, visible_bias, hidden_bias = (x.astype(np.float64) for x in model.parameters)
@@ -191,7 +191,7 @@ def _sum_of_any(model: Model, backend: Backend, dtype: Any, terms: Terms, progre
 
 
 def _moments_by_states(model: Model, p: NDArray[np.float64], backend: Backend) -> Moments:
-    """Float64 throughout."""
+    """Add up means over all states, in float64 throughout."""
     weights, visible_bias, _ = wide(model).parameters
     visible, hidden = get_unit(model.visible), get_unit(model.hidden)
     n_units, n_other = weights.shape

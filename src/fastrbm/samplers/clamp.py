@@ -34,7 +34,7 @@ class Clamp:
     def of(
         cls, clamp: ArrayLike | None, n_samples: int, unit: str, weights: NDArray[Any], sigma: NDArray[Any] | None
     ) -> Clamp:
-        """Of the option ``clamp``: values of the visible units in the scale of the data, NaN where they are free."""
+        """Make it of the option ``clamp``: visible values in the scale of the data, NaN where units are free."""
         if clamp is None:
             return cls()
         values = np.asarray(clamp, dtype=np.float64)
@@ -63,7 +63,7 @@ class Clamp:
 
 
 def _check(unit: Any, values: NDArray[np.float64], free: NDArray[np.bool_]) -> None:
-    """ValueError unless the held values are those of states, and whole groups are held or free."""
+    """Raise ValueError unless the held values are those of states, and whole groups are held or free."""
     wrong: Any = None
     if unit.support is not None:
         wrong = ~free & ~np.isin(values, unit.support)

@@ -19,7 +19,7 @@ from .tempering import Tempering
 
 @dataclass(frozen=True)
 class TemperedSamples:
-    """What `temper` returns.
+    """Samples that `temper` has drawn, and what tells whether they can be trusted.
 
     Attributes
     ----------

@@ -75,7 +75,7 @@ class TemperedState(Population):
 
     @property
     def n_chains(self) -> int:
-        """Chains at each temperature."""
+        """Number of chains at each temperature."""
         return len(self.marks) // len(self.betas)
 
     @property
@@ -110,7 +110,7 @@ class TemperedState(Population):
 
 
 class Tempering(PopulationSampler):
-    """Parallel tempering.
+    """Chains at rising inverse temperatures that exchange their states.
 
     A round of `step` first tries to exchange the states of neighbouring temperatures, of even and of odd pairs by turns
     (which carries states further than pairs chosen at random; Syed et al. 2022), then does Gibbs sweeps at every
