@@ -47,7 +47,7 @@ class PseudoLikelihood(Callback):
         self.name = name
 
     def on_epoch_end(self, run: FitRun) -> None:
-        """Score and record."""
+        """Score the rows and record their mean."""
         run.record(self.name, _average(run.estimator.score_samples(self.X)))
 
 
@@ -67,7 +67,7 @@ class ReconstructionError(Callback):
         self.name = name
 
     def on_epoch_end(self, run: FitRun) -> None:
-        """Reconstruct and record."""
+        """Reconstruct the rows and record the error."""
         run.record(self.name, run.estimator.reconstruction_error(self.X))
 
 
@@ -99,7 +99,7 @@ class ProgressBar(Callback):
         self._shown = to
 
     def on_batch(self, run: FitRun) -> None:
-        """Move."""
+        """Move the bar on."""
         self._advance(sum(run.batches[: run.done]) + run.batches_done)
 
     def on_epoch_end(self, run: FitRun) -> None:
@@ -133,7 +133,7 @@ class Verbose(Callback):
         self.X = X
 
     def on_epoch_end(self, run: FitRun) -> None:
-        """Score, record, print."""
+        """Score the rows, record their mean and print a line."""
         name = "pseudo_likelihood" if hasattr(run.estimator, "score_samples") else "reconstruction_error"
         score = _average(run.estimator.score_samples(self.X)) if name == "pseudo_likelihood" else _error(run, self.X)
         if len(run.history.get(name, ())) < len(run.history["epoch"]):
@@ -186,12 +186,12 @@ class LogLikelihood(Callback):
         model, backend = run.estimator.model_, run.inside.backend()
         self._rows = run.inside.states(self.X, "watch pseudo-likelihood or free energy")
         if self.method == "exact":
-            exact.check_size(model, backend)
+            exact.check_size(exact.choose(model), backend)
         elif self.method == "auto":
-            self._chosen = "exact" if exact.seconds_needed(model, backend) <= _CHEAP else "mais"
+            self._chosen = "exact" if exact.choose(model).seconds(backend) <= _CHEAP else "mais"
 
     def on_epoch_end(self, run: FitRun) -> None:
-        """Estimate and record."""
+        """Estimate log Z, and record the mean log-likelihood and its error."""
         if run.state.epoch % self.every:
             return
         model, backend = run.estimator.model_, run.inside.backend()
@@ -228,7 +228,7 @@ class FreeEnergyGap(Callback):
         self.X, self.X_train, self.name = X, X_train, name
 
     def on_epoch_end(self, run: FitRun) -> None:
-        """Record."""
+        """Record the difference of the mean free energies."""
         held, seen = (run.estimator.free_energy(x).mean() for x in (self.X, self.X_train))
         run.record(self.name, float(held - seen))
 
@@ -255,12 +255,12 @@ class EarlyStopping(Callback):
         self.min_delta = check_number("min_delta", min_delta, 0)
 
     def on_fit_begin(self, run: FitRun) -> None:
-        """Forget earlier runs."""
+        """Forget what earlier runs have measured."""
         self._best, self._best_epoch, self._kept = -np.inf, run.state.epoch, run.state.snapshot()
         self.monitor.on_fit_begin(run)
 
     def on_epoch_end(self, run: FitRun) -> None:
-        """Measure, keep or count."""
+        """Measure held-out rows; keep the parameters, or count the pass."""
         self.monitor.on_epoch_end(run)
         value = run.history[self.monitor.name][-1]
         if np.isnan(value):

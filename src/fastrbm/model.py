@@ -83,7 +83,7 @@ class Model:
 
     @property
     def units(self) -> tuple[str, str]:
-        """(visible, hidden) unit specs."""
+        """Specs of the (visible, hidden) units."""
         return self.visible, self.hidden
 
     def _states(self, x: ArrayLike | PackedBits, n_units: int, name: str) -> Any:
@@ -102,7 +102,7 @@ class Model:
         return states
 
     def energy(self, v: ArrayLike, h: ArrayLike) -> NDArray[np.float64]:
-        """Energy of joint states.
+        """Compute the energy of joint states.
 
         Parameters
         ----------

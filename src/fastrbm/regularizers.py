@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 
 from ._checks import check_number
@@ -16,7 +18,7 @@ __all__ = ["L1", "L2", "Clip", "DropConnect", "Dropout", "MaxNorm", "SparsityTar
 
 
 class Regularizer(BaseEstimator):
-    """Base of the regularisers."""
+    """What keeps a model simple: the base of the regularisers."""
 
     def validate(self) -> None:
         """Raise ValueError unless the options are usable."""
@@ -63,7 +65,7 @@ class L2(_Penalty):
 
 
 class Clip(Regularizer):
-    """Limits of the gradient.
+    """Limits that the gradient is kept within.
 
     Parameters
     ----------
@@ -199,6 +201,11 @@ class WeightUncertainty(Regularizer):
         """Raise ValueError unless the options are usable."""
         check_number("initial", self.initial, 0, include_low=False)
         check_number("prior", self.prior, 0, include_low=False)
+
+
+def weight_deviation(rho: NDArray[Any]) -> NDArray[Any]:
+    """Compute the standard deviations log(1 + e^rho) of weights under `WeightUncertainty`."""
+    return np.logaddexp(rho, rho.dtype.type(0))
 
 
 class Regularization(NamedTuple):

@@ -20,7 +20,7 @@ __all__ = ["Constant", "Cosine", "Exponential", "Linear", "Schedule", "Step", "S
 
 
 class Schedule(BaseEstimator):
-    """Base of the schedules."""
+    """An option that changes from pass to pass: the base of the schedules."""
 
     #: parameters that hold values of the scheduled option
     _values: tuple[str, ...] = ("start", "stop")

@@ -180,7 +180,7 @@ def test_n_threads_agnosticism(digits, monkeypatch, algorithm, kind, dtype):
 def test_chunk_size_agnosticism(digits, monkeypatch):
     images = np.round(digits * 255).astype(np.uint8)
     whole = fitted(images)
-    monkeypatch.setattr("fastrbm._data.bits.BLOCK_BYTES", 1)
+    monkeypatch.setattr("fastrbm._data.blocks.BLOCK_BYTES", 1)
     pieces = fitted(images)
     assert_same_fit(whole, pieces)
     np.testing.assert_allclose(whole.transform(images), pieces.transform(images), atol=1e-6)

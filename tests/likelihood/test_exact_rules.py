@@ -104,7 +104,7 @@ def test_temperature_of_other_units():
 
 def in_order(model, of_hidden, of_visible):
     """What belongs to the points of the layer that is listed, in the order of its states."""
-    layer = exact.smaller_layer(model)
+    layer = exact.choose(model).layer
     spec, n_units = getattr(model, layer), model.weights.shape[0 if layer == "hidden" else 1]
     unit, x = get_unit(spec), points(spec, n_units)[0]
     number = {tuple(state): k for k, state in enumerate(unit.states(0, unit.n_states(n_units), n_units))}
@@ -151,8 +151,7 @@ def test_two_layers_with_real_units_have_no_exact_sum_but_for_gaussian_ones(pair
 def test_log_weights_of_the_states_add_up(pair):
     model = random_model(pair, sizes_of(pair)[0])
     _, _, logs = enumerated(model)
-    layer = exact.smaller_layer(model)
-    terms = exact.state_log_weights(model, layer, get_backend())
+    terms = exact.state_log_weights(exact.choose(model), get_backend())
     assert_allclose(terms, in_order(model, logsumexp(logs, axis=0), logsumexp(logs, axis=1)), atol=1e-9)
 
 
@@ -192,7 +191,7 @@ def test_strong_couplings_neither_overflow_nor_lose_the_answer():
         if pair == NORMAL:
             continue
         model = random_model(pair, sizes_of(pair)[0], scale=40.0)
-        listed = model if exact.smaller_layer(model) == "hidden" else exact_rules.transposed(model, "visible")
+        listed = exact.choose(model).model
         unit = get_unit(listed.hidden)
         h = unit.states(0, round(2 ** unit.log2_states(len(listed.hidden_bias))), len(listed.hidden_bias))
         x = h @ listed.weights + listed.visible_bias

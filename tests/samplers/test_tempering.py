@@ -145,7 +145,7 @@ def bimodal():
         weights.astype(np.float32), (0.01 * pattern).astype(np.float32), np.zeros(8, np.float32), "ising", "ising"
     )
     model = spins.as_bernoulli()[0]
-    log_p = exact.state_log_weights(model, "hidden", get_backend("cpu"))
+    log_p = exact.state_log_weights(exact.choose(model, "hidden"), get_backend("cpu"))
     p = np.exp(log_p - log_p.max())
     states = 2.0 * ((np.arange(256)[:, None] >> np.arange(8)) & 1) - 1
     means = np.tanh(spins.visible_bias + states @ spins.weights) @ pattern

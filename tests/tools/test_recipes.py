@@ -150,7 +150,7 @@ class Independent(PopulationSampler):
 
     def step(self, state, parameters, units, seed, backend, n_rounds=1):
         model = Model(*parameters, *units)
-        weights = exact.state_log_weights(model, "hidden", backend)
+        weights = exact.state_log_weights(exact.choose(model, "hidden"), backend)
         total = np.cumsum(np.exp(weights - weights.max()))
         rng = np.random.default_rng([seed % 2**32, state.step])
         chosen = np.searchsorted(total, rng.random(state.n_chains) * total[-1]).astype(np.uint64)
@@ -288,8 +288,10 @@ def test_backend_says_how_long_an_exact_sum_takes(monkeypatch, kind):
                 likelihood.log_partition(model, "exact", device="cuda")
         else:
             found = likelihood.log_partition(model, "exact", device="cuda")
-            assert_allclose(float(found), float(exact.log_partition(model, get_backend("reference"))), rtol=1e-6)
-    assert exact.seconds_needed(model, Plain(2.5)) == 2.5
+            assert_allclose(
+                float(found), float(exact.log_partition(exact.choose(model), get_backend("reference"))), rtol=1e-6
+            )
+    assert exact.choose(model).seconds(Plain(2.5)) == 2.5
 
 
 # -- an instruction set, a kernel, a regulariser: tests that the page names ------------------------------------------

@@ -10,7 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Protocol
 
+import numpy as np
 from numpy.typing import NDArray
+
+from .._kernels import States
 
 
 class Rows(Protocol):
@@ -38,21 +41,21 @@ class Rows(Protocol):
     @property
     def are_states(self) -> bool: ...
 
-    def batches(self, order: Any, batch_size: int) -> Iterator[tuple[Any, NDArray[Any]]]:
+    def batches(self, order: Any, batch_size: int) -> Iterator[tuple[States, NDArray[np.int64]]]:
         """Pairs (rows as they are held, order within them) whose concatenation is the data in `order`.
 
         `order` is what an `Order` of `split` gives for a pass. Every piece but the last holds whole minibatches.
         """
         ...
 
-    def encoded(self, batch: Any) -> tuple[Any, NDArray[Any] | None]:
+    def encoded(self, batch: States) -> tuple[States, NDArray[np.bool_] | None]:
         """Rows of `batches` as training takes them, and which of their units are there; None where all are."""
         ...
 
-    def slices(self) -> Iterator[tuple[slice, Any]]:
+    def slices(self) -> Iterator[tuple[slice, States]]:
         """Pairs (rows, states as kernels take them) in order; Gaussian states are divided by their deviations."""
         ...
 
-    def states(self, advice: str) -> Any:
+    def states(self, advice: str) -> States:
         """All rows as states of the layer; ValueError with `advice` where they are none."""
         ...

@@ -15,12 +15,12 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 from sklearn.utils.validation import assert_all_finite
 
-from .._kernels import PackedBits, pack
+from .._kernels import PackedBits, States, join_rows, pack
 from .._kernels.bits import n_words
 from .._kernels.cpu.packing import pack_checked, pack_csr
+from .blocks import batches_per_block, blocks_of, first_entry
 
-#: bytes of converted rows held at a time
-BLOCK_BYTES = 4 << 20
+_ROWS = 128  # blocks of rows are multiples of so many
 
 
 def decide_input_scale(x: Any) -> float:
@@ -136,7 +136,7 @@ class VisibleData:
         n, n_features = self.shape
         packed: NDArray[np.uint64] | None = np.empty((n, n_words(n_features)), dtype=np.uint64)
         flags = 0
-        for rows in self._blocks_in_order(64 << 20 if self._row_contiguous() else BLOCK_BYTES):
+        for rows in self._blocks_in_order(64 << 20 if self._row_contiguous() else None):
             here, bits = self._flags_of(_rows_contiguous(self._x[rows]))
             flags |= here
             if flags:
@@ -161,12 +161,10 @@ class VisibleData:
 
     # -- rows out --------------------------------------------------------------------------------------------------
 
-    def _blocks_in_order(self, limit: int = BLOCK_BYTES) -> Iterator[slice]:
-        step = max(128, limit // max(1, 8 * self.shape[1]) // 128 * 128)
-        for first in range(0, self.shape[0], step):
-            yield slice(first, min(first + step, self.shape[0]))
+    def _blocks_in_order(self, limit: int | None = None) -> Iterator[slice]:
+        return blocks_of(self.shape, limit, _ROWS)
 
-    def _take(self, rows: Any) -> PackedBits | NDArray[Any]:
+    def _take(self, rows: Any) -> States:
         """Some rows as bits (binary data) or floats."""
         if self.bits is not None:
             return self.bits[rows]
@@ -186,7 +184,7 @@ class VisibleData:
     def _as_floats(self, part: NDArray[Any]) -> NDArray[Any]:
         return np.ascontiguousarray(part, dtype=self.dtype)
 
-    def _resident(self) -> PackedBits | NDArray[Any] | None:
+    def _resident(self) -> States | None:
         """All rows when they need no conversion."""
         if self.bits is not None:
             return self.bits
@@ -207,12 +205,12 @@ class VisibleData:
             return
         per_piece = 1
         if not sp.issparse(self._x):
-            per_piece = max(1, BLOCK_BYTES // max(1, batch_size * self.shape[1] * self.dtype.itemsize))
+            per_piece = batches_per_block(batch_size, self.shape[1], self.dtype)
         for first in range(0, len(order), batch_size * per_piece):
             rows = order[first : first + batch_size * per_piece]
             yield self._take(rows), np.arange(len(rows), dtype=np.int64)
 
-    def slices(self) -> Iterator[tuple[slice, PackedBits | NDArray[Any]]]:
+    def slices(self) -> Iterator[tuple[slice, States]]:
         """Pairs (rows, states) in order, each small enough to hold."""
         resident = self._resident()
         if resident is not None:
@@ -226,19 +224,18 @@ class VisibleData:
         """Whether rows are states of the layer, which have a probability."""
         return self.binary
 
-    def encoded(self, batch: Any) -> tuple[Any, None]:
+    def encoded(self, batch: States) -> tuple[States, None]:
         """Rows of `batches` as training takes them, and which of their units are missing: none."""
         return batch, None
 
-    def states(self, advice: str) -> PackedBits:
+    def states(self, advice: str) -> States:
         """All rows as bits; ValueError with `advice` unless they are binary."""
         if not self.binary:
             raise ValueError(
                 "X must hold 0 and 1 only: the model has no probability for grey values. "
                 f"Binarise the rows (fastrbm.datasets.binarize), or {advice}"
             )
-        parts = [x if isinstance(x, PackedBits) else pack(x) for _, x in self.slices()]
-        return PackedBits(np.concatenate([x.words for x in parts]), self.shape[1])
+        return join_rows([x if isinstance(x, PackedBits) else pack(x) for _, x in self.slices()])
 
 
 class SpinData(VisibleData):
@@ -270,17 +267,6 @@ class SpinData(VisibleData):
 
     def _as_floats(self, part: NDArray[Any]) -> NDArray[Any]:
         return np.ascontiguousarray(0.5 * (part.astype(self.dtype) + 1))
-
-
-def first_entry(x: Any, outside: Any, blocks: Iterator[slice]) -> tuple[int, int, float] | None:
-    """Row, column and value of the first entry that is outside."""
-    for rows in blocks:
-        block = np.asarray(x[rows], dtype=np.float64)
-        wrong = outside(block)
-        if wrong.any():
-            row, column = np.argwhere(wrong)[0]
-            return rows.start + int(row), int(column), float(block[row, column])
-    return None
 
 
 def _canonical(x: Any) -> Any:

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .._kernels import PackedBits, pack
-from .bits import BLOCK_BYTES
+from .._kernels import States, as_dense, join_rows, pack
+from .blocks import blocks_of
 
 
 class CategoryData:
@@ -42,31 +42,28 @@ class CategoryData:
         return not self.missing
 
     def _blocks(self) -> Iterator[slice]:
-        step = max(1, BLOCK_BYTES // max(1, 8 * self.shape[1]))
-        for first in range(0, self.shape[0], step):
-            yield slice(first, min(first + step, self.shape[0]))
+        return blocks_of(self.shape)
 
     def batches(self, order: NDArray[np.int64], batch_size: int) -> Iterator[tuple[NDArray[Any], NDArray[np.int64]]]:
         """As `VisibleData.batches`; numbers of categories as they are given."""
         yield self._x, order
 
-    def encoded(self, batch: NDArray[Any]) -> tuple[PackedBits | NDArray[Any], NDArray[np.bool_] | None]:
+    def encoded(self, batch: States) -> tuple[States, NDArray[np.bool_] | None]:
         """One-hot rows, and which units are there: None where all are."""
-        codes = np.asarray(batch, dtype=np.float64)
+        codes = as_dense(batch, np.float64).astype(np.float64, copy=False)
         units = (codes[:, :, None] == np.arange(self.n_categories)).reshape(len(codes), -1)
         gone = np.isnan(codes)
         if not gone.any():
             return pack(units), None
         return units.astype(self.dtype), np.repeat(~gone, self.n_categories, axis=1)
 
-    def slices(self) -> Iterator[tuple[slice, PackedBits | NDArray[Any]]]:
+    def slices(self) -> Iterator[tuple[slice, States]]:
         """Row slices in order; missing entries are units that are off."""
         for rows in self._blocks():
             yield rows, self.encoded(self._x[rows])[0]
 
-    def states(self, advice: str) -> PackedBits:
+    def states(self, advice: str) -> States:
         """All rows as states of the layer."""
         if self.missing:
             raise ValueError(f"X must not hold NaN here: a row with missing entries is no state; {advice}")
-        parts = [pack(x) if isinstance(x, np.ndarray) else x for _, x in self.slices()]
-        return PackedBits(np.concatenate([x.words for x in parts]), self.shape[1])
+        return join_rows([pack(x) if isinstance(x, np.ndarray) else x for _, x in self.slices()])

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._data.split import Split
-from .._kernels import PackedBits
+from .._kernels import as_dense
 from . import Rows
 from .stream import StreamData
 
@@ -19,10 +19,10 @@ _SMALLEST = 1e-6  # of a deviation, in units of the column's largest magnitude; 
 def _blocks(
     data: Rows, split: Split, sample_weight: NDArray[np.float64] | None
 ) -> Iterator[tuple[NDArray[np.float64], NDArray[np.float64]]]:
-    """Rows with their shares, which add up to 1."""
+    """Yield rows with their shares, which add up to 1."""
     if isinstance(data, StreamData):
         for rows in data.in_order(_ROWS):
-            x = rows.dense(np.float64) if isinstance(rows, PackedBits) else np.asarray(rows, dtype=np.float64)
+            x = as_dense(rows, np.float64).astype(np.float64, copy=False)
             yield x, np.full(len(x), 1 / data.shape[0])
         return
     order = np.arange(split.n_rows) if split.trained is None else split.trained
@@ -31,13 +31,13 @@ def _blocks(
     for part, local in data.batches(order, _ROWS):
         for first in range(0, len(local), _ROWS):
             rows = data.encoded(part[local[first : first + _ROWS]])[0]  # what is missing is 0, and so not counted
-            rows = rows.dense(np.float64) if isinstance(rows, PackedBits) else np.asarray(rows, dtype=np.float64)
+            rows = as_dense(rows, np.float64).astype(np.float64, copy=False)
             yield rows, shares[done : done + len(rows)]
             done += len(rows)
 
 
 def means(data: Rows, split: Split, sample_weight: NDArray[np.float64] | None) -> NDArray[np.float64]:
-    """Means of the columns."""
+    """Compute the means of the columns."""
     total = np.zeros(data.shape[1])
     for rows, shares in _blocks(data, split, sample_weight):
         total += shares @ rows
@@ -45,7 +45,7 @@ def means(data: Rows, split: Split, sample_weight: NDArray[np.float64] | None) -
 
 
 def deviations(data: Rows, split: Split, sample_weight: NDArray[np.float64] | None) -> NDArray[np.float64]:
-    """Standard deviations of the columns, 1 for constant ones; two passes, as one would cancel digits."""
+    """Compute the standard deviations of the columns, 1 for constant ones; two passes, as one would cancel digits."""
     mean, square, largest = means(data, split, sample_weight), np.zeros(data.shape[1]), np.zeros(data.shape[1])
     for rows, shares in _blocks(data, split, sample_weight):
         square += shares @ np.square(rows - mean)

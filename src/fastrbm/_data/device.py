@@ -9,10 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils.validation import assert_all_finite
 
-from .._kernels import PackedBits, on_host
+from .._kernels import States, on_host
 from .._kernels.cuda import availability
 from .._kernels.cuda.interop import as_device_array, is_device_array, kind_of
 from .bits import VisibleData, range_error
+from .blocks import batches_per_block
 
 __all__ = [
     "DeviceData",
@@ -152,7 +153,7 @@ class DeviceData(VisibleData):
 
         return float_rows(x, self.dtype, self._factor)
 
-    def batches(self, order: NDArray[np.int64], batch_size: int) -> Iterator[tuple[Any, NDArray[np.int64]]]:
+    def batches(self, order: NDArray[np.int64], batch_size: int) -> Iterator[tuple[States, NDArray[np.int64]]]:
         """As `VisibleData.batches`; rows are `DeviceBits` or `DeviceRows`."""
         from .._kernels.cuda.memory import DeviceRows, take_rows
 
@@ -160,21 +161,22 @@ class DeviceData(VisibleData):
         if resident is not None:
             yield resident, order
             return
-        step = batch_size * max(1, _PIECE_BYTES // (batch_size * self.shape[1] * self.dtype.itemsize))
+        step = batch_size * batches_per_block(batch_size, self.shape[1], self.dtype, _PIECE_BYTES)
         for first in range(0, len(order), step):
             rows = order[first : first + step]
-            yield DeviceRows(self._floats(take_rows(self._x, rows))), np.arange(len(rows), dtype=np.int64)
+            held: Any = DeviceRows(self._floats(take_rows(self._x, rows)))
+            yield held, np.arange(len(rows), dtype=np.int64)
 
-    def slices(self) -> Iterator[tuple[slice, Any]]:
+    def slices(self) -> Iterator[tuple[slice, States]]:
         """Pairs (rows, states) in order; states are `DeviceBits` or device arrays."""
         for first in range(0, self.shape[0], _ROWS):
             rows = slice(first, min(first + _ROWS, self.shape[0]))
             yield rows, self._floats(self._x[rows]) if self.bits is None else self.bits[rows]
 
-    def encoded(self, batch: Any) -> tuple[Any, None]:
+    def encoded(self, batch: States) -> tuple[States, None]:
         """As `VisibleData.encoded`, on the host: who asks for it composes minibatches of NumPy's operations."""
         return on_host(batch), None
 
-    def states(self, advice: str) -> PackedBits:
+    def states(self, advice: str) -> States:
         """All rows as bits on the host; ValueError with `advice` unless they are binary."""
         return super().states(advice) if self.bits is None else self.bits.to_host()

@@ -10,6 +10,10 @@ from numpy.typing import NDArray
 
 from .._kernels.draws import Key
 
+#: from the number of one round through the rows to that of the next within a pass
+ROUND = 1 << 40
+_SPLIT = 1 << 62  # in place of the number of a pass
+
 Order = Callable[[int], Any]  # rows of a pass, in a form that `batches` of the data takes
 
 
@@ -65,11 +69,7 @@ class Split(NamedTuple):
 
         def order(epoch: int) -> NDArray[np.int64]:
             wanted = n if length is None else length(epoch)
-            rounds = [round_of(epoch + _ROUND * k) for k in range(-(-wanted // n))]
+            rounds = [round_of(epoch + ROUND * k) for k in range(-(-wanted // n))]
             return rounds[0] if wanted == n else np.concatenate(rounds)[:wanted]
 
         return order
-
-
-_SPLIT = 1 << 62  # in place of the number of a pass
-_ROUND = 1 << 40  # from one round through the rows to the next within a pass

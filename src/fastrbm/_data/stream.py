@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from .._kernels import PackedBits
+from .._kernels import PackedBits, States, join_rows
 from .._kernels.draws import Key
 from . import Rows
-from .bits import BLOCK_BYTES, decide_input_scale
+from .bits import decide_input_scale
+from .blocks import batches_per_block
 from .device import is_device_array
-from .split import Order
+from .split import ROUND, Order
 
 #: bytes of a block of rows on disk, at most, unless it is stored in larger pieces
 READ_BYTES = 2 << 20
@@ -22,7 +23,6 @@ READ_BYTES = 2 << 20
 WINDOW_BLOCKS = 16
 
 _BLOCKS = 1 << 55  # numbers of keys: of the order of blocks, and from here on of the rows of chunks and windows
-_ROUND = 1 << 40  # from one round through the rows to the next within a pass
 
 __all__ = ["READ_BYTES", "WINDOW_BLOCKS", "ChunkSource", "Pass", "RowSource", "StreamData", "source_of"]
 
@@ -70,7 +70,7 @@ class RowSource:
         return f"rows {number * self._block} to {min((number + 1) * self._block, self.n_rows) - 1}"
 
     def chunks(self) -> Iterator[Any]:
-        """All rows in order."""
+        """Yield all rows in order, a block at a time."""
         for first in range(0, self.n_rows, self._block):
             yield self._read(first // self._block)
 
@@ -243,7 +243,7 @@ class StreamData:
             yield data, np.arange(n, dtype=np.int64) if key_here is None else key_here.permutation(n, number)
             del piece, x, data  # not beside the next one
 
-    def _parts(self, wanted: Pass, size: int) -> Iterator[Any]:
+    def _parts(self, wanted: Pass, size: int) -> Iterator[States]:
         """Rows as training takes them, at most `size` at a time."""
         left, number, n_rows = wanted.n_rows, wanted.number, self.shape[0]
         while left:
@@ -265,7 +265,7 @@ class StreamData:
                     break
             if rounded and seen != n_rows:
                 raise self._other_rows(seen)
-            number += _ROUND
+            number += ROUND
 
     def head(self, n: int) -> Any:
         """The first rows as they are given, n at most."""
@@ -286,30 +286,29 @@ class StreamData:
         """What `batches` takes, by the number of the pass; see `fastrbm._fit.loop.Split.order`."""
         return lambda epoch: Pass(key if shuffle else None, epoch, length(epoch))
 
-    def batches(self, order: Pass, batch_size: int) -> Iterator[tuple[PackedBits | NDArray[Any], NDArray[np.int64]]]:
+    def batches(self, order: Pass, batch_size: int) -> Iterator[tuple[States, NDArray[np.int64]]]:
         """As `VisibleData.batches`: every piece but the last holds whole minibatches, wherever chunks end."""
-        row_bytes = max(1, self.shape[1] * self.dtype.itemsize)
-        least = batch_size * max(1, BLOCK_BYTES // (batch_size * row_bytes))
-        held: list[Any] = []
+        least = batch_size * batches_per_block(batch_size, self.shape[1], self.dtype)
+        held: list[States] = []
         n_held = 0
         for part in self._parts(order, least):
             held.append(part)
             n_held += part.shape[0]
             if n_held >= least:
-                rows = _joined(held)
+                rows = join_rows(held)
                 whole = n_held // batch_size * batch_size
                 yield rows[:whole], np.arange(whole, dtype=np.int64)
                 n_held -= whole
                 held = [rows[whole:]] if n_held else []
         if n_held:
-            yield _joined(held), np.arange(n_held, dtype=np.int64)
+            yield join_rows(held), np.arange(n_held, dtype=np.int64)
 
-    def in_order(self, size: int) -> Iterator[Any]:
+    def in_order(self, size: int) -> Iterator[States]:
         """All rows once, encoded, at most `size` at a time."""
         for part in self._parts(Pass(None, 0, self.shape[0]), size):
             yield self.encoded(part)[0]
 
-    def slices(self) -> Iterator[tuple[slice, Any]]:
+    def slices(self) -> Iterator[tuple[slice, States]]:
         """Pairs (rows, states) in order, the states of a piece at a time."""
         done = 0
         for data, _ in self._pieces(None, 0):
@@ -319,18 +318,10 @@ class StreamData:
         if done != self.shape[0]:
             raise self._other_rows(done)
 
-    def states(self, advice: str) -> Any:
+    def states(self, advice: str) -> States:
         """All rows as states of the layer."""
-        return _joined([data.states(advice) for data, _ in self._pieces(None, 0)])
+        return join_rows([data.states(advice) for data, _ in self._pieces(None, 0)])
 
-    def encoded(self, batch: Any) -> tuple[Any, Any]:
+    def encoded(self, batch: States) -> tuple[States, NDArray[np.bool_] | None]:
         """As `VisibleData.encoded`."""
         return self._encoder.encoded(batch)
-
-
-def _joined(parts: Sequence[Any]) -> Any:
-    if len(parts) == 1:
-        return parts[0]
-    if isinstance(parts[0], PackedBits):
-        return PackedBits(np.concatenate([x.words for x in parts]), parts[0].n_units)
-    return np.concatenate(parts)

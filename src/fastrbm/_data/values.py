@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils.validation import assert_all_finite
 
+from .._kernels import States
 from ..units import Unit, get_unit
-from .bits import BLOCK_BYTES, first_entry
+from .blocks import batches_per_block, blocks_of, first_entry
 
 
 class UnitData:
@@ -66,9 +67,7 @@ class UnitData:
             )
 
     def _blocks_in_order(self) -> Iterator[slice]:
-        step = max(1, BLOCK_BYTES // max(1, 8 * self.shape[1]))
-        for first in range(0, self.shape[0], step):
-            yield slice(first, min(first + step, self.shape[0]))
+        return blocks_of(self.shape)
 
     def _take(self, rows: Any) -> NDArray[Any]:
         return np.ascontiguousarray(self._x[rows], dtype=self.dtype)
@@ -78,13 +77,13 @@ class UnitData:
         if self._x.dtype == self.dtype and self._x.flags.c_contiguous:
             yield self._x, order
             return
-        step = batch_size * max(1, BLOCK_BYTES // max(1, batch_size * self.shape[1] * self.dtype.itemsize))
+        step = batch_size * batches_per_block(batch_size, self.shape[1], self.dtype)
         for first in range(0, len(order), step):
             part = order[first : first + step]
             yield self._take(part), np.arange(len(part))
 
-    def encoded(self, batch: Any) -> tuple[Any, Any]:
-        """Rows of `batches` as training takes them, and which of their units are there, or None: all."""
+    def encoded(self, batch: States) -> tuple[States, None]:
+        """Rows of `batches` as training takes them, and which of their units are missing: none."""
         return batch, None
 
     def slices(self) -> Iterator[tuple[slice, NDArray[Any]]]:

@@ -13,15 +13,14 @@ from .._data import Rows
 from .._data.bits import SpinData, VisibleData, decide_input_scale
 from .._data.device import DeviceData, as_device_array, check_device_array, decide_device_scale, is_device_array
 from .._data.values import UnitData
-from .._fit.negative import dense
 from .._fit.scale import VisibleScale
 from .._fit.state import TrainingState
-from .._kernels import Backend, Parameters, get_backend
+from .._kernels import BIT_UNITS, Backend, Parameters, as_dense, get_backend
+from .._kernels.datatypes import FLOAT_TYPES
 from .._kernels.draws import Key
 from ..model import Model
+from ..regularizers import weight_deviation
 from . import options
-
-_DTYPES = {np.dtype(np.float32), np.dtype(np.float64)}
 
 
 class View(NamedTuple):
@@ -206,11 +205,11 @@ class BaseRBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         return self._wrap(X, self.components_.dtype, self.input_scale_, check_range=check_range)
 
     def _wrap(self, X: Any, dtype: Any, scale: float, *, check_range: bool = True) -> Rows:
-        dtype = dtype if dtype in _DTYPES else np.dtype(np.float64)
+        dtype = dtype if dtype in FLOAT_TYPES else np.dtype(np.float64)
         check_range = check_range and self.out_of_range == "error"
         if is_device_array(X):
             return DeviceData(X, scale, dtype, check_range=check_range, name=type(self).__name__)
-        if self.units[0] in ("bernoulli", "ising"):
+        if self.units[0] in BIT_UNITS:
             kind = VisibleData if self.units[0] == "bernoulli" else SpinData
             return kind(X, scale, dtype, check_range=check_range, name=type(self).__name__, n_threads=self.n_threads)
         name, sigma = type(self).__name__, self._scale().sigma
@@ -231,7 +230,7 @@ class BaseRBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         dtype = np.dtype(getattr(X, "dtype", np.float64)) if not hasattr(X, "dtypes") else np.dtype(np.float64)
         if hasattr(X, "dtypes"):  # a data frame: the type its columns have in common
             dtype = np.result_type(*X.dtypes) if len(X.dtypes) else dtype
-        if dtype in _DTYPES:
+        if dtype in FLOAT_TYPES:
             return dtype
         return self.components_.dtype if dtype in (np.uint8, np.bool_) else np.dtype(np.float64)
 
@@ -288,9 +287,9 @@ class BaseRBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         hidden: Any = None if state.population is None else state.population.model_chains
         hidden = hidden if state.chains.chains is None else state.chains.chains
         if hidden is not None:
-            self.h_samples_ = dense(hidden, self.components_.dtype).astype(self.components_.dtype, copy=False)
+            self.h_samples_ = as_dense(hidden, self.components_.dtype).astype(self.components_.dtype, copy=False)
         if "rho" in state.extras:
-            self.weight_deviation_ = np.logaddexp(state.extras["rho"], 0)
+            self.weight_deviation_ = weight_deviation(state.extras["rho"])
 
     # -- randomness after fitting ---------------------------------------------------------------------------
 

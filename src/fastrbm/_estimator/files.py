@@ -15,9 +15,9 @@ from sklearn.utils.validation import check_is_fitted
 from .._checks import is_integer
 from .._fit.state import TrainingState
 from .._kernels import ChainState, Parameters
+from .._kernels.bits import restored, stored
 from .._kernels.draws import Key
 from ..samplers import POPULATIONS
-from ..samplers._base import restored, stored
 from ..units import Unit
 from . import io
 from .base import BaseRBM

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -17,11 +15,11 @@ from .._data.device import is_device_array
 from .._data.split import Split
 from .._data.stream import ChunkSource, RowSource, StreamData, source_of
 from .._fit.em import em_step
-from .._fit.loop import Epoch, Step, check_finite, fit_loop, minibatch_epoch, stepwise_epoch
+from .._fit.loop import Epoch, Step, check_finite, minibatch_epoch, stepwise_epoch
 from .._fit.minibatch import Setup
 from .._fit.minibatch import Step as GeneralStep
 from .._fit.state import FitRun, Inside, TrainingState
-from .._kernels import Backend, ChainState, Parameters, TrainingPlan
+from .._kernels import BIT_UNITS, Backend, ChainState, Parameters, States, TrainingPlan
 from .._kernels.draws import Key
 from ..callbacks import Verbose
 from ..init import data_bias, get_initializer
@@ -29,6 +27,7 @@ from ..optimizers import get_optimizer
 from ..regularizers import get_regularization
 from . import options
 from .base import BaseRBM
+from .job import FitJob
 from .sklearn_draws import SklearnDraws
 from .validation import validation_callbacks
 
@@ -37,34 +36,8 @@ _SEEN_BY_VALIDATION = ("n_features_in_", "feature_names_in_")
 _SHOWN = 1000  # rows of a stream whose likelihood `verbose` shows
 
 
-@dataclass
-class FitJob:
-    """A fit that is ready to run.
-
-    Attributes
-    ----------
-    run : FitRun
-    epoch : callable
-        One pass.
-    callbacks : list
-    fused : bool
-        Whether passes are done by the backend, which leaves the interpreter to other threads meanwhile.
-    publish : callable
-        Brings fitted attributes up to date at the end, in any case.
-    backend : Backend or None
-        That does whole passes.
-    """
-
-    run: FitRun
-    epoch: Epoch
-    callbacks: list[Any]
-    fused: bool
-    publish: Callable[[], None]
-    backend: Backend | None = None
-
-
 class Fitting(SklearnDraws, BaseRBM):
-    """`fit` and `partial_fit`."""
+    """How an estimator is fitted: `fit` and `partial_fit`."""
 
     def _check_options(self) -> None:
         super()._check_options()
@@ -160,12 +133,7 @@ class Fitting(SklearnDraws, BaseRBM):
         self._check_options()
         if self.random_stream == "sklearn":
             return self._fit_sklearn_stream(X, sample_weight)
-        job = self._begin(X, sample_weight)
-        try:
-            with _resident(job):
-                fit_loop(job.run, job.epoch, job.callbacks)
-        finally:
-            job.publish()
+        self._begin(X, sample_weight).train()
         return self
 
     def _begin(self, given: Any, sample_weight: Any, shared: dict[Any, Any] | None = None) -> FitJob:
@@ -207,7 +175,7 @@ class Fitting(SklearnDraws, BaseRBM):
         def rescaled() -> bool:
             return self._scale().sigma is not None
 
-        def states(X: Any, advice: str) -> Any:
+        def states(X: Any, advice: str) -> States:
             return self._data(X).states(advice)
 
         return Inside(self._backend, states, self._log_volume, rescaled)
@@ -236,7 +204,7 @@ class Fitting(SklearnDraws, BaseRBM):
 
     def _wrap_once(self, X: Any, dtype: Any, scale: float, shared: dict[Any, Any]) -> Rows:
         """`_wrap`, or what it made of the same rows for another estimator."""
-        if self.units[0] not in ("bernoulli", "ising"):  # rows of others may depend on what is fitted
+        if self.units[0] not in BIT_UNITS:  # rows of others may depend on what is fitted
             return self._wrap(X, dtype, scale)
         key = (type(self)._wrap, self.units[0], dtype, scale, self.out_of_range)
         if key not in shared:
@@ -276,7 +244,7 @@ class Fitting(SklearnDraws, BaseRBM):
     ) -> tuple[Epoch, list[int], Backend | None]:
         """One pass, the numbers of minibatches of all passes, and the backend if it does whole passes."""
 
-        def plan(epoch: int) -> Any:
+        def plan(epoch: int) -> TrainingPlan:
             return options.plan_of(self, state.key.seed, epoch, n_epochs)
 
         def length(epoch: int) -> int:
@@ -392,20 +360,6 @@ def check_fit(estimator: Fitting, sample_weight: Any) -> None:
     """Raise ValueError or TypeError for options that cannot be used, before any data are looked at."""
     estimator._check_options()
     options.check_exclusions(estimator, sample_weight=sample_weight)
-
-
-@contextmanager
-def _resident(job: FitJob) -> Iterator[None]:
-    """Within the block a device keeps what a fused run changes."""
-    state = job.run.state
-    if job.backend is None:
-        yield
-        return
-    with job.backend.resident(state.parameters, state.slots, state.chains) as state.resident:
-        try:
-            yield
-        finally:
-            state.resident = None
 
 
 def _checked_weights(sample_weight: Any, X: Any) -> NDArray[np.float64] | None:

@@ -14,6 +14,7 @@ from .._checks import check_integer, check_number
 from .._fit.callback import as_callback
 from .._fit.negative import Chains, Exact, FastWeights, NegativePhase, PopulationChains
 from .._kernels import Rule, TrainingPlan
+from .._kernels.datatypes import FLOAT_TYPES
 from ..init import get_initializer, has_data_bias
 from ..optimizers import Optimizer, get_optimizer
 from ..regularizers import Regularization, get_regularization
@@ -22,7 +23,6 @@ from ..schedules import check_scheduled, is_schedule, value_at
 from ..units import get_unit
 from .validation import MONITORS
 
-_DTYPES = {np.dtype(np.float32), np.dtype(np.float64)}
 #: algorithms that are not objects of `fastrbm.samplers`
 _PLAIN = ("cd", "pcd", "exact", "em")
 
@@ -84,7 +84,7 @@ def check(estimator: Any) -> None:
     get_optimizer(estimator.optimizer)
     get_regularization(estimator.regularizers)
     get_initializer(estimator.init)
-    if estimator.dtype is not None and not (_is_dtype(estimator.dtype) and np.dtype(estimator.dtype) in _DTYPES):
+    if estimator.dtype is not None and not (_is_dtype(estimator.dtype) and np.dtype(estimator.dtype) in FLOAT_TYPES):
         raise ValueError(f"dtype must be None, numpy.float32 or numpy.float64, got {estimator.dtype!r}")
     algorithm = algorithm_of(estimator)
     if isinstance(algorithm, Sampler):

@@ -11,8 +11,8 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from .._checks import check_integer
-from .._fit.negative import dense
-from .._kernels import PackedBits, on_host
+from .._kernels import BIT_UNITS, Backend, PackedBits, States, as_dense, join_rows, on_host
+from .._kernels.contract import Drawn
 from .._kernels.draws import Key, Stream
 from ..model import Model
 from ..samplers import Gibbs
@@ -54,7 +54,7 @@ class Sampling(BaseRBM):
         assert out is not None
         return out
 
-    def _hidden_means(self, states: Any, view: View, backend: Any) -> NDArray[Any]:
+    def _hidden_means(self, states: States, view: View, backend: Backend) -> NDArray[Any]:
         means = backend.means(view.units[1], states, view.parameters.weights, view.parameters.hidden_bias)
         return _shown_means(on_host(means), self.units[1])
 
@@ -88,7 +88,7 @@ class Sampling(BaseRBM):
             total += float(np.square(v - self._reconstructed(states, view, backend), dtype=np.float64).sum())
         return total / (data.shape[0] * data.shape[1])
 
-    def _reconstructed(self, states: Any, view: View, backend: Any) -> NDArray[Any]:
+    def _reconstructed(self, states: States, view: View, backend: Backend) -> NDArray[Any]:
         means = backend.means(view.units[1], states, view.parameters.weights, view.parameters.hidden_bias)
         weights, bias, _ = view.parameters
         v = _shown_means(on_host(backend.means(view.units[0], means, weights, bias, transpose=True)), self.units[0])
@@ -97,15 +97,15 @@ class Sampling(BaseRBM):
 
     # -- sampling -------------------------------------------------------------------------------------------
 
-    def _shown_visible(self, states: Any, dtype: Any) -> NDArray[Any]:
+    def _shown_visible(self, states: States, dtype: Any) -> NDArray[Any]:
         """States of kernels (of `_view`, spins as bits) as values in the scale of the data."""
-        values = dense(states, dtype)
+        values = as_dense(states, dtype)
         if self.units[0] == "ising":
             return 2 * values - 1
         sigma = self._scale().sigma
         return values if sigma is None else values * sigma.astype(values.dtype)
 
-    def _drawn(self, states: Any, unit: str) -> NDArray[Any]:
+    def _drawn(self, states: Drawn, unit: str) -> NDArray[Any]:
         """Drawn states as they are returned: bool for bits, int8 for spins, else floats."""
         states = on_host(states)
         if unit == "ising":
@@ -171,7 +171,7 @@ class Sampling(BaseRBM):
             )
         return np.concatenate(parts)
 
-    def _drawn_visible(self, states: Any) -> NDArray[Any]:
+    def _drawn_visible(self, states: Drawn) -> NDArray[Any]:
         sigma = self._scale().sigma
         values = self._drawn(states, self.units[0])
         return values if sigma is None else values * sigma.astype(values.dtype)
@@ -245,18 +245,17 @@ class Sampling(BaseRBM):
             hidden = backend.samples(units[1], visible, parameters.weights, parameters.hidden_bias, at)
         return self._drawn_visible(visible)
 
-    def _start(self, init: Any, n_samples: int, key: Key, backend: Any) -> Any:
+    def _start(self, init: Any, n_samples: int, key: Key, backend: Backend) -> States:
         data = self._data(init)
         if data.shape[0] != n_samples:
             raise ValueError(f"init must have n_samples={n_samples} rows, got {data.shape[0]}")
-        parts: list[Any] = []
+        parts: list[States] = []
         for rows, states in data.slices():
             states = on_host(states)
-            if not isinstance(states, PackedBits) and self.units[0] in ("bernoulli", "ising"):
+            if not isinstance(states, PackedBits) and self.units[0] in BIT_UNITS:
                 states = backend.draw_bits(states, key.at(0, Stream.START, rows.start))
-            parts.append(states.words if isinstance(states, PackedBits) else states)
-        whole = np.concatenate(parts)
-        return PackedBits(whole, data.shape[1]) if isinstance(states, PackedBits) else whole
+            parts.append(states)
+        return join_rows(parts)
 
     # -- names that scikit-learn's own tests call -----------------------------------------------------------
 

@@ -12,7 +12,7 @@ class Callback:
     """Base class; override what you need. A plain callable taking the run is called at each epoch's end."""
 
     def on_fit_begin(self, run: FitRun) -> None:
-        """Before the first epoch."""
+        """Do what comes before the first epoch."""
 
     def on_batch(self, run: FitRun) -> None:
         """At minibatch boundaries, about every 50 ms."""

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .._kernels import Backend, Phase, TrainingPlan
+from .._kernels import Backend, Phase, States, TrainingPlan
 from .._kernels.contract import values_of
 from .._kernels.draws import Draw, Stream
 from ..init import data_bias
@@ -18,7 +18,7 @@ from .state import TrainingState
 
 def em_step(
     state: TrainingState,
-    rows: Any,
+    rows: States,
     backend: Backend,
     plan: TrainingPlan,
     units: tuple[str, str],

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from .._data import Rows
 from .._data.split import Order
-from .._kernels import Backend, TrainingPlan
+from .._kernels import Backend, States, TrainingPlan
 from .callback import Callback, as_callback
 from .state import FitRun, Snapshot, TrainingState
 
@@ -65,7 +65,7 @@ class Fit:
         return run.done >= run.n_epochs or (run.done > 0 and run.stop_requested)
 
     def begin(self) -> None:
-        """Before the first epoch."""
+        """Tell all listeners that the first epoch is about to begin."""
         if self._listeners:
             with self.run.state.shown():
                 for listener in self._listeners:
@@ -73,7 +73,7 @@ class Fit:
                     listener.on_fit_begin(self.run)
 
     def train(self, on_batch: Callable[[], None] | None) -> None:
-        """One epoch; `DivergenceError` leaves the parameters it started from."""
+        """Do one epoch; `DivergenceError` leaves the parameters it started from."""
         begin, state = time.perf_counter(), self.run.state
         backup = state.snapshot()
         self.run.updates_at_epoch_start = state.chains.updates
@@ -96,7 +96,7 @@ class Fit:
                     listener.on_epoch_end(run)
 
     def end(self) -> None:
-        """After the last epoch, also one that failed; once is enough."""
+        """Tell all listeners that the last epoch is over, also one that failed; once is enough."""
         if self._started:
             with self.run.state.shown():
                 while self._started:
@@ -118,13 +118,13 @@ def fit_loop(run: FitRun, epoch: Epoch, callbacks: Sequence[Callback | Callable[
 #: plan of a pass by its number
 Plans = Callable[[int], TrainingPlan]
 #: changes the state by a minibatch: rows, which of their units are there (None: all), and their shares (None: equal)
-Step = Callable[[Any, Any, Any], None]
+Step = Callable[[States, NDArray[np.bool_] | None, NDArray[Any] | None], None]
 
 
 def minibatch_epoch(
     state: TrainingState, data: Rows, backend: Backend, plans: Plans, units: tuple[str, str], order: Order
 ) -> Epoch:
-    """One pass over the data by a backend, the rows of each pass as `order` has them."""
+    """Make one pass over the data by a backend, the rows of each pass as `order` has them."""
 
     def epoch(on_batch: Callable[[], None] | None) -> None:
         plan = plans(state.epoch)
@@ -150,7 +150,7 @@ def stepwise_epoch(
     order: Order,
     sample_weight: NDArray[Any] | None = None,
 ) -> Epoch:
-    """One pass over the data by a function of minibatches; `begin` makes it for the plan of the pass."""
+    """Make one pass over the data by a function of minibatches; `begin` makes it for the plan of the pass."""
 
     def epoch(on_batch: Callable[[], None] | None) -> None:
         plan, rows, done = plans(state.epoch), order(state.epoch), 0

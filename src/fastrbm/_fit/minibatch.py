@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .._kernels import Backend, PackedBits, Parameters, Phase, TrainingPlan
+from .._kernels import Backend, PackedBits, Parameters, Phase, States, TrainingPlan, as_dense
 from .._kernels.contract import values_of
 from .._kernels.draws import Draw, Stream
 from .._kernels.rules import apply_rule
 from ..likelihood import Moments
-from ..regularizers import Regularization
-from .negative import Exact, Minibatch, NegativePhase, dense
+from ..regularizers import Regularization, weight_deviation
+from .negative import Exact, Minibatch, NegativePhase
 from .scale import VisibleScale
 from .state import TrainingState
 
@@ -54,7 +54,7 @@ class Setup:
     n_rows: int = 1
 
     def scale_of(self, state: TrainingState) -> VisibleScale:
-        """Scale of the moment."""
+        """Return the scale of the moment, which learned deviations move."""
         if not self.variance_rate:
             return self.scale
         return VisibleScale(self.scale.beta, np.exp(0.5 * state.extras["log_variance"]), self.scale.kappa)
@@ -70,7 +70,9 @@ class Step:
         self.state = state
         self.dtype = state.parameters.weights.dtype
 
-    def __call__(self, rows: Any, present: NDArray[np.bool_] | None = None, shares: NDArray[Any] | None = None) -> None:
+    def __call__(
+        self, rows: States, present: NDArray[np.bool_] | None = None, shares: NDArray[Any] | None = None
+    ) -> None:
         """Change parameters, slots, chains and extras in place.
 
         Parameters
@@ -112,7 +114,7 @@ class Step:
     def _address(self, stream: Stream) -> Draw:
         return Draw(self.plan.seed, self.state.chains.step, stream)
 
-    def _visible(self, rows: Any, scale: VisibleScale) -> Any:
+    def _visible(self, rows: States, scale: VisibleScale) -> States:
         if self.plan.stochastic_input and not isinstance(rows, PackedBits):
             rows = self.backend.draw_bits(rows, self._address(Stream.INPUT))
         rows = values_of(self.setup.units[0], rows, self.dtype)
@@ -123,11 +125,12 @@ class Step:
     def _phases(self, batch: Minibatch) -> tuple[Phase, Phase | Moments]:
         kept = batch.kept(batch.visible.shape[0])
         negative = self.setup.negative
-        states: Any = None
+        states: States | None = None
         starts_at_data = not isinstance(negative, Exact) and not getattr(negative, "persistent", True)
         if self.plan.sampled_hidden or starts_at_data:
             states = batch.hidden_states(batch.visible, kept, batch.parameters, self.state.chains.step)
         if self.plan.sampled_hidden:
+            assert states is not None
             data = Phase(batch.visible, states, batch.shares)
         else:
             data = Phase(batch.visible, batch.hidden_means(batch.visible, kept, batch.parameters), batch.shares)
@@ -153,7 +156,7 @@ class Step:
             noise = self.backend.normals(
                 self._address(Stream.WEIGHT_NOISE), weights.shape[0], weights.shape[1], self.dtype
             )
-            weights = weights + _softplus(self.state.extras["rho"]) * noise
+            weights = weights + weight_deviation(self.state.extras["rho"]) * noise
         if reg.drop_connect:
             keep = np.full(weights.shape, 1 - reg.drop_connect.rate, np.float32)
             mask = self.backend.draw_bits(keep, self._address(Stream.DROP_CONNECT)).dense(self.dtype)
@@ -172,7 +175,7 @@ class Step:
         t, means = self.dtype.type, self.state.parameters.weights
         share = t(1 / (self.setup.n_rows * prior.prior**2))
         rho = self.state.extras["rho"]
-        deviation = _softplus(rho)
+        deviation = weight_deviation(rho)
         slope = -np.expm1(-deviation)  # derivative of the softplus: sigmoid(rho) = 1 - e^-softplus(rho)
         pull = share * deviation - t(1 / self.setup.n_rows) / deviation
         rho += t(self.plan.rate) * slope * (gradient.weights * noise - pull)
@@ -184,7 +187,7 @@ class Step:
         sides = []
         for phase in (data, model):
             if isinstance(phase, Phase):
-                v = dense(phase.visible, self.dtype)
+                v = as_dense(phase.visible, self.dtype)
                 shares = np.full(len(v), 1 / len(v)) if phase.shares is None else phase.shares
                 squares = shares.astype(self.dtype) @ np.square(v - center)
                 pairs = self.backend.moments(phase, self.dtype).weights
@@ -247,7 +250,3 @@ def _limit_rows(weights: NDArray[Any], limit: float) -> None:
     lengths = np.sqrt(np.square(weights, dtype=np.float64).sum(axis=1))
     long = lengths > limit
     weights[long] *= (limit / lengths[long])[:, None].astype(weights.dtype)
-
-
-def _softplus(x: NDArray[Any]) -> NDArray[Any]:
-    return np.logaddexp(x, x.dtype.type(0))

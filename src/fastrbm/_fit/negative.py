@@ -8,18 +8,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .._kernels import Backend, PackedBits, Parameters, Phase, TrainingPlan, on_host, pack
+from .._kernels import Backend, PackedBits, Parameters, Phase, States, TrainingPlan, as_dense, pack
 from .._kernels.draws import Draw, Key, Stream, uniforms
-from ..likelihood import exact
+from ..likelihood import Moments, exact
 from ..model import Model
 from ..samplers import PopulationSampler
 from ..units import get_unit
 from .state import TrainingState
 
-States = Any
-
-#: units of the smaller layer, whose states are listed for every minibatch by algorithm="exact"
-MOST_UNITS = 20
+#: units of two values whose states algorithm="exact" lists for every minibatch, at most
+UNITS_PER_MINIBATCH = 20
 _POPULATION = 1 << 50  # in place of the numbers of sampling calls
 
 
@@ -82,7 +80,7 @@ class Minibatch:
         """States of the hidden layer, 0 where units are dropped."""
         draw = Draw(self.plan.seed, step, Stream.HIDDEN)
         states = self.backend.samples(self.units[1], visible, parameters.weights, parameters.hidden_bias, draw)
-        return states if kept is None else dense(states, self.dtype) * kept
+        return states if kept is None else as_dense(states, self.dtype) * kept
 
     def visible_states(self, hidden: States, parameters: Parameters, step: int) -> States:
         """States of the visible layer, 0 where they are missing."""
@@ -90,7 +88,7 @@ class Minibatch:
         states = self.backend.samples(
             self.units[0], hidden, parameters.weights, parameters.visible_bias, draw, transpose=True
         )
-        return states if self.present is None else dense(states, self.dtype) * self.present
+        return states if self.present is None else as_dense(states, self.dtype) * self.present
 
     def sweeps(self, hidden: States, parameters: Parameters, kept: NDArray[Any] | None) -> tuple[States, States]:
         """Gibbs sweeps of the plan at the steps after the first one of the minibatch."""
@@ -99,12 +97,6 @@ class Minibatch:
             visible = self.visible_states(hidden, parameters, step)
             hidden = self.hidden_states(visible, kept, parameters, step)
         return visible, hidden
-
-
-def dense(states: States, dtype: Any) -> NDArray[Any]:
-    """States as a float array."""
-    states = on_host(states)
-    return states.dense(dtype) if isinstance(states, PackedBits) else states
 
 
 class Chains:
@@ -126,10 +118,10 @@ class Chains:
             state.chains.chains = start_chains(units[1], n_chains, weights.shape[0], key, weights.dtype)
 
     def sampling(self, batch: Minibatch) -> Parameters:
-        """Parameters that chains move by."""
+        """Return the parameters that chains move by."""
         return batch.parameters
 
-    def model(self, batch: Minibatch, data_states: States) -> Phase:
+    def model(self, batch: Minibatch, data_states: States | None) -> Phase:
         """Run the chains; `data_states` are hidden states drawn given the rows."""
         parameters = self.sampling(batch)
         start: Any = batch.state.chains.chains if self.persistent else data_states
@@ -143,7 +135,7 @@ class Chains:
         return Phase(visible, means, None if self.persistent else batch.shares)
 
     def after(self, batch: Minibatch, gradient: Parameters) -> None:
-        """Once the gradient is known."""
+        """Do nothing: chains need no gradient."""
 
 
 class FastWeights(Chains):
@@ -165,7 +157,7 @@ class FastWeights(Chains):
         return Parameters(*(state.extras[f"fast_{i}"] for i in range(3)))
 
     def sampling(self, batch: Minibatch) -> Parameters:
-        """Parameters plus fast ones."""
+        """Add the fast weights to the parameters."""
         return Parameters(*(x + y for x, y in zip(batch.parameters, self._fast(batch.state), strict=True)))
 
     def after(self, batch: Minibatch, gradient: Parameters) -> None:
@@ -193,7 +185,7 @@ class PopulationChains:
     def _seed(self, state: TrainingState) -> int:
         return state.key.fold_in(_POPULATION).seed  # draws of their own: steps are counted apart from the minibatches'
 
-    def model(self, batch: Minibatch, data_states: States) -> Phase:
+    def model(self, batch: Minibatch, data_states: States | None) -> Phase:
         """Move the population on: as many rounds as the plan has sweeps."""
         state = batch.state
         visible = self.sampler.step(
@@ -215,35 +207,30 @@ class Exact:
     def prepare(self, state: TrainingState, units: tuple[str, str], n_chains: int) -> None:
         """Refuse layers that are both too large."""
         state.chains.chains = None
-        check_exact(Model(*state.parameters, *units))
+        _check_exact(exact.choose(Model(*state.parameters, *units)))
 
-    def model(self, batch: Minibatch, data_states: States) -> exact.Moments:
-        """Exact means."""
-        model = Model(*batch.parameters, *batch.units)
-        if not exact.lists_states(model):
-            found = exact.log_partition(model, batch.backend, moments=True).moments
-            assert found is not None
-            return found
-        layer = exact.smaller_layer(model)
-        log_weights = exact.state_log_weights(model, layer, batch.backend)
-        p = np.exp(log_weights - log_weights.max())
-        return exact.moments_of(model, layer, p / p.sum(), batch.backend)
+    def model(self, batch: Minibatch, data_states: States | None) -> Moments:
+        """Compute exact means under the model."""
+        plan, p = exact.choose(Model(*batch.parameters, *batch.units)), np.empty(0)
+        if plan.rule.lists:
+            log_weights = exact.state_log_weights(plan, batch.backend)
+            p = np.exp(log_weights - log_weights.max())
+            p /= p.sum()
+        return exact.moments_of(plan, p, batch.backend)
 
     def after(self, batch: Minibatch, gradient: Parameters) -> None:
-        """Nothing is kept."""
+        """Do nothing: there are no chains."""
 
 
-def check_exact(model: Model) -> None:
-    """Raise ValueError for models of which no layer has few enough states."""
-    if not exact.lists_states(model):
-        return  # two Gaussian layers have a closed form
-    layer = exact.smaller_layer(model)
-    log2 = exact.log2_states(model, layer)
-    if log2 > MOST_UNITS:
-        n_hidden, n_visible = model.weights.shape
+def _check_exact(plan: exact.Plan) -> None:
+    """Raise ValueError for models of which no layer has few enough states; closed forms list none."""
+    if plan.rule.lists and plan.log2_states > UNITS_PER_MINIBATCH:
+        counts = plan.model.weights.shape
+        n_hidden, n_visible = counts if plan.layer == "hidden" else counts[::-1]
         raise ValueError(
-            f"algorithm='exact' lists the states of the smaller layer for every minibatch, those of {MOST_UNITS} units "
-            f"of two values at most, got {n_hidden} hidden and {n_visible} visible ones; use algorithm='pcd'"
+            "algorithm='exact' lists the states of the smaller layer for every minibatch, those of "
+            f"{UNITS_PER_MINIBATCH} units of two values at most, got {n_hidden} hidden and {n_visible} visible ones; "
+            "use algorithm='pcd'"
         )
 
 

@@ -10,11 +10,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .._kernels import Backend, ChainState, Parameters, Resident
+from .._kernels import Backend, ChainState, Parameters, Resident, States
 from .._kernels.draws import Key
 from ..samplers import Population
 
-Snapshot = tuple[Any, dict[str, NDArray[Any]]]
+Snapshot = tuple[Parameters, dict[str, NDArray[Any]]]
 _PARAMETERS = ("log_variance", "rho")  # extras that are parameters of the model
 
 
@@ -114,7 +114,7 @@ class Inside(NamedTuple):
     """
 
     backend: Callable[[], Backend]
-    states: Callable[[Any, str], Any]
+    states: Callable[[Any, str], States]
     log_volume: Callable[[], float]
     rescaled: Callable[[], bool]
 

@@ -6,12 +6,13 @@ from collections.abc import Callable
 from typing import Any
 
 from .._checks import check_integer
-from .bits import PackedBits, on_host, pack
+from .bits import BIT_UNITS, PackedBits, States, as_dense, join_rows, on_host, pack
 from .contract import Backend, ChainState, Parameters, Phase, Resident, TrainingPlan
 from .rules import Rule, Update
 from .strategies import check_precision, check_strategy
 
 __all__ = [
+    "BIT_UNITS",
     "DEVICES",
     "Backend",
     "ChainState",
@@ -20,9 +21,12 @@ __all__ = [
     "Phase",
     "Resident",
     "Rule",
+    "States",
     "TrainingPlan",
     "Update",
+    "as_dense",
     "get_backend",
+    "join_rows",
     "on_host",
     "pack",
 ]

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+#: unit types of two values, whose states can be held as bits
+BIT_UNITS = frozenset({"bernoulli", "ising"})
 
 
 def n_words(n_units: int) -> int:
@@ -38,7 +42,7 @@ class PackedBits:
 
     @property
     def shape(self) -> tuple[int, int]:
-        """(n_samples, n_units)."""
+        """Numbers of samples and units, (n_samples, n_units)."""
         return self.words.shape[0], self.n_units
 
     def dense(self, dtype: Any = np.bool_) -> NDArray[Any]:
@@ -48,11 +52,42 @@ class PackedBits:
         return bits.view(np.bool_) if np.dtype(dtype) == np.bool_ else bits.astype(dtype)
 
 
+#: states of a layer; bits and values that are on a device have a form of their own and stand for these
+States = PackedBits | NDArray[Any]
+
+
 def on_host(states: Any) -> Any:
     """States or values that may be on a device, on the host."""
     if hasattr(states, "to_host"):
         return states.to_host()
     return states.copy_to_host() if getattr(states, "__cuda_ndarray__", False) else states
+
+
+def as_dense(states: Any, dtype: Any) -> NDArray[Any]:
+    """States as an array on the host: bits as 0 and 1 of a type, values as they are."""
+    states = on_host(states)
+    return states.dense(dtype) if isinstance(states, PackedBits) else states
+
+
+def join_rows(parts: Sequence[Any]) -> States:
+    """Rows of several arrays of states, all bits or all values, one below the other; a single array is not copied."""
+    first = parts[0]
+    if len(parts) == 1:
+        return first
+    if isinstance(first, PackedBits):
+        return PackedBits(np.concatenate([x.words for x in parts]), first.n_units)
+    return np.concatenate(parts)
+
+
+def stored(states: States) -> NDArray[Any]:
+    """States as a model file keeps them: the words of bits, or values."""
+    return states.words if isinstance(states, PackedBits) else states
+
+
+def restored(array: NDArray[Any], n_units: int) -> States:
+    """States that `stored` made this array of."""
+    array = np.ascontiguousarray(array)
+    return PackedBits(array, n_units) if array.dtype == np.uint64 else array
 
 
 def pack(states: NDArray[Any]) -> PackedBits:

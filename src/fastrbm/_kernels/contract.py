@@ -20,8 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..units import get_unit
-from .bits import PackedBits
-from .datatypes import ChainState, Drawn, Parameters, Phase, States, TrainingPlan
+from .bits import PackedBits, as_dense
+from .datatypes import FLOAT_TYPES, ChainState, Drawn, Parameters, Phase, States, TrainingPlan
 from .draws import Draw, Stream, uniforms
 from .partition import REFERENCE_RATE, log_partition_sum
 from .rules import Update, apply_rule
@@ -50,16 +50,16 @@ class Resident(Protocol):
         """Go on from the arrays of the host, which were up to date and may have been changed since."""
 
     def snapshot(self) -> Any:
-        """Copy of the parameters."""
+        """Return a copy of the parameters."""
 
     def restore(self, snapshot: Any) -> None:
         """Put a snapshot back."""
 
     def clear_slots(self) -> None:
-        """Zeros in the slots."""
+        """Set the slots to zero."""
 
     def is_finite(self) -> bool:
-        """Whether all parameters are."""
+        """Whether all parameters are finite."""
 
 
 class Backend:
@@ -337,7 +337,7 @@ class Backend:
         -------
         float
         """
-        if np.dtype(dtype) not in (np.float32, np.float64):
+        if np.dtype(dtype) not in FLOAT_TYPES:
             raise ValueError(f"dtype must be float32 or float64, got {dtype!r}")
         return log_partition_sum(parameters, units, log_weights, on_progress)
 
@@ -347,8 +347,7 @@ def values_of(unit: str, rows: States, dtype: Any) -> States:
     kind = get_unit(unit)
     if kind.name != "ising":
         return rows
-    bits = rows.dense(dtype) if isinstance(rows, PackedBits) else rows
-    return np.dtype(dtype).type(2) * bits - np.dtype(dtype).type(1)
+    return np.dtype(dtype).type(2) * as_dense(rows, dtype) - np.dtype(dtype).type(1)
 
 
 def train_batch(

@@ -8,10 +8,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .bits import PackedBits
+from .bits import States
 from .rules import Rule, Update
 
-States = PackedBits | NDArray[Any]
+#: types of parameters and of the arithmetic with them
+FLOAT_TYPES = frozenset({np.dtype(np.float32), np.dtype(np.float64)})
 #: states that were drawn: `PackedBits` where the unit is `packed`, else a dense array; which, only the unit's spec says
 Drawn = Any
 
@@ -31,7 +32,7 @@ class Parameters(NamedTuple):
     hidden_bias: NDArray[Any]
 
     def copy(self) -> Parameters:
-        """Independent copy."""
+        """Return an independent copy."""
         return Parameters(*(np.ascontiguousarray(x).copy() for x in self))
 
     def zeros_like(self) -> Parameters:

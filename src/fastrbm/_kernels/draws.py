@@ -71,7 +71,7 @@ class Draw(NamedTuple):
 
 
 def philox4x32(counter: NDArray[np.uint32], key: NDArray[np.uint32], rounds: int = N_ROUNDS) -> NDArray[np.uint32]:
-    """Philox4x32 bijection.
+    """Apply the Philox4x32 bijection.
 
     Parameters
     ----------

@@ -17,7 +17,8 @@ Progress = Callable[[int, int], None]
 MOST_UNITS = 40
 #: neurons times states a second of the sum in NumPy; measured
 REFERENCE_RATE = 3e7
-_BLOCK_VALUES = 1 << 18  # float64 inputs held at once: 2 MB
+#: float64 values of a block of a sum: 2 MB
+BLOCK_VALUES = 1 << 18
 
 
 def check_partition(parameters: Parameters, units: tuple[str, str], log_weights: NDArray[np.float64] | None) -> None:
@@ -62,7 +63,7 @@ def log_partition_sum(
     visible, hidden = get_unit(units[0]), get_unit(units[1])
     n_hidden, n_visible = weights.shape
     total = hidden.n_states(n_hidden)
-    step = min(total, max(1, _BLOCK_VALUES // max(n_visible, n_hidden)))
+    step = min(total, max(1, BLOCK_VALUES // max(n_visible, n_hidden)))
 
     def terms(first: int, stop: int) -> NDArray[np.float64]:
         h = hidden.states(first, stop, n_hidden)

@@ -8,14 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..units import get_unit, softplus
-from .bits import PackedBits, pack
+from .bits import PackedBits, as_dense, pack
 from .contract import Backend, Drawn, Parameters, Phase, States
 from .draws import Draw, uniforms
-
-
-def as_dense(states: States, dtype: Any) -> NDArray[Any]:
-    """States as a float array."""
-    return states.dense(dtype) if isinstance(states, PackedBits) else states
 
 
 class ReferenceBackend(Backend):

@@ -34,7 +34,7 @@ __all__ = [
 
 
 class Start(NamedTuple):
-    """What an initialiser returns.
+    """Weights and biases that training starts from, as an initialiser returns them.
 
     Attributes
     ----------

@@ -152,10 +152,11 @@ def log_partition(
     Key.check(random_state)
     binary = exact.can_be_annealed(model)
     if method == "auto":
-        quick = moments or probabilities or not binary or exact.seconds_needed(model, backend) <= PATIENCE
+        quick = moments or probabilities or not binary or exact.choose(model).seconds(backend) <= PATIENCE
         method = "exact" if quick else "bracket"
     if method == "exact":
-        return exact.log_partition(model, backend, moments=moments, probabilities=probabilities, progress=progress)
+        plan = exact.choose(model)
+        return exact.log_partition(plan, backend, moments=moments, probabilities=probabilities, progress=progress)
     if moments or probabilities:
         raise ValueError(f"moments and probabilities need method='exact', got method={method!r}")
     if not binary:
@@ -166,7 +167,7 @@ def log_partition(
     rows = None if data is None else checked_rows(data, model, "data")
     assert rows is None or isinstance(rows, PackedBits)
     bits, constant = model.as_bernoulli()
-    larger = "visible" if exact.smaller_layer(bits) == "hidden" else "hidden"
+    larger = "visible" if exact.choose(bits).layer == "hidden" else "hidden"
     bases = annealed.bases_of(model, start, rows)
     sum_out = "hidden" if method == "ais" else larger
     path = annealed.Path(bits, bases, sum_out, backend, Key.from_random_state(random_state))

@@ -163,7 +163,7 @@ def model_samples(path: Path, n: int, first: int, data: PackedBits | None, progr
     model, kept = path.model, path.kept
     n_units = model.weights.shape[1 - kept]
     if n_units <= _EXACT_SAMPLES:
-        log_p = exact.state_log_weights(model, "visible" if kept == 0 else "hidden", path.backend)
+        log_p = exact.state_log_weights(exact.choose(model, "visible" if kept == 0 else "hidden"), path.backend)
         cumulative = np.cumsum(np.exp(log_p - logsumexp(log_p)))
         u = uniforms(path.key.fold_in(_BURN).at(0, Stream.START, first), n, 1, np.float64)[:, 0]
         index = np.searchsorted(cumulative, u * cumulative[-1], side="right").clip(max=len(cumulative) - 1)

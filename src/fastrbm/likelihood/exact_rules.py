@@ -16,19 +16,18 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .._kernels import Backend, PackedBits
-from .._kernels.partition import log_sum_of_blocks
+from .._kernels.partition import BLOCK_VALUES, log_sum_of_blocks
 from ..model import Model
 from ..units import get_unit
 from ._result import Moments
 
 _BLOCK = 4096  # states whose means are held at once
-_BLOCK_VALUES = 1 << 18  # float64 values of a block of a sum: 2 MB
 _LOW_UNITS = 9  # units whose states are one side of a product, in the quadratic rule
 
 Progress = Callable[[int, int], None] | None
@@ -58,6 +57,42 @@ class Rule:
     lists: bool = True
 
 
+class Plan(NamedTuple):
+    """How the exact sum of a model is done; `choose` makes it, once a call.
+
+    Attributes
+    ----------
+    layer : str
+        The one whose states are listed: "hidden" or "visible".
+    rule : Rule
+    model : Model
+        With `layer` in the place of the hidden one.
+    """
+
+    layer: str
+    rule: Rule
+    model: Model
+
+    @property
+    def units(self) -> tuple[str, str]:
+        """(visible, hidden) units of the model as it was given."""
+        return self.model.units if self.layer == "hidden" else self.model.units[::-1]
+
+    @property
+    def n_units(self) -> int:
+        """Number of units of the layer that is listed."""
+        return len(self.model.hidden_bias)
+
+    @property
+    def log2_states(self) -> float:
+        """Log to base 2 of the number of states that are listed."""
+        return log2_states(self.model, "hidden")
+
+    def seconds(self, backend: Backend) -> float:
+        """Rough time of the sum."""
+        return self.rule.seconds(self.model, backend)
+
+
 def transposed(model: Model, layer: str) -> Model:
     """Model with `layer` in the place of the hidden one."""
     if layer == "hidden":
@@ -67,7 +102,7 @@ def transposed(model: Model, layer: str) -> Model:
 
 
 def wide(model: Model) -> Model:
-    """Model in float64."""
+    """Return the model with parameters in float64."""
     if model.weights.dtype == np.float64:
         return model
     weights, visible_bias, hidden_bias = (x.astype(np.float64) for x in model.parameters)
@@ -77,11 +112,6 @@ def wide(model: Model) -> Model:
 def log2_states(model: Model, layer: str) -> float:
     """Log to base 2 of the number of states of a layer."""
     return get_unit(getattr(model, layer)).log2_states(model.weights.shape[0 if layer == "hidden" else 1])
-
-
-def n_states(model: Model, layer: str) -> int:
-    """Number of states of a layer."""
-    return get_unit(getattr(model, layer)).n_states(model.weights.shape[0 if layer == "hidden" else 1])
 
 
 # ---- binary layers: the kernels of the backend ------------------------------------------------------------------
@@ -151,7 +181,7 @@ def _sum_by_states(model: Model, backend: Backend, dtype: Any, terms: Terms, pro
     def block(first: int, stop: int) -> NDArray[np.float64]:
         return hidden_bias[first:stop] + cgf(weights[first:stop] + visible_bias).sum(axis=1)
 
-    step = max(1, _BLOCK_VALUES // len(visible_bias))
+    step = max(1, BLOCK_VALUES // len(visible_bias))
     return log_sum_of_blocks(block, len(hidden_bias), step, terms, progress)
 
 
@@ -161,12 +191,12 @@ def _sum_of_any(model: Model, backend: Backend, dtype: Any, terms: Terms, progre
 
 
 def _moments_by_states(model: Model, p: NDArray[np.float64], backend: Backend) -> Moments:
-    """Float64 throughout."""
+    """Add up means over all states, in float64 throughout."""
     weights, visible_bias, _ = wide(model).parameters
     visible, hidden = get_unit(model.visible), get_unit(model.hidden)
     n_units, n_other = weights.shape
     pairs, of_other, of_layer = np.zeros(weights.shape), np.zeros(n_other), np.zeros(n_units)
-    step = max(1, min(_BLOCK, _BLOCK_VALUES // max(n_units, n_other)))
+    step = max(1, min(_BLOCK, BLOCK_VALUES // max(n_units, n_other)))
     for first in range(0, len(p), step):
         share = p[first : first + step]
         s = hidden.statistics(hidden.states(first, first + len(share), n_units))
@@ -205,7 +235,7 @@ def _sum_of_quadratic(model: Model, backend: Backend, dtype: Any, terms: Terms, 
         return (high @ coupling + q(high, slice(cut, None))[:, None] + of_low).ravel()
 
     total = 1 << n_hidden
-    return log_sum_of_blocks(block, total, min(total, _BLOCK_VALUES), terms, progress)
+    return log_sum_of_blocks(block, total, min(total, BLOCK_VALUES), terms, progress)
 
 
 def _moments_of_quadratic(model: Model, p: NDArray[np.float64], backend: Backend) -> Moments:
@@ -291,7 +321,7 @@ RULES = {
 }
 
 
-def rule_of(model: Model, layer: str) -> Rule | None:
+def _rule_of(model: Model, layer: str) -> Rule | None:
     """Rule that lists the states of `layer`, or None."""
     units = model.units if layer == "hidden" else model.units[::-1]
     if units in RULES:
@@ -299,11 +329,19 @@ def rule_of(model: Model, layer: str) -> Rule | None:
     return _GENERIC if get_unit(units[1]).finite else None
 
 
-def choose(model: Model) -> tuple[str, Rule]:
-    """Layer whose states are listed, and how: the one with fewer states, the hidden one of equal ones."""
+def choose(model: Model, layer: str | None = None) -> Plan:
+    """Choose the layer whose states are listed, and how: the one with fewer states, the hidden one of equal ones.
+
+    ValueError where nothing can be listed and there is no closed form, also of a `layer` that is asked for.
+    """
+    if layer is not None:
+        rule = _rule_of(model, layer)
+        if rule is None:
+            raise ValueError(f"there is no sum over the states of the {layer} layer for units {model.units}")
+        return Plan(layer, rule, transposed(model, layer))
     found = []
     for n_units, layer in zip(model.weights.shape, ("hidden", "visible"), strict=True):
-        rule = rule_of(model, layer)
+        rule = _rule_of(model, layer)
         if rule is not None:
             found.append((rule is _GENERIC, log2_states(model, layer), n_units, layer, rule))
     if not found:
@@ -312,4 +350,4 @@ def choose(model: Model) -> tuple[str, Rule]:
             "layers with real units only Gaussian ones have a closed form"
         )
     *_, layer, rule = min(found, key=lambda entry: entry[:3])
-    return layer, rule
+    return Plan(layer, rule, transposed(model, layer))

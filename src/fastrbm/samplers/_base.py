@@ -5,11 +5,10 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import Any, ClassVar
 
-import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 
-from .._kernels import Backend, PackedBits, Parameters
+from .._kernels import Backend, Parameters
 from .._kernels.contract import States
 
 
@@ -37,7 +36,7 @@ class Population(ABC):
 
     @abstractmethod
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """What goes into a model file as arrays, by name; `stored` makes one of states."""
+        """What goes into a model file as arrays, by name; `fastrbm._kernels.bits.stored` makes one of states."""
 
     @classmethod
     @abstractmethod
@@ -67,14 +66,3 @@ class PopulationSampler(Sampler, ABC):
         n_rounds: int = 1,
     ) -> States:
         """Move the chains on in place; return the visible states of those that sample the model itself."""
-
-
-def stored(states: States) -> NDArray[Any]:
-    """States as a model file keeps them: the words of bits, or values."""
-    return states.words if isinstance(states, PackedBits) else states
-
-
-def restored(array: NDArray[Any], n_units: int) -> States:
-    """States that `stored` made this array of."""
-    array = np.ascontiguousarray(array)
-    return PackedBits(array, n_units) if array.dtype == np.uint64 else array

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .._kernels import PackedBits, pack
+from .._kernels import PackedBits, States, pack
 from ..units import get_unit
 
 
@@ -34,7 +34,7 @@ class Clamp:
     def of(
         cls, clamp: ArrayLike | None, n_samples: int, unit: str, weights: NDArray[Any], sigma: NDArray[Any] | None
     ) -> Clamp:
-        """Of the option ``clamp``: values of the visible units in the scale of the data, NaN where they are free."""
+        """Make it of the option ``clamp``: visible values in the scale of the data, NaN where units are free."""
         if clamp is None:
             return cls()
         values = np.asarray(clamp, dtype=np.float64)
@@ -53,7 +53,7 @@ class Clamp:
         scaled = values if sigma is None else values / sigma
         return cls(~free, np.where(free, 0, scaled).astype(weights.dtype))
 
-    def __call__(self, states: Any) -> Any:
+    def __call__(self, states: States) -> States:
         """States with the held units at their values."""
         if self.nothing:
             return states
@@ -63,7 +63,7 @@ class Clamp:
 
 
 def _check(unit: Any, values: NDArray[np.float64], free: NDArray[np.bool_]) -> None:
-    """ValueError unless the held values are those of states, and whole groups are held or free."""
+    """Raise ValueError unless the held values are those of states, and whole groups are held or free."""
     wrong: Any = None
     if unit.support is not None:
         wrong = ~free & ~np.isin(values, unit.support)

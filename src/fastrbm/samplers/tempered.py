@@ -10,8 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._checks import check_integer
-from .._kernels import PackedBits, get_backend
-from .._kernels.contract import States
+from .._kernels import as_dense, get_backend
 from .._kernels.draws import Key
 from ..analysis import ChainHealth, chain_health
 from ..model import Model
@@ -20,7 +19,7 @@ from .tempering import Tempering
 
 @dataclass(frozen=True)
 class TemperedSamples:
-    """What `temper` returns.
+    """Samples that `temper` has drawn, and what tells whether they can be trusted.
 
     Attributes
     ----------
@@ -122,7 +121,7 @@ def temper(
     energy = np.empty((n_chains, n_kept))
     for i in range(n_kept):
         states = sampler.step(state, parameters, units, seed, backend, n_steps)
-        visible[i], hidden[i] = _dense(states, dtype), _dense(state.at(-1), dtype)
+        visible[i], hidden[i] = as_dense(states, dtype), as_dense(state.at(-1), dtype)
         energy[:, i] = model.free_energy(states, backend)
         if progress is not None:
             progress(burn_in + (i + 1) * n_steps, total)
@@ -135,7 +134,3 @@ def temper(
         state.round_trips,
         chain_health(energy, swap_rates=rates),
     )
-
-
-def _dense(states: States, dtype: Any) -> NDArray[Any]:
-    return states.dense(dtype) if isinstance(states, PackedBits) else states

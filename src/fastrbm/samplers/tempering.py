@@ -13,11 +13,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .._checks import check_flag, check_integer
-from .._kernels import Backend, PackedBits, Parameters, pack
+from .._kernels import Backend, Parameters, join_rows, pack
+from .._kernels.bits import restored, stored
 from .._kernels.contract import States
 from .._kernels.draws import Draw, Stream, uniforms
 from ..units import get_unit
-from ._base import Population, PopulationSampler, restored, stored
+from ._base import Population, PopulationSampler
 
 _N_TEMPERATURES = 10
 # Gain of the n-th adaptation, _GAIN / (n + _DELAY)^_DECAY: a sum without bound, that of the squares bounded.
@@ -74,7 +75,7 @@ class TemperedState(Population):
 
     @property
     def n_chains(self) -> int:
-        """Chains at each temperature."""
+        """Number of chains at each temperature."""
         return len(self.marks) // len(self.betas)
 
     @property
@@ -109,7 +110,7 @@ class TemperedState(Population):
 
 
 class Tempering(PopulationSampler):
-    """Parallel tempering.
+    """Chains at rising inverse temperatures that exchange their states.
 
     A round of `step` first tries to exchange the states of neighbouring temperatures, of even and of odd pairs by turns
     (which carries states further than pairs chosen at random; Syed et al. 2022), then does Gibbs sweeps at every
@@ -307,7 +308,7 @@ class Tempering(PopulationSampler):
             start: Any = state.hidden[k * n : (k + 1) * n]
             visible, hidden = backend.run_chains(start, at_beta, units, draw, self.n_steps)
             rows.append(hidden)
-        state.hidden = _joined(rows)
+        state.hidden = join_rows(rows)
         state.step += self.n_steps
         state.round += 1
         return visible
@@ -358,12 +359,6 @@ def _ladders(
         ladder.append(Parameters(scale * weights, bias, hidden))
         turned.append(Parameters(scale * facing, hidden, bias))
     return ladder, turned
-
-
-def _joined(rows: list[Any]) -> States:
-    if isinstance(rows[0], PackedBits):
-        return PackedBits(np.concatenate([r.words for r in rows]), rows[0].n_units)
-    return np.concatenate(rows)
 
 
 def _adapt(state: TemperedState, tried: NDArray[np.float64]) -> bool:

@@ -22,11 +22,11 @@ class Bernoulli(Unit):
     domain = "0 and 1 only"
 
     def cgf(self, theta: NDArray[Any]) -> NDArray[Any]:
-        """Softplus of theta."""
+        """Compute the softplus of theta."""
         return softplus(theta)
 
     def mean(self, theta: NDArray[Any]) -> NDArray[Any]:
-        """Sigmoid of theta."""
+        """Compute the sigmoid of theta."""
         return expit(theta)
 
     def sample(self, theta: NDArray[Any], u: NDArray[Any]) -> NDArray[Any]:

@@ -42,26 +42,26 @@ class Binomial(Unit):
 
     @classmethod
     def from_text(cls, text: str) -> Binomial:
-        """Of n."""
+        """Make the unit of the text of its n."""
         return cls(read_integer("n of units 'binomial'", text, MOST_TRIALS))
 
     @property
     def parameters(self) -> tuple[int]:
-        """Of n."""
+        """The one parameter is n."""
         return (self.n,)
 
     @property
     def support(self) -> tuple[float, ...]:
-        """0 to n."""
+        """Units take the whole numbers from 0 to n."""
         return tuple(float(x) for x in range(self.n + 1))
 
     @property
     def domain(self) -> str:
-        """Whole numbers."""
+        """Values are whole numbers."""
         return f"whole numbers from 0 to {self.n}"
 
     def cgf(self, theta: NDArray[Any]) -> NDArray[Any]:
-        """N times the softplus of theta."""
+        """Compute n times the softplus of theta."""
         return self.n * softplus(theta)
 
     def mean(self, theta: NDArray[Any]) -> NDArray[Any]:

@@ -29,7 +29,7 @@ class Gaussian(Unit):
         return 0.5 * np.square(theta) + theta.dtype.type(_HALF_LOG_TWO_PI)
 
     def mean(self, theta: NDArray[Any]) -> NDArray[Any]:
-        """Theta itself."""
+        """Return theta itself."""
         return theta
 
     def sample(self, theta: NDArray[Any], u: NDArray[Any]) -> NDArray[Any]:

@@ -25,7 +25,7 @@ class Ising(Unit):
         return size + np.log1p(np.exp(-2 * size))
 
     def mean(self, theta: NDArray[Any]) -> NDArray[Any]:
-        """Tanh of theta."""
+        """Compute the hyperbolic tangent of theta."""
         return np.tanh(theta)
 
     def sample(self, theta: NDArray[Any], u: NDArray[Any]) -> NDArray[Any]:

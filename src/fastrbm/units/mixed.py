@@ -53,7 +53,7 @@ class Mixed(Unit):
 
     @classmethod
     def from_text(cls, text: str) -> Mixed:
-        """Of parts "unit*width" with commas between them."""
+        """Make the unit of parts "unit*width" with commas between them."""
         parts, depth, start = [], 0, 0
         for at, letter in enumerate(text + ","):
             depth += (letter == "(") - (letter == ")")
@@ -67,26 +67,26 @@ class Mixed(Unit):
 
     @property
     def parameters(self) -> tuple[str, ...]:
-        """The parts."""
+        """The parts are the parameters, as text."""
         return tuple(f"{unit.spec}*{width}" for unit, width in self.parts)
 
     @property
     def finite(self) -> bool:
-        """Whether all parts are."""
+        """Whether the states of all parts can be listed."""
         return all(unit.finite for unit, _ in self.parts)
 
     @property
     def weighted(self) -> bool:
-        """Whether a part is."""
+        """Whether a part has a base measure."""
         return any(unit.weighted for unit, _ in self.parts)
 
     @property
     def domain(self) -> str:
-        """Of each part in turn."""
+        """Name the values of each part in turn."""
         return "; ".join(f"{unit.domain} in {_columns(s)}" for unit, s in self._slices())
 
     def check_width(self, n_units: int) -> None:
-        """Sum of the widths."""
+        """Raise ValueError unless the layer is as wide as all parts together."""
         wanted = sum(width for _, width in self.parts)
         if n_units != wanted:
             raise ValueError(f"a layer of units {self.spec!r} must have {wanted} units, got {n_units}")
@@ -103,39 +103,39 @@ class Mixed(Unit):
         return np.concatenate([formula(unit, *(x[..., s] for x in arrays)) for unit, s in self._slices()], axis=-1)
 
     def statistics(self, x: NDArray[Any]) -> NDArray[Any]:
-        """Those of the parts."""
+        """Compute the statistics of the parts."""
         return self._join(lambda unit, part: unit.statistics(part), x)
 
     def cgf(self, theta: NDArray[Any]) -> NDArray[Any]:
-        """Those of the parts."""
+        """Compute the log-partitions of the parts."""
         return self._join(lambda unit, part: unit.cgf(part), theta)
 
     def mean(self, theta: NDArray[Any]) -> NDArray[Any]:
-        """Those of the parts."""
+        """Compute the means of the parts."""
         return self._join(lambda unit, part: unit.mean(part), theta)
 
     def sample(self, theta: NDArray[Any], u: NDArray[Any]) -> NDArray[Any]:
-        """Those of the parts; a unit's uniform is that of its column."""
+        """Draw states of the parts; a unit's uniform is that of its column."""
         return self._join(lambda unit, part, uniform: unit.sample(part, uniform), theta, u)
 
     def base(self, x: NDArray[Any]) -> NDArray[np.float64]:
-        """Sum of those of the parts."""
+        """Add up the logs of the base measures of the parts."""
         return np.sum([unit.base(x[..., s]) for unit, s in self._slices()], axis=0)
 
     def outside(self, x: NDArray[Any]) -> NDArray[np.bool_]:
-        """Those of the parts."""
+        """Find where the parts have no states."""
         return self._join(lambda unit, part: unit.outside(part), x)
 
     def first_state(self, n_units: int) -> NDArray[np.float64]:
-        """Those of the parts."""
+        """Put the first states of the parts side by side."""
         return np.concatenate([unit.first_state(width) for unit, width in self.parts])
 
     def n_states(self, n_units: int) -> int:
-        """Product over the parts."""
+        """Multiply the numbers of states of the parts."""
         return math.prod(unit.n_states(width) for unit, width in self.parts)
 
     def log2_states(self, n_units: int) -> float:
-        """Sum over the parts."""
+        """Add up the logs of the numbers of states of the parts."""
         return sum(unit.log2_states(width) for unit, width in self.parts)
 
     def states_at(self, numbers: NDArray[np.uint64], n_units: int) -> NDArray[np.float64]:

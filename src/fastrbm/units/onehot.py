@@ -43,23 +43,23 @@ class OneHot(Unit):
 
     @classmethod
     def from_text(cls, text: str) -> OneHot:
-        """Of the number of classes."""
+        """Make the unit of the text of its number of classes."""
         return cls(read_integer("n_classes of units 'onehot'", text))
 
     @property
     def parameters(self) -> tuple[int, ...]:
-        """The number of classes, if it is given."""
+        """The number of classes is the one parameter, where it is given."""
         return () if self.n_classes is None else (self.n_classes,)
 
     @property
     def domain(self) -> str:
-        """One 1 a group."""
+        """Each group has one 1."""
         if self.n_classes is None:
             return "one 1 in each row and 0 elsewhere"
         return f"one 1 in each {self.n_classes} neighbouring columns and 0 elsewhere"
 
     def check_width(self, n_units: int) -> None:
-        """Whole groups only."""
+        """Raise ValueError unless the layer has whole groups."""
         if self.n_classes is not None and n_units % self.n_classes:
             raise ValueError(
                 f"a layer of units {self.spec!r} must have a multiple of {self.n_classes} units, got {n_units}"
@@ -79,7 +79,7 @@ class OneHot(Unit):
         return (top + np.log(np.exp(groups - top).sum(axis=-1, keepdims=True)))[..., 0]
 
     def mean(self, theta: NDArray[Any]) -> NDArray[Any]:
-        """Softmax of each group."""
+        """Compute the softmax of each group."""
         return softmax(self.groups(theta), axis=-1).reshape(theta.shape)
 
     def sample(self, theta: NDArray[Any], u: NDArray[Any]) -> NDArray[Any]:

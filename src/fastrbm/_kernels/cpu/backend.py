@@ -26,7 +26,7 @@ from .words import from_words, lanes, to_words
 
 
 class CpuBackend(Training, Gradients, Scores):
-    """Native kernels.
+    """The backend of native kernels for the CPU.
 
     Parameters
     ----------

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..bits import PackedBits, n_words
+from ..bits import PackedBits, as_dense, n_words
 from ..contract import Backend, Parameters, Phase, States
 from ..rules import Rule, Update
 from .runtime import extension as _cpu
@@ -69,10 +69,7 @@ class Gradients(Backend):
         n, threads = phase.hidden.shape[0], threads_for(float(phase.hidden.shape[0]) * out.weights.size, self.n_threads)
         with single_threaded_blas():
             for rows in dense_blocks(phase.visible, dtype):
-                v, h = (
-                    x.dense(dtype) if isinstance(x, PackedBits) else x.astype(dtype, copy=False)
-                    for x in (phase.visible[rows], phase.hidden[rows])
-                )
+                v, h = (as_dense(x[rows], dtype).astype(dtype, copy=False) for x in (phase.visible, phase.hidden))
                 scale = 1 / n
                 if phase.shares is not None:
                     h, scale = h * phase.shares[rows, None].astype(dtype), 1.0
@@ -112,7 +109,7 @@ def _mean_rows(phase: Phase) -> NDArray[np.float64]:
         shares = phase.shares.astype(np.float64)
         total = np.zeros(states.shape[1])
         for rows in dense_blocks(states, np.float64):
-            total += shares[rows] @ (states[rows].dense(np.float64) if isinstance(states, PackedBits) else states[rows])
+            total += shares[rows] @ as_dense(states[rows], np.float64)
         return total
     if isinstance(states, PackedBits):
         total = np.zeros(states.n_units)

@@ -13,18 +13,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...units import OneHot, Unit, get_unit
-from ..bits import PackedBits, n_words, pack
+from ..bits import PackedBits, as_dense, n_words, pack
 from ..contract import Backend, Parameters, States
 from ..draws import Draw
 from .runtime import extension as _cpu
 from .runtime import threads_for
 
-_BLOCK_VALUES = 1 << 14  # of one temporary array: 64 or 128 KB
+_VALUES = 1 << 14  # of one temporary array: 64 or 128 KB
 
 
 def row_blocks(n_rows: int, n_columns: int) -> Iterator[slice]:
-    """Slices of rows with about `_BLOCK_VALUES` values."""
-    step = max(1, _BLOCK_VALUES // max(1, n_columns))
+    """Slices of rows with about `_VALUES` values."""
+    step = max(1, _VALUES // max(1, n_columns))
     for first in range(0, n_rows, step):
         yield slice(first, min(first + step, n_rows))
 
@@ -105,7 +105,7 @@ def free_energy(backend: Backend, unit: str, states: States, parameters: Paramet
     for rows in row_blocks(states.shape[0], max(weights.shape)):
         part = states[rows]
         x = backend.inputs(part, weights, hidden_bias).astype(np.float64)
-        v = part.dense(np.float64) if isinstance(part, PackedBits) else part.astype(np.float64)
+        v = as_dense(part, np.float64).astype(np.float64, copy=False)
         energy[rows] = -(v @ wide_bias) - cgf(x).sum(axis=1)
     return energy
 

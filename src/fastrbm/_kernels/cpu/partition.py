@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..bits import BIT_UNITS
 from ..contract import Parameters
 from ..partition import Progress
 from ..partition_cut import (
@@ -37,7 +38,6 @@ _MOST_MIDDLE = 3
 #: neurons summed out times states, a second and thread; measured
 _RATES = {"avx512": 4e10, "avx2": 2e10, "baseline": 2e9}
 _RATE_OF_FORMULA = 3e7  # the same in NumPy
-_BITS = {"bernoulli", "ising"}
 _MOST_FACTORS = 1 << 27  # of one block, between two looks at signals: 0.1 s on the slowest target
 
 
@@ -64,7 +64,7 @@ def seconds_for_states(units: tuple[str, str], n_states: float, n_other: int, n_
     """
     n_states = min(float(n_states), 1e300)
     work = n_states * (n_other + 10)  # a state costs something beside its neurons
-    if not _BITS.issuperset(units):
+    if not BIT_UNITS.issuperset(units):
         return work / _RATE_OF_FORMULA
     return work / (_RATES[current_target()] * threads_for(n_states * n_other, n_threads))
 

@@ -51,7 +51,7 @@ if hasattr(os, "register_at_fork"):
 
 
 def current_target() -> str:
-    """Instruction set in use."""
+    """Name the instruction set in use."""
     return _target
 
 

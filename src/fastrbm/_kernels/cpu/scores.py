@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...units import Ising, get_unit
-from ..bits import PackedBits
+from ..bits import PackedBits, as_dense
 from ..contract import Backend, Parameters, States
 from ..reference import ReferenceBackend
 from . import layers as any_units
@@ -68,7 +68,7 @@ class Scores(Backend):
             _cpu.run_rows(states.words, fixed, hidden_bias, False, threads, visible_bias=visible_bias, energy=energy)
             return energy
         for rows in dense_blocks(states, weights.dtype):
-            v = states[rows].dense(weights.dtype) if isinstance(states, PackedBits) else states[rows]
+            v = as_dense(states[rows], weights.dtype)
             x = self._layer(v, weights, hidden_bias, False, "inputs")
             energy[rows] = -(v @ visible_bias).astype(np.float64) - np.logaddexp(0, x, dtype=np.float64).sum(axis=1)
         return energy
@@ -111,6 +111,5 @@ class Scores(Backend):
                     weights.shape[1], score[rows], strip, threads,
                 )  # fmt: skip
             else:
-                v = part.dense(weights.dtype) if isinstance(part, PackedBits) else part
-                _cpu.pseudo_any(v, x, weights, visible_bias, score[rows], threads)
+                _cpu.pseudo_any(as_dense(part, weights.dtype), x, weights, visible_bias, score[rows], threads)
         return score

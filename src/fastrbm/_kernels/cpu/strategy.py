@@ -22,7 +22,7 @@ _CHUNK = {"delta": 128, "lcd": 128, "bounds": 256, "lowbit": 512}
 
 
 def choose_for_chains(strategy: str, n_chains: int, n_sweeps: int, int16: bool = False) -> str:
-    """Strategy of free chains."""
+    """Choose the strategy of free chains."""
     if strategy != "auto":
         return strategy
     if int16 and current_target() == "avx512":

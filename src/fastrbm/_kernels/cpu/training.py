@@ -8,15 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...units import get_unit
-from ..bits import PackedBits, pack
+from ..bits import BIT_UNITS, PackedBits, pack
 from ..contract import Backend, ChainState, Parameters, States, TrainingPlan, values_of
 from ..strategies import note_counters
 from .runtime import extension as _cpu
 from .runtime import single_threaded_blas, threads_for
 from .strategy import GUESSED_DENSITY, choose_for_training, landmark_bases
 from .words import from_words, to_words
-
-_BITS = {"bernoulli", "ising"}
 
 
 class Training(Backend):
@@ -38,12 +36,12 @@ class Training(Backend):
         """
         if not plan.rule.native:
             return False
-        if not (_BITS.issuperset(units) or units[1] == "bernoulli" or get_unit(units[1]).name == "onehot"):
+        if not (BIT_UNITS.issuperset(units) or units[1] == "bernoulli" or get_unit(units[1]).name == "onehot"):
             return False
         drawn_as_bits = rows_are_bits or plan.stochastic_input
         if units[0] == "gaussian":
             return not drawn_as_bits
-        return units[0] in _BITS and (drawn_as_bits or units == ("bernoulli", "bernoulli"))
+        return units[0] in BIT_UNITS and (drawn_as_bits or units == ("bernoulli", "bernoulli"))
 
     def train(
         self,
@@ -86,9 +84,9 @@ class Training(Backend):
         packed, grey = (rows.words, None) if isinstance(rows, PackedBits) else (None, rows)
         batch = min(plan.batch_size, len(order))
         active = _cpu.density(packed, rows.shape[1]) if packed is not None else GUESSED_DENSITY
-        by_rows = units[0] in _BITS and _cpu.prefers_rows(min(batch, n_chains or batch), active, self.fast)
+        by_rows = units[0] in BIT_UNITS and _cpu.prefers_rows(min(batch, n_chains or batch), active, self.fast)
         threads = threads_for(float(batch) * parameters.weights.size, self.n_threads)
-        strategy = choose_for_training(self.strategy, plan.n_sweeps) if _BITS.issuperset(units) else "dense"
+        strategy = choose_for_training(self.strategy, plan.n_sweeps) if BIT_UNITS.issuperset(units) else "dense"
         run = _cpu.Training(
             parameters, slots, plan, units, state.updates, len(order), words, n_chains, packed is None, by_rows,
             threads, strategy, landmark_bases(parameters.weights) if strategy == "bounds" else None, self.fast,

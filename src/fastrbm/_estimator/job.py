@@ -1,0 +1,59 @@
+"""A fit that was set up and is ready to run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from .._fit.loop import Epoch, fit_loop
+from .._fit.state import FitRun
+from .._kernels import Backend
+
+
+@dataclass
+class FitJob:
+    """A fit that is ready to run.
+
+    Attributes
+    ----------
+    run : FitRun
+    epoch : callable
+        Does one pass.
+    callbacks : list
+    fused : bool
+        Whether passes are done by the backend, which leaves the interpreter to other threads meanwhile.
+    publish : callable
+        Brings fitted attributes up to date at the end, in any case.
+    backend : Backend or None
+        That does whole passes.
+    """
+
+    run: FitRun
+    epoch: Epoch
+    callbacks: list[Any]
+    fused: bool
+    publish: Callable[[], None]
+    backend: Backend | None = None
+
+    def train(self) -> None:
+        """Do all passes; what was done when one fails is published."""
+        try:
+            with self._resident():
+                fit_loop(self.run, self.epoch, self.callbacks)
+        finally:
+            self.publish()
+
+    @contextmanager
+    def _resident(self) -> Iterator[None]:
+        """Within the block a device keeps what a fused run changes."""
+        state = self.run.state
+        if self.backend is None:
+            yield
+            return
+        with self.backend.resident(state.parameters, state.slots, state.chains) as state.resident:
+            try:
+                yield
+            finally:
+                state.resident = None
