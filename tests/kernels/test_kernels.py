@@ -303,7 +303,7 @@ def test_numbers_of_the_extension_have_the_names_of_python():
 
     native = runtime.extension
     assert native.RULE_NUMBERS == {kind: number for number, kind in enumerate(NATIVE_RULES)}
-    assert set(NATIVE_RULES) == set(RULES)
+    assert set(NATIVE_RULES) <= set(RULES)
     assert set(native.STRATEGY_NUMBERS) == set(STRATEGIES) - {"auto"}
     assert native.STREAM_NUMBERS == {
         name: int(getattr(Stream, name.upper())) for name in ("visible", "hidden", "input")

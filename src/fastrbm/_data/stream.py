@@ -155,7 +155,7 @@ def source_of(x: Any) -> Source | None:
 
 
 class StreamData:
-    """Visible data of a stream, in the form of `fastrbm._data.bits.VisibleData`.
+    """Visible data of a stream, as `Rows`.
 
     All rows are looked over once when it is made, and each piece again when it is used.
 
@@ -165,7 +165,7 @@ class StreamData:
     validate : callable
         Takes a piece and whether it is the first; returns a two-dimensional array or CSR matrix, or raises ValueError.
     wrap : callable
-        Makes `VisibleData`, or one of its like, of that and the scale.
+        Makes `Rows` of that and the scale.
     dtype : numpy dtype
         Of converted rows.
     scale : float or None
@@ -176,7 +176,7 @@ class StreamData:
     shape : tuple of int
     scale : float
     binary : bool
-        As of `VisibleData`.
+        As of `Rows`.
     missing : bool
         Whether some entries are missing.
     """
@@ -283,11 +283,11 @@ class StreamData:
     # -- what training asks for ----------------------------------------------------------------------------------------
 
     def order(self, key: Key, shuffle: bool, length: Callable[[int], int]) -> Order:
-        """What `batches` takes, by the number of the pass; see `fastrbm._fit.loop.Split.order`."""
+        """What `batches` takes, by the number of the pass; see `fastrbm._data.split.Split.order`."""
         return lambda epoch: Pass(key if shuffle else None, epoch, length(epoch))
 
     def batches(self, order: Pass, batch_size: int) -> Iterator[tuple[States, NDArray[np.int64]]]:
-        """As `VisibleData.batches`: every piece but the last holds whole minibatches, wherever chunks end."""
+        """See `Rows.batches`: every piece but the last holds whole minibatches, wherever chunks end."""
         least = batch_size * batches_per_block(batch_size, self.shape[1], self.dtype)
         held: list[States] = []
         n_held = 0
@@ -323,5 +323,5 @@ class StreamData:
         return join_rows([data.states(advice) for data, _ in self._pieces(None, 0)])
 
     def encoded(self, batch: States) -> tuple[States, NDArray[np.bool_] | None]:
-        """As `VisibleData.encoded`."""
+        """See `Rows.encoded`."""
         return self._encoder.encoded(batch)

@@ -73,7 +73,7 @@ class UnitData:
         return np.ascontiguousarray(self._x[rows], dtype=self.dtype)
 
     def batches(self, order: NDArray[np.int64], batch_size: int) -> Iterator[tuple[NDArray[Any], NDArray[np.int64]]]:
-        """As `VisibleData.batches`; values as they are given."""
+        """See `Rows.batches`; values as they are given."""
         if self._x.dtype == self.dtype and self._x.flags.c_contiguous:
             yield self._x, order
             return

@@ -87,7 +87,7 @@ static void load_block(const frbm_training *t, size_t batch, uint64_t step, size
 
 #include "train_grey.inc.c"
 
-/* ---- filters chains --------------------------------------------------------------------------------------------- */
+/* ---- filtered chains --------------------------------------------------------------------------------------------- */
 
 /* What the strategies need to know of the new weights, one piece of outputs */
 static void prepare_filters(const frbm_training *t, size_t piece) {

@@ -1,6 +1,6 @@
-/* Filters Contrastive Divergence: ways to draw a layer that do less than the whole product and return the same states.
+/* Lean Contrastive Divergence: ways to draw a layer that do less than the whole product and return the same states.
  *
- * A unit is on iff cell * (1 + e^-x) < 2^23, x = bias + quantum * S with the exact integer S (tiles.c).  A filter
+ * A unit is on iff cell * (1 + e^-x) < 2^23, x = bias + quantum * S with the exact integer S (activate.h).  A filter
  * knows x only as center +- radius.  It accepts what holds for both ends, widened by FRBM_SLACK for the rounding of
  * the test itself; the rest is summed exactly and tested like any other unit.  So states are those of the dense
  * product, bit for bit, whatever the filter.
