@@ -233,7 +233,8 @@ class RBM(Fitting, Scoring, Sampling, Stored):
 
     Notes
     -----
-    The energy must be normalisable: two real layers are only while their weights are small (see `fastrbm.Model`).
+    The energy must be normalisable: two real-valued layers are only while their weights are small (see
+    `fastrbm.Model`).
 
     Examples
     --------

@@ -42,7 +42,7 @@ class Model:
     Notes
     -----
     Methods that take a `backend` choose one themselves if none is given: the CPU kernels. Nothing is checked for being
-    normalisable: two layers that both have real units are so only where their couplings are weak enough (see
+    normalisable: two layers that both have real-valued units are so only where their couplings are weak enough (see
     `fastrbm.likelihood.log_partition`); their conditionals exist whatever the weights.
 
     References
@@ -120,7 +120,7 @@ class Model:
         return -biases - np.einsum("nj,ji,ni->n", th, self.weights, tv) - visible.base(v) - hidden.base(h)
 
     def free_energy(self, v: ArrayLike | PackedBits, backend: Backend | None = None) -> NDArray[np.float64]:
-        """-log of the sum over h of exp(-E(v, h)) (integral for real units), shape (n_samples,)."""
+        """-log of the sum over h of exp(-E(v, h)) (integral for real-valued units), shape (n_samples,)."""
         states = self._states(v, len(self.visible_bias), "v")
         energy = (backend or get_backend()).free_energy(self.hidden, states, self.parameters)
         # backends do not know what the visible units are

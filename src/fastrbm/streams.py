@@ -16,6 +16,6 @@ chunk, of nothing else.
 
 from __future__ import annotations
 
-from ._data.stream import READ_BYTES, WINDOW_BLOCKS, ChunkSource, RowSource, source_of
+from ._data.chunks import READ_BYTES, WINDOW_BLOCKS, ChunkSource, RowSource, source_of
 
 __all__ = ["READ_BYTES", "WINDOW_BLOCKS", "ChunkSource", "RowSource", "source_of"]

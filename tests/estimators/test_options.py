@@ -216,7 +216,7 @@ def test_grey_rows_by_stochastic_input_and_out_of_range():
 def test_kernel_options_reach_the_kernels():
     rbm = BernoulliRBM(**BASE, n_threads=2, device="cpu", strategy="delta", precision="fast")
     backend = rbm._backend()
-    assert (backend.name, backend.n_threads, backend.strategy, backend.fast) == ("cpu", 2, "delta", True)
+    assert (backend.name, backend.n_threads, backend.strategy, backend.int16) == ("cpu", 2, "delta", True)
     assert BernoulliRBM(device="reference")._backend().name == "reference"
     wide = (RNG.random((60, 300)) < 0.3).astype(np.float32)
     assert changes_the_fit(BernoulliRBM, wide, "precision", "fast", learning_rate=0.5, n_iter=6)

@@ -8,7 +8,7 @@ import pytest
 import scipy.sparse as sp
 
 from fastrbm import BernoulliRBM, GaussianRBM, IsingRBM, SoftmaxRBM, compat, fit_many
-from fastrbm._data import stream as streams
+from fastrbm._data import chunks as streams
 from fastrbm._kernels.draws import Key
 from fastrbm.callbacks import Callback
 

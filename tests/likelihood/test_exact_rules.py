@@ -143,7 +143,7 @@ def test_exact_sum_moments_and_likelihood(pair, sizes, dtype):
 @pytest.mark.parametrize("pair", [p for p in PAIRS if p not in SUMMED], ids="-".join)
 def test_two_layers_with_real_units_have_no_exact_sum_but_for_gaussian_ones(pair):
     model = random_model(pair, sizes_of(pair)[0])
-    with pytest.raises(ValueError, match="neither layer can be listed, and of two layers with real units"):
+    with pytest.raises(ValueError, match="neither layer can be listed, and of two layers with real-valued units"):
         log_partition(model)
 
 

@@ -23,6 +23,7 @@ from fastrbm._estimator.fitting import Fitting
 from fastrbm._estimator.sampling import Sampling
 from fastrbm._estimator.scoring import Scoring
 from fastrbm._kernels import Backend, Rule, get_backend, rules
+from fastrbm._kernels.cpu import partition, runtime
 from fastrbm._kernels.reference import ReferenceBackend
 from fastrbm.likelihood import exact
 from fastrbm.optimizers import Optimizer
@@ -313,6 +314,9 @@ def test_the_page_names_files_that_exist():
         assert (ROOT / path).exists(), path
     for path in set(re.findall(r"``((?:_\w+|units|samplers|likelihood|init|datasets)/[\w/.]+)``", text)):
         assert (ROOT / "src" / "fastrbm" / path).exists(), path
+    names = {p.name for p in (ROOT / "src").rglob("*")}
+    for name in set(re.findall(r"``(\w+\.(?:h|c|py|pyx|pxd))``", text)) - {"setup.py"}:
+        assert name in names, name
 
 
 def test_instruction_sets_of_the_build_are_those_of_the_dispatch():
@@ -322,6 +326,7 @@ def test_instruction_sets_of_the_build_are_those_of_the_dispatch():
     names = re.findall(r'^    "(\w+)":', built.group(1), re.MULTILINE)
     listed = (ROOT / "src/fastrbm/_kernels/cpu/src/teams/choose.c").read_text()
     assert names and all(f"frbm_table_{name}" in listed for name in names)
+    assert set(runtime.extension.TARGETS) == set(names) == set(partition.RATES)
     unknown = subprocess.run(
         [sys.executable, "-c", "import fastrbm._kernels.cpu"],
         env=os.environ | {"FASTRBM_CPU": "abacus"}, capture_output=True, text=True, check=False,

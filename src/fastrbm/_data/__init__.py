@@ -2,7 +2,7 @@
 
 `Rows` is what training and scoring take. It is made of: bits (`bits`, those of spins too), values of any other unit
 type (`values`), categories (`categories`), arrays on a CUDA device (`device`) and data that are read piece by piece
-(`stream`). `split` says which rows are trained on, and in what order; `columns` looks at all of them.
+(`chunks`). `split` says which rows are trained on, and in what order; `columns` looks at all of them.
 """
 
 from __future__ import annotations

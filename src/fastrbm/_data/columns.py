@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from .._data.split import Split
 from .._kernels import as_dense
 from . import Rows
-from .stream import StreamData
+from .chunks import ChunkedData
 
 _ROWS = 4096  # at a time
 _SMALLEST = 1e-6  # of a deviation, in units of the column's largest magnitude; below, the column is constant
@@ -20,7 +20,7 @@ def _blocks(
     data: Rows, split: Split, sample_weight: NDArray[np.float64] | None
 ) -> Iterator[tuple[NDArray[np.float64], NDArray[np.float64]]]:
     """Yield rows with their shares, which add up to 1."""
-    if isinstance(data, StreamData):
+    if isinstance(data, ChunkedData):
         for rows in data.in_order(_ROWS):
             x = as_dense(rows, np.float64).astype(np.float64, copy=False)
             yield x, np.full(len(x), 1 / data.shape[0])

@@ -117,7 +117,7 @@ class Stored(BaseRBM):
             state.population = POPULATIONS[name].restore(header[name], of_it, weights.shape[0])
         self._publish(state)
         self._publish_chains(state)
-        if "state" not in header:  # a scikit-learn stream cannot be continued
+        if "state" not in header:  # a fit by scikit-learn's draws cannot be continued
             del self._state
         if "h_samples_" in arrays:
             self.h_samples_ = arrays["h_samples_"]

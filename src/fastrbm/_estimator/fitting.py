@@ -11,11 +11,11 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import _check_sample_weight
 
 from .._data import Rows, columns
+from .._data.chunks import ChunkedData, ChunkSource, RowSource, source_of
 from .._data.device import is_device_array
 from .._data.split import Split
-from .._data.stream import ChunkSource, RowSource, StreamData, source_of
 from .._fit.em import em_step
-from .._fit.loop import Epoch, Step, check_finite, minibatch_epoch, stepwise_epoch
+from .._fit.loop import Epoch, Step, check_finite, composed_epoch, native_epoch
 from .._fit.minibatch import Setup
 from .._fit.minibatch import Step as GeneralStep
 from .._fit.state import FitRun, Inside, TrainingState
@@ -33,7 +33,7 @@ from .validation import validation_callbacks
 
 # what scikit-learn's validation notes down before the data are known to be good
 _SEEN_BY_VALIDATION = ("n_features_in_", "feature_names_in_")
-_SHOWN = 1000  # rows of a stream whose likelihood `verbose` shows
+_SHOWN = 1000  # rows of data in chunks whose likelihood `verbose` shows
 
 
 class Fitting(SklearnDraws, BaseRBM):
@@ -132,7 +132,7 @@ class Fitting(SklearnDraws, BaseRBM):
         """
         self._check_options()
         if self.random_stream == "sklearn":
-            return self._fit_sklearn_stream(X, sample_weight)
+            return self._fit_with_sklearn_draws(X, sample_weight)
         self._begin(X, sample_weight).train()
         return self
 
@@ -162,11 +162,11 @@ class Fitting(SklearnDraws, BaseRBM):
         run = FitRun(self, self.n_iter, batches, state, self.history_, self._inside())
         callbacks = list(self.callbacks)
         if self.verbose:
-            callbacks.append(Verbose(data.head(_SHOWN) if isinstance(data, StreamData) else given))
+            callbacks.append(Verbose(data.head(_SHOWN) if isinstance(data, ChunkedData) else given))
         if split.held_out is not None:
             callbacks = [*validation_callbacks(self, given, data, split), *callbacks]
         # whoever makes chunks need not bear being called by several threads
-        fused = backend is not None and backend.concurrent and not isinstance(data, StreamData)
+        fused = backend is not None and backend.concurrent and not isinstance(data, ChunkedData)
         return FitJob(run, epoch, callbacks, fused, lambda: self._publish_chains(state), backend)
 
     def _inside(self) -> Inside:
@@ -187,7 +187,7 @@ class Fitting(SklearnDraws, BaseRBM):
         options.check_exclusions(self, X=form, sample_weight=sample_weight)
         return None if self.random_stream == "sklearn" else source
 
-    def _stream(self, source: RowSource | ChunkSource, go_on: bool) -> StreamData:
+    def _chunked(self, source: RowSource | ChunkSource, go_on: bool) -> ChunkedData:
         """Rows that are read piece by piece, for a fit or for its continuation."""
 
         def validate(piece: Any, first: bool) -> Any:
@@ -200,7 +200,7 @@ class Fitting(SklearnDraws, BaseRBM):
 
         dtype = options.compute_dtype(self, None)
         decided = self.input_scale_ if go_on else None if self.units[0] == "bernoulli" else 1.0
-        return StreamData(source, validate, wrap, dtype, decided)
+        return ChunkedData(source, validate, wrap, dtype, decided)
 
     def _wrap_once(self, X: Any, dtype: Any, scale: float, shared: dict[Any, Any]) -> Rows:
         """`_wrap`, or what it made of the same rows for another estimator."""
@@ -220,8 +220,8 @@ class Fitting(SklearnDraws, BaseRBM):
         try:
             data: Rows
             if source is not None:
-                X = data = stream = self._stream(source, go_on)
-                dtype, scale = stream.dtype, stream.scale
+                X = data = chunked = self._chunked(source, go_on)
+                dtype, scale = chunked.dtype, chunked.scale
             else:
                 X = self._validated(X, reset=not go_on)
                 dtype = options.compute_dtype(self, X)
@@ -252,15 +252,15 @@ class Fitting(SklearnDraws, BaseRBM):
                 return len(split)
             return int(self.steps_per_epoch) * options.batch_size_at(self, epoch, n_epochs)
 
-        rows = data if isinstance(data, StreamData) else split
+        rows = data if isinstance(data, ChunkedData) else split
         order = rows.order(state.key, self.shuffle, length)
         sizes = [options.batch_size_at(self, epoch, n_epochs) for epoch in range(state.epoch, n_epochs)]
         batches = [-(-length(state.epoch + k) // size) for k, size in enumerate(sizes)]
         backend = self._backend()
         if self._fused(data, sample_weight, plan(state.epoch), backend):
-            return minibatch_epoch(state, data, backend, plan, self.units, order), batches, backend
+            return native_epoch(state, data, backend, plan, self.units, order), batches, backend
         begin = self._steps(state, backend, len(split))
-        return stepwise_epoch(state, data, plan, begin, order, sample_weight), batches, None
+        return composed_epoch(state, data, plan, begin, order, sample_weight), batches, None
 
     def _steps(self, state: TrainingState, backend: Backend, n_rows: int) -> Callable[[TrainingPlan], Step]:
         """What does the minibatches of a pass, by its plan, where the backend does not do whole passes."""
@@ -313,7 +313,7 @@ class Fitting(SklearnDraws, BaseRBM):
             self.input_scale_ = self._input_scale(X)
         if self.random_stream == "sklearn":
             options.check_exclusions(self, sample_weight=sample_weight)
-            return self._partial_fit_sklearn_stream(X, first)
+            return self._partial_fit_with_sklearn_draws(X, first)
         dtype = options.compute_dtype(self, X) if first else self.components_.dtype
         data = self._wrap(X, dtype, self.input_scale_)
         sample_weight = _checked_weights(sample_weight, X)
@@ -330,10 +330,10 @@ class Fitting(SklearnDraws, BaseRBM):
         backend = self._backend()
         try:
             if self._fused(data, sample_weight, plan, backend):
-                minibatch_epoch(state, data, backend, lambda _: plan, self.units, lambda _: order)(None)
+                native_epoch(state, data, backend, lambda _: plan, self.units, lambda _: order)(None)
             else:
                 begin = self._steps(state, backend, X.shape[0])
-                stepwise_epoch(state, data, lambda _: plan, begin, lambda _: order, sample_weight)(None)
+                composed_epoch(state, data, lambda _: plan, begin, lambda _: order, sample_weight)(None)
         finally:
             self._publish(state)
             self._publish_chains(state)

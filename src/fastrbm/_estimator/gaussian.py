@@ -1,4 +1,4 @@
-"""Real data: Gaussian visible units with fixed or learned standard deviations."""
+"""Data of real numbers: Gaussian visible units with fixed or learned standard deviations."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class LearnedSigma(BaseEstimator):
 
 
 class GaussianRBM(Fitting, Scoring, Sampling, Stored):
-    """Restricted Boltzmann machine for real data: Gaussian visible units, binary hidden ones by default.
+    """Restricted Boltzmann machine for real numbers: Gaussian visible units, binary hidden ones by default.
 
     The energy is sum_i (v_i - a_i)^2 / (2 sigma_i^2) - sum_i v_i (W^T h)_i / sigma_i^kappa - b.h, so that v_i given h
     is normal with standard deviation sigma_i and mean a_i + sigma_i^(2 - kappa) (W^T h)_i. Columns should have

@@ -119,7 +119,7 @@ class Sampling(BaseRBM):
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
         random_state : int, RandomState, Generator or None
-            None goes on with the estimator's own stream, so repeated calls differ.
+            None goes on with the estimator's own draws, so repeated calls differ.
 
         Returns
         -------
@@ -203,7 +203,7 @@ class Sampling(BaseRBM):
             Values that units are held at while the others are drawn given them (inpainting); NaN leaves a unit free.
             Groups of one-hot units are held or free as a whole.
         random_state : int, RandomState, Generator or None
-            None goes on with the estimator's own stream, so repeated calls differ.
+            None goes on with the estimator's own draws, so repeated calls differ.
 
         Returns
         -------

@@ -113,7 +113,7 @@ class Scoring(BaseRBM):
     def log_likelihood(self, X: Any, method: str = "auto", *, log_z: Any = None, **options: Any) -> NDArray[np.float64]:
         """Log probability of rows, log p(v) = -F(v) - log Z in nats, shape (n_samples,), float64.
 
-        A density for real units, of v in the scale of the data.
+        A density for real-valued units, of v in the scale of the data.
 
         Parameters
         ----------

@@ -12,18 +12,18 @@ from .._fit.state import FitRun, TrainingState
 from .._kernels import ChainState, Parameters
 from .._kernels.draws import Key
 from ..callbacks import Verbose
-from .sklearn_trainer import SklearnStreamTrainer
+from .sklearn_trainer import SklearnTrainer
 
 
 class SklearnDraws:
     """What an estimator does differently when it repeats scikit-learn's draws. Attributes are those of `BaseRBM`."""
 
-    def _fit_sklearn_stream(self: Any, given: Any, sample_weight: Any) -> Any:
+    def _fit_with_sklearn_draws(self: Any, given: Any, sample_weight: Any) -> Any:
         self._source(given, sample_weight)
         X, data, dtype = self._take_over(given, False)
         callbacks = [*self.callbacks, *([Verbose(given)] if self.verbose else [])]
         rng = check_random_state(self.random_state)
-        trainer = SklearnStreamTrainer(self.n_components, X.shape[1], self.batch_size, self.learning_rate, rng, dtype)
+        trainer = SklearnTrainer(self.n_components, X.shape[1], self.batch_size, self.learning_rate, rng, dtype)
         parameters = Parameters(trainer.weights, trainer.visible_bias, trainer.hidden_bias)
         state = TrainingState(parameters, [], ChainState(0, None), Key(0))
         history: dict[str, list[Any]] = {"epoch": [], "seconds": []}
@@ -50,14 +50,14 @@ class SklearnDraws:
             self.h_samples_ = trainer.chains
         return self
 
-    def _partial_fit_sklearn_stream(self: Any, X: Any, first: bool) -> Any:
+    def _partial_fit_with_sklearn_draws(self: Any, X: Any, first: bool) -> Any:
         # scikit-learn's partial_fit computes in float64 whatever it is given
         dtype = np.dtype(np.float64) if self.dtype is None else np.dtype(self.dtype)
         self._wrap(X, dtype, self.input_scale_)
         if not hasattr(self, "random_state_"):
             self.random_state_ = check_random_state(self.random_state)
         if first:
-            self._trainer = SklearnStreamTrainer(
+            self._trainer = SklearnTrainer(
                 self.n_components, X.shape[1], self.batch_size, self.learning_rate, self.random_state_, dtype
             )
         trainer = self._trainer
@@ -77,7 +77,7 @@ class SklearnDraws:
 
 
 def _float_rows(x: Any, scale: float, dtype: Any) -> Any:
-    """Rows of the scikit-learn stream: that mode works on one float copy, as scikit-learn does."""
+    """Return rows as one float copy, which this mode works on, as scikit-learn does."""
     factor = scale if x.dtype == np.uint8 else 1.0
     x = x.astype(dtype, copy=False)
     return x * dtype.type(factor) if factor != 1 else x

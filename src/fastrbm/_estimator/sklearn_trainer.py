@@ -17,7 +17,7 @@ from scipy.special import expit
 from sklearn.utils.extmath import safe_sparse_dot
 
 
-class SklearnStreamTrainer:
+class SklearnTrainer:
     """Parameters and chains of one scikit-learn fit.
 
     Parameters

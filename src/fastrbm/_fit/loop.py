@@ -121,7 +121,7 @@ Plans = Callable[[int], TrainingPlan]
 Step = Callable[[States, NDArray[np.bool_] | None, NDArray[Any] | None], None]
 
 
-def minibatch_epoch(
+def native_epoch(
     state: TrainingState, data: Rows, backend: Backend, plans: Plans, units: tuple[str, str], order: Order
 ) -> Epoch:
     """Make one pass over the data by a backend, the rows of each pass as `order` has them."""
@@ -142,7 +142,7 @@ def share_of(sample_weight: NDArray[Any] | None, rows: NDArray[np.int64]) -> NDA
     return shares / shares.sum()
 
 
-def stepwise_epoch(
+def composed_epoch(
     state: TrainingState,
     data: Rows,
     plans: Plans,

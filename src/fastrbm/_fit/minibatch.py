@@ -190,11 +190,11 @@ class Step:
                 v = as_dense(phase.visible, self.dtype)
                 shares = np.full(len(v), 1 / len(v)) if phase.shares is None else phase.shares
                 squares = shares.astype(self.dtype) @ np.square(v - center)
-                pairs = self.backend.moments(phase, self.dtype).weights
+                of_both = self.backend.moments(phase, self.dtype).weights
             else:  # x is normal around center + W^T h with variance 1
-                pairs = phase.pairs
-                squares = 1 + (weights * pairs).sum(axis=0) - center * (phase.visible - center)
-            sides.append(scale.variance_gradient(squares, pairs, weights))
+                of_both = phase.pairs
+                squares = 1 + (weights * of_both).sum(axis=0) - center * (phase.visible - center)
+            sides.append(scale.variance_gradient(squares, of_both, weights))
         gradient = (self.setup.scale.beta * (sides[0] - sides[1])).astype(self.dtype)
         extras = self.state.extras
         slots = [

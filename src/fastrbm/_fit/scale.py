@@ -69,16 +69,16 @@ class VisibleScale:
         """Gradient of the shown parameters from that of the kernels': the same factors."""
         return self.to_kernels(gradient)
 
-    def variance_gradient(self, squares: NDArray[Any], pairs: NDArray[Any], weights: NDArray[Any]) -> NDArray[Any]:
+    def variance_gradient(self, squares: NDArray[Any], of_both: NDArray[Any], weights: NDArray[Any]) -> NDArray[Any]:
         """Mean of d(-E)/d(log sigma^2) over states.
 
         Parameters
         ----------
         squares : ndarray, shape (n_visible,)
             Mean of (x - a / sigma)^2.
-        pairs : ndarray, shape (n_hidden, n_visible)
+        of_both : ndarray, shape (n_hidden, n_visible)
             Mean of h x.
         weights : ndarray
             The kernels'.
         """
-        return 0.5 * squares - 0.5 * self.kappa * (weights * pairs).sum(axis=0)
+        return 0.5 * squares - 0.5 * self.kappa * (weights * of_both).sum(axis=0)

@@ -6,8 +6,8 @@ Weights have shape (n_hidden, n_visible); ``transpose=True`` means the other dir
 Every random decision is addressed by a `Draw`, so two backends given the same address make the same decision up to
 rounding at a tie.
 
-A backend must provide the methods that raise TypeError here; `run_chains`, `anneal`, `train` and `log_partition_sum` are
-composed from them and may be replaced by fused versions.
+A backend must provide the methods that raise TypeError here; `run_chains`, `anneal`, `train` and `log_partition_sum`
+are composed from them and may be replaced by fused versions.
 """
 
 from __future__ import annotations

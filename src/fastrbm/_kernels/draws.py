@@ -34,7 +34,7 @@ _SHIFT = np.uint64(32)
 
 
 class Stream(IntEnum):
-    """What a draw is for. Values are part of the addressed stream and never change."""
+    """What a draw is for. Values are part of addresses and never change."""
 
     VISIBLE = 0
     HIDDEN = 1
@@ -191,7 +191,7 @@ class Key:
             )
 
     def fold_in(self, number: int) -> Key:
-        """Key of an independent stream, one for every `number` in [0, 2**56)."""
+        """Derive the key of independent draws, one for every `number` in [0, 2**56)."""
         w = words(self.at(number, Stream.FOLD), 1, 2)[0]
         return Key(int(w[0]) | int(w[1]) << 32)
 

@@ -56,7 +56,7 @@ def log_partition(
 ) -> LogPartition:
     r"""Log of the partition sum Z, the sum over all states of both layers of exp(-energy).
 
-    Real units are integrated over.
+    Real-valued units are integrated over.
 
     Parameters
     ----------
@@ -116,14 +116,14 @@ def log_partition(
     ------
     ValueError
         For bad options, for "exact" with too many units, for annealed methods with units that are not binary, for
-        two Gaussian layers whose sum is infinite, and for two layers with real units that are not both Gaussian.
+        two Gaussian layers whose sum is infinite, and for two layers with real-valued units that are not both Gaussian.
 
     Notes
     -----
-    Z is finite for all weights where the states of one layer can be listed. Where both layers have real units it is
-    finite if the singular values of the weights between these are below 1; for two Gaussian layers only then. ReLU
-    units beside real ones satisfy less (the quadratic form of the energy must be positive where all ReLU units are at
-    least 0, strict copositivity), which is hard to check.
+    Z is finite for all weights where the states of one layer can be listed. Where both layers have real-valued units it
+    is finite if the singular values of the weights between these are below 1; for two Gaussian layers only then. ReLU
+    units beside real-valued ones satisfy less (the quadratic form of the energy must be positive where all ReLU units
+    are at least 0, strict copositivity), which is hard to check.
 
     References
     ----------
@@ -210,7 +210,7 @@ def _wrong_width(name: str, wanted: int, got: int) -> ValueError:
 
 
 def log_likelihood(model: Any, X: ArrayLike | PackedBits, log_z: Any = None, **options: Any) -> NDArray[np.float64]:
-    """Log probability of rows under the model, log p(v) = -F(v) - log Z, in nats; of density for real units.
+    """Log probability of rows under the model, log p(v) = -F(v) - log Z, in nats; of density for real-valued units.
 
     Parameters
     ----------
@@ -237,7 +237,7 @@ def log_likelihood(model: Any, X: ArrayLike | PackedBits, log_z: Any = None, **o
         raise ValueError(f"log_z must be finite, got {float(log_z)!r}")
     constant = 0.0
     if model.units != ("bernoulli", "bernoulli"):
-        # float64: else real rows and the biases of the bits would be rounded to the type of the weights
+        # float64: else rows of real numbers and the biases of the bits would be rounded to the type of the weights
         model, constant = wide(model).as_bernoulli()
     return -model.free_energy(rows) - (float(log_z) + constant)
 
@@ -262,7 +262,7 @@ def kl_divergence(model: Any, X: ArrayLike | PackedBits, log_z: Any = None, **op
     Raises
     ------
     ValueError
-        Also for real visible units: rows have no density that could be compared.
+        Also for real-valued visible units: rows have no density that could be compared.
     """
     model = as_model(model)
     if not get_unit(model.visible).finite:

@@ -22,7 +22,7 @@ class Moments(NamedTuple):
     hidden : ndarray, shape (n_hidden,)
         <h>.
     pairs : ndarray, shape (n_hidden, n_visible)
-        <h v>.
+        <h v>, the mean of the product for every pair of a hidden and a visible unit.
     """
 
     visible: NDArray[np.float64]

@@ -256,7 +256,7 @@ def estimate(
         log_weights = there if there is not None else back
         assert log_weights is not None
         found = log_mean(log_weights)
-        found = found if there is not None else _turned(found)
+        found = found if there is not None else _inverted(found)
         value, stderr, interval, ess = found.value, found.stderr, (found.low, found.high), found.ess
         n_chains = len(log_weights)
     if ess < max(_FEW, n_chains / 100):
@@ -278,15 +278,15 @@ def estimate(
     )
 
 
-def _turned(e: Estimate) -> Estimate:
-    """Log of the inverse."""
+def _inverted(e: Estimate) -> Estimate:
+    """Invert what is estimated: its log changes its sign."""
     return Estimate(-e.value, e.stderr, -e.high, -e.low, e.ess)
 
 
 def _bracket(
     there: NDArray[np.float64], back: NDArray[np.float64], key: Key
 ) -> tuple[float, float, tuple[float, float], float]:
-    low, high = log_mean(there), _turned(log_mean(back))
+    low, high = log_mean(there), _inverted(log_mean(back))
     value = acceptance_ratio(there, back)
     pick = np.random.Generator(np.random.Philox(key=key.seed))
     repeats = [acceptance_ratio(pick.choice(there, len(there)), pick.choice(back, len(back))) for _ in range(_REPEATS)]

@@ -5,10 +5,10 @@ Each rule lists the states of one layer and sums the other one out in closed for
 whose states can be listed takes the generic rule, whatever the other layer is.
 
 A model of which one layer can be listed has a finite partition sum whatever the weights: it is a sum of finitely many
-terms. Two layers with real units (Gaussian, ReLU, mixed with these) have one if the singular values of the weights
-between the real units are below 1, since the energy then grows in all directions. Two Gaussian layers have one only
-then; for them log Z is known in closed form. With ReLU units, which leave only some directions, that is sufficient but
-not necessary, and there is no closed form.
+terms. Two layers with real-valued units (Gaussian, ReLU, mixed with these) have one if the singular values of the
+weights between the real-valued units are below 1, since the energy then grows in all directions. Two Gaussian layers
+have one only then; for them log Z is known in closed form. With ReLU units, which leave only some directions, that is
+sufficient but not necessary, and there is no closed form.
 """
 
 from __future__ import annotations
@@ -132,17 +132,17 @@ def _moments_of_bits(model: Model, p: NDArray[np.float64], backend: Backend) -> 
     """Conditional means have the type of the weights, sums over states are float64."""
     weights, bias, _ = model.parameters
     n_units, n_other = weights.shape
-    pairs, of_other, of_layer = np.zeros(weights.shape), np.zeros(n_other), np.zeros(n_units)
+    of_both, of_other, of_layer = np.zeros(weights.shape), np.zeros(n_other), np.zeros(n_units)
     for first in range(0, len(p), _BLOCK):
         states = all_states(n_units, first, min(_BLOCK, len(p) - first))
         share = p[first : first + len(states)]
         means = backend.means(model.visible, states, weights, bias, transpose=True)
         s = states.dense(weights.dtype)
         weighted = np.ascontiguousarray((s * share[:, None].astype(s.dtype)).T)
-        pairs += weighted @ means
+        of_both += weighted @ means
         of_other += share @ means
         of_layer += weighted.sum(axis=1, dtype=np.float64)
-    return Moments(of_other, of_layer, pairs)
+    return Moments(of_other, of_layer, of_both)
 
 
 def _n_states(model: Model) -> float:
@@ -164,10 +164,10 @@ def _sum_of_spins(model: Model, backend: Backend, dtype: Any, terms: Terms, prog
 
 
 def _moments_of_spins(model: Model, p: NDArray[np.float64], backend: Backend) -> Moments:
-    visible, hidden, pairs = _moments_of_bits(model.as_bernoulli()[0], p, backend)
+    visible, hidden, of_both = _moments_of_bits(model.as_bernoulli()[0], p, backend)
     (sv, ov), (sh, oh) = ((2, -1) if unit == "ising" else (1, 0) for unit in model.units)
-    pairs = sh * sv * pairs + (sh * ov * hidden)[:, None] + oh * sv * visible + oh * ov
-    return Moments(sv * visible + ov, sh * hidden + oh, pairs)
+    of_both = sh * sv * of_both + (sh * ov * hidden)[:, None] + oh * sv * visible + oh * ov
+    return Moments(sv * visible + ov, sh * hidden + oh, of_both)
 
 
 # ---- any layer whose states can be listed -----------------------------------------------------------------------
@@ -195,17 +195,17 @@ def _moments_by_states(model: Model, p: NDArray[np.float64], backend: Backend) -
     weights, visible_bias, _ = wide(model).parameters
     visible, hidden = get_unit(model.visible), get_unit(model.hidden)
     n_units, n_other = weights.shape
-    pairs, of_other, of_layer = np.zeros(weights.shape), np.zeros(n_other), np.zeros(n_units)
+    of_both, of_other, of_layer = np.zeros(weights.shape), np.zeros(n_other), np.zeros(n_units)
     step = max(1, min(_BLOCK, BLOCK_VALUES // max(n_units, n_other)))
     for first in range(0, len(p), step):
         share = p[first : first + step]
         s = hidden.statistics(hidden.states(first, first + len(share), n_units))
         means = visible.mean(s @ weights + visible_bias)
         weighted = s.T * share
-        pairs += weighted @ means
+        of_both += weighted @ means
         of_other += share @ means
         of_layer += weighted.sum(axis=1)
-    return Moments(of_other, of_layer, pairs)
+    return Moments(of_other, of_layer, of_both)
 
 
 # ---- Gaussian layers --------------------------------------------------------------------------------------------
@@ -347,7 +347,7 @@ def choose(model: Model, layer: str | None = None) -> Plan:
     if not found:
         raise ValueError(
             f"there is no exact sum for units {model.units}: the states of neither layer can be listed, and of two "
-            "layers with real units only Gaussian ones have a closed form"
+            "layers with real-valued units only Gaussian ones have a closed form"
         )
     *_, layer, rule = min(found, key=lambda entry: entry[:3])
     return Plan(layer, rule, transposed(model, layer))

@@ -282,17 +282,17 @@ class Tempering(PopulationSampler):
         """
         check_integer("n_rounds", n_rounds)
         base = self._base(parameters)
-        facing = np.ascontiguousarray(parameters.weights.T)
+        transposed_weights = np.ascontiguousarray(parameters.weights.T)
         done = 0
         while done < n_rounds:
-            ladder, turned = _ladders(parameters, facing, base, state.betas)
+            ladder, transposed = _ladders(parameters, transposed_weights, base, state.betas)
             # as long as the temperatures stay, what the backend makes of the weights serves all rounds
-            with backend.holding(*(p.weights for p in (*ladder, *turned))):
+            with backend.holding(*(p.weights for p in (*ladder, *transposed))):
                 moved = False
                 while done < n_rounds and not moved:
-                    moved = self._exchange(state, turned, units, seed, backend)
+                    moved = self._exchange(state, transposed, units, seed, backend)
                     if moved:
-                        ladder, _ = _ladders(parameters, facing, base, state.betas)
+                        ladder, _ = _ladders(parameters, transposed_weights, base, state.betas)
                     visible = self._sweep(state, ladder, units, seed, backend)
                     done += 1
         return visible
@@ -314,7 +314,7 @@ class Tempering(PopulationSampler):
         return visible
 
     def _exchange(
-        self, state: TemperedState, turned: list[Parameters], units: tuple[str, str], seed: int, backend: Backend
+        self, state: TemperedState, transposed: list[Parameters], units: tuple[str, str], seed: int, backend: Backend
     ) -> bool:
         """Try the pairs whose turn it is; True if the temperatures have moved."""
         n, n_temperatures = state.n_chains, len(state.betas)
@@ -323,7 +323,7 @@ class Tempering(PopulationSampler):
         tried = np.full(n_temperatures - 1, np.nan)
         for k in pairs:
             both = state.hidden[k * n : (k + 2) * n]
-            hot, cold = (backend.free_energy(units[0], both, turned[j]) for j in (k, k + 1))
+            hot, cold = (backend.free_energy(units[0], both, transposed[j]) for j in (k, k + 1))
             gain = hot - cold  # -log f_k + log f_(k+1) of the hotter chains, then of the colder ones
             log_ratio = gain[:n] - gain[n:]
             u = uniforms(Draw(seed, state.step, Stream.SWAP, k * n), n, 1, np.float64)[:, 0]
@@ -342,23 +342,23 @@ class Tempering(PopulationSampler):
 
 
 def _ladders(
-    parameters: Parameters, facing: NDArray[Any], base: NDArray[Any], betas: NDArray[np.float64]
+    parameters: Parameters, transposed_weights: NDArray[Any], base: NDArray[Any], betas: NDArray[np.float64]
 ) -> tuple[list[Parameters], list[Parameters]]:
     """Models at all inverse temperatures, the hidden layer's base being 0, and with their layers in each other's place.
 
-    Free energies of the latter are those of hidden states. `facing` are the transposed weights, which take longer to
-    transpose than to scale.
+    Free energies of the latter are those of hidden states. The transposed weights are given, as it takes longer to
+    transpose than to scale them.
     """
     weights, visible_bias, hidden_bias = parameters
-    ladder, turned = [], []
+    ladder, transposed = [], []
     for beta in betas:
         scale = weights.dtype.type(beta)
         # the model itself to the last bit
         bias = visible_bias if beta == 1 else scale * (visible_bias - base) + base
         hidden = scale * hidden_bias
         ladder.append(Parameters(scale * weights, bias, hidden))
-        turned.append(Parameters(scale * facing, hidden, bias))
-    return ladder, turned
+        transposed.append(Parameters(scale * transposed_weights, hidden, bias))
+    return ladder, transposed
 
 
 def _adapt(state: TemperedState, tried: NDArray[np.float64]) -> bool:

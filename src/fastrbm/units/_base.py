@@ -134,7 +134,7 @@ class Unit:
         return not self.outside(x).any()
 
     def first_state(self, n_units: int) -> NDArray[np.float64]:
-        """State to start a chain from: number 0 of those that can be listed, all 0 for real units."""
+        """State to start a chain from: number 0 of those that can be listed, all 0 for real-valued units."""
         return self.states(0, 1, n_units)[0] if self.finite else np.zeros(n_units)
 
     def n_states(self, n_units: int) -> int:

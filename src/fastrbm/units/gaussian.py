@@ -1,4 +1,4 @@
-"""Gaussian unit of variance 1, x real."""
+"""Gaussian unit of variance 1; x is any real number."""
 
 from __future__ import annotations
 

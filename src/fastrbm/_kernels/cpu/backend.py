@@ -45,7 +45,7 @@ class CpuBackend(Training, Gradients, Scores):
     def __init__(self, n_threads: int | None = None, strategy: str = "auto", precision: str = "full"):
         self.n_threads = n_threads
         self.strategy = strategy
-        self.fast = precision == "fast"
+        self.int16 = precision == "fast"
         #: copies by the identity of the weights, which are kept alive here
         self._held: dict[int, tuple[NDArray[Any], dict[tuple[bool, bool], Any]]] = {}
 
@@ -110,7 +110,7 @@ class CpuBackend(Training, Gradients, Scores):
         if n == 0:
             return out
         threads = threads_for(float(n) * weights.size, self.n_threads)
-        fixed = self._fixed(states, weights, int16=self.fast and what == "means")
+        fixed = self._fixed(states, weights, int16=self.int16 and what == "means")
         if fixed is not None:
             assert isinstance(states, PackedBits)
             _cpu.run_rows(states.words, fixed, bias, transpose, threads, **{what: out})
@@ -147,11 +147,11 @@ class CpuBackend(Training, Gradients, Scores):
         out = np.empty((n, n_words(n_out)), dtype=np.uint64)
         if n == 0:
             return PackedBits(out, n_out)
-        fixed = self._fixed(states, weights, int16=self.fast)
+        fixed = self._fixed(states, weights, int16=self.int16)
         if fixed is not None:
             assert isinstance(states, PackedBits)
             threads = threads_for(float(n) * weights.size, self.n_threads)
-            filters = make_filters(choose_for_rows(self.strategy), weights, threads, 1024, self.fast)
+            filters = make_filters(choose_for_rows(self.strategy), weights, threads, 1024, self.int16)
             _cpu.run_rows(
                 states.words, filters.fixed if filters else fixed, bias, transpose, threads,
                 samples=out, draw=draw, filters=filters and filters.native,
@@ -218,8 +218,8 @@ class CpuBackend(Training, Gradients, Scores):
         if not all(map(is_native, units)):
             return super().run_chains(hidden, parameters, units, draw, n_sweeps)
         weights, visible_bias, hidden_bias = parameters
-        by_rows = _cpu.prefers_rows(max(1, len(hidden)), GUESSED_DENSITY, self.fast)
-        fixed = self._fixed(hidden, weights, by_rows, self.fast) if len(hidden) else None
+        by_rows = _cpu.prefers_rows(max(1, len(hidden)), GUESSED_DENSITY, self.int16)
+        fixed = self._fixed(hidden, weights, by_rows, self.int16) if len(hidden) else None
         if fixed is None:
             return super().run_chains(hidden, parameters, units, draw, n_sweeps)
         assert isinstance(hidden, PackedBits)
@@ -227,7 +227,9 @@ class CpuBackend(Training, Gradients, Scores):
         h = to_words(hidden)
         v = np.zeros((2 * n_words(weights.shape[1]), h.shape[1]), dtype=np.uint32)
         threads = threads_for(float(n) * weights.size * n_sweeps, self.n_threads)
-        filters = make_filters(choose_for_chains(self.strategy, n, n_sweeps, self.fast), weights, threads, n, self.fast)
+        filters = make_filters(
+            choose_for_chains(self.strategy, n, n_sweeps, self.int16), weights, threads, n, self.int16
+        )
         _cpu.run_chains(
             h, v, n, filters.fixed if filters else fixed, visible_bias, hidden_bias, draw, n_sweeps, threads,
             filters and filters.native,

@@ -36,7 +36,7 @@ _MOST_LOW = 6
 #: more often, the more bits there are
 _MOST_MIDDLE = 3
 #: neurons summed out times states, a second and thread; measured
-_RATES = {"avx512": 4e10, "avx2": 2e10, "baseline": 2e9}
+RATES = {"avx512": 4e10, "avx2": 2e10, "baseline": 2e9}
 _RATE_OF_FORMULA = 3e7  # the same in NumPy
 _MOST_FACTORS = 1 << 27  # of one block, between two looks at signals: 0.1 s on the slowest target
 
@@ -66,7 +66,7 @@ def seconds_for_states(units: tuple[str, str], n_states: float, n_other: int, n_
     work = n_states * (n_other + 10)  # a state costs something beside its neurons
     if not BIT_UNITS.issuperset(units):
         return work / _RATE_OF_FORMULA
-    return work / (_RATES[current_target()] * threads_for(n_states * n_other, n_threads))
+    return work / (RATES[current_target()] * threads_for(n_states * n_other, n_threads))
 
 
 def _cut(

@@ -22,7 +22,7 @@ class Training(Backend):
 
     n_threads: int | None
     strategy: str
-    fast: bool
+    int16: bool
 
     def trains_whole_passes(self, units: tuple[str, str], rows_are_bits: bool, plan: TrainingPlan) -> bool:
         """Whether `train` does float32 minibatches of such rows in one native call.
@@ -84,12 +84,12 @@ class Training(Backend):
         packed, grey = (rows.words, None) if isinstance(rows, PackedBits) else (None, rows)
         batch = min(plan.batch_size, len(order))
         active = _cpu.density(packed, rows.shape[1]) if packed is not None else GUESSED_DENSITY
-        by_rows = units[0] in BIT_UNITS and _cpu.prefers_rows(min(batch, n_chains or batch), active, self.fast)
+        by_rows = units[0] in BIT_UNITS and _cpu.prefers_rows(min(batch, n_chains or batch), active, self.int16)
         threads = threads_for(float(batch) * parameters.weights.size, self.n_threads)
         strategy = choose_for_training(self.strategy, plan.n_sweeps) if BIT_UNITS.issuperset(units) else "dense"
         run = _cpu.Training(
             parameters, slots, plan, units, state.updates, len(order), words, n_chains, packed is None, by_rows,
-            threads, strategy, landmark_bases(parameters.weights) if strategy == "bounds" else None, self.fast,
+            threads, strategy, landmark_bases(parameters.weights) if strategy == "bounds" else None, self.int16,
         )  # fmt: skip
         try:
             with single_threaded_blas():

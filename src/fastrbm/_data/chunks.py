@@ -24,11 +24,11 @@ WINDOW_BLOCKS = 16
 
 _BLOCKS = 1 << 55  # numbers of keys: of the order of blocks, and from here on of the rows of chunks and windows
 
-__all__ = ["READ_BYTES", "WINDOW_BLOCKS", "ChunkSource", "Pass", "RowSource", "StreamData", "source_of"]
+__all__ = ["READ_BYTES", "WINDOW_BLOCKS", "ChunkSource", "Pass", "RowSource", "ChunkedData", "source_of"]
 
 
 class Pass(NamedTuple):
-    """Which rows of a stream are wanted.
+    """Which rows of data in chunks are wanted, and in what order.
 
     Attributes
     ----------
@@ -154,8 +154,8 @@ def source_of(x: Any) -> Source | None:
     return ChunkSource(x) if callable(x) or isinstance(x, Iterable) else None
 
 
-class StreamData:
-    """Visible data of a stream, as `Rows`.
+class ChunkedData:
+    """Visible data that are read piece by piece; see `Rows`.
 
     All rows are looked over once when it is made, and each piece again when it is used.
 
