@@ -214,29 +214,26 @@ def test_fragments_and_registers_are_those_of_the_instruction(shape):
     if not tiles.SIMULATED:
         pytest.skip("a device has the instruction itself")
     from fastrbm._kernels.cuda.kernels.target import cuda as numba_cuda
+    from fastrbm._kernels.cuda.launching import rows_of
     from fastrbm._kernels.cuda.memory import DeviceBits, upload
-    from fastrbm._kernels.cuda.quantise import FixedWeights
+    from fastrbm._kernels.cuda.quantise import QuantisedWeights
 
     tile = tiles.Tile(*shape)
     product = tiles.make_product(tile, by_instruction=True)
     size = (tile.rows, tiles.PITCH)
 
     @numba_cuda.jit
-    def kernel(words, pitch, none, n, n_steps, fragments, out):
+    def kernel(rows, fragments, out):
         shared = numba_cuda.shared.array(size, np.int32)
-        product(words, pitch, none, 0, n, 0, n_steps, fragments, 0, shared)
+        product(rows, 0, fragments, 2, 0, shared)
         for item in range(numba_cuda.threadIdx.x, 32 * size[0], tile.threads):
             out[item // 32, item % 32] = shared[item // 32, item % 32]
 
     weights = model(40, 32, scale=0.3).weights
     states = bits(tile.rows - 3, 40)
-    fixed = FixedWeights(upload(weights))
-    assert fixed.fill()
-    on_device = DeviceBits.from_host(states)
+    quantised = QuantisedWeights(upload(weights))
+    assert quantised.fill()
     out = np.zeros((tile.rows, 32), np.int32)
-    kernel[1, tile.threads](
-        on_device.words.reshape(on_device.words.size), 2, upload(np.zeros(0, np.int64)), len(states), 2,
-        fixed.to_hidden, out,
-    )  # fmt: skip
-    integers = extension.quantise_weights(weights, False, 1).dense().astype(np.int64)
+    kernel[1, tile.threads](rows_of(DeviceBits.from_host(states)), quantised.to_hidden, out)
+    integers = extension.fix_weights(weights, False, 1).dense().astype(np.int64)
     np.testing.assert_array_equal(out[: len(states)], states.dense(np.int64) @ integers.T)

@@ -167,6 +167,6 @@ def test_progress_may_end_the_sum(monkeypatch):
 
 
 def test_each_chunk_and_each_stop_ends_a_chunk():
-    ends, strips = partition._chunks(np.array([3, 20, 21]), 8)
+    ends, strips = partition.chunks_of(np.array([3, 20, 21]), 8)
     np.testing.assert_array_equal(ends, [3, 11, 19, 20, 21])
     np.testing.assert_array_equal(strips, [1, 0, 0, 1, 1])

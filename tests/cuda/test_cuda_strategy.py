@@ -11,10 +11,9 @@ from fastrbm._kernels.cuda import strategy as strategies  # noqa: E402
 from fastrbm._kernels.cuda.backend import CudaBackend  # noqa: E402
 from fastrbm._kernels.cuda.kernels import landmarks, lowbit, target  # noqa: E402
 from fastrbm._kernels.cuda.kernels.tiles import SMALL, make_product  # noqa: E402
-from fastrbm._kernels.cuda.launching import Kernels  # noqa: E402
+from fastrbm._kernels.cuda.launching import Kernels, rows_of  # noqa: E402
 from fastrbm._kernels.cuda.memory import DeviceBits, upload  # noqa: E402
-from fastrbm._kernels.cuda.quantise import FixedWeights  # noqa: E402
-from fastrbm._kernels.cuda.strategy import LEAN  # noqa: E402
+from fastrbm._kernels.cuda.quantise import QuantisedWeights  # noqa: E402
 from fastrbm._kernels.draws import Draw, Stream  # noqa: E402
 from fastrbm._kernels.strategies import count_work  # noqa: E402
 
@@ -24,6 +23,8 @@ if not target.SIMULATED and not target.cuda.is_available():
 # what the simulator computes in scalars of NumPy wraps and saturates there as on a device
 pytestmark = pytest.mark.filterwarnings("ignore:overflow encountered in scalar")
 UNITS = ("bernoulli", "bernoulli")
+#: those that spare work
+LEAN = [name for name in strategies.STRATEGIES if name != "dense"]
 DRAW = Draw(2**40 + 9, 2**33 - 2, Stream.VISIBLE, 7)
 
 
@@ -133,7 +134,7 @@ def test_landmarks_are_moved_on(monkeypatch):
     """Some half-steps renew, by whole products or by flips where they are few, and what follows starts from there."""
     monkeypatch.setattr(landmarks, "_OPEN_OF", 100)
     monkeypatch.setattr(landmarks, "_REST", 2)
-    monkeypatch.setattr(strategies, "BOUNDED", Kernels(landmarks.make_bounded_kernel, landmarks.bounded_signature))
+    monkeypatch.setattr(strategies, "LANDMARKS", Kernels(landmarks.make_landmark_kernel))
     works = [assert_like_whole_products(name, calm(40, 30, 4, 0.05), 2, 8) for name in ("bounds", "lcd")]
     of_bounds, of_lcd = works
     assert 2 + 1 < of_lcd["refreshes"] < of_bounds["refreshes"]
@@ -169,7 +170,7 @@ def test_how_far_flips_move_a_sum():
 def test_a_reach_that_is_too_short_is_noticed(monkeypatch):
     """The comparison can fail: units that flips may have moved come out otherwise."""
     monkeypatch.setattr(landmarks, "_ROUNDED_UP", np.float32(0.1))
-    monkeypatch.setattr(strategies, "BOUNDED", Kernels(landmarks.make_bounded_kernel, landmarks.bounded_signature))
+    monkeypatch.setattr(strategies, "LANDMARKS", Kernels(landmarks.make_landmark_kernel))
     with pytest.raises(AssertionError):
         assert_like_whole_products("bounds", calm(40, 30, 3), 3, 8)
 
@@ -189,7 +190,7 @@ def test_chains_go_on_where_they_were():
 def test_a_filter_that_decides_too_much_is_noticed(monkeypatch):
     """The comparison can fail: a test that decides too soon lets other states come out."""
     monkeypatch.setattr(lowbit, "ABOVE", np.float32(1 - 0.1))
-    monkeypatch.setattr(strategies, "LOWBIT", Kernels(lowbit.make_low_kernel, lowbit.low_signature))
+    monkeypatch.setattr(strategies, "LOWBIT", Kernels(lowbit.make_low_kernel))
     weights = (100 + model(40, 32, 0.01).weights).astype(np.float32)
     p = Parameters(weights, np.full(40, -3200, np.float32), np.full(32, -2000, np.float32))
     with pytest.raises(AssertionError):
@@ -201,36 +202,37 @@ def test_a_filter_that_decides_too_much_is_noticed(monkeypatch):
 def test_products_by_instruction(n_limbs):
     """The simulated instruction and the short cut of the simulator agree, and both on all or 16 bits of the weights."""
     rng = np.random.default_rng(0)
-    fixed = FixedWeights(upload(rng.normal(0, 3, (9, 33)).astype(np.float32)))
-    assert fixed.fill()
-    coarse, _, shifts, _ = strategies.coarse_weights(fixed)
-    words, cuda = upload(bits(5, 33).words.view(np.uint32).ravel()), target.cuda
-    none, shape = upload(np.zeros(0, np.int64)), (SMALL.rows, 33)
+    weights = QuantisedWeights(upload(rng.normal(0, 3, (9, 33)).astype(np.float32)))
+    assert weights.fill()
+    coarse, _ = strategies.coarse_weights(weights)
+    rows, cuda, shape = rows_of(DeviceBits.from_host(bits(5, 33))), target.cuda, (SMALL.rows, 33)
 
     def sums(by_instruction):
         product = make_product(SMALL, by_instruction, n_limbs)
 
         @cuda.jit
-        def kernel(words, none, fragments, out):
+        def kernel(rows, fragments, out):
             shared = cuda.shared.array(shape, np.int32)
-            product(words, 2, none, 0, 5, 0, 2, fragments, 0, shared)
+            product(rows, 0, fragments, 2, 0, shared)
             for row in range(5):
                 out[row, cuda.threadIdx.x % 9] = shared[row, cuda.threadIdx.x % 9]
 
         out = upload(np.zeros((5, 9), np.int32))
-        kernel[1, SMALL.threads](words, none, coarse if n_limbs == 2 else fixed.to_hidden, out)
+        target.launch(
+            kernel, 1, SMALL.threads, rows, coarse.fragments if n_limbs == 2 else weights.to_hidden, out
+        )  # fmt: skip
         return out.copy_to_host()
 
-    got, rows = sums(True), bits(5, 33).dense(np.int64)
+    got, states = sums(True), bits(5, 33).dense(np.int64)
     np.testing.assert_array_equal(got, sums(False))
-    scaled = fixed.weights.copy_to_host() / fixed.unit.copy_to_host()[0]
+    scaled = weights.weights.copy_to_host() / weights.quantum.copy_to_host()[0]
     integers = np.trunc(scaled + np.copysign(np.float32(0.5), scaled)).astype(np.int64)
     if n_limbs == 4:
-        np.testing.assert_array_equal(got, rows @ integers.T)
+        np.testing.assert_array_equal(got, states @ integers.T)
         return
-    kept = integers >> shifts.copy_to_host()[:, None]
+    kept = integers >> coarse.shifts.copy_to_host()[:, None]
     assert 2**14 <= np.abs(kept).max(axis=1).min() and -(2**15) <= kept.min() and kept.max() < 2**15
-    np.testing.assert_array_equal(got - 2**15 * rows.sum(axis=1, keepdims=True), rows @ kept.T)
+    np.testing.assert_array_equal(got - 2**15 * states.sum(axis=1, keepdims=True), states @ kept.T)
 
 
 def test_strategies_are_checked():

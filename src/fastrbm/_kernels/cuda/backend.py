@@ -15,22 +15,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...units import get_unit
-from ..bits import n_words
 from ..contract import ChainState, Drawn, Parameters, States, TrainingPlan
 from ..draws import Draw
 from ..partition import check_partition
 from ..strategies import check_strategy
 from .annealing import anneal
 from .gradients import MOST_COUNTED, Gradients
-from .kernels.chains import make_chains_kernel, signature
-from .launching import Kernels, address, choose_tile, most_tiles, nothing
-from .memory import DeviceBits, are_bits, bits_on_device, flat, host_parameters, on_host, to_device, zeros
+from .memory import are_bits, bits_on_device, host_parameters, on_host, to_device
 from .partition import log_partition_sum
 from .scores import Scores
-from .strategy import LEAN, run_lean
+from .strategy import run_sweeps
 from .training import TrainingSession
 
-CHAINS = Kernels(make_chains_kernel, signature)
 _BERNOULLI = ("bernoulli", "bernoulli")
 
 
@@ -42,8 +38,8 @@ class CudaBackend(Gradients, Scores):
     n_threads : int or None
         Of the CPU kernels that do what stays on the host.
     strategy : str
-        How free chains (`run_chains`) are drawn: "dense" and "auto" by whole products, the others as
-        module `strategy` has them. Layers of training and of single draws are whole products with any of them.
+        How free chains (`run_chains`) are drawn: as module `strategy` has it, "auto" by whole products. Layers of
+        training and of single draws are whole products with any of them.
     precision : {"full"}
     """
 
@@ -63,26 +59,14 @@ class CudaBackend(Gradients, Scores):
     ) -> tuple[Drawn, Drawn]:
         """See `Backend.run_chains`: in one launch between two layers of bits."""
         n = len(hidden)
-        fixed = self._fixed(parameters.weights) if tuple(units) == _BERNOULLI and are_bits(hidden) and n else None
-        if fixed is None:
+        native = tuple(units) == _BERNOULLI and are_bits(hidden) and n
+        weights = self._quantised(parameters.weights) if native else None
+        if weights is None:
             return super().run_chains(hidden, parameters, units, draw, n_sweeps)
-        given, weights = bits_on_device(hidden), parameters.weights
-        if self.strategy in LEAN and n_sweeps:
-            biases = to_device(parameters.visible_bias), to_device(parameters.hidden_bias)
-            visible, states = run_lean(self.strategy, given, fixed, biases, draw, n_sweeps)
-            return self._given_back(visible, hidden, weights), self._given_back(states, hidden, weights)
-        states = DeviceBits(zeros(given.words.shape, np.uint32), given.n_units)
-        states.words.copy_to_device(given.words)  # the caller's stay as they are
-        visible = DeviceBits(zeros((n, 2 * n_words(fixed.n_visible)), np.uint32), fixed.n_visible)
-        tile = choose_tile(n, max(fixed.n_hidden, fixed.n_visible))
-        seed_low, seed_high, _, _, first = address(draw)
-        CHAINS.launch_cooperative(
-            tile, most_tiles(tile, n, fixed.n_hidden, fixed.n_visible), flat(states.words), flat(visible.words), n,
-            nothing(np.int64, 0), fixed.to_hidden, fixed.to_visible, to_device(parameters.hidden_bias),
-            to_device(parameters.visible_bias), fixed.unit, seed_low, seed_high, draw.step, first, n_sweeps,
-            nothing(np.uint32), nothing(np.uint64), nothing(np.int32), nothing(np.float32, (1, 1)),
-        )  # fmt: skip
-        return self._given_back(visible, hidden, weights), self._given_back(states, hidden, weights)
+        biases = to_device(parameters.visible_bias), to_device(parameters.hidden_bias)
+        visible, states = run_sweeps(self.strategy, bits_on_device(hidden), weights, biases, draw, n_sweeps)
+        given = hidden, parameters.weights
+        return self._given_back(visible, *given), self._given_back(states, *given)
 
     def anneal(
         self,
@@ -101,8 +85,8 @@ class CudaBackend(Gradients, Scores):
         The weights of the host are those of whole temperatures whenever an exception gets out.
         """
         native = tuple(units) == _BERNOULLI and len(states) and len(betas) > 1
-        fixed = self._fixed(parameters.weights) if native else None
-        if fixed is None:
+        weights = self._quantised(parameters.weights) if native else None
+        if weights is None:
             hosts = host_parameters(parameters)
             bases = on_host(bases[0]), on_host(bases[1])
             drawn = super().anneal(
@@ -110,7 +94,7 @@ class CudaBackend(Gradients, Scores):
             )  # fmt: skip
             return self._taken_along(drawn, states, parameters.weights)
         kept = anneal(
-            bits_on_device(states), fixed, host_parameters(parameters)[1:], (on_host(bases[0]), on_host(bases[1])),
+            bits_on_device(states), weights, host_parameters(parameters)[1:], (on_host(bases[0]), on_host(bases[1])),
             sum_out == "hidden", betas, draw, log_weights, on_progress,
         )  # fmt: skip
         return self._given_back(kept, states, parameters.weights)
@@ -136,7 +120,7 @@ class CudaBackend(Gradients, Scores):
         if len(order) == 0:
             return
         n_counted = max(plan.batch_size, 0 if state.chains is None else len(state.chains))
-        native = tuple(units) == _BERNOULLI and parameters.weights.dtype == np.float32
+        native = tuple(units) == _BERNOULLI and parameters.weights.dtype == np.float32 and plan.rule.native
         if plan.sampled_hidden:  # counted as pairs of bits
             native = native and (are_bits(rows) or plan.stochastic_input) and n_counted <= MOST_COUNTED
         own = session or TrainingSession(parameters, slots, state)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,27 +11,55 @@ from numpy.typing import NDArray
 from ..contract import Parameters, Phase
 from ..rules import Rule, Update
 from .dense import product, transposed
-from .kernels.elementwise import ascend_kernel, difference_kernel, outside_kernel
-from .kernels.gradient import MEAN_SCALE, MODEL_COUNT, gradient_signature, make_gradient_kernel
-from .kernels.layer import fragments_kernel, turn_kernel
+from .kernels.arguments import Rows, RuleNumbers, Slots, Statistics
+from .kernels.elementwise import (
+    ascend_kernel,
+    difference_kernel,
+    outside_kernel,
+)
+from .kernels.gradient import MEAN_SCALE, MODEL_COUNT, make_gradient_kernel
+from .kernels.layer import fragments_kernel, transpose_kernel
 from .kernels.scalar import ONE
 from .kernels.tiles import fragment_size
-from .launching import Kernels, choose_tile, launch_all, launch_strided, launch_tiles, nothing
+from .launching import Kernels, choose_tile, launch_all, launch_strided, launch_tiles, nothing, rows_of
 from .layers import Layers
-from .memory import DeviceBits, are_bits, bits_on_device, download, empty, flat, on_device, on_host, to_device, zeros
-from .quantise import bound_shift
+from .memory import (
+    DeviceBits,
+    are_bits,
+    bits_on_device,
+    download,
+    empty,
+    flat,
+    on_device,
+    on_host,
+    to_device,
+    upload,
+    zeros,
+)
+from .quantise import magnitude_shift
 
-GRADIENT = Kernels(make_gradient_kernel, gradient_signature)
+GRADIENT = Kernels(make_gradient_kernel)
+#: rules with two running means
+ADAM_LIKE = ("adam", "amsgrad")
 #: counts of drawn states share 32 bits in the gradient
 MOST_COUNTED = (1 << 16) - 1
 _PLAIN = Update(Rule(), 1.0)  # leaves the gradient in zeros
 
 
-def rule_numbers(update: Update) -> NDArray[np.float32]:
-    """The numbers of a rule, as kernels take them."""
+def rule_of(update: Update, n_slots: int, scales: NDArray[np.float32] | None = None, stream: Any = 0) -> RuleNumbers:
+    """Upload a rule with what Adam's running means are multiplied with: `scales` by update, or those of this update."""
     rule = update.rule
     numbers = [update.rate, update.momentum, rule.decay, rule.epsilon, rule.l1, rule.l2, rule.clip]
-    return np.array(numbers, dtype=np.float32)
+    if scales is None:
+        scales = np.array([update.scales() if rule.kind in ADAM_LIKE else (1.0, 1.0)], dtype=np.float32)
+    return RuleNumbers(
+        rule.number, n_slots, upload(np.array(numbers, dtype=np.float32), stream), upload(scales, stream)
+    )  # fmt: skip
+
+
+def slots_of(arrays: Iterable[Any]) -> Slots:
+    """Values and the slots that they have, device arrays of any shape, as kernels take them."""
+    return Slots(*([flat(x) for x in arrays] + [nothing(np.float32)] * 3)[:4])
 
 
 class Gradients(Layers):
@@ -51,7 +79,9 @@ class Gradients(Layers):
         n, m = data.hidden.shape[0], model.hidden.shape[0]
         n_hidden, n_visible = weights.shape
         counted = are_bits(data.hidden)
-        fit = update.rule.native and weights.dtype == np.float32 and bound_shift(n_hidden, n_visible) >= 0 and n and m
+        fit = (
+            update.rule.native and weights.dtype == np.float32 and magnitude_shift(n_hidden, n_visible) >= 0 and n and m
+        )
         fit = fit and (max(n, m) <= MOST_COUNTED if counted else True)
         if not fit or not all(
             are_bits(p.visible) and p.shares is None and are_bits(p.hidden) == counted
@@ -59,30 +89,28 @@ class Gradients(Layers):
         ):  # fmt: skip
             return False
         groups = [-(-k // 32) for k in (n, m)]
-        pitch = sum(groups)
+        pitch, none = sum(groups), nothing(np.int64, 0)
         planes = zeros(n_visible * pitch, np.uint32)
         means = zeros(fragment_size(n_hidden, 32 * pitch), np.uint64)
         totals = zeros(n_hidden, np.int32)
         for phase, size, first, count, sign in ((data, n, 0, 1, 1), (model, m, groups[0], MODEL_COUNT, -1)):
-            bits = bits_on_device(phase.visible)
             launch_strided(
-                turn_kernel, 32 * -(-n_visible // 32) * -(-size // 32), flat(bits.words), nothing(np.int64, 0), 0, size,
-                n_visible, planes, pitch, first,
+                transpose_kernel, 32 * -(-n_visible // 32) * -(-size // 32), rows_of(bits_on_device(phase.visible)),
+                Rows(planes, none, 0, n_visible, pitch), first,
             )  # fmt: skip
             hidden = self._dense(phase.hidden, np.float32)
             scale = np.float32(count) if counted else np.float32(sign * MEAN_SCALE) / np.float32(size)
             items = 32 * -(-size // 32) * 4 * -(-n_hidden // 32)
             launch_all(fragments_kernel, items, hidden, scale, pitch, first, means, totals)
         devices = [[to_device(x) for x in values] for values in (parameters, *slots)]
-        arrays: list[Any] = []
-        for which in range(3):
-            arrays += ([flat(values[which]) for values in devices] + [nothing(np.float32)] * 3)[:4]
+        statistics = Statistics(
+            planes, pitch, none, means, totals, n, m, np.float32(1) / np.float32(n), -np.float32(1) / np.float32(m),
+            counted,
+        )  # fmt: skip
         tile = choose_tile(n_visible, n_hidden)
         launch_tiles(
-            GRADIENT[tile], tile, n_visible, n_hidden, planes, pitch, nothing(np.int64, 0), n, m, means, totals,
-            np.float32(1) / np.float32(n), -np.float32(1) / np.float32(m), counted, *arrays,
-            update.rule.number, len(slots), to_device(rule_numbers(update)), to_device(_scales(update)), ONE,
-            zeros(n_hidden + n_visible + 1, np.uint32),
+            GRADIENT[tile], tile, n_visible, n_hidden, statistics, *map(slots_of, zip(*devices, strict=True)),
+            rule_of(update, len(slots)), ONE, zeros(n_hidden + n_visible + 1, np.uint32),
         )  # fmt: skip
         _bring_back(devices, (parameters, *slots))
         return True
@@ -140,17 +168,8 @@ class Gradients(Layers):
             arrays = [to_device(value), *(to_device(slot[i]) for slot in slots)]
             if not (on_device(g) and g.dtype == np.float32):  # NumPy would take one of the device to the host and back
                 g = to_device(np.ascontiguousarray(g, dtype=np.float32))
-            flats = ([flat(x) for x in arrays] + [nothing(np.float32)] * 3)[:4]
-            launch_strided(
-                ascend_kernel, value.size, update.rule.number, len(slots), to_device(rule_numbers(update)),
-                to_device(_scales(update)), i == 0, *flats, flat(g),
-            )  # fmt: skip
+            launch_strided(ascend_kernel, value.size, rule_of(update, len(slots)), i == 0, slots_of(arrays), flat(g))
             _bring_back([[x] for x in arrays], [[value], *([slot[i]] for slot in slots)])
-
-
-def _scales(update: Update) -> NDArray[np.float32]:
-    adam = update.rule.kind in ("adam", "amsgrad")
-    return np.array([update.scales() if adam else (1.0, 1.0)], dtype=np.float32)
 
 
 def _within_one(hidden: Any) -> bool:

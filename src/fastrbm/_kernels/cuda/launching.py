@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 
 from ..draws import Draw
+from .kernels.arguments import Address, Draws, Rows, signature_of
 from .kernels.target import SIMULATED, cuda, launch
 from .kernels.tiles import LARGE, SMALL, WIDTH, Tile
-from .memory import zeros
+from .memory import DeviceBits, flat, zeros
 
 THREADS = 4 if SIMULATED else 256
 
@@ -58,13 +59,10 @@ class Kernels:
     ----------
     make : callable
         Makes a kernel for a `Tile`.
-    signature : callable or None
-        Types of its arguments, for those that are launched cooperatively.
     """
 
-    def __init__(self, make: Callable[[Tile], Any], signature: Callable[[], Any] | None = None):
+    def __init__(self, make: Callable[[Tile], Any]):
         self.make = make
-        self.signature = signature
         self._made: dict[Tile, Any] = {}
         self._blocks: dict[Tile, int] = {}
 
@@ -75,26 +73,42 @@ class Kernels:
 
     def launch_cooperative(self, tile: Tile, tiles: int, *arguments: Any, stream: Any = 0) -> None:
         """Launch with all blocks resident, at most one for each of the most tiles that a phase has."""
+        kernel = self[tile]
         if tile not in self._blocks:
-            assert self.signature is not None
-            kernel = self[tile]
             if SIMULATED:
                 self._blocks[tile] = 1  # it has no barrier of a grid
             else:
-                compiled = kernel.compile(self.signature().args)
+                compiled = kernel.compile(signature_of(kernel).args)
                 self._blocks[tile] = int(compiled.max_cooperative_grid_blocks(tile.threads))
         # other types than those of the signature would be another kernel, of which fewer blocks may fit
-        given = [int(x) if isinstance(x, np.integer) else x for x in arguments]
-        launch(self[tile], max(1, min(self._blocks[tile], tiles)), tile.threads, *given, stream=stream)
+        given = map(_plain, arguments)
+        launch(kernel, max(1, min(self._blocks[tile], tiles)), tile.threads, *given, stream=stream)
+
+
+def _plain(argument: Any) -> Any:
+    """Turn integers of NumPy into those of Python, of tuples as well."""
+    if isinstance(argument, tuple):
+        return type(argument)(*map(_plain, argument))
+    return int(argument) if isinstance(argument, np.integer) else argument
 
 
 @cache
 def nothing(dtype: Any, shape: Any = 1) -> Any:
-    """Array that stands where a kernel wants one that a call has not; of int64 and length 0: rows as they come."""
+    """Array that stands in a tuple for what a call has not; of int64 and length 0: rows as they come."""
     return zeros(shape, dtype)
 
 
-def address(draw: Draw) -> tuple[int, int, int, int, int]:
-    """Words of a draw's key and counter, as kernels take them, and its first chain."""
+def rows_of(bits: DeviceBits) -> Rows:
+    """All rows of a layer of bits."""
+    return Rows(flat(bits.words), nothing(np.int64, 0), 0, len(bits), int(bits.words.shape[1]))
+
+
+def address(draw: Draw) -> Address:
+    """Turn the address of a layer's draws into what kernels take."""
     high = int(draw.stream) << 24 | (draw.step >> 32 & 0xFFFFFF)
-    return draw.seed & 0xFFFFFFFF, draw.seed >> 32, draw.step & 0xFFFFFFFF, high, draw.first_chain
+    return Address(draw.seed & 0xFFFFFFFF, draw.seed >> 32, draw.step & 0xFFFFFFFF, high, draw.first_chain)
+
+
+def draws_from(draw: Draw) -> Draws:
+    """Addresses of a step and of those after it, as kernels take them."""
+    return Draws(draw.seed & 0xFFFFFFFF, draw.seed >> 32, draw.step, draw.first_chain)

@@ -20,6 +20,7 @@ from ..bits import PackedBits, n_words, pack
 from ..contract import Backend, Drawn, States
 from ..draws import Draw, uniforms
 from .dense import product, transposed
+from .kernels.arguments import GreyRows, Outputs, Weights
 from .kernels.elementwise import (
     BERNOULLI_INPUTS,
     BERNOULLI_MEANS,
@@ -30,16 +31,16 @@ from .kernels.elementwise import (
     spins_kernel,
     unpack_kernel,
 )
-from .kernels.layer import INPUTS, ROWS, WORDS, draw_signature, layer_signature, make_draw_kernel, make_layer_kernel
+from .kernels.layer import INPUTS, ROWS, WORDS, make_draw_kernel, make_layer_kernel
 from .kernels.scalar import ONE
 from .kernels.tiles import STEP
-from .launching import Kernels, address, choose_tile, launch_strided, launch_tiles, nothing
+from .launching import Kernels, address, choose_tile, launch_strided, launch_tiles, nothing, rows_of
 from .memory import DeviceBits, are_bits, bits_on_device, download, empty, flat, on_device, to_device, upload, zeros
-from .quantise import FixedWeights
+from .quantise import QuantisedWeights
 from .units import draws_in_place, means_in_place
 
-LAYER = Kernels(make_layer_kernel, layer_signature)
-DRAW = Kernels(make_draw_kernel, draw_signature)
+LAYER = Kernels(make_layer_kernel)
+DRAW = Kernels(make_draw_kernel)
 
 
 def pack_states(values: Any) -> DeviceBits:
@@ -50,12 +51,17 @@ def pack_states(values: Any) -> DeviceBits:
     return DeviceBits(words, n_units)
 
 
+def _outputs(words: Any, rows: Any) -> Outputs:
+    """Where a single layer goes: it has no gradient to come."""
+    return Outputs(words, nothing(np.uint32), 1, 0, nothing(np.uint64), 1, ONE, nothing(np.int32), rows)
+
+
 class Layers(Backend):
     """The part of the backend that computes and draws layers."""
 
     def __init__(self, n_threads: int | None = None) -> None:
         self.n_threads = n_threads
-        #: by the identity of the weights, which are kept alive here: their copy and its fixed-point form, once made
+        #: by the identity of the weights, which are kept alive here: their copy and its quantised form, once made
         self._held: dict[int, tuple[Any, list[Any]]] = {}
 
     @contextmanager
@@ -75,13 +81,13 @@ class Layers(Backend):
             found.append(to_device(weights))
         return found[0]
 
-    def _fixed(self, weights: Any) -> FixedWeights | None:
-        """Weights in fixed point, where they are float32 and fit."""
+    def _quantised(self, weights: Any) -> QuantisedWeights | None:
+        """Weights as integers, where they are float32 and fit."""
         copy = self._copied(weights)
         _, found = self._held.get(id(weights), (None, [copy]))
         if len(found) == 1:
-            fixed = FixedWeights(copy) if copy.dtype == np.float32 and copy.size else None
-            found.append(fixed if fixed is not None and fixed.fill() else None)
+            quantised = QuantisedWeights(copy) if copy.dtype == np.float32 and copy.size else None
+            found.append(quantised if quantised is not None and quantised.fill() else None)
         return found[1]
 
     def _dense(self, states: Any, dtype: Any) -> Any:
@@ -102,20 +108,18 @@ class Layers(Backend):
             return DeviceBits(empty((0, 2 * n_words(n_out)), np.uint32), n_out) if what == WORDS else empty(
                 rows_shape, weights.dtype
             )  # fmt: skip
-        fixed = self._fixed(weights) if are_bits(states) else None
-        if fixed is None:
+        quantised = self._quantised(weights) if are_bits(states) else None
+        if quantised is None:
             return self._dense_layer(states, self._copied(weights), bias, transpose, what, draw)
         bits = bits_on_device(states)
         rows = empty(rows_shape, np.float32) if what != WORDS else nothing(np.float32, (1, 1))
         words = zeros((n, 2 * n_words(n_out)), np.uint32) if what == WORDS else nothing(np.uint32, (1, 1))
         n_in = states.shape[1]
         tile = choose_tile(n, n_out)
-        launch_tiles(
-            LAYER[tile], tile, n, n_out, flat(bits.words), int(bits.words.shape[1]), nothing(np.int64, 0), 0, n,
-            -(-n_in // STEP), fixed.to_visible if transpose else fixed.to_hidden, to_device(bias), fixed.unit, n_out,
-            *address(draw or Draw(0, 0, 0)), what, flat(words), nothing(np.uint32), 1, 0, nothing(np.uint64), 1,
-            ONE, nothing(np.int32), rows,
-        )  # fmt: skip
+        fragments = quantised.to_visible if transpose else quantised.to_hidden
+        weights_in = Weights(fragments, to_device(bias), quantised.quantum, -(-n_in // STEP), n_out)
+        out = _outputs(flat(words), rows)
+        launch_tiles(LAYER[tile], tile, n, n_out, rows_of(bits), weights_in, address(draw or Draw(0, 0, 0)), what, out)
         return DeviceBits(words, n_out) if what == WORDS else rows
 
     def _dense_layer(self, states: Any, weights: Any, bias: Any, transpose: bool, what: int, draw: Draw | None) -> Any:
@@ -133,15 +137,12 @@ class Layers(Backend):
         n, n_out = values.shape
         words = zeros((n, 2 * n_words(n_out)), np.uint32)
         if values.dtype == np.float64:
-            launch_strided(
-                draw_wide_kernel, values.size // 32 + 1, values, *address(draw), int(words.shape[1]), flat(words)
-            )  # fmt: skip
+            at = address(draw)
+            launch_strided(draw_wide_kernel, values.size // 32 + 1, values, at, int(words.shape[1]), flat(words))
         else:
-            tile = choose_tile(n, n_out)
-            launch_tiles(
-                DRAW[tile], tile, n, n_out, values, nothing(np.int64, 0), 0, n, n_out, as_inputs, *address(draw), WORDS,
-                flat(words), nothing(np.uint32), 1,
-            )  # fmt: skip
+            tile, grey = choose_tile(n, n_out), GreyRows(values, nothing(np.int64, 0), 0, n)
+            out = _outputs(flat(words), nothing(np.float32, (1, 1)))
+            launch_tiles(DRAW[tile], tile, n, n_out, grey, n_out, as_inputs, address(draw), WORDS, out)
         return DeviceBits(words, n_out)
 
     def values(self, unit: str, rows: Any, dtype: Any) -> Any:

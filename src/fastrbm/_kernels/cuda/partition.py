@@ -24,7 +24,18 @@ from ..partition_cut import (
     table_logs,
     to_base_two,
 )
-from .kernels.partition import DEVICE_SHAPES, SMALL, Shape, add_outer_rows, partition_kernel, take_logs
+from .kernels.partition import (
+    DEVICE_SHAPES,
+    SMALL,
+    Chunks,
+    Low,
+    Middle,
+    Scaled,
+    Shape,
+    add_outer_rows,
+    partition_kernel,
+    take_logs,
+)
 from .kernels.target import SIMULATED, cuda, launch
 
 _SHAPES = dict.fromkeys(DEVICE_SHAPES, SMALL) if SIMULATED else DEVICE_SHAPES
@@ -50,7 +61,10 @@ class _Cut(NamedTuple):
     outer: NDArray[np.intp]
     start: Any
     rows: Any
-    tables: tuple[Any, ...]  # arguments 2 to 11 of the kernel
+    inner_table: Any
+    middle_table: Middle
+    low_table: Low
+    chunks: Chunks
 
     @property
     def block_states(self) -> int:
@@ -79,24 +93,24 @@ def log_partition_sum(
         most = min(most, max(1, _MOST_LOGS // math.prod(kept)))
     count = max(1, _FIRST_FACTORS // (n_units * cut.block_states))
     outer = cuda.device_array((most, n_units + 1), dtype=np.float64)
-    some_sums, some_exponents = (cuda.device_array(most, dtype=x.dtype) for x in (sums, exponents))
-    weights, weight_exponents = (
-        cuda.device_array((0 if log_weights is None else most, math.prod(kept)), dtype=x.dtype)
-        for x in (sums, exponents)
-    )
+    shapes: tuple[Any, ...] = (most, (0 if log_weights is None else most, math.prod(kept)))
+    some, weights = (Scaled(*(cuda.device_array(n, dtype=x.dtype) for x in (sums, exponents))) for n in shapes)
     first = 0
     while first < total:
         count = min(count, most, total - first)
         began = perf_counter()
         launch(add_outer_rows, count, shape.threads, first, cut.start, cut.rows, outer)
-        launch(kernel, count, shape.threads, outer, *cut.tables, some_sums, some_exponents, weights, weight_exponents)
+        launch(
+            kernel, count, shape.threads, outer, cut.inner_table, cut.middle_table, cut.low_table, cut.chunks, some,
+            weights,
+        )  # fmt: skip
         here = slice(first, first + count)
-        sums[here] = some_sums[:count].copy_to_host()
-        exponents[here] = some_exponents[:count].copy_to_host()
+        sums[here] = some.mantissas[:count].copy_to_host()
+        exponents[here] = some.exponents[:count].copy_to_host()
         seconds = perf_counter() - began
         if log_weights is not None:
-            launch(take_logs, count, shape.threads, weights, weight_exponents)
-            _put_in_order(weights[:count].copy_to_host().reshape(count, *kept), first, cut, log_weights)
+            launch(take_logs, count, shape.threads, *weights)
+            _put_in_order(weights.mantissas[:count].copy_to_host().reshape(count, *kept), first, cut, log_weights)
         first += count
         if on_progress is not None:
             on_progress(first * cut.block_states, total * cut.block_states)
@@ -125,24 +139,19 @@ def _make_cut(
     mantissa, exponent, _ = bias_weights(hidden_bias, low, shape.lanes)
     y = np.ones((weights.shape[1], shape.lanes), dtype=real)
     y[:, : 1 << n_low] = np.exp2(logs[1].T)
-    tables = (
-        n_middle,
-        (states_between(0, 1 << n_inner, n_inner) @ rows[inner]).T,
-        z,
-        *bias_weights(hidden_bias, middle, 1)[:2],
-        y.ravel(),
-        np.maximum(mantissa, 1).astype(real),  # exponents alone say which lanes have no state
-        exponent,
-        *_chunks(find_stops(logs, precision), shape.chunk),
-    )
+    there = cuda.to_device
     return _Cut(
         low,
         middle,
         inner,
         outer,
-        cuda.to_device(start),
-        cuda.to_device(rows[outer]),
-        tuple(x if isinstance(x, int) else cuda.to_device(np.ascontiguousarray(x)) for x in tables),
+        there(start),
+        there(rows[outer]),
+        there(np.ascontiguousarray((states_between(0, 1 << n_inner, n_inner) @ rows[inner]).T)),
+        Middle(n_middle, there(np.ascontiguousarray(z)), *map(there, bias_weights(hidden_bias, middle, 1)[:2])),
+        # exponents alone say which lanes have no state
+        Low(there(y.ravel()), there(np.maximum(mantissa, 1).astype(real)), there(exponent)),
+        Chunks(*map(there, chunks_of(find_stops(logs, precision), shape.chunk))),
     )
 
 
@@ -155,7 +164,7 @@ def _choose_inner(n_high: int, n_rows: int, n_units: int) -> int:
     return min(n_high, max(bits, least))
 
 
-def _chunks(stops: NDArray[np.int64], chunk: int) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+def chunks_of(stops: NDArray[np.int64], chunk: int) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
     """Ends of chunks of units, at most `chunk` each, and whether products give up their exponents there."""
     ends: list[int] = []
     strips: list[bool] = []

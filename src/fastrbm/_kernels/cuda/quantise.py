@@ -1,4 +1,4 @@
-"""Models on the device: parameters in float32 and their fixed-point fragments for both directions."""
+"""Models on the device: weights in float32, and quantised in the order of the tensor cores for both directions."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from .kernels.arguments import Model, Quantised
 from .kernels.quantise import measure_kernel, pack_kernel
 from .kernels.target import clear
 from .kernels.tiles import fragment_size
@@ -13,16 +14,16 @@ from .launching import launch_all, launch_strided
 from .memory import empty, zeros
 
 
-def bound_shift(n_hidden: int, n_visible: int) -> int:
-    """Bits behind the point of sums of magnitudes: frbm_bound_shift of src/choose.c; negative for too many units."""
+def magnitude_shift(n_hidden: int, n_visible: int) -> int:
+    """Bits behind the point of sums of magnitudes, as on the CPU (choose.c); negative for too many neurons."""
     shift, n = 22, max(n_hidden, n_visible)
     while n > 1:
         n, shift = (n + 1) // 2, shift - 1
     return min(shift, 10)
 
 
-class FixedWeights:
-    """Weights as integers times a power of two, in the order of the tensor cores.
+class QuantisedWeights:
+    """Weights as integers times a power of two, the quantum, in the order of the tensor cores.
 
     Parameters
     ----------
@@ -32,11 +33,11 @@ class FixedWeights:
     Attributes
     ----------
     to_hidden, to_visible : device array of uint64
-        Fragments of the products that give inputs of hidden and of visible units.
-    unit : device array of one float32
-        Value of 1.
-    bounds : device array of uint32, shape (2, n_hidden + n_visible + 1)
-        What the exponent follows from; which of the two is next is `parity`.
+        Fragments of the products that give inputs of hidden and of visible neurons.
+    quantum : device array of one float32
+        What the integer 1 is worth.
+    magnitudes : device array of uint32, shape (2, n_hidden + n_visible + 1)
+        Sums of the magnitudes of weights, which the exponent follows from; which of the two is next is `parity`.
     control : device array of two int32
         Exponent, -1 if the weights are too large; minibatches done.
     """
@@ -45,27 +46,33 @@ class FixedWeights:
         self.weights = weights
         self.n_hidden, self.n_visible = weights.shape
         self.flat = weights.reshape(weights.size)
-        self.shift = bound_shift(self.n_hidden, self.n_visible)
+        self.shift = magnitude_shift(self.n_hidden, self.n_visible)
         self.to_hidden = empty(fragment_size(self.n_hidden, self.n_visible), np.uint64)
         self.to_visible = empty(fragment_size(self.n_visible, self.n_hidden), np.uint64)
-        self.unit = zeros(1, np.float32)
-        self.bounds = zeros((2, self.n_hidden + self.n_visible + 1), np.uint32)
+        self.quantum = zeros(1, np.float32)
+        self.magnitudes = zeros((2, self.n_hidden + self.n_visible + 1), np.uint32)
         self.control = zeros(2, np.int32)
         self.parity = 0
 
+    @property
+    def arguments(self) -> Quantised:
+        """What kernels of the weights take."""
+        return Quantised(
+            self.flat, self.n_hidden, self.n_visible, self.to_hidden, self.to_visible, self.quantum, self.control,
+            self.shift,
+        )  # fmt: skip
+
+    def model(self, hidden_bias: Any, visible_bias: Any) -> Model:
+        """What kernels of sweeps take, with biases that are on the device."""
+        return Model(self.to_hidden, self.to_visible, hidden_bias, visible_bias, self.quantum)
+
     def fill(self) -> bool:
-        """Take over the weights as they are now; False where they are too large for fixed point."""
+        """Take over the weights as they are now; False where they are too large to be quantised."""
         if self.shift < 0:
             return False
-        clear(self.bounds)
-        n_hidden, n_visible = self.n_hidden, self.n_visible
-        bounds = self.bounds[0]
-        launch_all(
-            measure_kernel, self.flat.size, self.flat, n_hidden, n_visible, np.float32(1 << self.shift), bounds
-        )  # fmt: skip
-        launch_strided(
-            pack_kernel, self.flat.size // 8 + 1, self.flat, n_hidden, n_visible, self.shift, bounds, self.to_hidden,
-            self.to_visible, self.unit, self.control,
-        )  # fmt: skip
+        clear(self.magnitudes)
+        magnitudes = self.magnitudes[0]
+        launch_all(measure_kernel, self.flat.size, self.arguments, np.float32(1 << self.shift), magnitudes)
+        launch_strided(pack_kernel, self.flat.size // 8 + 1, self.arguments, magnitudes)
         self.parity = 1
         return int(self.control.copy_to_host()[0]) >= 0

@@ -12,22 +12,23 @@ from numpy.typing import NDArray
 
 from ..bits import PackedBits, n_words
 from ..contract import Backend, ChainState, Parameters, TrainingPlan, train_batch
-from .gradients import rule_numbers
+from .gradients import ADAM_LIKE, rule_of, slots_of
+from .kernels.arguments import Plan, Span, TrainingModel, TrainingRows, TrainingScratch, TrainingStates
 from .kernels.elementwise import not_finite_kernel
 from .kernels.target import clear, cuda
 from .kernels.tiles import fragment_size
-from .kernels.training import make_pass_kernel, signature
+from .kernels.training import make_pass_kernel
 from .launching import Kernels, choose_tile, launch_strided, most_tiles, nothing
 from .memory import DeviceBits, DeviceRows, are_bits, bits_on_device, download, empty, flat, guarding, upload, zeros
-from .quantise import FixedWeights
+from .quantise import QuantisedWeights
 
-PASS = Kernels(make_pass_kernel, signature)
-GREY_PASS = Kernels(partial(make_pass_kernel, is_grey=True), signature)
+PASS = Kernels(make_pass_kernel)
+GREY_PASS = Kernels(partial(make_pass_kernel, is_grey=True))
 #: multiply-adds of one launch: some tens of milliseconds, after which signals and callbacks have their turn
 _WORK_OF_LAUNCH = 1 << 42
-#: share of the free memory that rows may take; larger data are streamed
+#: share of the free memory that rows may take; larger data come in chunks
 SHARE_OF_MEMORY = 0.6
-#: bytes of one piece of streamed rows
+#: bytes of one chunk of rows that come one after another
 CHUNK_BYTES = 64 << 20
 
 
@@ -48,7 +49,7 @@ class TrainingSession:
         self.state = state
         self._dirty = False
         self._device = [[upload(x) for x in values] for values in self.host]
-        self.fixed = FixedWeights(self._device[0][0])
+        self.weights = QuantisedWeights(self._device[0][0])
         self._fits: bool | None = None
         self._chains: Any = None
         self._rows: tuple[Any, Any] | None = None
@@ -118,12 +119,12 @@ class TrainingSession:
         for source, local, stream in self._resident(rows, order, plan.batch_size):
             while len(local):
                 if self._fits is None:
-                    self._fits = self.fixed.fill()
+                    self._fits = self.weights.fill()
                 if not self._fits:
                     return done
                 if plan.persistent and self._chains is None:
                     self._chains = self._chains_on_device()
-                here = self._run_piece(source, local, plan, on_batch, stream)
+                here = self._run_chunk(source, local, plan, on_batch, stream)
                 done += here
                 local = local[here:]
         return done
@@ -162,10 +163,10 @@ class TrainingSession:
     def _resident(
         self, rows: Any, order: NDArray[np.int64], batch_size: int
     ) -> Iterator[tuple[Any, NDArray[np.int64], Any]]:
-        """Pieces of the data on the device: (rows, order within them, stream).
+        """Chunks of the data on the device: (rows, order within them, stream).
 
-        All that is done with a piece of streamed rows must be asked of its stream: the default one waits for the copy
-        of the next piece.
+        All that is done with a chunk of rows must be asked of its stream: the default one waits for the copy
+        of the next chunk.
         """
         if isinstance(rows, (DeviceBits, DeviceRows)):
             yield (rows.words if isinstance(rows, DeviceBits) else rows.values), order, 0
@@ -180,9 +181,9 @@ class TrainingSession:
             self._rows = held, upload(_device_view(held))
             yield self._rows[1], order, 0
             return
-        yield from _streamed(held, order, batch_size)
+        yield from _in_chunks(held, order, batch_size)
 
-    def _run_piece(
+    def _run_chunk(
         self,
         source: Any,
         order: NDArray[np.int64],
@@ -191,48 +192,41 @@ class TrainingSession:
         stream: Any,
     ) -> int:
         n_batches = -(-len(order) // plan.batch_size)
-        fixed, state = self.fixed, self.state
-        n_hidden, n_visible = fixed.n_hidden, fixed.n_visible
+        weights, state = self.weights, self.state
+        n_hidden, n_visible = weights.n_hidden, weights.n_visible
         batch = min(plan.batch_size, len(order))
         chains = self._chains.words if plan.persistent else self._buffer("chains", batch, n_hidden)
         n_model = int(chains.shape[0])
-        groups = -(-batch // 32) + -(-n_model // 32)
         tile = choose_tile(max(batch, n_model), max(n_hidden, n_visible))
         is_grey = source.dtype == np.float32 and not plan.stochastic_input
-        grey = source if source.dtype == np.float32 else nothing(np.float32, (1, 1))
-        words = flat(source) if source.dtype != np.float32 else nothing(np.uint32)
-        empty_slot = nothing(np.float32)
         first_update, first_step = state.updates, state.step
         per_batch = plan.n_sweeps + 1
-        numbers = self._plan_numbers(plan, len(order), n_model, groups)
-        arguments: list[Any] = [words, grey, upload(order, stream), nothing(np.int64, 0)]
-        arguments += [
-            upload(rule_numbers(plan.update(0)), stream), upload(_adam_scales(plan, first_update, n_batches), stream)
-        ]  # fmt: skip
-        for which in range(3):  # weights, visible and hidden biases
-            flats = [flat(values[which]) for values in self._device]
-            arguments += (flats + [empty_slot] * 3)[:4]
-        arguments += [
-            fixed.to_hidden, fixed.to_visible, fixed.bounds, fixed.unit, fixed.control,
+        none = nothing(np.int64, 0)
+        data = TrainingRows(
+            flat(source) if source.dtype != np.float32 else nothing(np.uint32),
+            source if source.dtype == np.float32 else nothing(np.float32, (1, 1)), upload(order, stream), len(order),
+        )  # fmt: skip
+        states = TrainingStates(
             flat(self._buffer("data", batch if plan.stochastic_input else 1, n_visible)), flat(chains),
-            flat(self._buffer("visible", n_model, n_visible)), self._scratch_of("planes", (n_visible * groups,),
-            np.uint32),
-            self._scratch_of("means", (fragment_size(n_hidden, 32 * groups),), np.uint64),
-            self._scratch_of("totals", (n_hidden,), np.int32), nothing(np.float32, (1, 1)),
-            *self._grey_scratch(batch if is_grey else 0),
-        ]  # fmt: skip
-        fixed.control.copy_to_device(np.array([0, 0], np.int32), stream=stream)
+            flat(self._buffer("visible", n_model, n_visible)), n_model, none,
+        )  # fmt: skip
+        arguments = (
+            data, states, *map(slots_of, zip(*self._device, strict=True)),
+            rule_of(plan.update(0), len(self.host) - 1, _adam_scales(plan, first_update, n_batches), stream),
+            self._model(), self._gradient_scratch(batch, n_model, is_grey), _numbers_of(plan),
+        )  # fmt: skip
+        weights.control.copy_to_device(np.array([0, 0], np.int32), stream=stream)
         work = 5.0 * batch * n_hidden * n_visible * plan.n_sweeps
         per_launch = max(1, min(n_batches, int(_WORK_OF_LAUNCH / work)))
         tiles = most_tiles(tile, max(batch, n_model), n_hidden, n_visible)
         kernels = GREY_PASS if is_grey else PASS
         self._dirty = True
-        parity, done = fixed.parity, 0
+        parity, done = weights.parity, 0
         try:
             for first in range(0, n_batches, per_launch):
                 count = min(per_launch, n_batches - first)
-                here = first_step + first * per_batch, (parity + first) % 2, first, count
-                kernels.launch_cooperative(tile, tiles, *arguments, *numbers, *here, stream=stream)
+                span = Span(first, count, first_step + first * per_batch, (parity + first) % 2)
+                kernels.launch_cooperative(tile, tiles, *arguments, span, stream=stream)
                 if on_batch is not None or first + count < n_batches:
                     done = self._note(first_update, first_step, per_batch, stream)
                 if not self._fits:
@@ -245,26 +239,24 @@ class TrainingSession:
             # also after an interrupt: what the device has done is what counts
             taken_over = self._fits is None
             done = self._note(first_update, first_step, per_batch, stream)
-            fixed.parity = (parity + done) % 2
+            weights.parity = (parity + done) % 2
             if taken_over:
                 self._fits = None
         return min(len(order), done * plan.batch_size)
 
     def _note(self, first_update: int, first_step: int, per_batch: int, stream: Any) -> int:
         """Read how far the device has come."""
-        exponent, done = (int(x) for x in download(self.fixed.control, stream))
+        exponent, done = (int(x) for x in download(self.weights.control, stream))
         self._fits = exponent >= 0
         self.state.updates = first_update + done
         self.state.step = first_step + done * per_batch
         return done
 
-    def _plan_numbers(self, plan: TrainingPlan, n_rows: int, n_chains: int, groups: int) -> list[int]:
-        fixed = self.fixed
-        return [
-            n_rows, plan.batch_size, fixed.n_hidden, fixed.n_visible, n_chains, plan.n_sweeps, int(plan.persistent),
-            int(plan.stochastic_input), int(plan.sampled_hidden), plan.seed & 0xFFFFFFFF, plan.seed >> 32,
-            plan.rule.number, len(self.host) - 1, fixed.shift, groups,
-        ]  # fmt: skip
+    def _model(self) -> TrainingModel:
+        w = self.weights
+        return TrainingModel(
+            w.n_hidden, w.n_visible, w.to_hidden, w.to_visible, w.quantum, w.magnitudes, w.control, w.shift
+        )  # fmt: skip
 
     # -- scratch --------------------------------------------------------------------------------------------------
 
@@ -276,16 +268,21 @@ class TrainingSession:
             held = self._scratch[name] = zeros(shape, dtype)
         return held
 
-    def _grey_scratch(self, batch: int) -> list[Any]:
-        """Hidden means of the data, and sums over groups of 32 rows of them and of the rows."""
-        if not batch:
-            return [nothing(np.float32), nothing(np.float32), nothing(np.float64)]
-        n_hidden, n_visible, groups = self.fixed.n_hidden, self.fixed.n_visible, -(-batch // 32)
-        return [
-            self._scratch_of("grey means", (batch * n_hidden,), np.float32),
-            self._scratch_of("sums of means", (n_hidden * groups,), np.float32),
-            self._scratch_of("sums of rows", (n_visible * groups,), np.float64),
-        ]
+    def _gradient_scratch(self, batch: int, n_model: int, is_grey: bool) -> TrainingScratch:
+        n_hidden, n_visible, row_groups = self.weights.n_hidden, self.weights.n_visible, -(-batch // 32)
+        groups = row_groups + -(-n_model // 32)
+        grey = [nothing(np.float32), nothing(np.float32), nothing(np.float64)]
+        if is_grey:
+            grey = [
+                self._scratch_of("grey means", (batch * n_hidden,), np.float32),
+                self._scratch_of("sums of means", (n_hidden * row_groups,), np.float32),
+                self._scratch_of("sums of rows", (n_visible * row_groups,), np.float64),
+            ]
+        return TrainingScratch(
+            self._scratch_of("planes", (n_visible * groups,), np.uint32), groups,
+            self._scratch_of("means", (fragment_size(n_hidden, 32 * groups),), np.uint64),
+            self._scratch_of("totals", (n_hidden,), np.int32), nothing(np.float32, (1, 1)), *grey,
+        )  # fmt: skip
 
     def _buffer(self, name: str, n: int, n_units: int) -> Any:
         return self._scratch_of(name, (n, 2 * n_words(n_units)), np.uint32)
@@ -295,41 +292,48 @@ def _device_view(rows: NDArray[Any]) -> NDArray[Any]:
     return rows.view(np.uint32) if rows.dtype == np.uint64 else rows
 
 
+def _numbers_of(plan: TrainingPlan) -> Plan:
+    return Plan(
+        plan.batch_size, plan.n_sweeps, bool(plan.persistent), bool(plan.stochastic_input), bool(plan.sampled_hidden),
+        plan.seed & 0xFFFFFFFF, plan.seed >> 32,
+    )  # fmt: skip
+
+
 def _adam_scales(plan: TrainingPlan, first_update: int, n_batches: int) -> NDArray[np.float32]:
     """What Adam's running means are multiplied with, by minibatch."""
-    if plan.rule.kind not in ("adam", "amsgrad"):
+    if plan.rule.kind not in ADAM_LIKE:
         return np.ones((1, 2), dtype=np.float32)
     return np.array([plan.update(first_update + k).scales() for k in range(n_batches)], dtype=np.float32)
 
 
-def _streamed(
+def _in_chunks(
     held: NDArray[Any], order: NDArray[np.int64], batch_size: int
 ) -> Iterator[tuple[Any, NDArray[np.int64], Any]]:
     """Rows in the order of their use through two buffers: one is filled while the device works on the other."""
     row_bytes = held.shape[1] * held.itemsize
-    piece = max(1, CHUNK_BYTES // (row_bytes * batch_size)) * batch_size
+    chunk = max(1, CHUNK_BYTES // (row_bytes * batch_size)) * batch_size
     view = _device_view(held)
     compute, copying = cuda.stream(), cuda.stream()
-    with guarding("two pieces of streamed rows", 2 * piece * row_bytes):
-        shape = (min(piece, len(order)), view.shape[1])
+    with guarding("two chunks of the rows", 2 * chunk * row_bytes):
+        shape = (min(chunk, len(order)), view.shape[1])
         staging = [cuda.pinned_array(shape, view.dtype) for _ in range(2)]
         buffers = [cuda.device_array(shape, view.dtype) for _ in range(2)]
 
-    pieces = [order[first : first + piece] for first in range(0, len(order), piece)]
+    chunks = [order[first : first + chunk] for first in range(0, len(order), chunk)]
 
     def gather(number: int) -> None:
-        if number < len(pieces):
+        if number < len(chunks):
             # "clip" as anything else goes through another copy; there is nothing to clip
-            np.take(view, pieces[number], axis=0, out=staging[number % 2][: len(pieces[number])], mode="clip")
+            np.take(view, chunks[number], axis=0, out=staging[number % 2][: len(chunks[number])], mode="clip")
 
     with ThreadPoolExecutor(1) as worker:
         gathered = worker.submit(gather, 0)
-        for number in range(-1, len(pieces)):
-            # piece `number` is on the device; the next is copied and the one after it gathered while it is used
+        for number in range(-1, len(chunks)):
+            # chunk `number` is on the device; the next is copied and the one after it gathered while it is used
             copying.synchronize()
             gathered.result()
-            if number + 1 < len(pieces):
+            if number + 1 < len(chunks):
                 buffers[(number + 1) % 2].copy_to_device(staging[(number + 1) % 2], stream=copying)
                 gathered = worker.submit(gather, number + 2)
             if number >= 0:
-                yield buffers[number % 2], np.arange(len(pieces[number]), dtype=np.int64), compute
+                yield buffers[number % 2], np.arange(len(chunks[number]), dtype=np.int64), compute

@@ -27,7 +27,7 @@ def draws_in_place(unit: Unit, theta: Any, draw: Draw) -> bool:
     """Drawn values in place of natural parameters; False if there is no kernel for the unit."""
     if unit.name in ("ising", "gaussian"):
         kernel = DRAWS[np.dtype(theta.dtype)]
-        launch_strided(kernel, theta.size // 4 + 1, theta, unit.name == "gaussian", *address(draw))
+        launch_strided(kernel, theta.size // 4 + 1, theta, unit.name == "gaussian", address(draw))
         return True
     if isinstance(unit, OneHot):
         _classes(unit, theta, draw)
@@ -40,4 +40,4 @@ def _classes(unit: OneHot, theta: Any, draw: Draw | None) -> None:
     size = unit.n_classes or theta.shape[1]
     where = address(draw or Draw(0, 0, 0))
     wide = theta.dtype == np.float64
-    launch_strided(classes_kernel, theta.size // size, theta, size, draw is not None, wide, *where)
+    launch_strided(classes_kernel, theta.size // size, theta, size, draw is not None, wide, where)

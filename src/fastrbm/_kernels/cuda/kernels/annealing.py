@@ -1,56 +1,77 @@
 """Annealed importance sampling on the device: many temperatures of all chains in one cooperative launch.
 
-A temperature has two phases (src/anneal.h has the formulas). In the first the layer that is summed out is drawn, each
-block of 32 of its units leaves the part of the log weight that it is for, and so does each block of 32 kept units with
-what their fields are worth in the state before. In the second these parts are added, chain by chain in the order of
-the CPU, and the kept layer is drawn. Parts are float32 and their operations those of the CPU kernels one by one, the
-sums float64 without atomics: log weights and states are the same bits, however the run is cut into launches.
+A temperature has two phases (anneal.h of the CPU kernels has the formulas). In the first the layer that is summed out
+is drawn, each block of 32 of its neurons leaves the part of the log weight that it is for, and so does each block of 32
+kept neurons with what their fields are worth in the state before. In the second these parts are added, chain by chain
+in the order of the CPU, and the kept layer is drawn. Parts are float32 and their operations those of the CPU kernels
+one by one, the sums float64 without atomics: log weights and states are the same bits, however the run is cut into
+launches.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
-from numba import types
 
-from .layer import QUADS, WORDS, make_emit, make_layer
+from .arguments import (
+    Address,
+    AnnealedLayer,
+    AnnealingScratch,
+    Doubles,
+    Drawn,
+    Draws,
+    Long,
+    Longs,
+    Reals,
+    Rows,
+    Weights,
+)
+from .layer import QUADS, WORDS, make_layer, make_to_words
 from .scalar import HALF, ONE, ZERO, is_on, log_of, philox, sigmoid_scale
 from .target import add, bits_of_float, cuda, device, div, float_of_bits, grid_sync, kernel_for, mul, wide_mul
-from .tiles import PITCH, STEP, THREADS_HELD, WIDTH, Tile, make_product, of_each_tile, pitch_of
+from .tiles import PITCH, THREADS_HELD, WIDTH, Tile, make_product, of_each_tile, pitch_of, steps_of
 
 _LOW = 0xFFFFFFFF
+
+
+class AnnealingTiles(NamedTuple):
+    """Shared memory of a block: sums, 1 + e^-|input| at both temperatures, the rest of the gain, and drawn bits."""
+
+    sums: Any
+    above: Any
+    below: Any
+    linear: Any
+    quads: Any
 
 
 def make_summed(tile: Tile):
     """Phase: the layer that is summed out, drawn, and its parts of the log weights.
 
-    ``summed(words, n, none, n_inputs, fragments, field, base, unit, beta, before, seed_low, seed_high, step_low,
-    step_high, chain0, out_words, planes, parts, shared, above, below, linear, quads)``: ``parts[block of 32 units,
-    chain]`` (flat).
+    ``summed(kept, order, n, n_kept, layer, quantum, beta, before, at, tiles)``: the states of `n_kept` neurons are the
+    `n` rows of `kept`, `layer` is the `AnnealedLayer` that is summed out, `before` the inverse temperature before
+    `beta`, `at` the `Address` of the draws, and `tiles` is shared memory, `AnnealingTiles`.
     """
-    product, emit = make_product(tile), make_emit(tile)
+    product, to_words = make_product(tile), make_to_words(tile)
     n_rows, threads = tile.rows, tile.threads
 
     @device
-    def summed(
-        words, n, none, n_inputs, fragments, field, base, unit, beta, before, seed_low, seed_high, step_low, step_high,
-        chain0, out_words, planes, parts, shared, above, below, linear, quads,
-    ):  # fmt: skip
-        n_units = field.size
+    def summed(kept, order, n, n_kept, layer, quantum, beta, before, at, tiles):
+        field, base, parts, n_neurons = layer.field, layer.base, layer.parts, layer.field.size
+        shared, above, below, linear, quads = tiles
         down = (n + n_rows - 1) // n_rows
-        tiles = down * ((n_units + WIDTH - 1) // WIDTH)
-        for number in range(cuda.blockIdx.x, tiles, cuda.gridDim.x):
-            row0, unit0 = n_rows * (number % down), WIDTH * (number // down)
+        n_tiles = down * ((n_neurons + WIDTH - 1) // WIDTH)
+        for number in range(cuda.blockIdx.x, n_tiles, cuda.gridDim.x):
+            row0, neuron0 = n_rows * (number % down), WIDTH * (number // down)
             product(
-                words, pitch_of(n_inputs), none, 0, n, row0, (n_inputs + STEP - 1) // STEP, fragments, unit0, shared
+                Rows(kept, order, 0, n, pitch_of(n_kept)), row0, layer.fragments, steps_of(n_kept), neuron0, shared
             )  # fmt: skip
             for item in range(cuda.threadIdx.x, n_rows * WIDTH, threads):
                 row, column = item >> 5, item & 31
-                if unit0 + column < n_units:
-                    d = add(field[unit0 + column], mul(unit[0], np.float32(shared[row, column])))
-                    now = add(mul(d, beta), base[unit0 + column])
-                    then = add(mul(d, before), base[unit0 + column])
+                if neuron0 + column < n_neurons:
+                    d = add(field[neuron0 + column], mul(quantum[0], np.float32(shared[row, column])))
+                    now = add(mul(d, beta), base[neuron0 + column])
+                    then = add(mul(d, before), base[neuron0 + column])
                     shared[row, column] = bits_of_float(now)
                     above[row, column] = sigmoid_scale(abs(now))
                     below[row, column] = sigmoid_scale(abs(then))
@@ -60,12 +81,10 @@ def make_summed(tile: Tile):
             for item in range(cuda.threadIdx.x, n_rows * QUADS, threads):
                 row, quad = item >> 3, item & 7
                 bits = np.uint32(0)
-                w0, w1, w2, w3 = philox(
-                    (unit0 >> 2) + quad, chain0 + row0 + row, step_low, step_high, seed_low, seed_high
-                )  # fmt: skip
+                w0, w1, w2, w3 = philox((neuron0 >> 2) + quad, row0 + row, at)
                 for j in range(4):
                     column = 4 * quad + j
-                    if unit0 + column < n_units:
+                    if neuron0 + column < n_neurons:
                         word = w0
                         if j == 1:
                             word = w1
@@ -77,15 +96,15 @@ def make_summed(tile: Tile):
                             bits |= np.uint32(1 << j)
                 quads[row, quad] = bits
             cuda.syncthreads()
-            emit(quads, WORDS, row0, n, unit0, n_units, out_words, planes, 1, 0)
+            to_words(quads, row0, n, neuron0, n_neurons, layer.words)
             for row in range(cuda.threadIdx.x, n_rows, threads):
                 if row0 + row < n:
                     over, under, gain = ONE, ONE, ZERO
-                    for column in range(min(WIDTH, n_units - unit0)):
+                    for column in range(min(WIDTH, n_neurons - neuron0)):
                         over = mul(over, above[row, column])
                         under = mul(under, below[row, column])
                         gain = add(gain, linear[row, column])
-                    parts[(unit0 >> 5) * n + row0 + row] = add(log_of(div(over, under)), mul(gain, HALF))
+                    parts[(neuron0 >> 5) * n + row0 + row] = add(log_of(div(over, under)), mul(gain, HALF))
             cuda.syncthreads()
 
     return summed
@@ -93,7 +112,7 @@ def make_summed(tile: Tile):
 
 @device
 def weigh_fields(words, n, field, parts):
-    """Phase: ``parts[block of 32 units, chain]`` (flat) = field . state."""
+    """Phase: ``parts[block of 32 neurons, chain]`` (flat) = field . state."""
     blocks = (field.size + 31) >> 5
     for item in range(cuda.grid(1), n * blocks, cuda.gridsize(1)):
         chain, block = item % n, item // n
@@ -122,57 +141,50 @@ def add_parts(n, n_field, field_parts, n_gains, gains, step, log_weights):
 
 def make_annealing_kernel(tile: Tile):
     """Kernel: temperatures first + 1, ..., first + count of all chains; layers and log weights change in place."""
-    summed, layer = make_summed(tile), make_layer(tile)
+    summed, layer = make_summed(tile), make_layer(tile, Drawn)
     shape, quad_shape = (tile.rows, PITCH), (tile.rows, QUADS)
 
     @kernel_for(tile.threads, THREADS_HELD // tile.threads)
     def annealing_kernel(
-        out_words, kept_words, n, none, to_summed, to_kept, field, base, kept_field, kept_base, unit, betas, first,
-        count, seed_low, seed_high, step, chain0, stream, kept_stream, gains, field_parts, log_weights, bias,
-        kept_unit, planes, means, totals, rows,
+        summed_layer: AnnealedLayer, kept_layer: AnnealedLayer, n: Long, order: Longs, quantum: Reals, betas: Reals,
+        first: Long, count: Long, draws: Draws, scratch: AnnealingScratch, log_weights: Doubles,
     ):  # fmt: skip
         shared = cuda.shared.array(shape, np.int32)
         above = cuda.shared.array(shape, np.float32)
         below = cuda.shared.array(shape, np.float32)
         linear = cuda.shared.array(shape, np.float32)
         quads = cuda.shared.array(quad_shape, np.uint32)
-        n_summed, n_kept = field.size, kept_field.size
+        tiles = AnnealingTiles(shared, above, below, linear, quads)
+        n_summed, n_kept = summed_layer.field.size, kept_layer.field.size
         for k in range(first, first + count):
             before, beta = betas[k], betas[k + 1]
-            low, high = (step + k) & _LOW, ((step + k) >> 32) & 0xFFFFFF
+            low, high = (draws.step + k) & _LOW, ((draws.step + k) >> 32) & 0xFFFFFF
             summed(
-                kept_words, n, none, n_kept, to_summed, field, base, unit, beta, before, seed_low, seed_high, low,
-                (stream << 24) | high, chain0, out_words, planes, gains, shared, above, below, linear, quads,
+                kept_layer.words, order, n, n_kept, summed_layer, quantum, beta, before,
+                Address(draws.seed_low, draws.seed_high, low, (summed_layer.stream << 24) | high, draws.first_chain),
+                tiles,
             )  # fmt: skip
-            weigh_fields(kept_words, n, kept_field, field_parts)
+            weigh_fields(kept_layer.words, n, kept_layer.field, kept_layer.parts)
             for at in range(cuda.grid(1), n_kept, cuda.gridsize(1)):
-                bias[at] = add(mul(beta, kept_field[at]), kept_base[at])
+                scratch.bias[at] = add(mul(beta, kept_layer.field[at]), kept_layer.base[at])
             if cuda.grid(1) == 0:
-                kept_unit[0] = mul(beta, unit[0])
+                scratch.quantum[0] = mul(beta, quantum[0])
             grid_sync()
             add_parts(
-                n, (n_kept + 31) >> 5, field_parts, (n_summed + 31) >> 5, gains, np.float64(beta) - np.float64(before),
-                log_weights,
+                n, (n_kept + 31) >> 5, kept_layer.parts, (n_summed + 31) >> 5, summed_layer.parts,
+                np.float64(beta) - np.float64(before), log_weights,
             )  # fmt: skip
             layer(
-                out_words, pitch_of(n_summed), none, 0, n, (n_summed + STEP - 1) // STEP, to_kept, bias, kept_unit,
-                n_kept, seed_low, seed_high, low, (kept_stream << 24) | high, chain0, WORDS, kept_words, planes, 1, 0,
-                means, 1, ONE, totals, rows, shared, quads,
+                Rows(summed_layer.words, order, 0, n, pitch_of(n_summed)),
+                Weights(kept_layer.fragments, scratch.bias, scratch.quantum, steps_of(n_summed), n_kept),
+                Address(draws.seed_low, draws.seed_high, low, (kept_layer.stream << 24) | high, draws.first_chain),
+                WORDS, Drawn(kept_layer.words), shared, quads,
             )  # fmt: skip
             grid_sync()
 
     return annealing_kernel
 
 
-def signature() -> Any:
-    """Types of the arguments of `make_annealing_kernel`."""
-    i64, words, fragments, reals = types.int64, types.uint32[::1], types.uint64[::1], types.float32[::1]
-    return types.void(
-        words, words, i64, types.int64[::1], fragments, fragments, *[reals] * 6, *[i64] * 8, reals, reals,
-        types.float64[::1], reals, reals, words, fragments, types.int32[::1], types.float32[:, ::1],
-    )  # fmt: skip
-
-
 def entry_points() -> list[tuple[str, Any, Any]]:
     """Kernels of this module: (name, kernel, signature)."""
-    return of_each_tile("annealing", make_annealing_kernel, signature())
+    return of_each_tile("annealing", make_annealing_kernel)

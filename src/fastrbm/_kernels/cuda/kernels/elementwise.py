@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numba import types
 
+from .arguments import Address, Flag, Reals, RuleNumbers, Slots, signature_of, tuple_type
 from .rules import ascend
 from .scalar import mean_of, philox, sigmoid_scale, softplus, wide_is_on, word_at
 from .target import SIMULATED, cuda
@@ -103,17 +104,17 @@ def finish_wide_kernel(rows, bias, what):
 
 
 @cuda.jit
-def draw_wide_kernel(inputs, seed_low, seed_high, step_low, step_high, chain0, pitch, words):
+def draw_wide_kernel(inputs, at, pitch, words):
     """Bits of float64 inputs; one thread a word."""
     n, n_units = inputs.shape
     columns = (n_units + 31) >> 5
-    for at in range(cuda.grid(1), n * columns, cuda.gridsize(1)):
-        row, column = at // columns, at % columns
+    for item in range(cuda.grid(1), n * columns, cuda.gridsize(1)):
+        row, column = item // columns, item % columns
         word = np.uint32(0)
         for quad in range(8):
             unit = 32 * column + 4 * quad
             if unit < n_units:
-                w0, w1, w2, w3 = philox(unit >> 2, chain0 + row, step_low, step_high, seed_low, seed_high)
+                w0, w1, w2, w3 = philox(unit >> 2, row, at)
                 for j in range(4):
                     if unit + j < n_units and wide_is_on(word_at(j, w0, w1, w2, w3), inputs[row, unit + j]):
                         word |= np.uint32(1 << (4 * quad + j))
@@ -176,10 +177,10 @@ def pseudo_kernel(visible, inputs, weights, bias, score):
 
 
 @cuda.jit
-def ascend_kernel(kind, n_slots, rule, adam, penalised, values, first, second, third, gradient):
+def ascend_kernel(rule: RuleNumbers, penalised: Flag, slots: Slots, gradient: Reals):
     """A rule on flat float32 values."""
-    for at in range(cuda.grid(1), values.size, cuda.gridsize(1)):
-        ascend(kind, n_slots, rule, adam, 0, penalised, values, first, second, third, at, gradient[at])
+    for at in range(cuda.grid(1), slots.values.size, cuda.gridsize(1)):
+        ascend(rule, 0, penalised, slots, at, gradient[at])
 
 
 def entry_points() -> list[tuple[str, Any, Any]]:
@@ -200,8 +201,8 @@ def entry_points() -> list[tuple[str, Any, Any]]:
         ("outside of one", outside_kernel, types.void(rows, types.int32[::1])),
         ("finish float32", finish_kernel, types.void(rows, flat, i64)),
         ("finish float64", finish_wide_kernel, types.void(wide_rows, wide_flat, i64)),
-        ("draw float64", draw_wide_kernel, types.void(wide_rows, *[i64] * 6, words)),
+        ("draw float64", draw_wide_kernel, types.void(wide_rows, tuple_type(Address), i64, words)),
         ("free energy", energy_kernel, types.void(rows, rows, flat, wide_flat)),
         ("pseudo-likelihood", pseudo_kernel, types.void(rows, rows, rows, flat, wide_flat)),
-        ("rule", ascend_kernel, types.void(i64, i64, flat, rows, types.boolean, flat, flat, flat, flat, flat)),
+        ("rule", ascend_kernel, signature_of(ascend_kernel)),
     ]

@@ -1,4 +1,4 @@
-"""Real rows in a training pass: the products of the data that bits do not serve, in float32.
+"""Grey rows in a training pass: the products of the data that bits do not serve, in float32.
 
 The positive phase needs two products of the data: inputs of the hidden layer, and the data's half of the gradient. Both
 go over square tiles in shared memory, each sum in the order of its inputs, so results depend on no size of a tile.
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .layer import QUADS, make_emit
+from .layer import QUADS, WORDS, make_to_words
 from .scalar import ZERO, is_on, mean_of, philox, sigmoid_scale, word_at
 from .target import add, cuda, device, mul
 from .tiles import WIDTH, Tile
@@ -59,70 +59,69 @@ def clear(sums):
 
 
 def make_grey_layer(tile: Tile):
-    """Phase: hidden means (times `share`) and draws given real rows.
+    """Phase: hidden means (times `share`) and draws given grey rows.
 
-    ``grey_layer(grey, order, first, n, n_visible, weights, bias, n_hidden, seed_low, seed_high, step_low, step_high,
-    share, what, out_words, means, sums_of_means, sums_of_rows, groups, shared, quads, left, right)``: ``means[row,
-    hidden]``, ``sums_of_means[hidden, group]`` and ``sums_of_rows[visible, group]`` are flat, a group being 32 rows.
+    ``grey_layer(grey, n_hidden, n_visible, weights, bias, at, share, what, words, quads, tiles)``: fills the means and
+    sums of a `GreyBatch`; ``weights[hidden * n_visible + visible]`` are float32, `tiles` are `GreyTiles`. Drawn states
+    go to `words` if `what` is WORDS.
     """
-    (multiply, store, sums_shape), emit = make_multiply(tile), make_emit(tile)
+    (multiply, store, sums_shape), to_words = make_multiply(tile), make_to_words(tile)
     n_rows, threads = tile.rows, tile.threads
 
     @device
-    def grey_layer(
-        grey, order, first, n, n_visible, weights, bias, n_hidden, seed_low, seed_high, step_low, step_high, share,
-        what, out_words, means, sums_of_means, sums_of_rows, groups, shared, quads, left, right,
-    ):  # fmt: skip
+    def grey_layer(grey, n_hidden, n_visible, weights, bias, at, share, what, words, quads, tiles):
+        n, groups, shared = grey.n, grey.groups, tiles.sums
         for item in range(cuda.grid(1), n_visible * groups, cuda.gridsize(1)):
             visible, group, total = item % n_visible, item // n_visible, np.float64(0)
             for row in range(32 * group, min(32 * group + 32, n)):
-                total += np.float64(grey[order[first + row], visible])
-            sums_of_rows[visible * groups + group] = total
+                total += np.float64(grey.values[grey.order[grey.first + row], visible])
+            grey.sums_of_rows[visible * groups + group] = total
         down = (n + n_rows - 1) // n_rows
-        tiles = down * ((n_hidden + WIDTH - 1) // WIDTH)
+        n_tiles = down * ((n_hidden + WIDTH - 1) // WIDTH)
         sums = cuda.local.array(sums_shape, np.float32)
         clear(sums)
-        for number in range(cuda.blockIdx.x, tiles, cuda.gridDim.x):
+        for number in range(cuda.blockIdx.x, n_tiles, cuda.gridDim.x):
             row0, hidden0 = n_rows * (number % down), WIDTH * (number // down)
             for start in range(0, n_visible, DEPTH):
                 for item in range(cuda.threadIdx.x, n_rows * DEPTH, threads):
                     row, k = item // DEPTH, item % DEPTH  # neighbours take neighbouring inputs
-                    left[k, row] = ZERO
+                    tiles.left[k, row] = ZERO
                     if row0 + row < n and start + k < n_visible:
-                        left[k, row] = grey[order[first + row0 + row], start + k]
+                        tiles.left[k, row] = grey.values[grey.order[grey.first + row0 + row], start + k]
                 for item in range(cuda.threadIdx.x, WIDTH * DEPTH, threads):
                     column, k = item // DEPTH, item % DEPTH
-                    right[k, column] = ZERO
+                    tiles.right[k, column] = ZERO
                     if hidden0 + column < n_hidden and start + k < n_visible:
-                        right[k, column] = weights[(hidden0 + column) * n_visible + start + k]
+                        tiles.right[k, column] = weights[(hidden0 + column) * n_visible + start + k]
                 cuda.syncthreads()
-                multiply(left, right, sums)
+                multiply(tiles.left, tiles.right, sums)
                 cuda.syncthreads()
             store(sums, shared)
             cuda.syncthreads()
             for item in range(cuda.threadIdx.x, n_rows * QUADS, threads):
                 row, quad = item >> 3, item & 7
-                at, bits = row0 + row, np.uint32(0)
-                w0, w1, w2, w3 = philox((hidden0 >> 2) + quad, at, step_low, step_high, seed_low, seed_high)
+                place, bits = row0 + row, np.uint32(0)
+                w0, w1, w2, w3 = philox((hidden0 >> 2) + quad, place, at)
                 for j in range(4):
                     hidden, mean = hidden0 + 4 * quad + j, ZERO
-                    if at < n and hidden < n_hidden:
+                    if place < n and hidden < n_hidden:
                         inverse = sigmoid_scale(add(bias[hidden], shared[row, 4 * quad + j]))
                         if is_on(word_at(j, w0, w1, w2, w3), inverse):
                             bits |= np.uint32(1 << j)
                         mean = mul(mean_of(inverse), share)
-                        means[at * n_hidden + hidden] = mean
+                        grey.means[place * n_hidden + hidden] = mean
                     shared[row, 4 * quad + j] = mean
                 quads[row, quad] = bits
             cuda.syncthreads()
-            emit(quads, what, row0, n, hidden0, n_hidden, out_words, out_words, 1, 0)
+            if what & WORDS:
+                to_words(quads, row0, n, hidden0, n_hidden, words)
             for item in range(cuda.threadIdx.x, n_rows, threads):
                 column, group = item % WIDTH, item // WIDTH
                 if hidden0 + column < n_hidden and row0 + 32 * group < n:
                     some = ZERO
                     for row in range(32):
                         some = add(some, shared[32 * group + row, column])
-                    sums_of_means[(hidden0 + column) * groups + (row0 >> 5) + group] = some
+                    grey.sums_of_means[(hidden0 + column) * groups + (row0 >> 5) + group] = some
             cuda.syncthreads()
 
     return grey_layer
@@ -131,31 +130,32 @@ def make_grey_layer(tile: Tile):
 def make_grey_gradient(tile: Tile):
     """Device function of a block: the data's part of the gradient of a tile of weights.
 
-    ``grey_gradient(grey, order, first, n, n_visible, means, n_hidden, visible0, hidden0, left, right, out)`` leaves
-    ``sum over rows of grey[row, visible0 + r] means[row, hidden0 + c]`` in ``out[r, c]``.
+    ``grey_gradient(grey, n_visible, n_hidden, visible0, hidden0, tiles)`` leaves ``sum over rows of values[row,
+    visible0 + r] means[row, hidden0 + c]`` of a `GreyBatch` in ``tiles.sums[r, c]``.
     """
     multiply, store, sums_shape = make_multiply(tile)
     n_rows, threads = tile.rows, tile.threads
 
     @device
-    def grey_gradient(grey, order, first, n, n_visible, means, n_hidden, visible0, hidden0, left, right, out):
+    def grey_gradient(grey, n_visible, n_hidden, visible0, hidden0, tiles):
+        n = grey.n
         sums = cuda.local.array(sums_shape, np.float32)
         clear(sums)
         for start in range(0, n, DEPTH):
             for item in range(cuda.threadIdx.x, n_rows * DEPTH, threads):
                 row, k = item % n_rows, item // n_rows  # neighbours take neighbouring units
-                left[k, row] = ZERO
+                tiles.left[k, row] = ZERO
                 if visible0 + row < n_visible and start + k < n:
-                    left[k, row] = grey[order[first + start + k], visible0 + row]
+                    tiles.left[k, row] = grey.values[grey.order[grey.first + start + k], visible0 + row]
             for item in range(cuda.threadIdx.x, WIDTH * DEPTH, threads):
                 column, k = item % WIDTH, item // WIDTH
-                right[k, column] = ZERO
+                tiles.right[k, column] = ZERO
                 if hidden0 + column < n_hidden and start + k < n:
-                    right[k, column] = means[(start + k) * n_hidden + hidden0 + column]
+                    tiles.right[k, column] = grey.means[(start + k) * n_hidden + hidden0 + column]
             cuda.syncthreads()
-            multiply(left, right, sums)
+            multiply(tiles.left, tiles.right, sums)
             cuda.syncthreads()
-        store(sums, out)
+        store(sums, tiles.sums)
         cuda.syncthreads()
 
     return grey_gradient

@@ -10,18 +10,32 @@ whole products, bit for bit. (src/lean.h has the same filter for the CPU.)
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
-from numba import types
 
-from .delta import FLIP_COST, sum_of_flips
-from .layer import QUADS, WORDS, make_emit
+from .arguments import (
+    Address,
+    Chains,
+    Draws,
+    Flag,
+    Landmark,
+    Long,
+    Longs,
+    Model,
+    Norms,
+    Quantised,
+    Rows,
+    Weights,
+    signature_of,
+)
+from .delta import FLIP_COST, Place, sum_of_flips
+from .layer import QUADS, make_to_words
 from .lowbit import ABOVE, BELOW, word_of
-from .quantise import fixed as as_integer
+from .quantise import quantised
 from .scalar import ONE, cell_of, is_on, philox, sigmoid_scale, word_at
 from .target import add, cuda, device, div, grid_sync, kernel_for, low_word, mul, root
-from .tiles import PITCH, STEP, THREADS_HELD, WIDTH, Tile, make_product, of_each_tile, pitch_of
+from .tiles import PITCH, THREADS_HELD, WIDTH, Tile, make_product, of_each_tile, pitch_of, steps_of
 
 _LOW = 0xFFFFFFFF
 _CELLS = np.float32(2.0**23)
@@ -41,18 +55,44 @@ _FIRST, _RENEW, _FRESH, _STEP_LOW, _STEP_HIGH, _SLOT = range(6)
 _OF_VISIBLE, _OF_HIDDEN, _TILE, _FACTS = 6, 9, 12, 16
 
 
+class LandmarkTiles(NamedTuple):
+    """Shared memory of a block.
+
+    Attributes
+    ----------
+    facts
+        What a half-step and a tile are (`begin`).
+    sums, quads
+        Sums and drawn bits of a tile.
+    moved
+        Flips since the landmark, by row.
+    places
+        Neurons that are left open.
+    numbers
+        How many they are, and the flips of their rows.
+    """
+
+    facts: Any
+    sums: Any
+    quads: Any
+    moved: Any
+    places: Any
+    numbers: Any
+
+
 @cuda.jit
-def norms_kernel(weights, n_hidden, n_visible, unit, squares, largest):
-    """Sums of squares and largest magnitudes of the integers of each visible, then each hidden unit, into zeros."""
-    scale = div(ONE, unit[0])
+def norms_kernel(model: Quantised, norms: Norms):
+    """Sums of squares and largest magnitudes of the integers of each visible, then each hidden neuron, into zeros."""
+    n_hidden, n_visible = model.n_hidden, model.n_visible
+    scale = div(ONE, model.quantum[0])
     for at in range(cuda.grid(1), n_hidden * n_visible, cuda.gridsize(1)):
-        integer = np.int64(as_integer(weights[at], scale))
-        # magnitudes of a unit add up to less than 2^32 and are below 2^31, so squares to less than 2^63
+        integer = np.int64(quantised(model.weights[at], scale))
+        # magnitudes of a neuron add up to less than 2^32 and are below 2^31, so squares to less than 2^63
         square, size = integer * integer, np.int32(abs(integer))
-        cuda.atomic.add(squares, at % n_visible, square)
-        cuda.atomic.add(squares, n_visible + at // n_visible, square)
-        cuda.atomic.max(largest, at % n_visible, size)
-        cuda.atomic.max(largest, n_visible + at // n_visible, size)
+        cuda.atomic.add(norms.squares, at % n_visible, square)
+        cuda.atomic.add(norms.squares, n_visible + at // n_visible, square)
+        cuda.atomic.max(norms.largest, at % n_visible, size)
+        cuda.atomic.max(norms.largest, n_visible + at // n_visible, size)
 
 
 @device
@@ -107,51 +147,57 @@ def tile_of(facts):
     return facts[_TILE], facts[_TILE + 1], facts[_TILE + 2], facts[_TILE + 3]
 
 
-def make_bounded_layer(tile: Tile):
+@device
+def address_of(facts, draws):
+    """`Address` of the present half-step."""
+    return Address(draws.seed_low, draws.seed_high, facts[_STEP_LOW], facts[_STEP_HIGH], draws.first_chain)
+
+
+def make_landmark_layer(tile: Tile):
     """Phase: one layer of Bernoulli units drawn from the sums of a landmark, or with the landmark moved to its inputs.
 
-    ``bounded_layer(words, landmarks, facts, walks, n, none, n_inputs, fragments, integers, squares, largest, norms0,
-    bias, unit, seed_low, seed_high, chain0, sums, out_words, planes, counters, opened, shared, quads, moved,
-    open_units, numbers)``: `facts` are those of `begin`. ``landmarks`` are `n` rows in one of two halves, and in the
-    other one after a renewal, which takes flips if `walks`; ``sums[chain, unit]`` (flat) are theirs. Norms of the units
-    begin at `norms0`. The slot of `opened` grows by the units left open; `counters` by multiply-adds, tiles of whole
-    products, units left open and units decided by the filter.
+    ``landmark_layer(rows, n_inputs, weights, landmark, norms, first_norm, walks, draws, words, counters, opened,
+    tiles)``: the inputs are `Rows`, and the facts in `LandmarkTiles` are those of `begin`. The `Landmark` is `n` rows
+    in one of two halves, and in the other one after a renewal, which takes flips if `walks`. Drawn states go to
+    `words`. The slot of `opened` grows by the neurons left open; `counters` by multiply-adds, tiles of whole products,
+    neurons left open and neurons decided by the filter. The layer's `Norms` begin at `first_norm`.
     """
-    product, emit = make_product(tile), make_emit(tile)
+    product, to_words = make_product(tile), make_to_words(tile)
     n_rows, threads = tile.rows, tile.threads
 
     @device
-    def bounded_layer(
-        words, landmarks, facts, walks, n, none, n_inputs, fragments, integers, squares, largest, norms0, bias, unit,
-        seed_low, seed_high, chain0, sums, out_words, planes, counters, opened, shared, quads, moved, open_units,
-        numbers,
-    ):  # fmt: skip
-        n_units, pitch, n_steps = bias.size, pitch_of(n_inputs), (n_inputs + STEP - 1) // STEP
+    def landmark_layer(
+        rows, n_inputs, weights, landmark, norms, first_norm, walks, draws, words, counters, opened, tiles
+    ):
+        n, n_neurons, pitch, n_steps = rows.n, weights.n_neurons, rows.pitch, weights.n_steps
+        facts, shared, quads, moved, places, numbers = tiles
+        integers, sums = landmark.integers, landmark.sums
         down = (n + n_rows - 1) // n_rows
-        tiles = down * ((n_units + WIDTH - 1) // WIDTH)
-        for number in range(cuda.blockIdx.x, tiles, cuda.gridDim.x):
+        n_tiles = down * ((n_neurons + WIDTH - 1) // WIDTH)
+        for number in range(cuda.blockIdx.x, n_tiles, cuda.gridDim.x):
             for row in range(cuda.threadIdx.x, n_rows, threads):
                 moved[row] = 0
             if cuda.threadIdx.x == 0:
                 numbers[0], numbers[1] = 0, 0
-                row0, unit0 = n_rows * (number % down), WIDTH * (number // down)
-                facts[_TILE], facts[_TILE + 1] = row0, unit0
-                facts[_TILE + 2], facts[_TILE + 3] = min(n_rows, n - row0), min(WIDTH, n_units - unit0)
+                row0, neuron0 = n_rows * (number % down), WIDTH * (number // down)
+                facts[_TILE], facts[_TILE + 1] = row0, neuron0
+                facts[_TILE + 2], facts[_TILE + 3] = min(n_rows, n - row0), min(WIDTH, n_neurons - neuron0)
             cuda.syncthreads()
-            row0, unit0, here, across = tile_of(facts)
+            row0, neuron0, here, across = tile_of(facts)
             if not facts[_FRESH]:
                 for item in range(cuda.threadIdx.x, here * QUADS, threads):
                     row, count = item >> 3, np.int32(0)
                     for step in range(item & 7, n_steps, QUADS):
                         flipped = (
-                            words[(row0 + row) * pitch + step] ^ landmarks[(facts[_FIRST] + row0 + row) * pitch + step]
+                            rows.words[(row0 + row) * pitch + step]
+                            ^ landmark.words[(facts[_FIRST] + row0 + row) * pitch + step]
                         )
                         count += np.int32(cuda.popc(flipped))
                     cuda.atomic.add(moved, row, count)
                     if facts[_RENEW]:
                         cuda.atomic.add(numbers, 1, np.int32(count * across))
                 cuda.syncthreads()
-                row0, unit0, here, across = tile_of(facts)
+                row0, neuron0, here, across = tile_of(facts)
             exact = facts[_RENEW] != 0
             whole = exact and (
                 facts[_FRESH] != 0 or not walks or FLIP_COST * np.int64(numbers[1]) > here * n_inputs * across
@@ -159,78 +205,76 @@ def make_bounded_layer(tile: Tile):
             # by the filter and, if it leaves much open, once more by the whole product: what it decided stays the same
             while True:
                 if whole:
-                    product(words, pitch, none, 0, n, row0, n_steps, fragments, unit0, shared)
-                    row0, unit0, here, across = tile_of(facts)
+                    product(rows, row0, weights.fragments, n_steps, neuron0, shared)
+                    row0, neuron0, here, across = tile_of(facts)
                 for item in range(cuda.threadIdx.x, here * WIDTH, threads):
                     row, column = item >> 5, item & 31
-                    if unit0 + column < n_units:
-                        place = (row0 + row) * n_units + unit0 + column
+                    if neuron0 + column < n_neurons:
+                        place = (row0 + row) * n_neurons + neuron0 + column
                         if not whole:
                             total = np.int64(sums[place])
                             if facts[_RENEW]:
                                 total += sum_of_flips(
-                                    words, (row0 + row) * pitch, landmarks, (facts[_FIRST] + row0 + row) * pitch, 0,
-                                    n_steps, 1, integers, unit0 + column, n_units,
+                                    Place(rows.words, (row0 + row) * pitch),
+                                    Place(landmark.words, (facts[_FIRST] + row0 + row) * pitch), 0, n_steps, 1,
+                                    integers, neuron0 + column, n_neurons,
                                 )  # fmt: skip
                             shared[row, column] = low_word(total)
                         if facts[_RENEW]:
                             sums[place] = shared[row, column]
                 cuda.syncthreads()
-                row0, unit0, here, across = tile_of(facts)
+                row0, neuron0, here, across = tile_of(facts)
                 for item in range(cuda.threadIdx.x, here * QUADS, threads):
                     row, quad = item >> 3, item & 7
                     bits = np.uint32(0)
-                    w0, w1, w2, w3 = philox(
-                        (unit0 >> 2) + quad, chain0 + row0 + row, facts[_STEP_LOW], facts[_STEP_HIGH], seed_low,
-                        seed_high,
-                    )  # fmt: skip
+                    w0, w1, w2, w3 = philox((neuron0 >> 2) + quad, row0 + row, address_of(facts, draws))
                     for j in range(4):
                         column = 4 * quad + j
-                        if unit0 + column < n_units:
+                        if neuron0 + column < n_neurons:
                             cell, reach = cell_of(word_at(j, w0, w1, w2, w3)), np.int64(0)
                             above = ONE  # without a reach the test itself decides
                             if not exact:
-                                norm, above = norms0 + unit0 + column, ABOVE
-                                reach = reach_of(squares[norm], largest[norm], moved[row])
+                                norm, above = first_norm + neuron0 + column, ABOVE
+                                reach = reach_of(norms.squares[norm], norms.largest[norm], moved[row])
                             # whatever rounds here rises with the sum, so the input is between x and y
                             middle = np.int64(shared[row, column])
-                            x = add(bias[unit0 + column], mul(unit[0], np.float32(middle - reach)))
+                            x = add(weights.bias[neuron0 + column], mul(weights.quantum[0], np.float32(middle - reach)))
                             if mul(mul(cell, above), sigmoid_scale(x)) < _CELLS:
                                 bits |= np.uint32(1 << j)
                             elif not exact:
-                                y = add(bias[unit0 + column], mul(unit[0], np.float32(middle + reach)))
+                                y = add(
+                                    weights.bias[neuron0 + column], mul(weights.quantum[0], np.float32(middle + reach))
+                                )
                                 if mul(mul(cell, BELOW), sigmoid_scale(y)) < _CELLS:
-                                    open_units[cuda.atomic.add(numbers, 0, 1)] = 32 * row + column
+                                    places[cuda.atomic.add(numbers, 0, 1)] = 32 * row + column
                                     cuda.atomic.add(numbers, 1, moved[row])
                     quads[row, quad] = bits
                 cuda.syncthreads()
-                row0, unit0, here, across = tile_of(facts)
+                row0, neuron0, here, across = tile_of(facts)
                 if exact or FLIP_COST * np.int64(numbers[1]) <= here * n_inputs * across:
                     break
                 exact = whole = True
             n_open, work = numbers[0], np.int64(numbers[1])
             if not exact:
                 for item in range(cuda.threadIdx.x, _PARTS * n_open, threads):
-                    row, column, part = open_units[item // _PARTS] >> 5, open_units[item // _PARTS] & 31, item % _PARTS
+                    row, column, part = places[item // _PARTS] >> 5, places[item // _PARTS] & 31, item % _PARTS
                     total = sum_of_flips(
-                        words, (row0 + row) * pitch, landmarks, (facts[_FIRST] + row0 + row) * pitch, part, n_steps,
-                        _PARTS, integers, unit0 + column, n_units,
+                        Place(rows.words, (row0 + row) * pitch),
+                        Place(landmark.words, (facts[_FIRST] + row0 + row) * pitch), part, n_steps, _PARTS,
+                        integers, neuron0 + column, n_neurons,
                     )  # fmt: skip
                     cuda.atomic.add(shared, (row, column), low_word(total))  # may wrap on the way to what fits
                 cuda.syncthreads()
                 for item in range(cuda.threadIdx.x, n_open, threads):
-                    row, column = open_units[item] >> 5, open_units[item] & 31
-                    word = word_of(
-                        (unit0 + column) >> 2, column & 3, chain0 + row0 + row, facts[_STEP_LOW], facts[_STEP_HIGH],
-                        seed_low, seed_high,
-                    )  # fmt: skip
-                    x = add(bias[unit0 + column], mul(unit[0], np.float32(shared[row, column])))
+                    row, column = places[item] >> 5, places[item] & 31
+                    word = word_of((neuron0 + column) >> 2, column & 3, row0 + row, address_of(facts, draws))
+                    x = add(weights.bias[neuron0 + column], mul(weights.quantum[0], np.float32(shared[row, column])))
                     if is_on(word, sigmoid_scale(x)):
                         cuda.atomic.or_(quads, (row, column >> 2), np.uint32(1 << (column & 3)))
-            if facts[_RENEW] and unit0 == 0:
+            if facts[_RENEW] and neuron0 == 0:
                 # nobody reads that half before the next half-step
                 for item in range(cuda.threadIdx.x, here * pitch, threads):
-                    landmarks[(n - facts[_FIRST] + row0) * pitch + item] = words[row0 * pitch + item]
+                    landmark.words[(n - facts[_FIRST] + row0) * pitch + item] = rows.words[row0 * pitch + item]
             if cuda.threadIdx.x == 0:
                 if whole:
                     work = here * n_inputs * across
@@ -241,68 +285,58 @@ def make_bounded_layer(tile: Tile):
                     cuda.atomic.add(counters, 2, np.int64(n_open))
                     cuda.atomic.add(counters, 3, here * across - np.int64(n_open))
             cuda.syncthreads()
-            row0, unit0, here, across = tile_of(facts)
-            emit(quads, WORDS, row0, n, unit0, n_units, out_words, planes, 1, 0)
+            row0, neuron0, here, across = tile_of(facts)
+            to_words(quads, row0, n, neuron0, n_neurons, words)
             cuda.syncthreads()
 
-    return bounded_layer
+    return landmark_layer
 
 
-def make_bounded_kernel(tile: Tile):
+def make_landmark_kernel(tile: Tile):
     """Kernel: sweeps as of `make_chains_kernel`; all blocks renew a landmark in the same half-step.
 
-    Of each layer's landmarks, norms, sums and slots of `opened`, those of visible units come first.
+    Of the norms and of the slots of `opened`, those of visible neurons come first.
     """
-    bounded_layer = make_bounded_layer(tile)
-    shape, quad_shape, n_rows, n_units = (tile.rows, PITCH), (tile.rows, QUADS), tile.rows, WIDTH * tile.rows
+    landmark_layer = make_landmark_layer(tile)
+    shape, quad_shape, n_rows, n_neurons = (tile.rows, PITCH), (tile.rows, QUADS), tile.rows, WIDTH * tile.rows
 
     @kernel_for(tile.threads, THREADS_HELD // tile.threads)
-    def bounded_kernel(
-        hidden, visible, n, none, to_hidden, to_visible, by_visible, by_hidden, hidden_bias, visible_bias, unit,
-        seed_low, seed_high, step, chain0, n_sweeps, planes, squares, largest, hidden_landmarks, visible_landmarks,
-        visible_sums, hidden_sums, walks, counters, opened,
+    def landmark_kernel(
+        chains: Chains, model: Model, draws: Draws, n_sweeps: Long, norms: Norms, of_hidden: Landmark,
+        of_visible: Landmark, walks: Flag, counters: Longs, opened: Longs,
     ):  # fmt: skip
         shared = cuda.shared.array(shape, np.int32)
         quads = cuda.shared.array(quad_shape, np.uint32)
         moved = cuda.shared.array(n_rows, np.int32)
-        open_units = cuda.shared.array(n_units, np.int32)
+        places = cuda.shared.array(n_neurons, np.int32)
         numbers = cuda.shared.array(2, np.int32)
         facts = cuda.shared.array(_FACTS, np.int64)
-        n_hidden, n_visible = hidden_bias.size, visible_bias.size
+        tiles = LandmarkTiles(facts, shared, quads, moved, places, numbers)
+        n, n_hidden, n_visible = chains.n, model.hidden_bias.size, model.visible_bias.size
         for sweep in range(n_sweeps):
-            begin(facts, _OF_VISIBLE, opened, 0, sweep, step, 0, n, n_visible)
-            bounded_layer(
-                hidden, hidden_landmarks, facts, walks, n, none, n_hidden, to_visible, by_hidden, squares, largest, 0,
-                visible_bias, unit, seed_low, seed_high, chain0, visible_sums, visible, planes, counters, opened,
-                shared, quads, moved, open_units, numbers,
+            begin(facts, _OF_VISIBLE, opened, 0, sweep, draws.step, 0, n, n_visible)
+            landmark_layer(
+                Rows(chains.hidden, chains.order, 0, n, pitch_of(n_hidden)), n_hidden,
+                Weights(model.to_visible, model.visible_bias, model.quantum, steps_of(n_hidden), n_visible),
+                of_visible, norms, 0, walks,
+                draws, chains.visible, counters, opened, tiles,
             )  # fmt: skip
             grid_sync()
-            begin(facts, _OF_HIDDEN, opened, SLOTS, sweep, step, 1 << 24, n, n_hidden)
-            bounded_layer(
-                visible, visible_landmarks, facts, walks, n, none, n_visible, to_hidden, by_visible, squares, largest,
-                n_visible, hidden_bias, unit, seed_low, seed_high, chain0, hidden_sums, hidden, planes, counters,
-                opened, shared, quads, moved, open_units, numbers,
+            begin(facts, _OF_HIDDEN, opened, SLOTS, sweep, draws.step, 1 << 24, n, n_hidden)
+            landmark_layer(
+                Rows(chains.visible, chains.order, 0, n, pitch_of(n_visible)), n_visible,
+                Weights(model.to_hidden, model.hidden_bias, model.quantum, steps_of(n_visible), n_hidden),
+                of_hidden, norms, n_visible, walks,
+                draws, chains.hidden, counters, opened, tiles,
             )  # fmt: skip
             grid_sync()
 
-    return bounded_kernel
-
-
-def bounded_signature() -> Any:
-    """Types of the arguments of `make_bounded_kernel`."""
-    i64, words, fragments, reals = types.int64, types.uint32[::1], types.uint64[::1], types.float32[::1]
-    integers, wide = types.int32[::1], types.int64[::1]
-    return types.void(
-        words, words, i64, wide, fragments, fragments, integers, integers, reals, reals, reals, *[i64] * 5, words, wide,
-        integers, words, words, integers, integers, types.boolean, wide, wide,
-    )  # fmt: skip
+    return landmark_kernel
 
 
 def entry_points() -> list[tuple[str, Any, Any]]:
     """Kernels of this module: (name, kernel, signature)."""
-    i64, reals = types.int64, types.float32[::1]
-    signature = types.void(reals, i64, i64, reals, types.int64[::1], types.int32[::1])
     return [
-        *of_each_tile("bounded sweeps", make_bounded_kernel, bounded_signature()),
-        ("norms of weights", norms_kernel, signature),
+        *of_each_tile("bounded sweeps", make_landmark_kernel),
+        ("norms of weights", norms_kernel, signature_of(norms_kernel)),
     ]

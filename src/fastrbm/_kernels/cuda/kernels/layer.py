@@ -4,11 +4,12 @@ Phases are device functions that all blocks of a grid call together; they go ove
 phase serves as a kernel of its own and as a part of a whole training pass (`training.py`). What a phase leaves is for
 the caller to choose:
 
-* ``WORDS``: drawn states, rows of packed bits, as `PackedBits` has them (words of 32 bits);
-* ``PLANES``: the same by unit, ``planes[unit, group]`` (flat) holds 32 rows a word: the other operand of the gradient;
-* ``MEANS``: means times a scale rounded to integers, as fragments of the gradient's product (`tiles.py`), and their
-  sums over the rows added to `totals`; with ``COUNTS`` drawn states times the scale in their place;
+* ``WORDS``: drawn states;
+* ``PLANES``: the same by neuron, one operand of the gradient;
+* ``MEANS``: means times a scale rounded to integers, the other operand; with ``COUNTS`` drawn states times the scale;
 * ``ROWS`` / ``INPUTS``: means or inputs as rows of float32.
+
+Where it leaves them is a tuple that has place for what the caller may choose: `Drawn` or `Outputs`.
 """
 
 from __future__ import annotations
@@ -18,290 +19,268 @@ from typing import Any
 import numpy as np
 from numba import types
 
+from .arguments import Address, Flag, GreyRows, Long, Outputs, Rows, Weights, signature_of
 from .scalar import ZERO, is_on, mean_of, nearest, philox, sigmoid_scale, uniform_of, word_at
 from .target import add, cuda, device, mul
 from .tiles import FRAGMENT, PITCH, WIDTH, Tile, fragment_of, make_product, of_each_tile, pitch_of
 
 WORDS, PLANES, MEANS, COUNTS, ROWS, INPUTS = 1, 2, 4, 8, 16, 32
 DRAWN = WORDS | PLANES | COUNTS
-#: four-unit pieces of a row of a tile
+#: pieces of four neurons of a row of a tile
 QUADS = WIDTH // 4
 
 
-def make_emit(tile: Tile):
-    """Device function that packs the drawn bits of a tile, ``quads[row, unit // 4]``, into words and planes."""
+def make_to_words(tile: Tile):
+    """Device function that packs the drawn bits of a tile, ``quads[row, neuron // 4]``, into rows from row0 to n."""
     n_rows, threads = tile.rows, tile.threads
 
     @device
-    def emit(quads, what, row0, n, unit0, n_units, words, planes, planes_pitch, group0):
-        if what & WORDS:
-            for row in range(cuda.threadIdx.x, n_rows, threads):
-                if row0 + row < n:
-                    word = np.uint32(0)
-                    for q in range(QUADS):
-                        word |= np.uint32(quads[row, q] << np.uint32(4 * q))
-                    words[(row0 + row) * pitch_of(n_units) + (unit0 >> 5)] = word
-        if what & PLANES:
-            for item in range(cuda.threadIdx.x, n_rows, threads):
-                unit, group = item & 31, item >> 5
-                if unit0 + unit < n_units and row0 + 32 * group < n:
-                    plane = np.uint32(0)
-                    for row in range(32):
-                        bit = (quads[32 * group + row, unit >> 2] >> np.uint32(unit & 3)) & np.uint32(1)
-                        plane |= np.uint32(bit << np.uint32(row))
-                    planes[(unit0 + unit) * planes_pitch + group0 + (row0 >> 5) + group] = plane
+    def to_words(quads, row0, n, neuron0, n_neurons, words):
+        for row in range(cuda.threadIdx.x, n_rows, threads):
+            if row0 + row < n:
+                word = np.uint32(0)
+                for q in range(QUADS):
+                    word |= np.uint32(quads[row, q] << np.uint32(4 * q))
+                words[(row0 + row) * pitch_of(n_neurons) + (neuron0 >> 5)] = word
 
-    return emit
+    return to_words
 
 
-def make_fragments(tile: Tile):
-    """Device function that writes integers of a tile, ``values[row, unit]``, as fragments, and adds up their columns.
+def make_to_planes(tile: Tile):
+    """Device function that packs the drawn bits of a tile into planes, as `Outputs` has them."""
+    n_rows, threads = tile.rows, tile.threads
 
-    ``to_fragments(values, row0, n, unit0, n_units, fragments, n_steps, group0, totals)``: rows are the inputs of the
-    product, units its columns.
-    """
+    @device
+    def to_planes(quads, row0, n, neuron0, n_neurons, planes, pitch, first_group):
+        for item in range(cuda.threadIdx.x, n_rows, threads):
+            neuron, group = item & 31, item >> 5
+            if neuron0 + neuron < n_neurons and row0 + 32 * group < n:
+                plane = np.uint32(0)
+                for row in range(32):
+                    bit = (quads[32 * group + row, neuron >> 2] >> np.uint32(neuron & 3)) & np.uint32(1)
+                    plane |= np.uint32(bit << np.uint32(row))
+                planes[(neuron0 + neuron) * pitch + first_group + (row0 >> 5) + group] = plane
+
+    return to_planes
+
+
+def make_to_fragments(tile: Tile):
+    """Device function that writes integers of a tile, ``values[row, neuron]``, to the means of `Outputs`."""
     n_groups, threads = tile.rows // 32, tile.threads
 
     @device
-    def to_fragments(values, row0, n, unit0, n_units, fragments, n_steps, group0, totals):
+    def to_fragments(values, row0, n, neuron0, n_neurons, out):
         eight = cuda.local.array(8, np.int32)
         for item in range(cuda.threadIdx.x, n_groups * 4 * 32, threads):
             lane, part, group = item & 31, (item >> 5) & 3, item >> 7
             if row0 + 32 * group < n:
-                unit = 8 * part + (lane >> 2)
+                neuron = 8 * part + (lane >> 2)
                 for b in range(8):
-                    eight[b] = values[32 * group + 16 * (b >> 2) + 4 * (lane & 3) + (b & 3), unit]
-                at = (((unit0 >> 3) + part) * n_steps + group0 + (row0 >> 5) + group) * FRAGMENT + lane
+                    eight[b] = values[32 * group + 16 * (b >> 2) + 4 * (lane & 3) + (b & 3), neuron]
+                step = out.first_group + (row0 >> 5) + group
+                at = (((neuron0 >> 3) + part) * out.n_steps + step) * FRAGMENT + lane
                 for limb in range(4):
-                    fragments[at + 32 * limb] = fragment_of(eight, limb)
-        for unit in range(cuda.threadIdx.x, WIDTH, threads):
-            if unit0 + unit < n_units:
+                    out.means[at + 32 * limb] = fragment_of(eight, limb)
+        for neuron in range(cuda.threadIdx.x, WIDTH, threads):
+            if neuron0 + neuron < n_neurons:
                 total = np.int32(0)
                 for row in range(32 * n_groups):
-                    total += values[row, unit]
-                cuda.atomic.add(totals, unit0 + unit, total)
+                    total += values[row, neuron]
+                cuda.atomic.add(out.totals, neuron0 + neuron, total)
 
     return to_fragments
 
 
-def make_layer(tile: Tile):
-    """Phase: one layer of Bernoulli units given rows of bits.
+def make_layer(tile: Tile, kind: Any):
+    """Phase: one layer of Bernoulli neurons given rows of bits.
 
-    ``layer(words, pitch, order, first, n, n_steps, fragments, bias, unit, n_units, seed_low, seed_high, step_low,
-    step_high, chain0, what, out_words, planes, planes_pitch, group0, means, means_steps, scale, totals, rows, shared,
-    quads)``: inputs are ``bias + unit[0] * sum`` of the rows that `make_product` describes; draws belong to chains
-    `chain0` on.
+    ``layer(rows, weights, at, what, out, shared, quads)``: `rows` are the states of the other layer (`Rows`), `weights`
+    those into this one (`Weights`), `at` is the `Address` of its draws, and `out` is of the given kind.
     """
-    product, emit, to_fragments = make_product(tile), make_emit(tile), make_fragments(tile)
-    n_rows, threads = tile.rows, tile.threads
+    product, to_words = make_product(tile), make_to_words(tile)
+    to_planes, to_fragments = make_to_planes(tile), make_to_fragments(tile)
+    n_rows, threads, anything = tile.rows, tile.threads, kind is Outputs
 
     @device
-    def layer(
-        words, pitch, order, first, n, n_steps, fragments, bias, unit, n_units, seed_low, seed_high, step_low,
-        step_high,
-        chain0, what, out_words, planes, planes_pitch, group0, means, means_steps, scale, totals, rows, shared, quads,
-    ):  # fmt: skip
+    def layer(rows, weights, at, what, out, shared, quads):
+        n, n_neurons, n_steps = rows.n, weights.n_neurons, weights.n_steps
         down = (n + n_rows - 1) // n_rows
-        tiles = down * ((n_units + WIDTH - 1) // WIDTH)
+        tiles = down * ((n_neurons + WIDTH - 1) // WIDTH)
         for number in range(cuda.blockIdx.x, tiles, cuda.gridDim.x):
-            row0, unit0 = n_rows * (number % down), WIDTH * (number // down)
-            product(words, pitch, order, first, n, row0, n_steps, fragments, unit0, shared)
+            row0, neuron0 = n_rows * (number % down), WIDTH * (number // down)
+            product(rows, row0, weights.fragments, n_steps, neuron0, shared)
             for item in range(cuda.threadIdx.x, n_rows * QUADS, threads):
                 row, quad = item >> 3, item & 7
-                at, bits = row0 + row, np.uint32(0)
+                place, bits = row0 + row, np.uint32(0)
                 w0, w1, w2, w3 = np.uint64(0), np.uint64(0), np.uint64(0), np.uint64(0)
                 if what & DRAWN:
-                    w0, w1, w2, w3 = philox(
-                        (unit0 >> 2) + quad, chain0 + at, step_low, step_high, seed_low, seed_high
-                    )  # fmt: skip
+                    w0, w1, w2, w3 = philox((neuron0 >> 2) + quad, place, at)
                 for j in range(4):
                     column, value = 4 * quad + j, np.int32(0)
-                    if at < n and unit0 + column < n_units:
-                        x = add(bias[unit0 + column], mul(unit[0], np.float32(shared[row, column])))
+                    if place < n and neuron0 + column < n_neurons:
+                        x = add(
+                            weights.bias[neuron0 + column], mul(weights.quantum[0], np.float32(shared[row, column]))
+                        )
                         inverse = sigmoid_scale(x)
                         if what & DRAWN:
                             word = word_at(j, w0, w1, w2, w3)
                             if is_on(word, inverse):
                                 bits |= np.uint32(1 << j)
-                                value = np.int32(scale)
-                        if what & MEANS:
-                            value = nearest(mul(mean_of(inverse), scale))
-                        if what & ROWS:
-                            rows[at, unit0 + column] = mean_of(inverse)
-                        if what & INPUTS:
-                            rows[at, unit0 + column] = x
+                                if anything:
+                                    value = np.int32(out.scale)
+                        if anything:
+                            if what & MEANS:
+                                value = nearest(mul(mean_of(inverse), out.scale))
+                            if what & ROWS:
+                                out.rows[place, neuron0 + column] = mean_of(inverse)
+                            if what & INPUTS:
+                                out.rows[place, neuron0 + column] = x
                     shared[row, column] = value
                 quads[row, quad] = bits
             cuda.syncthreads()
             if what & DRAWN:
-                emit(quads, what, row0, n, unit0, n_units, out_words, planes, planes_pitch, group0)
-            if what & (MEANS | COUNTS):
-                to_fragments(shared, row0, n, unit0, n_units, means, means_steps, group0, totals)
+                if what & WORDS:
+                    to_words(quads, row0, n, neuron0, n_neurons, out.words)
+                if anything:
+                    if what & PLANES:
+                        to_planes(quads, row0, n, neuron0, n_neurons, out.planes, out.pitch, out.first_group)
+            if anything:
+                if what & (MEANS | COUNTS):
+                    to_fragments(shared, row0, n, neuron0, n_neurons, out)
             cuda.syncthreads()
 
     return layer
 
 
-def make_draw_rows(tile: Tile):
-    """Phase: bits that are on with the probabilities in rows of float32 (or as often as an input's sigmoid says).
+def make_draw_rows(tile: Tile, kind: Any):
+    """Phase: bits that are on with the probabilities in `GreyRows` (or as often as an input's sigmoid says).
 
-    ``draw_rows(grey, order, first, n, n_units, as_inputs, seed_low, seed_high, step_low, step_high, chain0, what,
-    out_words, planes, planes_pitch, quads)``.
+    ``draw_rows(grey, as_inputs, at, what, out, quads)``: `out` is of the given kind.
     """
-    emit = make_emit(tile)
-    n_rows, threads = tile.rows, tile.threads
+    to_words, to_planes = make_to_words(tile), make_to_planes(tile)
+    n_rows, threads, anything = tile.rows, tile.threads, kind is Outputs
 
     @device
-    def draw_rows(
-        grey, order, first, n, n_units, as_inputs, seed_low, seed_high, step_low, step_high, chain0, what, out_words,
-        planes, planes_pitch, quads,
-    ):  # fmt: skip
+    def draw_rows(grey, n_neurons, as_inputs, at, what, out, quads):
+        n = grey.n
         down = (n + n_rows - 1) // n_rows
-        tiles = down * ((n_units + WIDTH - 1) // WIDTH)
+        tiles = down * ((n_neurons + WIDTH - 1) // WIDTH)
         for number in range(cuda.blockIdx.x, tiles, cuda.gridDim.x):
-            row0, unit0 = n_rows * (number % down), WIDTH * (number // down)
+            row0, neuron0 = n_rows * (number % down), WIDTH * (number // down)
             for item in range(cuda.threadIdx.x, n_rows * QUADS, threads):
                 row, quad = item >> 3, item & 7
-                at, bits = row0 + row, np.uint32(0)
-                w0, w1, w2, w3 = philox((unit0 >> 2) + quad, chain0 + at, step_low, step_high, seed_low, seed_high)
+                place, bits = row0 + row, np.uint32(0)
+                w0, w1, w2, w3 = philox((neuron0 >> 2) + quad, place, at)
                 for j in range(4):
-                    column = unit0 + 4 * quad + j
-                    if at < n and column < n_units:
-                        source = first + at
-                        if order.size > 0:
-                            source = order[first + at]
+                    column = neuron0 + 4 * quad + j
+                    if place < n and column < n_neurons:
+                        source = grey.first + place
+                        if grey.order.size > 0:
+                            source = grey.order[grey.first + place]
                         word = word_at(j, w0, w1, w2, w3)
                         if as_inputs:
-                            on = is_on(word, sigmoid_scale(grey[source, column]))
+                            on = is_on(word, sigmoid_scale(grey.values[source, column]))
                         else:
-                            on = uniform_of(word) < grey[source, column]
+                            on = uniform_of(word) < grey.values[source, column]
                         if on:
                             bits |= np.uint32(1 << j)
                 quads[row, quad] = bits
             cuda.syncthreads()
-            emit(quads, what, row0, n, unit0, n_units, out_words, planes, planes_pitch, 0)
+            if what & WORDS:
+                to_words(quads, row0, n, neuron0, n_neurons, out.words)
+            if anything:
+                if what & PLANES:
+                    to_planes(quads, row0, n, neuron0, n_neurons, out.planes, out.pitch, 0)
             cuda.syncthreads()
 
     return draw_rows
 
 
 @device
-def turn_rows(words, order, first, n, n_units, planes, planes_pitch, group0):
-    """Phase: planes of given rows of bits; rows as `make_product` describes them."""
-    groups = (n + 31) >> 5
-    columns = (n_units + 31) >> 5
+def transpose_rows(rows, n_neurons, planes, pitch, first_group):
+    """Phase: planes of given `Rows` of bits, as `Outputs` has them."""
+    groups = (rows.n + 31) >> 5
+    columns = (n_neurons + 31) >> 5
     for item in range(cuda.grid(1), groups * columns * 32, cuda.gridsize(1)):
-        unit = item % (32 * columns)
+        neuron = item % (32 * columns)
         group = item // (32 * columns)
-        if unit < n_units:
+        if neuron < n_neurons:
             plane = np.uint32(0)
             for row in range(32):
                 at = 32 * group + row
-                if at < n:
-                    source = first + at
-                    if order.size > 0:
-                        source = order[first + at]
-                    bit = (words[source * pitch_of(n_units) + (unit >> 5)] >> np.uint32(unit & 31)) & np.uint32(1)
+                if at < rows.n:
+                    source = rows.first + at
+                    if rows.order.size > 0:
+                        source = rows.order[rows.first + at]
+                    word = rows.words[source * pitch_of(n_neurons) + (neuron >> 5)]
+                    bit = (word >> np.uint32(neuron & 31)) & np.uint32(1)
                     plane |= np.uint32(bit << np.uint32(row))
-            planes[unit * planes_pitch + group0 + group] = plane
+            planes[neuron * pitch + first_group + group] = plane
 
 
 def make_layer_kernel(tile: Tile):
     """`make_layer` as a kernel."""
-    layer = make_layer(tile)
+    layer = make_layer(tile, Outputs)
     shape, quad_shape = (tile.rows, PITCH), (tile.rows, QUADS)
 
     @cuda.jit
-    def layer_kernel(
-        words, pitch, order, first, n, n_steps, fragments, bias, unit, n_units, seed_low, seed_high, step_low,
-        step_high,
-        chain0, what, out_words, planes, planes_pitch, group0, means, means_steps, scale, totals, rows,
-    ):  # fmt: skip
+    def layer_kernel(rows: Rows, weights: Weights, at: Address, what: Long, out: Outputs):
         shared = cuda.shared.array(shape, np.int32)
         quads = cuda.shared.array(quad_shape, np.uint32)
-        layer(
-            words, pitch, order, first, n, n_steps, fragments, bias, unit, n_units, seed_low, seed_high, step_low,
-            step_high, chain0, what, out_words, planes, planes_pitch, group0, means, means_steps, scale, totals, rows,
-            shared, quads,
-        )  # fmt: skip
+        layer(rows, weights, at, what, out, shared, quads)
 
     return layer_kernel
 
 
 def make_draw_kernel(tile: Tile):
     """`make_draw_rows` as a kernel."""
-    draw_rows = make_draw_rows(tile)
+    draw_rows = make_draw_rows(tile, Outputs)
     quad_shape = (tile.rows, QUADS)
 
     @cuda.jit
-    def draw_kernel(
-        grey, order, first, n, n_units, as_inputs, seed_low, seed_high, step_low, step_high, chain0, what, out_words,
-        planes, planes_pitch,
-    ):  # fmt: skip
+    def draw_kernel(grey: GreyRows, n_neurons: Long, as_inputs: Flag, at: Address, what: Long, out: Outputs):
         quads = cuda.shared.array(quad_shape, np.uint32)
-        draw_rows(
-            grey, order, first, n, n_units, as_inputs, seed_low, seed_high, step_low, step_high, chain0, what,
-            out_words,
-            planes, planes_pitch, quads,
-        )  # fmt: skip
+        draw_rows(grey, n_neurons, as_inputs, at, what, out, quads)
 
     return draw_kernel
 
 
 @cuda.jit
-def turn_kernel(words, order, first, n, n_units, planes, planes_pitch, group0):
-    """`turn_rows` as a kernel."""
-    turn_rows(words, order, first, n, n_units, planes, planes_pitch, group0)
+def transpose_kernel(rows: Rows, planes: Rows, first_group: Long):
+    """`transpose_rows` as a kernel; `planes` has a row for each neuron."""
+    transpose_rows(rows, planes.n, planes.words, planes.pitch, first_group)
 
 
 @cuda.jit
-def fragments_kernel(means, scale, n_steps, group0, fragments, totals):
+def fragments_kernel(means, scale, n_steps, first_group, fragments, totals):
     """Fragments over the rows of float32 means times `scale`, rounded; one thread a fragment of four bytes' eight."""
-    n, n_units = means.shape
+    n, n_neurons = means.shape
     groups = (n + 31) >> 5
-    parts = 4 * ((n_units + WIDTH - 1) // WIDTH)
+    parts = 4 * ((n_neurons + WIDTH - 1) // WIDTH)
     eight = cuda.local.array(8, np.int32)
     item = cuda.grid(1)
     if item < groups * parts * 32:
         lane, part, group = item & 31, (item >> 5) % parts, item // (32 * parts)
-        unit, total = 8 * part + (lane >> 2), np.int32(0)
+        neuron, total = 8 * part + (lane >> 2), np.int32(0)
         for b in range(8):
             row = 32 * group + 16 * (b >> 2) + 4 * (lane & 3) + (b & 3)
             eight[b] = 0
-            if row < n and unit < n_units:
-                eight[b] = nearest(mul(means[row, unit], scale))
+            if row < n and neuron < n_neurons:
+                eight[b] = nearest(mul(means[row, neuron], scale))
                 total += eight[b]
         for limb in range(4):
-            fragments[(part * n_steps + group0 + group) * FRAGMENT + 32 * limb + lane] = fragment_of(eight, limb)
-        if unit < n_units and total != ZERO:
-            cuda.atomic.add(totals, unit, total)
-
-
-def layer_signature() -> Any:
-    """Types of the arguments of `make_layer_kernel`."""
-    i64, words, fragments, reals = types.int64, types.uint32[::1], types.uint64[::1], types.float32[::1]
-    return types.void(
-        words, i64, types.int64[::1], i64, i64, i64, fragments, reals, reals, *[i64] * 7, words, words, i64, i64,
-        fragments, i64, types.float32, types.int32[::1], types.float32[:, ::1],
-    )  # fmt: skip
-
-
-def draw_signature() -> Any:
-    """Types of the arguments of `make_draw_kernel`."""
-    i64, words = types.int64, types.uint32[::1]
-    return types.void(
-        types.float32[:, ::1], types.int64[::1], i64, i64, i64, types.boolean, *[i64] * 6, words, words, i64
-    )  # fmt: skip
+            fragments[(part * n_steps + first_group + group) * FRAGMENT + 32 * limb + lane] = fragment_of(eight, limb)
+        if neuron < n_neurons and total != ZERO:
+            cuda.atomic.add(totals, neuron, total)
 
 
 def entry_points() -> list[tuple[str, Any, Any]]:
     """Kernels of this module: (name, kernel, signature)."""
     i64, fragments, totals = types.int64, types.uint64[::1], types.int32[::1]
     signature = types.void(types.float32[:, ::1], types.float32, i64, i64, fragments, totals)
-    words = types.uint32[::1]
     return [
-        *of_each_tile("layer", make_layer_kernel, layer_signature()),
-        *of_each_tile("draw rows", make_draw_kernel, draw_signature()),
+        *of_each_tile("layer", make_layer_kernel),
+        *of_each_tile("draw rows", make_draw_kernel),
         ("fragments of means", fragments_kernel, signature),
-        ("planes of rows", turn_kernel, types.void(words, types.int64[::1], i64, i64, i64, words, i64, i64)),
+        ("planes of rows", transpose_kernel, signature_of(transpose_kernel)),
     ]

@@ -1,21 +1,21 @@
 """Sweeps from 16 bits of the weights, half of the work of tensor cores, that draw the states of whole products.
 
-A weight is w = 2^s c + r, with one s for all weights of a unit, such that c takes 16 bits, and 0 <= r < 2^s. Tensor
-cores add up c, so the sum of a unit whose row has k active inputs is known to lie within (2^s - 1) k. Units that both
-ends of that range decide alike are drawn; for the others r is added up over the active inputs, which gives the exact
-sum and so the draw of the whole product. (src/lean.h has the same for the CPU.)
+A weight is w = 2^s c + r, with one s for all weights of a neuron, such that c takes 16 bits, and 0 <= r < 2^s. Tensor
+cores add up c, so the sum of a neuron whose row has k active inputs is known to lie within (2^s - 1) k. Neurons that
+both ends of that range decide alike are drawn; for the others r is added up over the active inputs, which gives the
+exact sum and so the draw of the whole product. (filters.h has the same for the CPU.)
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
-from numba import types
 
-from .layer import QUADS, WORDS, make_emit
-from .quantise import fixed as as_integer
-from .scalar import ONE, cell_of, is_on, philox, sigmoid_scale
+from .arguments import Chains, Coarse, Draws, Integers, Long, Longs, Model, Quantised, Rows, Weights, signature_of
+from .layer import QUADS, make_to_words
+from .quantise import quantised
+from .scalar import ONE, address_at, cell_of, is_on, philox, sigmoid_scale
 from .target import add, cuda, device, div, grid_sync, kernel_for, low_word, mul
 from .tiles import (
     FRAGMENT,
@@ -30,11 +30,11 @@ from .tiles import (
     of_each_tile,
     pitch_of,
     spread,
+    steps_of,
 )
 
-_LOW = 0xFFFFFFFF
 _CELLS = np.float32(2.0**23)
-#: FRBM_SLACK of src/lean.h on either side: sigmoid_scale rounds, so it need not fall where its argument rises
+#: FRBM_SLACK of the CPU kernels on either side: sigmoid_scale rounds, so it need not fall where its argument rises
 ABOVE, BELOW = np.float32(1 + 2e-5), np.float32(1 - 2e-5)
 #: c + 2^15 is not negative, and has so many bytes
 _ZERO_POINT, LIMBS = 15, 2
@@ -48,11 +48,12 @@ _BYTE_MASK, _HALF_MASK = np.uint64(255), np.uint64(0xFFFF)
 
 
 @cuda.jit
-def sizes_kernel(weights, n_hidden, n_visible, unit, sizes):
-    """Largest magnitude of the integers of each visible, then of each hidden unit, into zeros."""
-    scale = div(ONE, unit[0])
+def sizes_kernel(model: Quantised, sizes: Integers):
+    """Largest magnitude of the integers of each visible, then of each hidden neuron, into zeros."""
+    n_hidden, n_visible = model.n_hidden, model.n_visible
+    scale = div(ONE, model.quantum[0])
     for at in range(cuda.grid(1), n_hidden * n_visible, cuda.gridsize(1)):
-        integer = as_integer(weights[at], scale)
+        integer = quantised(model.weights[at], scale)
         size = np.int32(max(integer, ~integer))  # what counts is how many bits there are besides the sign
         cuda.atomic.max(sizes, at % n_visible, size)
         cuda.atomic.max(sizes, n_visible + at // n_visible, size)
@@ -60,7 +61,7 @@ def sizes_kernel(weights, n_hidden, n_visible, unit, sizes):
 
 @device
 def shift_of(size):
-    """S of a unit."""
+    """Find s of a neuron from its largest magnitude."""
     shift = 0
     while (size >> shift) >= 1 << _ZERO_POINT:
         shift += 1
@@ -68,42 +69,41 @@ def shift_of(size):
 
 
 @device
-def pack_coarse(weights, of_input, of_unit, n_inputs, n_units, scale, sizes, first, fragments, shifts):
-    """Fragments of c + 2^15 for units whose sizes begin at `first`; weight of (input, unit) by strides."""
+def pack_coarse(weights, input_stride, n_inputs, neuron_stride, n_neurons, scale, sizes, first, coarse):
+    """Fragments of c + 2^15 for neurons whose sizes begin at `first`; weight of (input, neuron) by strides."""
     steps = (n_inputs + STEP - 1) // STEP
-    parts = 4 * ((n_units + WIDTH - 1) // WIDTH)
+    parts = 4 * ((n_neurons + WIDTH - 1) // WIDTH)
     eight = cuda.local.array(8, np.int32)
     for item in range(cuda.grid(1), parts * steps * LANES, cuda.gridsize(1)):
         lane, step, part = item & 31, (item >> 5) % steps, item // (LANES * steps)
-        unit, shift = 8 * part + (lane >> 2), 0
-        if unit < n_units:
-            shift = shift_of(sizes[first + unit])
+        neuron, shift = 8 * part + (lane >> 2), 0
+        if neuron < n_neurons:
+            shift = shift_of(sizes[first + neuron])
             if step == 0 and lane & 3 == 0:
-                shifts[unit] = shift
+                coarse.shifts[neuron] = shift
         for b in range(8):
             at = STEP * step + 16 * (b >> 2) + 4 * (lane & 3) + (b & 3)
             eight[b] = 0
-            if unit < n_units and at < n_inputs:
-                integer = as_integer(weights[at * of_input + unit * of_unit], scale)
+            if neuron < n_neurons and at < n_inputs:
+                integer = quantised(weights[at * input_stride + neuron * neuron_stride], scale)
                 eight[b] = np.int32((integer >> shift) + (1 << _ZERO_POINT))
         for limb in range(LIMBS):
-            fragments[((part * steps + step) * LIMBS + limb) * LANES + lane] = fragment_of(eight, limb)
+            coarse.fragments[((part * steps + step) * LIMBS + limb) * LANES + lane] = fragment_of(eight, limb)
 
 
 @cuda.jit
-def coarse_kernel(
-    weights, n_hidden, n_visible, unit, sizes, to_hidden, to_visible, hidden_shifts, visible_shifts
-):  # fmt: skip
+def coarse_kernel(model: Quantised, sizes: Integers, to_hidden: Coarse, to_visible: Coarse):
     """`pack_coarse` for both directions."""
-    scale = div(ONE, unit[0])
-    pack_coarse(weights, 1, n_visible, n_visible, n_hidden, scale, sizes, n_visible, to_hidden, hidden_shifts)
-    pack_coarse(weights, n_visible, 1, n_hidden, n_visible, scale, sizes, 0, to_visible, visible_shifts)
+    n_hidden, n_visible = model.n_hidden, model.n_visible
+    scale = div(ONE, model.quantum[0])
+    pack_coarse(model.weights, 1, n_visible, n_visible, n_hidden, scale, sizes, n_visible, to_hidden)
+    pack_coarse(model.weights, n_visible, n_hidden, 1, n_visible, scale, sizes, 0, to_visible)
 
 
 @device
-def word_of(block, place, chain, step_low, step_high, seed_low, seed_high):
-    """Random word of unit 4 block + place."""
-    w0, w1, w2, w3 = philox(block, chain, step_low, step_high, seed_low, seed_high)
+def word_of(block, place, row, at):
+    """Random word of neuron 4 block + place of a row, by the `Address` of the layer."""
+    w0, w1, w2, w3 = philox(block, row, at)
     if place == 1:
         return w1
     if place == 2:
@@ -113,13 +113,23 @@ def word_of(block, place, chain, step_low, step_high, seed_low, seed_high):
     return w0
 
 
+class LowTiles(NamedTuple):
+    """Shared memory of a block: sums and drawn bits of a tile, active inputs by row, neurons that are left open."""
+
+    sums: Any
+    quads: Any
+    active: Any
+    places: Any
+    count: Any
+
+
 @device
 def sum_where(eight, mask):
     """Sum of the bytes of a uint64 that are in the mask."""
     kept = eight & mask
-    pairs = (kept & _EVEN) + ((kept >> _BYTE) & _EVEN)
-    pairs += pairs >> _WORD
-    return (pairs + (pairs >> _HALF)) & _HALF_MASK
+    twos = (kept & _EVEN) + ((kept >> _BYTE) & _EVEN)
+    twos += twos >> _WORD
+    return (twos + (twos >> _HALF)) & _HALF_MASK
 
 
 @device
@@ -143,47 +153,42 @@ def remainders(words, start, n_steps, fragments, column, shift, part):
 
 
 def make_low_layer(tile: Tile):
-    """Phase: one layer of Bernoulli units drawn from 16 bits of the weights where those decide.
+    """Phase: one layer of Bernoulli neurons drawn from 16 bits of the weights where those decide.
 
-    ``low_layer(words, n, none, n_inputs, fragments, coarse, shifts, bias, unit, seed_low, seed_high, step_low,
-    step_high, chain0, out_words, planes, counters, which, shared, quads, active, open_units, n_open)``: the weights are
-    `fragments`, 16 bits of them `coarse`; ``counters[which]`` grows by the units that were left open.
+    ``low_layer(rows, weights, coarse, at, words, counters, which, tiles)``: the inputs are `Rows`, 16 bits of the
+    `Weights` are `Coarse`, and drawn states go to `words`; ``counters[which]`` grows by the neurons left open.
     """
-    product, emit = make_product(tile, n_limbs=LIMBS), make_emit(tile)
+    product, to_words = make_product(tile, n_limbs=LIMBS), make_to_words(tile)
     n_rows, threads = tile.rows, tile.threads
     n_parts = _LANES_OF_SUM * _STEPS_OF_SUM
 
     @device
-    def low_layer(
-        words, n, none, n_inputs, fragments, coarse, shifts, bias, unit, seed_low, seed_high, step_low, step_high,
-        chain0, out_words, planes, counters, which, shared, quads, active, open_units, n_open,
-    ):  # fmt: skip
-        n_units, pitch, n_steps = bias.size, pitch_of(n_inputs), (n_inputs + STEP - 1) // STEP
+    def low_layer(rows, weights, coarse, at, words, counters, which, tiles):
+        n, n_neurons, pitch, n_steps = rows.n, weights.n_neurons, rows.pitch, weights.n_steps
+        shared, quads, active, places, count_of_open = tiles
         down = (n + n_rows - 1) // n_rows
-        tiles = down * ((n_units + WIDTH - 1) // WIDTH)
-        for number in range(cuda.blockIdx.x, tiles, cuda.gridDim.x):
-            row0, unit0 = n_rows * (number % down), WIDTH * (number // down)
+        n_tiles = down * ((n_neurons + WIDTH - 1) // WIDTH)
+        for number in range(cuda.blockIdx.x, n_tiles, cuda.gridDim.x):
+            row0, neuron0 = n_rows * (number % down), WIDTH * (number // down)
             for row in range(cuda.threadIdx.x, n_rows, threads):
                 active[row] = 0
             if cuda.threadIdx.x == 0:
-                n_open[0] = 0
-            product(words, pitch, none, 0, n, row0, n_steps, coarse, unit0, shared)
+                count_of_open[0] = 0
+            product(rows, row0, coarse.fragments, n_steps, neuron0, shared)
             for item in range(cuda.threadIdx.x, n_rows * QUADS, threads):
                 row, count = item >> 3, np.int32(0)
                 if row0 + row < n:
                     for step in range(item & 7, n_steps, QUADS):
-                        count += np.int32(cuda.popc(words[(row0 + row) * pitch + step]))
+                        count += np.int32(cuda.popc(rows.words[(row0 + row) * pitch + step]))
                     cuda.atomic.add(active, row, count)
             cuda.syncthreads()
             for item in range(cuda.threadIdx.x, n_rows * QUADS, threads):
                 row, quad = item >> 3, item & 7
                 bits, n_active = np.uint32(0), np.int64(active[row])
-                w0, w1, w2, w3 = philox(
-                    (unit0 >> 2) + quad, chain0 + row0 + row, step_low, step_high, seed_low, seed_high
-                )  # fmt: skip
+                w0, w1, w2, w3 = philox((neuron0 >> 2) + quad, row0 + row, at)
                 for j in range(4):
                     column = 4 * quad + j
-                    if row0 + row < n and unit0 + column < n_units:
+                    if row0 + row < n and neuron0 + column < n_neurons:
                         word = w0
                         if j == 1:
                             word = w1
@@ -192,93 +197,81 @@ def make_low_layer(tile: Tile):
                         if j == 3:
                             word = w3
                         cell = cell_of(word)
-                        shift = np.int64(shifts[unit0 + column])
+                        shift = np.int64(coarse.shifts[neuron0 + column])
                         least = np.int64(low_word(np.int64(shared[row, column]) - (n_active << _ZERO_POINT))) << shift
                         most = least + n_active * ((1 << shift) - 1)
-                        x = add(bias[unit0 + column], mul(unit[0], np.float32(least)))
-                        y = add(bias[unit0 + column], mul(unit[0], np.float32(most)))
+                        x = add(weights.bias[neuron0 + column], mul(weights.quantum[0], np.float32(least)))
+                        y = add(weights.bias[neuron0 + column], mul(weights.quantum[0], np.float32(most)))
                         if mul(mul(cell, ABOVE), sigmoid_scale(x)) < _CELLS:
                             bits |= np.uint32(1 << j)
                         elif mul(mul(cell, BELOW), sigmoid_scale(y)) < _CELLS:
                             shared[row, column] = low_word(least)  # the remainders bring it back into 32 bits
-                            open_units[cuda.atomic.add(n_open, 0, 1)] = 32 * row + column
+                            places[cuda.atomic.add(count_of_open, 0, 1)] = 32 * row + column
                 quads[row, quad] = bits
             cuda.syncthreads()
-            for item in range(cuda.threadIdx.x, n_parts * n_open[0], threads):
-                opened = open_units[item // n_parts]
+            for item in range(cuda.threadIdx.x, n_parts * count_of_open[0], threads):
+                opened = places[item // n_parts]
                 row, column = opened >> 5, opened & 31
                 total = remainders(
-                    words, (row0 + row) * pitch, n_steps, fragments, unit0 + column, shifts[unit0 + column],
-                    item % n_parts,
+                    rows.words, (row0 + row) * pitch, n_steps, weights.fragments, neuron0 + column,
+                    coarse.shifts[neuron0 + column], item % n_parts,
                 )  # fmt: skip
                 cuda.atomic.add(shared, (row, column), np.int32(total))
             cuda.syncthreads()
-            for item in range(cuda.threadIdx.x, n_open[0], threads):
-                opened = int(open_units[item])  # NumPy adds no chain above 2^31 to int32, on the simulator
+            for item in range(cuda.threadIdx.x, count_of_open[0], threads):
+                opened = int(places[item])  # NumPy adds no chain above 2^31 to int32, on the simulator
                 row, column = opened >> 5, opened & 31
-                word = word_of(
-                    (unit0 + column) >> 2, column & 3, chain0 + row0 + row, step_low, step_high, seed_low, seed_high
-                )  # fmt: skip
-                x = add(bias[unit0 + column], mul(unit[0], np.float32(shared[row, column])))
+                word = word_of((neuron0 + column) >> 2, column & 3, row0 + row, at)
+                x = add(weights.bias[neuron0 + column], mul(weights.quantum[0], np.float32(shared[row, column])))
                 if is_on(word, sigmoid_scale(x)):
                     cuda.atomic.or_(quads, (row, column >> 2), np.uint32(1 << (column & 3)))
             if cuda.threadIdx.x == 0:
-                cuda.atomic.add(counters, which, np.int64(n_open[0]))
+                cuda.atomic.add(counters, which, np.int64(count_of_open[0]))
             cuda.syncthreads()
-            emit(quads, WORDS, row0, n, unit0, n_units, out_words, planes, 1, 0)
+            to_words(quads, row0, n, neuron0, n_neurons, words)
             cuda.syncthreads()
 
     return low_layer
 
 
 def make_low_kernel(tile: Tile):
-    """Kernel: sweeps as of `make_chains_kernel`; ``counters`` gets the visible and the hidden units left open."""
+    """Kernel: sweeps as of `make_chains_kernel`; ``counters`` gets the visible and the hidden neurons left open."""
     low_layer = make_low_layer(tile)
-    shape, quad_shape, n_rows, n_units = (tile.rows, PITCH), (tile.rows, QUADS), tile.rows, WIDTH * tile.rows
+    shape, quad_shape, n_rows, n_neurons = (tile.rows, PITCH), (tile.rows, QUADS), tile.rows, WIDTH * tile.rows
 
     @kernel_for(tile.threads, THREADS_HELD // tile.threads)
     def low_kernel(
-        hidden, visible, n, none, to_hidden, to_visible, coarse_to_hidden, coarse_to_visible, hidden_shifts,
-        visible_shifts, hidden_bias, visible_bias, unit, seed_low, seed_high, step, chain0, n_sweeps, planes, counters,
+        chains: Chains, model: Model, hidden_coarse: Coarse, visible_coarse: Coarse, draws: Draws, n_sweeps: Long,
+        counters: Longs,
     ):  # fmt: skip
-        shared = cuda.shared.array(shape, np.int32)
+        sums = cuda.shared.array(shape, np.int32)
         quads = cuda.shared.array(quad_shape, np.uint32)
         active = cuda.shared.array(n_rows, np.int32)
-        open_units = cuda.shared.array(n_units, np.int32)
-        n_open = cuda.shared.array(1, np.int32)
+        places = cuda.shared.array(n_neurons, np.int32)
+        count = cuda.shared.array(1, np.int32)
+        tiles = LowTiles(sums, quads, active, places, count)
+        n_hidden, n_visible = model.hidden_bias.size, model.visible_bias.size
         for sweep in range(n_sweeps):
-            low, high = (step + sweep) & _LOW, ((step + sweep) >> 32) & 0xFFFFFF
             low_layer(
-                hidden, n, none, hidden_bias.size, to_visible, coarse_to_visible, visible_shifts, visible_bias,
-                unit, seed_low, seed_high, low, high, chain0, visible, planes, counters, 0,
-                shared, quads, active, open_units, n_open,
+                Rows(chains.hidden, chains.order, 0, chains.n, pitch_of(n_hidden)),
+                Weights(model.to_visible, model.visible_bias, model.quantum, steps_of(n_hidden), n_visible),
+                visible_coarse, address_at(draws, sweep, 0), chains.visible, counters, 0, tiles,
             )  # fmt: skip
             grid_sync()
             low_layer(
-                visible, n, none, visible_bias.size, to_hidden, coarse_to_hidden, hidden_shifts, hidden_bias,
-                unit, seed_low, seed_high, low, (1 << 24) | high, chain0, hidden, planes, counters,
-                1, shared, quads, active, open_units, n_open,
+                Rows(chains.visible, chains.order, 0, chains.n, pitch_of(n_visible)),
+                Weights(model.to_hidden, model.hidden_bias, model.quantum, steps_of(n_visible), n_hidden),
+                hidden_coarse, address_at(draws, sweep, 1), chains.hidden, counters, 1, tiles,
             )  # fmt: skip
             grid_sync()
 
     return low_kernel
 
 
-def low_signature() -> Any:
-    """Types of the arguments of `make_low_kernel`."""
-    i64, words, fragments, reals = types.int64, types.uint32[::1], types.uint64[::1], types.float32[::1]
-    integers = types.int32[::1]
-    return types.void(
-        words, words, i64, types.int64[::1], *[fragments] * 4, integers, integers, reals, reals, reals, *[i64] * 5,
-        words, types.int64[::1],
-    )  # fmt: skip
-
-
 def entry_points() -> list[tuple[str, Any, Any]]:
     """Kernels of this module: (name, kernel, signature)."""
-    i64, reals, integers, fragments = types.int64, types.float32[::1], types.int32[::1], types.uint64[::1]
-    coarse = types.void(reals, i64, i64, reals, integers, fragments, fragments, integers, integers)
     return [
-        *of_each_tile("lowbit sweeps", make_low_kernel, low_signature()), ("coarse weights", coarse_kernel, coarse),
-        ("sizes of weights", sizes_kernel, types.void(reals, i64, i64, reals, integers)),
-    ]  # fmt: skip
+        *of_each_tile("lowbit sweeps", make_low_kernel),
+        ("coarse weights", coarse_kernel, signature_of(coarse_kernel)),
+        ("sizes of weights", sizes_kernel, signature_of(sizes_kernel)),
+    ]

@@ -1,9 +1,9 @@
 """Kernels of exact partition sums: all states with the same outer bits by one block of threads.
 
-The formulas and the tables Y and Z are those of ``cpu/src/partition.h``. A block goes through its states a set at a
-time: `rows` pairs of a high and a middle state, times `lanes` low states. Units come in chunks that fit in shared
-memory: all threads together make P and Q Z of the chunk's units by row and fetch Y, then each multiplies the factors of
-its own `tile_rows` times `tile_lanes` states, which stay in registers for all chunks.
+The formulas and the tables Y and Z are those of the CPU kernels (partition.h). A block goes through its states a set at
+a time: `rows` products of a high and a middle state, times `lanes` low states. Neurons come in chunks that fit in
+shared memory: all threads together make P and Q Z of the chunk's neurons by row and fetch Y, then each multiplies the
+factors of its own `tile_rows` times `tile_lanes` states, which stay in registers for all chunks.
 
 Sums are float64 with an exponent, one of each per block, added in an order that depends on nothing but the cut.
 """
@@ -18,6 +18,7 @@ import numpy as np
 from numba import types
 
 from ...partition_cut import NO_STATE
+from .arguments import tuple_type
 from .target import WIDE, bits_of_double, bits_of_float, cuda, device, double_of_bits, float_of_bits, kernel_for
 
 
@@ -39,6 +40,46 @@ class Shape(NamedTuple):
     def most_middle(self) -> int:
         """Middle bits: the rows of a thread must be high states next to each other, all of one middle state."""
         return (self.rows // self.tile_rows).bit_length() - 1
+
+
+class Middle(NamedTuple):
+    """Tables of the middle states, M = 2^bits of them.
+
+    Attributes
+    ----------
+    bits : int
+    z : array, shape (n, M)
+        The factors Z of the n units that are summed out.
+    mantissas : array of float64, exponents : array of int64, shape (M,)
+        Weights of the states by themselves, mantissas in [1, 2).
+    """
+
+    bits: Any
+    z: Any
+    mantissas: Any
+    exponents: Any
+
+
+class Low(NamedTuple):
+    """Tables of the low states: the factors ``y[unit * lanes + state]``, and their weights as in `Middle`."""
+
+    y: Any
+    mantissas: Any
+    exponents: Any
+
+
+class Chunks(NamedTuple):
+    """Where chunks of units end, and whether products give up their exponents there, int32. The last one does."""
+
+    ends: Any
+    strips: Any
+
+
+class Scaled(NamedTuple):
+    """Numbers mantissa * 2^exponent: float64 and int64."""
+
+    mantissas: Any
+    exponents: Any
 
 
 #: by type of the products: registers and shared memory of a multiprocessor are enough for two blocks
@@ -164,39 +205,17 @@ def partition_kernel(real: Any, shape: Shape, keep: bool) -> Any:
     power = exp2 if wide else short_exp2
 
     @kernel_for(threads, 1 if keep else 2)
-    def sum_states(
-        outer,
-        middle_bits,
-        inner,
-        z,
-        z_mantissa,
-        z_exponent,
-        y,
-        y_mantissa,
-        y_exponent,
-        ends,
-        strips,
-        sums,
-        exponents,
-        weights,
-        weight_exponents,
-    ):
+    def sum_states(outer, inner, middle, low, chunks, sums, weights):
         """Sum of the weights of all states of an outer state, by block.
 
-        With n units, H inner high states and M = 2^middle_bits middle ones:
+        With n units, H inner high states and M = 2^middle.bits middle ones:
 
         outer : (blocks, n + 1), inner : (n + 1, H), float64
             What outer and inner bits add to the inputs and, last, to the bias.
-        z : (n, M) and y : (n * lanes,), real
-            Tables of the middle and the low states.
-        z_mantissa : float64, y_mantissa : real; z_exponent, y_exponent : int64
-            Weights of middle and low states by themselves, mantissas in [1, 2).
-        ends, strips : int32
-            Where chunks of units end, and whether products give up their exponents there. The last one does.
-        sums : float64, exponents : int64, (blocks,)
-            The sums, mantissa * 2^exponent.
-        weights : float64, weight_exponents : int64, (blocks, at least rows / M or H, M, lanes), or of no blocks
-            Weights of the states, likewise, if they are kept.
+        middle : Middle, low : Low, chunks : Chunks
+        sums : Scaled, (blocks,)
+        weights : Scaled, (blocks, at least rows / M or H, M, lanes), or of no blocks
+            Weights of the states, if they are kept.
         """
         y_here = cuda.shared.array(y_size, real, alignment=WIDE)
         p_here = cuda.shared.array(p_size, real, alignment=WIDE)
@@ -212,12 +231,12 @@ def partition_kernel(real: Any, shape: Shape, keep: bool) -> Any:
         y_mine = cuda.local.array(tile_lanes, real)
 
         block, me = cuda.blockIdx.x, cuda.threadIdx.x
-        n_units, n_inner, n_middle = inner.shape[0] - 1, inner.shape[1], 1 << middle_bits
-        high_bits = row_bits - middle_bits
+        n_units, n_inner, n_middle = inner.shape[0] - 1, inner.shape[1], 1 << middle.bits
+        high_bits = row_bits - middle.bits
         n_high = 1 << high_bits  # row m * n_high + h is middle state m of the h-th high state
         my_place, my_start = me & (n_high - 1), me >> high_bits
         first_row = (me >> column_bits) * tile_rows
-        first_high, middle = first_row & (n_high - 1), first_row >> high_bits
+        first_high, my_middle = first_row & (n_high - 1), first_row >> high_bits
         first_lane = (me & (columns - 1)) * tile_lanes
         to_row = first_row - first_high
         totals[me] = 0.0
@@ -228,13 +247,13 @@ def partition_kernel(real: Any, shape: Shape, keep: bool) -> Any:
             partial[me] = 0.0
             for r in range(tile_rows):
                 for v in range(tile_lanes):
-                    f[r * tile_lanes + v] = y_mantissa[np.uint64(first_lane + v)]
+                    f[r * tile_lanes + v] = low.mantissas[np.uint64(first_lane + v)]
                     e[r * tile_lanes + v] = 0
             begin = c = 0
-            while c < ends.shape[0]:
-                count = ends[c] - begin
+            while c < chunks.ends.shape[0]:
+                count = chunks.ends[c] - begin
                 for j in range(me, count * lanes, threads):
-                    y_here[np.uint64(j)] = y[np.uint64(begin * lanes + j)]
+                    y_here[np.uint64(j)] = low.y[np.uint64(begin * lanes + j)]
                 for u in range(my_start, count, threads >> high_bits):
                     unit = np.uint64(begin + u)
                     p, q = one, zero
@@ -251,7 +270,7 @@ def partition_kernel(real: Any, shape: Shape, keep: bool) -> Any:
                     at = u * rows + my_place
                     p_here[np.uint64(at)] = p
                     for m in range(n_middle):
-                        q_here[np.uint64(at + (m << high_bits))] = q * z[unit, np.uint64(m)]
+                        q_here[np.uint64(at + (m << high_bits))] = q * middle.z[unit, np.uint64(m)]
                 cuda.syncthreads()
                 y_at, p_at = first_lane, first_high
                 end = first_lane + count * lanes
@@ -266,13 +285,13 @@ def partition_kernel(real: Any, shape: Shape, keep: bool) -> Any:
                             f[r * tile_lanes + v] *= p + q * y_mine[v]
                     y_at += lanes
                     p_at += rows
-                if strips[c]:
+                if chunks.strips[c]:
                     for r in range(tile_rows):
                         for v in range(tile_lanes):
                             e[r * tile_lanes + v] += exponent_of(f[r * tile_lanes + v]) - bias
                             f[r * tile_lanes + v] = mantissa_of(f[r * tile_lanes + v])
                 cuda.syncthreads()
-                begin = ends[c]
+                begin = chunks.ends[c]
                 c += 1
 
             for row in range(me, rows, threads):
@@ -284,24 +303,24 @@ def partition_kernel(real: Any, shape: Shape, keep: bool) -> Any:
                     for j in range(h, threads, n_high):
                         log += partial[j]
                     whole = math.floor(log)
-                    row_mantissa[row] = exp2(log - whole) * z_mantissa[row >> high_bits]
-                    row_exponent[row] = np.int64(whole) + z_exponent[row >> high_bits]
+                    row_mantissa[row] = exp2(log - whole) * middle.mantissas[row >> high_bits]
+                    row_exponent[row] = np.int64(whole) + middle.exponents[row >> high_bits]
             cuda.syncthreads()
 
             total, top = totals[me], tops[me]
             for r in range(tile_rows):
                 of_row = row_exponent[np.uint64(first_row + r)]
                 times = row_mantissa[np.uint64(first_row + r)]
-                at = ((first + first_high + r << middle_bits) + middle << lane_bits) + first_lane
+                at = ((first + first_high + r << middle.bits) + my_middle << lane_bits) + first_lane
                 for v in range(tile_lanes):
                     weight = np.float64(f[r * tile_lanes + v]) * times
-                    exponent = e[r * tile_lanes + v] + of_row + y_exponent[np.uint64(first_lane + v)]
+                    exponent = e[r * tile_lanes + v] + of_row + low.exponents[np.uint64(first_lane + v)]
                     before = top
                     top = max(before, exponent)
                     total = total * scale(before - top) + weight * scale(exponent - top)
                     if keep:
-                        weights[block, np.uint64(at + v)] = weight
-                        weight_exponents[block, np.uint64(at + v)] = exponent
+                        weights.mantissas[block, np.uint64(at + v)] = weight
+                        weights.exponents[block, np.uint64(at + v)] = exponent
             totals[me] = total
             tops[me] = top
             first += n_high
@@ -315,8 +334,8 @@ def partition_kernel(real: Any, shape: Shape, keep: bool) -> Any:
                 tops[me] = top
             left //= 2
         if me == 0:
-            sums[block] = totals[0]
-            exponents[block] = tops[0]
+            sums.mantissas[block] = totals[0]
+            sums.exponents[block] = tops[0]
 
     return sum_states
 
@@ -334,21 +353,14 @@ def entry_points() -> list[tuple[str, Any, Any]]:
     ]
     for real, shape in DEVICE_SHAPES.items():
         kind = types.float32 if real is np.float32 else double
-        weights = (array(double, 1), array(long, 1))
         signature = types.void(
             array(double, 2),
-            long,
             array(double, 2),
-            array(kind, 2),
-            *weights,
-            array(kind, 1),
-            array(kind, 1),
-            array(long, 1),
-            array(int32, 1),
-            array(int32, 1),
-            *weights,
-            array(double, 2),
-            array(long, 2),
+            tuple_type(Middle, long, array(kind, 2), array(double, 1), array(long, 1)),
+            tuple_type(Low, array(kind, 1), array(kind, 1), array(long, 1)),
+            tuple_type(Chunks, array(int32, 1), array(int32, 1)),
+            tuple_type(Scaled, array(double, 1), array(long, 1)),
+            tuple_type(Scaled, array(double, 2), array(long, 2)),
         )
         for keep in (False, True):
             name = f"sum_states_{kind}" + "_keep" * keep

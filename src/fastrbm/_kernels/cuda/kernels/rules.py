@@ -1,4 +1,4 @@
-"""The optimiser's rules on the device: the arithmetic of the CPU kernels (src/rules.h) in the same order."""
+"""The optimiser's rules on the device: the arithmetic of the CPU kernels (rules.h) in the same order."""
 
 from __future__ import annotations
 
@@ -12,19 +12,21 @@ RATE, MOMENTUM, DECAY, EPSILON, L1, L2, CLIP = range(7)
 
 
 @device
-def ascend(kind, n_slots, rule, adam, update, penalised, values, first, second, third, at, g):
-    """Change ``values[at]`` and its slots by a rule and the gradient g."""
+def ascend(rule, update, penalised, slots, at, g):
+    """Change value number `at` of `Slots` by `RuleNumbers` and the gradient g; `penalised`: by its penalties, too."""
+    values, first, second, third = slots
+    kind, n_slots, numbers, adam = rule
     value = values[at]
-    rate, momentum = rule[RATE], rule[MOMENTUM]
+    rate, momentum = numbers[RATE], numbers[MOMENTUM]
     if penalised:
-        if rule[L2] != ZERO:
-            g = add(g, -mul(rule[L2], value))
-        if rule[L1] != ZERO:
+        if numbers[L2] != ZERO:
+            g = add(g, -mul(numbers[L2], value))
+        if numbers[L1] != ZERO:
             if value > ZERO:
-                g = add(g, -rule[L1])
+                g = add(g, -numbers[L1])
             elif value < ZERO:
-                g = add(g, rule[L1])
-    most = rule[CLIP]
+                g = add(g, numbers[L1])
+    most = numbers[CLIP]
     if most > ZERO:
         if g < -most:
             g = -most
@@ -32,19 +34,19 @@ def ascend(kind, n_slots, rule, adam, update, penalised, values, first, second, 
             g = most
     if kind >= ADAM:
         mean = add(mul(momentum, first[at]), mul(add(ONE, -momentum), g))
-        square = add(mul(rule[DECAY], second[at]), mul(add(ONE, -rule[DECAY]), mul(g, g)))
+        square = add(mul(numbers[DECAY], second[at]), mul(add(ONE, -numbers[DECAY]), mul(g, g)))
         first[at] = mean
         second[at] = square
         if kind == AMSGRAD:
             if third[at] >= square:
                 square = third[at]
             third[at] = square
-        below = add(root(mul(square, adam[update, 1])), rule[EPSILON])
+        below = add(root(mul(square, adam[update, 1])), numbers[EPSILON])
         value = add(value, div(mul(rate, mul(mean, adam[update, 0])), below))
     elif kind == RMSPROP:
-        square = add(mul(rule[DECAY], first[at]), mul(add(ONE, -rule[DECAY]), mul(g, g)))
+        square = add(mul(numbers[DECAY], first[at]), mul(add(ONE, -numbers[DECAY]), mul(g, g)))
         first[at] = square
-        change = div(mul(rate, g), add(root(square), rule[EPSILON]))
+        change = div(mul(rate, g), add(root(square), numbers[EPSILON]))
         if n_slots > 1:
             change = add(mul(momentum, second[at]), change)
             second[at] = change

@@ -1,8 +1,8 @@
 """Scalar device functions: Philox, uniforms, sigmoid. The same operations in the same order as the CPU kernels.
 
-float32 arithmetic goes through `mul`, `add` and `div` of `_target`, each rounded once and never contracted, so a draw
-of the same input by the same address is the same bit on the CPU and on the GPU (`src/lane_math.h` has the formulas and
-their errors).
+float32 arithmetic goes through `mul`, `add` and `div` of `target`, each rounded once and never contracted, so a draw
+of the same input by the same address is the same bit on the CPU and on the GPU (lane_math.h of the CPU kernels has the
+formulas and their errors).
 """
 
 from __future__ import annotations
@@ -11,10 +11,12 @@ import math
 
 import numpy as np
 
+from .arguments import Address
 from .target import add, bits_of_float, device, div, float_of_bits, mul, power_of_two, truncated
 
 _LOW = np.uint64(0xFFFFFFFF)
 _SHIFT = np.uint64(32)
+_STEP_LOW = 0xFFFFFFFF
 _M0, _M1 = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)
 _W0, _W1 = np.uint64(0x9E3779B9), np.uint64(0xBB67AE85)
 _NINE = np.uint64(9)
@@ -36,11 +38,20 @@ _A3, _A5, _A7, _A9, _A11, _A13, _A15 = (ONE / np.float32(k) for k in (3, 5, 7, 9
 
 
 @device
-def philox(block, chain, step_low, step_high, seed_low, seed_high):
-    """Four words (uint64 below 2^32) of units 4 block .. 4 block + 3; `step_high` holds stream << 24 | step >> 32."""
-    c0, c1 = np.uint64(block) & _LOW, np.uint64(chain) & _LOW
-    c2, c3 = np.uint64(step_low), np.uint64(step_high)
-    k0, k1 = np.uint64(seed_low), np.uint64(seed_high)
+def address_at(draws, sweep, stream):
+    """`Address` of the step that is `sweep` after the first of `draws`."""
+    step = draws.step + sweep
+    return Address(
+        draws.seed_low, draws.seed_high, step & _STEP_LOW, (stream << 24) | ((step >> 32) & 0xFFFFFF), draws.first_chain
+    )  # fmt: skip
+
+
+@device
+def philox(block, row, at):
+    """Four words (uint64 below 2^32) of neurons 4 block .. 4 block + 3 of a row, by the `Address` of their layer."""
+    c0, c1 = np.uint64(block) & _LOW, np.uint64(at.first_chain + row) & _LOW
+    c2, c3 = np.uint64(at.step_low), np.uint64(at.step_high)
+    k0, k1 = np.uint64(at.seed_low), np.uint64(at.seed_high)
     for _ in range(10):
         p0, p1 = _M0 * c0, _M1 * c2
         c0 = (p1 >> _SHIFT) ^ c1 ^ k0
@@ -103,7 +114,7 @@ def sigmoid_scale(x):
 
 @device
 def is_on(word, scale):
-    """Whether a unit with the reciprocal probability `scale` is on, given its word."""
+    """Whether a neuron with the reciprocal probability `scale` is on, given its word."""
     return mul(cell_of(word), scale) < _CELLS
 
 
@@ -117,7 +128,7 @@ def nearest(x):
 
 @device
 def mean_of(scale):
-    """Probability of a unit from its reciprocal."""
+    """Probability of a neuron from its reciprocal."""
     return div(ONE, scale)
 
 
@@ -141,7 +152,7 @@ def log_of(x):
 
 @device
 def wide_is_on(word, x):
-    """Whether a unit with the float64 input x is on, given its word."""
+    """Whether a neuron with the float64 input x is on, given its word."""
     return wide_uniform_of(word) * (1.0 + math.exp(-x)) < 1.0
 
 

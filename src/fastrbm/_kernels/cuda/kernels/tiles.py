@@ -2,7 +2,7 @@
 
 A weight is four bytes. Bits times bytes summed in 32 bits are exact for as many inputs as there can be, and
 ``sum of byte l << 8 l`` modulo 2^32 is the sum of the weights, which the choice of their exponent keeps below 2^31
-(`fastrbm._kernels.cpu`, src/fixed.h). So the sums are the integers of the CPU kernels, whatever the order.
+(`quantise.py`). So the sums are the integers of the CPU kernels, whatever the order.
 
 One instruction (``mma.sync.m16n8k32``, unsigned bytes) multiplies 16 rows of 32 bits with 8 columns of 32 bytes. The
 bits of a row are spread to bytes in registers; the bytes of the weights lie in memory in the order in which a warp
@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from .arguments import signature_of
 from .target import SIMULATED, cuda, device, low_word
 
 STEP = 32  # inputs of one instruction
@@ -63,9 +64,10 @@ else:
     LARGE = Tile(2, 4, 2, 1)
 
 
-def of_each_tile(name: str, make: Callable[[Tile], Any], signature: Any) -> list[tuple[str, Any, Any]]:
+def of_each_tile(name: str, make: Callable[[Tile], Any]) -> list[tuple[str, Any, Any]]:
     """(Name, kernel, signature) of a kernel for both tiles."""
-    return [(f"{name} {size}", make(tile), signature) for size, tile in (("small", SMALL), ("large", LARGE))]
+    made = [(f"{name} {size}", make(tile)) for size, tile in (("small", SMALL), ("large", LARGE))]
+    return [(shaped, kernel, signature_of(kernel)) for shaped, kernel in made]
 
 
 def fragment_size(n_columns: int, n_inputs: int) -> int:
@@ -214,27 +216,26 @@ def make_accumulate(tile: Tile, by_instruction: bool = not SIMULATED, n_limbs: i
 def make_product(tile: Tile, by_instruction: bool = not SIMULATED, n_limbs: int = 4):
     """Device function of a block: the products of a tile.
 
-    ``product(words, pitch, order, first, n, row0, n_steps, fragments, column0, shared)`` leaves the sums of
-    ``tile.rows`` rows from `row0` on and 32 columns from `column0` on in ``shared[row, column]``. Row r is number
-    ``order[first + r]`` of `words`, or ``first + r`` where `order` is empty, with `pitch` words each; in the place of
-    rows from n on there is anything. All threads of the block call it, and must meet before they change `shared` again.
+    ``product(rows, row0, fragments, n_steps, column0, shared)`` leaves the sums of ``tile.rows`` of the `Rows` from
+    `row0` on and 32 columns from `column0` on in ``shared[row, column]``; in the place of rows from n on there is
+    anything. All threads of the block call it, and must meet before they change `shared` again.
     """
     accumulate = make_accumulate(tile, by_instruction, n_limbs)
     n_m, n_n, warps_n = tile.m, tile.n, tile.warps_n
     sums_shape, n_held = (n_m, n_n, n_limbs, 4), 2 * n_m
 
     @device
-    def product(words, pitch, order, first, n, row0, n_steps, fragments, column0, shared):
+    def product(rows, row0, fragments, n_steps, column0, shared):
         sums = cuda.local.array(sums_shape, np.int32)
         starts = cuda.local.array(n_held, np.uint64)
         lane, warp = cuda.threadIdx.x & 31, cuda.threadIdx.x >> 5
         corner, column = 16 * n_m * (warp // warps_n), 8 * n_n * (warp % warps_n)
         for m in range(n_held):
-            row = first + min(row0 + corner + 8 * m + (lane >> 2), n - 1)
-            if order.size > 0:
-                row = order[row]
-            starts[m] = np.uint64(row * pitch)
-        accumulate(words, starts, n_steps, fragments, (column0 + column) // 8, lane, sums)
+            row = rows.first + min(row0 + corner + 8 * m + (lane >> 2), rows.n - 1)
+            if rows.order.size > 0:
+                row = rows.order[row]
+            starts[m] = np.uint64(row * rows.pitch)
+        accumulate(rows.words, starts, n_steps, fragments, (column0 + column) // 8, lane, sums)
         for m in range(n_m):
             for j in range(n_n):
                 for r in range(4):
@@ -249,9 +250,15 @@ def make_product(tile: Tile, by_instruction: bool = not SIMULATED, n_limbs: int 
 
 
 @device
-def pitch_of(n_units):
+def pitch_of(n_neurons):
     """Words of a row of packed bits."""
-    return 2 * ((n_units + 63) >> 6)
+    return 2 * ((n_neurons + 63) >> 6)
+
+
+@device
+def steps_of(n_inputs):
+    """Instructions that a product over so many inputs takes."""
+    return (n_inputs + STEP - 1) // STEP
 
 
 @device

@@ -2,9 +2,7 @@
 
 A minibatch of bits takes one wait of the grid for each layer that is drawn, one for the gradient and one for the new
 fixed-point weights; nothing is launched, copied or read in between. The phases and their arithmetic are those of single
-kernels (`sweep.py`, `gradient.py`).
-
-The bounds of the weights are kept twice: while one copy is read the other is cleared for the next minibatch.
+kernels (`layer.py`, `gradient.py`).
 """
 
 from __future__ import annotations
@@ -13,11 +11,28 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from numba import types
 
+from .arguments import (
+    Address,
+    GreyBatch,
+    GreyRows,
+    GreyTiles,
+    Outputs,
+    Plan,
+    Rows,
+    RuleNumbers,
+    Slots,
+    Span,
+    Statistics,
+    TrainingModel,
+    TrainingRows,
+    TrainingScratch,
+    TrainingStates,
+    Weights,
+)
 from .gradient import MEAN_SCALE, MODEL_COUNT, bias_gradients, make_gradient
-from .grey import make_grey_gradient, make_grey_layer, shared_shapes
-from .layer import COUNTS, MEANS, PLANES, QUADS, WORDS, make_draw_rows, make_layer, turn_rows
+from .grey import make_grey_layer, shared_shapes
+from .layer import COUNTS, MEANS, PLANES, QUADS, WORDS, make_draw_rows, make_layer, transpose_rows
 from .quantise import exponent_of, pack_weights
 from .scalar import ONE
 from .target import cuda, div, grid_sync, kernel_for
@@ -33,24 +48,19 @@ _DATA_COUNT, _MODEL_COUNT = np.float32(1), np.float32(MODEL_COUNT)
 
 
 def make_pass_kernel(tile: Tile, is_grey: bool = False):
-    """Kernel that does minibatches `first_batch` .. ``first_batch + n_batches - 1`` of a run.
+    """Kernel that does the minibatches of a `Span`.
 
-    With `is_grey` the rows are real and used as they are (`grey.py`), else bits, or drawn each time they are used.
-    What a run is goes to it as plain numbers: a kernel's parameters cost no registers.
+    With `is_grey` the rows are grey and used as they are (`grey.py`), else bits, or drawn each time they are used.
     """
-    layer, draw_rows = make_layer(tile), make_draw_rows(tile)
-    grey_layer = make_grey_layer(tile)
-    gradient = make_gradient(tile, make_grey_gradient(tile) if is_grey else None)
+    layer, draw_rows = make_layer(tile, Outputs), make_draw_rows(tile, Outputs)
+    grey_layer, gradient = make_grey_layer(tile), make_gradient(tile)
     shape, quad_shape = (tile.rows, PITCH), (tile.rows, QUADS)
     dense_shape, left_shape, right_shape = shared_shapes(tile) if is_grey else ((1, 1),) * 3
 
     @kernel_for(tile.threads, THREADS_HELD // tile.threads)
     def pass_kernel(
-        rows, reals, order, none, rule, adam, weights, w0, w1, w2, visible, v0, v1, v2, hidden, h0, h1, h2,
-        to_hidden, to_visible, bounds, unit, control, data_words, chains, visible_words, planes, means, totals, no_rows,
-        grey_means, sums_of_means, sums_of_rows,
-        n_rows, batch_size, n_hidden, n_visible, n_chains, sweeps, persistent, stochastic, sampled, seed_low, seed_high,
-        kind, n_slots, shift, planes_pitch, step0, parity0, first_batch, n_batches,
+        data: TrainingRows, states: TrainingStates, weights: Slots, visible: Slots, hidden: Slots, rule: RuleNumbers,
+        model: TrainingModel, scratch: TrainingScratch, plan: Plan, span: Span,
     ):  # fmt: skip
         shared = cuda.shared.array(shape, np.int32)
         quads = cuda.shared.array(quad_shape, np.uint32)
@@ -58,16 +68,19 @@ def make_pass_kernel(tile: Tile, is_grey: bool = False):
         dense = cuda.shared.array(dense_shape, np.float32)
         left = cuda.shared.array(left_shape, np.float32)
         right = cuda.shared.array(right_shape, np.float32)
+        grey_tiles = GreyTiles(dense, left, right)
+        n_hidden, n_visible = model.n_hidden, model.n_visible
+        none, planes, pitch, means, totals = states.order, scratch.planes, scratch.pitch, scratch.means, scratch.totals
         visible_steps, hidden_steps = (n_visible + STEP - 1) // STEP, (n_hidden + STEP - 1) // STEP
         visible_pitch, hidden_pitch = pitch_of(n_visible), pitch_of(n_hidden)
-        bound_scale = np.float32(1 << shift)
-        step, parity = step0, parity0
-        for batch in range(first_batch, first_batch + n_batches):
-            first = batch * batch_size
-            n = min(batch_size, n_rows - first)
+        magnitude_scale = np.float32(1 << model.shift)
+        step, parity = span.step, span.parity
+        for batch in range(span.first, span.first + span.n):
+            first = batch * plan.batch_size
+            n = min(plan.batch_size, data.n - first)
             n_model = n
-            if persistent:
-                n_model = n_chains
+            if plan.persistent:
+                n_model = states.n_chains
             row_groups, model_groups = (n + 31) >> 5, (n_model + 31) >> 5
             data_groups = row_groups
             if is_grey:
@@ -78,120 +91,114 @@ def make_pass_kernel(tile: Tile, is_grey: bool = False):
             # -- data
             if is_grey:
                 what = 0
-                if not persistent:
+                if not plan.persistent:
                     what = WORDS
+                grey = GreyBatch(
+                    data.grey, data.order, first, n, scratch.grey_means, scratch.sums_of_means, scratch.sums_of_rows,
+                    row_groups,
+                )  # fmt: skip
                 grey_layer(
-                    reals, order, first, n, n_visible, weights, hidden, n_hidden, seed_low, seed_high, step & _LOW,
-                    (_HIDDEN_STREAM << 24) | high, data_share, what, chains, grey_means, sums_of_means, sums_of_rows,
-                    row_groups, dense, quads, left, right,
+                    grey, n_hidden, n_visible, weights.values, hidden.values,
+                    Address(plan.seed_low, plan.seed_high, step & _LOW, (_HIDDEN_STREAM << 24) | high, 0), data_share,
+                    what, states.hidden, quads, grey_tiles,
                 )  # fmt: skip
             else:
-                source, its_order, its_first = rows, order, first
-                if stochastic:
-                    source, its_order, its_first = data_words, none, 0
+                grey = None
+                source, its_order, its_first = data.words, data.order, first
+                if plan.stochastic_input:
+                    source, its_order, its_first = states.drawn, none, 0
                     draw_rows(
-                        reals, order, first, n, n_visible, False, seed_low, seed_high, step & _LOW,
-                        (_INPUT_STREAM << 24) | high, 0, WORDS | PLANES, data_words, planes, planes_pitch, quads,
+                        GreyRows(data.grey, data.order, first, n), n_visible, False,
+                        Address(plan.seed_low, plan.seed_high, step & _LOW, (_INPUT_STREAM << 24) | high, 0),
+                        WORDS | PLANES,
+                        Outputs(states.drawn, planes, pitch, 0, means, groups, ONE, totals, scratch.no_rows), quads,
                     )  # fmt: skip
                     grid_sync()
                 else:
-                    turn_rows(rows, order, first, n, n_visible, planes, planes_pitch, 0)
+                    transpose_rows(
+                        Rows(data.words, data.order, first, n, visible_pitch), n_visible, planes, pitch, 0
+                    )  # fmt: skip
                 what, scale = MEANS, div(_MEAN_SCALE, np.float32(n))
-                if sampled:
+                if plan.sampled_hidden:
                     what, scale = COUNTS, _DATA_COUNT
-                if not persistent:
+                if not plan.persistent:
                     what |= WORDS
                 layer(
-                    source, visible_pitch, its_order, its_first, n, visible_steps, to_hidden, hidden, unit, n_hidden,
-                    seed_low, seed_high,
-                    step & _LOW, (_HIDDEN_STREAM << 24) | high, 0, what, chains, planes, planes_pitch, 0, means, groups,
-                    scale, totals,
-                    no_rows, shared, quads,
+                    Rows(source, its_order, its_first, n, visible_pitch),
+                    Weights(model.to_hidden, hidden.values, model.quantum, visible_steps, n_hidden),
+                    Address(plan.seed_low, plan.seed_high, step & _LOW, (_HIDDEN_STREAM << 24) | high, 0), what,
+                    Outputs(states.hidden, planes, pitch, 0, means, groups, scale, totals, scratch.no_rows),
+                    shared, quads,
                 )  # fmt: skip
-            if not persistent:
+            if not plan.persistent:
                 grid_sync()
             # -- model
-            for sweep in range(1, sweeps + 1):
+            for sweep in range(1, plan.n_sweeps + 1):
                 at = step + sweep
                 high = (at >> 32) & 0xFFFFFF
-                last = sweep == sweeps
+                last = sweep == plan.n_sweeps
                 what = WORDS
                 if last:
                     what |= PLANES
                 layer(
-                    chains, hidden_pitch, none, 0, n_model, hidden_steps, to_visible, visible, unit, n_visible,
-                    seed_low, seed_high,
-                    at & _LOW, (_VISIBLE_STREAM << 24) | high, 0, what, visible_words, planes, planes_pitch,
-                    data_groups, means, groups,
-                    ONE, totals, no_rows, shared, quads,
+                    Rows(states.hidden, none, 0, n_model, hidden_pitch),
+                    Weights(model.to_visible, visible.values, model.quantum, hidden_steps, n_visible),
+                    Address(plan.seed_low, plan.seed_high, at & _LOW, (_VISIBLE_STREAM << 24) | high, 0), what,
+                    Outputs(states.visible, planes, pitch, data_groups, means, groups, ONE, totals, scratch.no_rows),
+                    shared, quads,
                 )  # fmt: skip
                 grid_sync()
                 what, scale = 0, ONE
                 if last:
                     what, scale = MEANS, -div(_MEAN_SCALE, np.float32(n_model))
-                    if sampled:
+                    if plan.sampled_hidden:
                         what, scale = COUNTS, _MODEL_COUNT
-                if not last or persistent:
+                if not last or plan.persistent:
                     what |= WORDS
                 layer(
-                    visible_words, visible_pitch, none, 0, n_model, visible_steps, to_hidden, hidden, unit, n_hidden,
-                    seed_low,
-                    seed_high, at & _LOW, (_HIDDEN_STREAM << 24) | high, 0, what, chains, planes, planes_pitch,
-                    data_groups, means,
-                    groups, scale, totals, no_rows, shared, quads,
+                    Rows(states.visible, none, 0, n_model, visible_pitch),
+                    Weights(model.to_hidden, hidden.values, model.quantum, visible_steps, n_hidden),
+                    Address(plan.seed_low, plan.seed_high, at & _LOW, (_HIDDEN_STREAM << 24) | high, 0), what,
+                    Outputs(states.hidden, planes, pitch, data_groups, means, groups, scale, totals, scratch.no_rows),
+                    shared, quads,
                 )  # fmt: skip
                 grid_sync()
             # -- parameters
+            statistics = Statistics(
+                planes, pitch, none, means, totals, n, n_model, data_share, model_share, plan.sampled_hidden
+            )  # fmt: skip
             gradient(
-                planes, planes_pitch, none, groups, means, data_share, model_share, sampled, weights, w0, w1, w2,
-                n_hidden, n_visible,
-                kind, n_slots, rule, adam, batch, bound_scale, bounds[parity], shared, reals, order, first, n,
-                grey_means, left, right, dense,
+                statistics, groups, weights, n_hidden, n_visible, rule, batch, magnitude_scale,
+                model.magnitudes[parity], shared, grey, grey_tiles,
             )  # fmt: skip
-            bias_gradients(
-                planes, planes_pitch, n, data_groups, n_model, model_groups, totals, data_share, model_share, sampled,
-                visible, v0, v1,
-                v2, hidden, h0, h1, h2, kind, n_slots, rule, adam, batch, is_grey,
-                sums_of_rows, sums_of_means, row_groups,
-            )  # fmt: skip
+            bias_gradients(statistics, data_groups, model_groups, visible, hidden, rule, batch, grey)
             grid_sync()
-            exponent = exponent_of(bounds[parity], n_hidden, n_visible, shift, largest)
+            exponent = exponent_of(model.magnitudes[parity], n_hidden, n_visible, model.shift, largest)
             parity = 1 - parity
             start = cuda.blockIdx.x * cuda.blockDim.x + cuda.threadIdx.x
             for at in range(start, n_hidden + n_visible + 1, cuda.gridDim.x * cuda.blockDim.x):
-                bounds[parity, at] = 0
+                model.magnitudes[parity, at] = 0
                 if at < n_hidden:
                     totals[at] = 0
-            step += sweeps + 1
+            step += plan.n_sweeps + 1
             if start == 0:
-                control[EXPONENT] = exponent
-                control[DONE] = batch + 1
+                model.control[EXPONENT] = exponent
+                model.control[DONE] = batch + 1
             if exponent < 0:
                 return  # all blocks have found the same
             pack_weights(
-                weights, n_hidden, n_visible, np.float32(1 << exponent), to_hidden, to_visible
+                weights.values, n_hidden, n_visible, np.float32(1 << exponent), model.to_hidden, model.to_visible
             )  # fmt: skip
             if start == 0:
-                unit[0] = div(ONE, np.float32(1 << exponent))
+                model.quantum[0] = div(ONE, np.float32(1 << exponent))
             grid_sync()
 
     return pass_kernel
 
 
-def signature() -> Any:
-    """Types of the arguments of `make_pass_kernel`."""
-    words, fragments, reals = types.uint32[::1], types.uint64[::1], types.float32[::1]
-    numbers, rows, totals, bounds = types.int64[::1], types.float32[:, ::1], types.int32[::1], types.uint32[:, ::1]
-    return types.void(
-        words, rows, numbers, numbers, reals, rows, *[reals] * 12, fragments, fragments, bounds, reals, totals,
-        words, words, words, words, fragments, totals, rows,
-        reals, reals, types.float64[::1], *[types.int64] * 19,
-    )  # fmt: skip
-
-
 def entry_points() -> list[tuple[str, Any, Any]]:
     """Kernels of this module: (name, kernel, signature)."""
     return [
-        *of_each_tile("training pass", make_pass_kernel, signature()),
-        *of_each_tile("training pass, real rows", partial(make_pass_kernel, is_grey=True), signature()),
+        *of_each_tile("training pass", make_pass_kernel),
+        *of_each_tile("training pass, real rows", partial(make_pass_kernel, is_grey=True)),
     ]

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numba import types
 
+from .arguments import Address, tuple_type
 from .scalar import is_on, philox, sigmoid_scale, uniform_of, wide_is_on, wide_uniform_of, word_at
 from .target import cuda, normal_quantile
 
@@ -28,13 +29,13 @@ def _make_draws(wide: bool) -> Any:
     """Kernel of spins and of normal units for float64 (wide) or float32."""
 
     @cuda.jit
-    def draw_kernel(theta, normal, seed_low, seed_high, step_low, step_high, chain0):
+    def draw_kernel(theta, normal, address):
         """Set theta to drawn values: theta plus a standard normal one (`normal`), or spins."""
         n, n_units = theta.shape
         quads = (n_units + 3) // 4
         for at in range(cuda.grid(1), n * quads, cuda.gridsize(1)):
             row, quad = at // quads, at % quads
-            w0, w1, w2, w3 = philox(quad, chain0 + row, step_low, step_high, seed_low, seed_high)
+            w0, w1, w2, w3 = philox(quad, row, address)
             for j in range(4):
                 unit = 4 * quad + j
                 if unit < n_units:
@@ -62,7 +63,7 @@ DRAWS = {np.dtype(np.float32): _make_draws(False), np.dtype(np.float64): _make_d
 
 
 @cuda.jit
-def classes_kernel(theta, size, drawn, wide, seed_low, seed_high, step_low, step_high, chain0):
+def classes_kernel(theta, size, drawn, wide, address):
     """Set groups of `size` units to their softmax, or, `drawn`, to 1 for one of them and 0 for the others."""
     n, groups = theta.shape[0], theta.shape[1] // size
     for at in range(cuda.grid(1), n * groups, cuda.gridsize(1)):
@@ -77,7 +78,7 @@ def classes_kernel(theta, size, drawn, wide, seed_low, seed_high, step_low, step
             for unit in range(first, first + size):
                 theta[row, unit] = math.exp(np.float64(theta[row, unit]) - top) / total
             continue
-        w0, w1, w2, w3 = philox(first // 4, chain0 + row, step_low, step_high, seed_low, seed_high)
+        w0, w1, w2, w3 = philox(first // 4, row, address)
         word = word_at(first % 4, w0, w1, w2, w3)
         u = np.float64(uniform_of(word))
         if wide:
@@ -95,12 +96,12 @@ def classes_kernel(theta, size, drawn, wide, seed_low, seed_high, step_low, step
 
 def entry_points() -> list[tuple[str, Any, Any]]:
     """Kernels of this module: (name, kernel, signature)."""
-    i64, flag, found = types.int64, types.boolean, []
+    i64, flag, address, found = types.int64, types.boolean, tuple_type(Address), []
     for name, real in (("float32", types.float32), ("float64", types.float64)):
         rows = real[:, ::1]
         found += [
             (f"means of spins {name}", spin_means_kernel, types.void(rows)),
-            (f"draws of spins and normals {name}", DRAWS[np.dtype(name)], types.void(rows, flag, *[i64] * 5)),
-            (f"classes {name}", classes_kernel, types.void(rows, i64, flag, flag, *[i64] * 5)),
+            (f"draws of spins and normals {name}", DRAWS[np.dtype(name)], types.void(rows, flag, address)),
+            (f"classes {name}", classes_kernel, types.void(rows, i64, flag, flag, address)),
         ]
     return found
