@@ -5,7 +5,7 @@ flipped since, a sum has moved by at most |w| sqrt(h) (Cauchy-Schwarz) and at mo
 that both ends of that range decide alike are drawn; the sums of the others are made exact, by the weights of the flips
 or, where those are many, by the whole product of their tile. Once too many units stay open the landmark of all chains
 moves on to the present state: by whole products ("bounds"), or by flips where they are few ("lcd"). States are those of
-whole products, bit for bit. (src/lean.h has the same filter for the CPU.)
+whole products, bit for bit. (`src/tiles/filters.h` has the same filter for the CPU.)
 """
 
 from __future__ import annotations
