@@ -13,7 +13,7 @@ from .blocks import blocks_of
 
 
 class CategoryData:
-    """Rows of category numbers, NaN where they are missing, as groups of one-hot units; see `VisibleData`."""
+    """Rows of category numbers, NaN where they are missing, as groups of one-hot units; see `Rows`."""
 
     binary = False  # groups of units, one of which is on
 
@@ -45,7 +45,7 @@ class CategoryData:
         return blocks_of(self.shape)
 
     def batches(self, order: NDArray[np.int64], batch_size: int) -> Iterator[tuple[NDArray[Any], NDArray[np.int64]]]:
-        """As `VisibleData.batches`; numbers of categories as they are given."""
+        """As `Rows.batches`; numbers of categories as they are given."""
         yield self._x, order
 
     def encoded(self, batch: States) -> tuple[States, NDArray[np.bool_] | None]:

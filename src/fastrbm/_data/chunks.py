@@ -165,7 +165,7 @@ class ChunkedData:
     validate : callable
         Takes a piece and whether it is the first; returns a two-dimensional array or CSR matrix, or raises ValueError.
     wrap : callable
-        Makes `VisibleData`, or one of its like, of that and the scale.
+        Makes `Rows` of that and the scale.
     dtype : numpy dtype
         Of converted rows.
     scale : float or None
@@ -176,7 +176,7 @@ class ChunkedData:
     shape : tuple of int
     scale : float
     binary : bool
-        As of `VisibleData`.
+        As of `Rows`.
     missing : bool
         Whether some entries are missing.
     """
@@ -287,7 +287,7 @@ class ChunkedData:
         return lambda epoch: Pass(key if shuffle else None, epoch, length(epoch))
 
     def batches(self, order: Pass, batch_size: int) -> Iterator[tuple[States, NDArray[np.int64]]]:
-        """As `VisibleData.batches`: every piece but the last holds whole minibatches, wherever chunks end."""
+        """As `Rows.batches`: every piece but the last holds whole minibatches, wherever chunks end."""
         least = batch_size * batches_per_block(batch_size, self.shape[1], self.dtype)
         held: list[States] = []
         n_held = 0
@@ -323,5 +323,5 @@ class ChunkedData:
         return join_rows([data.states(advice) for data, _ in self._pieces(None, 0)])
 
     def encoded(self, batch: States) -> tuple[States, NDArray[np.bool_] | None]:
-        """As `VisibleData.encoded`."""
+        """As `Rows.encoded`."""
         return self._encoder.encoded(batch)
