@@ -7,6 +7,7 @@ from typing import Any
 from ._estimator.files import Stored
 from ._estimator.fitting import Fitting
 from ._estimator.gaussian import GaussianRBM, LearnedSigma
+from ._estimator.options import check_units
 from ._estimator.sampling import Sampling
 from ._estimator.scoring import Scoring
 from ._estimator.softmax import SoftmaxRBM
@@ -258,13 +259,5 @@ class RBM(Fitting, Scoring, Sampling, Stored):
         return get_unit(self.visible).spec, get_unit(self.hidden).spec
 
     def _check_options(self) -> None:
-        for name in ("visible", "hidden"):
-            try:
-                get_unit(getattr(self, name))
-            except (ValueError, TypeError) as error:
-                raise ValueError(f"{name}: {error}") from None
-        try:
-            get_unit(self.hidden).check_width(self.n_components)
-        except ValueError as error:
-            raise ValueError(f"hidden: {error}") from None
+        check_units(self, "visible", "hidden")
         super()._check_options()

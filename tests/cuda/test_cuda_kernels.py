@@ -235,5 +235,5 @@ def test_fragments_and_registers_are_those_of_the_instruction(shape):
     assert quantised.fill()
     out = np.zeros((tile.rows, 32), np.int32)
     kernel[1, tile.threads](rows_of(DeviceBits.from_host(states)), quantised.to_hidden, out)
-    integers = extension.fix_weights(weights, False, 1).dense().astype(np.int64)
+    integers = extension.quantise_weights(weights, False, 1).dense().astype(np.int64)
     np.testing.assert_array_equal(out[: len(states)], states.dense(np.int64) @ integers.T)

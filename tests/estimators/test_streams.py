@@ -162,7 +162,7 @@ def rows_of(data, wanted, batch_size=7):
 
 
 def data_of(x):
-    return BernoulliRBM()._stream(streams.source_of(x), False)
+    return BernoulliRBM()._chunked(streams.source_of(x), False)
 
 
 def test_a_pass_has_every_row_once_in_an_order_of_its_own(monkeypatch):

@@ -164,7 +164,7 @@ class VisibleData:
     def _blocks_in_order(self, limit: int | None = None) -> Iterator[slice]:
         return blocks_of(self.shape, limit, _ROWS)
 
-    def _take(self, rows: Any) -> States:
+    def _take(self, rows: slice | NDArray[np.int64]) -> States:
         """Some rows as bits (binary data) or floats."""
         if self.bits is not None:
             return self.bits[rows]

@@ -45,7 +45,7 @@ class CategoryData:
         return blocks_of(self.shape)
 
     def batches(self, order: NDArray[np.int64], batch_size: int) -> Iterator[tuple[NDArray[Any], NDArray[np.int64]]]:
-        """See `Rows.batches`; numbers of categories as they are given."""
+        """As `Rows.batches`; numbers of categories as they are given."""
         yield self._x, order
 
     def encoded(self, batch: States) -> tuple[States, NDArray[np.bool_] | None]:

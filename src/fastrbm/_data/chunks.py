@@ -287,7 +287,7 @@ class ChunkedData:
         return lambda epoch: Pass(key if shuffle else None, epoch, length(epoch))
 
     def batches(self, order: Pass, batch_size: int) -> Iterator[tuple[States, NDArray[np.int64]]]:
-        """See `Rows.batches`: every piece but the last holds whole minibatches, wherever chunks end."""
+        """As `Rows.batches`: every piece but the last holds whole minibatches, wherever chunks end."""
         least = batch_size * batches_per_block(batch_size, self.shape[1], self.dtype)
         held: list[States] = []
         n_held = 0
@@ -323,5 +323,5 @@ class ChunkedData:
         return join_rows([data.states(advice) for data, _ in self._pieces(None, 0)])
 
     def encoded(self, batch: States) -> tuple[States, NDArray[np.bool_] | None]:
-        """See `Rows.encoded`."""
+        """As `Rows.encoded`."""
         return self._encoder.encoded(batch)

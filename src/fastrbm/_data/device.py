@@ -1,4 +1,4 @@
-"""Visible data that lie on a CUDA device already, as `Rows`; they stay there."""
+"""Visible data that lie on a CUDA device already; they stay there."""
 
 from __future__ import annotations
 
@@ -154,7 +154,7 @@ class DeviceData(VisibleData):
         return float_rows(x, self.dtype, self._factor)
 
     def batches(self, order: NDArray[np.int64], batch_size: int) -> Iterator[tuple[States, NDArray[np.int64]]]:
-        """See `Rows.batches`; rows are `DeviceBits` or `DeviceRows`."""
+        """As `Rows.batches`; rows are `DeviceBits` or `DeviceRows`."""
         from .._kernels.cuda.memory import DeviceRows, take_rows
 
         resident = self._resident()
@@ -174,7 +174,7 @@ class DeviceData(VisibleData):
             yield rows, self._floats(self._x[rows]) if self.bits is None else self.bits[rows]
 
     def encoded(self, batch: States) -> tuple[States, None]:
-        """See `Rows.encoded`, on the host: who asks for it composes minibatches of NumPy's operations."""
+        """As `Rows.encoded`, on the host: who asks for it composes minibatches of NumPy's operations."""
         return on_host(batch), None
 
     def states(self, advice: str) -> States:

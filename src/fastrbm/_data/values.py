@@ -69,11 +69,11 @@ class UnitData:
     def _blocks_in_order(self) -> Iterator[slice]:
         return blocks_of(self.shape)
 
-    def _take(self, rows: Any) -> NDArray[Any]:
+    def _take(self, rows: slice | NDArray[np.int64]) -> NDArray[Any]:
         return np.ascontiguousarray(self._x[rows], dtype=self.dtype)
 
     def batches(self, order: NDArray[np.int64], batch_size: int) -> Iterator[tuple[NDArray[Any], NDArray[np.int64]]]:
-        """See `Rows.batches`; values as they are given."""
+        """As `Rows.batches`; values as they are given."""
         if self._x.dtype == self.dtype and self._x.flags.c_contiguous:
             yield self._x, order
             return

@@ -15,7 +15,7 @@ from .._data.device import DeviceData, as_device_array, check_device_array, deci
 from .._data.values import UnitData
 from .._fit.scale import VisibleScale
 from .._fit.state import TrainingState
-from .._kernels import BIT_UNITS, Backend, Parameters, as_dense, get_backend
+from .._kernels import BIT_UNITS, Backend, Parameters, States, as_dense, get_backend
 from .._kernels.datatypes import FLOAT_TYPES
 from .._kernels.draws import Key
 from ..model import Model
@@ -284,7 +284,7 @@ class BaseRBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
 
     def _publish_chains(self, state: TrainingState) -> None:
         self.n_iter_ = state.epoch
-        hidden: Any = None if state.population is None else state.population.model_chains
+        hidden: States | None = None if state.population is None else state.population.model_chains
         hidden = hidden if state.chains.chains is None else state.chains.chains
         if hidden is not None:
             self.h_samples_ = as_dense(hidden, self.components_.dtype).astype(self.components_.dtype, copy=False)

@@ -195,8 +195,8 @@ class Fitting(SklearnDraws, BaseRBM):
                 raise TypeError("chunks of X must be on the host, got one on a CUDA device: pass the rows as one array")
             return self._validated(piece, reset=first and not go_on)
 
-        def wrap(rows: Any, scale: float) -> Rows:
-            return self._wrap(rows, dtype, scale)
+        def wrap(x: Any, scale: float) -> Rows:
+            return self._wrap(x, dtype, scale)
 
         dtype = options.compute_dtype(self, None)
         decided = self.input_scale_ if go_on else None if self.units[0] == "bernoulli" else 1.0

@@ -17,6 +17,7 @@ from .._fit.state import TrainingState
 from ..units import get_unit
 from .files import Stored
 from .fitting import Fitting
+from .options import check_units
 from .sampling import Sampling
 from .scoring import Scoring
 
@@ -123,10 +124,7 @@ class GaussianRBM(Fitting, Scoring, Sampling, Stored):
         return LearnedSigma() if isinstance(self.sigma, str) and self.sigma == "learned" else None
 
     def _check_options(self) -> None:
-        try:
-            get_unit(self.hidden).check_width(self.n_components)
-        except (ValueError, TypeError) as error:
-            raise ValueError(f"hidden: {error}") from None
+        check_units(self, "hidden")
         if not isinstance(self.scaling, str) or self.scaling not in SCALINGS:
             raise ValueError(f"scaling must be one of {sorted(SCALINGS)}, got {self.scaling!r}")
         learned = self._learned()

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from .._checks import check_integer, check_number
+from .._checks import check_integer, check_number, is_integer
 from .._fit.callback import as_callback
 from .._fit.negative import Chains, Exact, FastWeights, NegativePhase, PopulationChains
 from .._kernels import Rule, TrainingPlan
@@ -89,6 +89,17 @@ def check(estimator: Any) -> None:
     algorithm = algorithm_of(estimator)
     if isinstance(algorithm, Sampler):
         algorithm.validate()
+
+
+def check_units(estimator: Any, *layers: str) -> None:
+    """Raise ValueError unless these options are unit types, and the hidden layer can have its number of them."""
+    for layer in layers:
+        try:
+            unit = get_unit(getattr(estimator, layer))
+            if layer == "hidden" and is_integer(estimator.n_components):  # what else it is, the table says
+                unit.check_width(int(estimator.n_components))
+        except (ValueError, TypeError) as error:
+            raise ValueError(f"{layer}: {error}") from None
 
 
 def _is_dtype(value: Any) -> bool:

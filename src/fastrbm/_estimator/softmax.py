@@ -87,10 +87,7 @@ class SoftmaxRBM(Fitting, Scoring, Sampling, Stored):
         return f"onehot({getattr(self, 'n_categories_', self.n_categories or 2)})", get_unit(self.hidden).spec
 
     def _check_options(self) -> None:
-        try:
-            get_unit(self.hidden).check_width(self.n_components)
-        except (ValueError, TypeError) as error:
-            raise ValueError(f"hidden: {error}") from None
+        options.check_units(self, "hidden")
         if self.n_categories is not None:
             check_integer("n_categories", self.n_categories, 1, _MOST_CATEGORIES, otherwise="None")
         super()._check_options()
