@@ -96,23 +96,23 @@ def _environment() -> dict[str, str]:
 
 
 #: programs that are running, each the leader of a session of its own
-_running: set[subprocess.Popen[str]] = set()
+running: set[subprocess.Popen[str]] = set()
 
 
 def stop() -> None:
     """End the programs that are running, and what they have started."""
-    for process in list(_running):
+    for process in list(running):
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
 
 
-def _run(command: Sequence[str], seconds: float, folder: Path | None = None) -> tuple[str, int | None]:
+def run_program(command: Sequence[str], seconds: float, folder: Path | None = None) -> tuple[str, int | None]:
     """Run a program; its output and status, None when its time was over."""
     process = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace", cwd=folder,
         env=_environment(), start_new_session=True,
     )  # fmt: skip
-    _running.add(process)
+    running.add(process)
     try:
         return process.communicate(timeout=seconds)[0], process.returncode
     except subprocess.TimeoutExpired:
@@ -121,7 +121,7 @@ def _run(command: Sequence[str], seconds: float, folder: Path | None = None) -> 
             os.killpg(process.pid, signal.SIGKILL)
         return process.communicate()[0], None
     finally:
-        _running.discard(process)
+        running.discard(process)
 
 
 def driver() -> str:
@@ -130,7 +130,7 @@ def driver() -> str:
     if program is None:
         return ""
     query = [program, "--query-gpu=driver_version", "--format=csv,noheader"]
-    output, status = _run(query, 20)
+    output, status = run_program(query, 20)
     return f", driver {output.split()[0]}" if status == 0 and output.split() else ""
 
 
@@ -154,7 +154,7 @@ def run_tests(seconds: float) -> Row:
     if cores() > 2 and importlib.util.find_spec("xdist") is not None:
         # each process compiles the kernels it needs, so a file is not divided
         command += ["-n", str(min(len(files), cores())), "--dist", "loadfile"]
-    output, status = _run([*command, *(str(file.relative_to(folder)) for file in files)], seconds, folder)
+    output, status = run_program([*command, *(str(file.relative_to(folder)) for file in files)], seconds, folder)
     if status is None:
         return _shown(_with(row, ERROR, f"not done after {seconds:.0f} s"), output)
     return _shown(tests_row(output, status), output)
@@ -171,7 +171,7 @@ def run_sanitizer(tool: str, seconds: float) -> Row:
         command += ["--report-api-errors", "no"]  # Numba raises them as exceptions, or expects them
     command += [sys.executable, "-m", f"{__package__}.gpu_check", "--exercise"]
     # the process finds this package by the path of this one
-    output, status = _run(command, seconds)
+    output, status = run_program(command, seconds)
     if status is None:
         return _shown(_with(row, ERROR, f"not done after {seconds:.0f} s"), output)
     return _shown(sanitizer_row(tool, output, status), output)

@@ -65,7 +65,7 @@ def test_numba_cuda_must_be_what_numba_cuda_means(monkeypatch):
     other.__spec__ = importlib.machinery.ModuleSpec("numba.cuda", None)
     other.implementation = "Built-in"
     monkeypatch.setitem(sys.modules, "numba.cuda", other)
-    reason = availability._package_reason()
+    reason = availability.package_reason()
     assert "'Built-in'" in reason and "_numba_cuda_redirector" in reason
 
 
@@ -111,17 +111,17 @@ def driver(**changes):
 )
 def test_reasons_are_told_apart(changes, message, monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "7")
-    monkeypatch.setattr(availability, "_initialised_in", None)
+    monkeypatch.setattr(availability, "initialised_in", None)
     one = driver(**changes)
-    reason = availability._driver_reason(one) or availability._device_reason(one, (13, 0))
+    reason = availability.driver_reason(one) or availability.device_reason(one, (13, 0))
     if message is None:
-        assert reason is None and availability._initialised_in == os.getpid()
+        assert reason is None and availability.initialised_in == os.getpid()
     else:
         assert re.search(message, reason), reason
 
 
 def test_a_forked_child_is_told_to_spawn(monkeypatch):
-    monkeypatch.setattr(availability, "_initialised_in", os.getpid() + 1)
+    monkeypatch.setattr(availability, "initialised_in", os.getpid() + 1)
     with pytest.raises(RuntimeError, match=r"forked .*get_context\('spawn'\)"):
         get_backend("cuda")
 

@@ -1,5 +1,8 @@
 """Types of what cooperative kernels are launched with: a kernel for others is another one, and may not fit whole."""
 
+import ast
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -94,3 +97,29 @@ def test_own_dense_product(dtype):
     blocks = -(-7 // side), -(-3 // side)
     target.launch(dense.KERNELS[np.dtype(dtype)], blocks, (side, side), there[0], there[1].T, out)
     np.testing.assert_array_equal(out.copy_to_host(), a @ b.T)
+
+
+def test_shared_arrays_are_known_by_their_place_in_the_text():
+    """Also two of one line, and whichever thread asks first."""
+    cuda = target.cuda
+
+    @cuda.jit
+    def kernel(out):
+        left, right = cuda.shared.array(4, np.int64), cuda.shared.array(4, np.int64)
+        left[cuda.threadIdx.x], right[cuda.threadIdx.x] = 1, 2
+        cuda.syncthreads()
+        out[cuda.threadIdx.x] = left[3 - cuda.threadIdx.x] + 10 * right[3 - cuda.threadIdx.x]
+
+    for _ in range(3):
+        out = cuda.to_device(np.zeros(4, np.int64))
+        target.launch(kernel, 1, 4, out)
+        np.testing.assert_array_equal(out.copy_to_host(), 21)
+
+
+def test_no_function_takes_more_than_a_dozen_things():
+    package = Path(launching.__file__).parent
+    for path in package.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.FunctionDef):
+                names = [a.arg for a in (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs)]
+                assert len(names) <= 12, f"{path.name}: {node.name} takes {len(names)} parameters"

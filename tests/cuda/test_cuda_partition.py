@@ -1,5 +1,8 @@
 """Exact partition sums on a GPU, or in Numba's simulator of one, against direct sums."""
 
+import math
+from time import perf_counter
+
 import numpy as np
 import pytest
 
@@ -7,6 +10,7 @@ pytest.importorskip("numba_cuda")
 
 from fastrbm._kernels import Parameters  # noqa: E402
 from fastrbm._kernels.cuda import partition  # noqa: E402
+from fastrbm._kernels.cuda.backend import CudaBackend  # noqa: E402
 from fastrbm._kernels.cuda.kernels import target  # noqa: E402
 from fastrbm._kernels.reference import ReferenceBackend  # noqa: E402
 from fastrbm.units import softplus  # noqa: E402
@@ -164,6 +168,28 @@ def test_progress_may_end_the_sum(monkeypatch):
     with pytest.raises(Stop):
         log_z(model(7, 5), on_progress=stop)
     assert len(seen) == 1 and 0 < seen[0] < 1 << 7
+
+
+@pytest.mark.skipif(not target.SIMULATED, reason="measures the simulator")
+def test_seconds_of_a_simulated_sum_are_about_right():
+    parameters = model(8, 40)
+    began = perf_counter()
+    log_z(parameters, np.float32)
+    took = perf_counter() - began
+    assert took / 50 < CudaBackend().seconds_for_states(UNITS, 2**8, 40, np.float32) < 50 * took
+
+
+def test_seconds_of_a_device_grow_with_the_work_and_are_no_fantasy(monkeypatch):
+    """A hundred multiprocessors: 2^36 states of 784 neurons in minutes, not in the days of NumPy."""
+    monkeypatch.setattr(partition, "SIMULATED", False)
+    monkeypatch.setattr(partition, "n_processors", lambda: 100)
+    seconds = CudaBackend().seconds_for_states
+    assert 15 < seconds(UNITS, 2.0**36, 784, np.float32) < 600
+    assert seconds(UNITS, 2.0**20, 784, np.float64) > seconds(UNITS, 2.0**20, 784, np.float32)
+    assert seconds(UNITS, 2.0**21, 784, np.float32) == 2 * seconds(UNITS, 2.0**20, 784, np.float32)
+    assert seconds(("ising", "bernoulli"), 2.0**20, 784, np.float64) == seconds(UNITS, 2.0**20, 784, np.float64)
+    assert seconds(("gaussian", "bernoulli"), 2.0**20, 784, np.float64) > 1
+    assert seconds(UNITS, math.inf, 784, np.float32) == math.inf
 
 
 def test_each_chunk_and_each_stop_ends_a_chunk():

@@ -136,9 +136,9 @@ def test_a_sanitizer_that_is_missing_is_skipped_with_the_reason(monkeypatch):
 
 def test_a_program_that_takes_too_long_is_ended_with_its_children():
     nested = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'import time; time.sleep(60)'])"
-    output, status = gpu_programs._run([sys.executable, "-c", f"print('begun', flush=True); {nested}"], 2.0)
+    output, status = gpu_programs.run_program([sys.executable, "-c", f"print('begun', flush=True); {nested}"], 2.0)
     assert status is None and output == "begun\n"
-    assert not gpu_programs._running
+    assert not gpu_programs.running
 
 
 # -- the table and the exit status ---------------------------------------------------------------------------------

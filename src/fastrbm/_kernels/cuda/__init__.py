@@ -1,12 +1,15 @@
 """CUDA backend in Numba-CUDA: bit-packed states, integer tensor-core products, the draws of the CPU kernels.
 
-Nothing here is imported before a device is asked for (`fastrbm._kernels.get_backend`). From the bottom up:
+Nothing here is imported before a device is asked for (`fastrbm._kernels.get_backend`).
 
-* what kernels are written in: `_target` (device or simulator), `_mma`, `device` (scalar functions), `tiles` (products);
-* kernels: `sweep` (layers), `gradient`, `grey` (real rows), `chains`, `training` (whole passes), `anneal`, `delta` and
-  `lowbit` (lean chains), `partition_kernel`, `elementwise`, `formulas` (other units), `dense`, `packing`;
-* what launches them: `launching`, `memory`, `fixed` (weights as integers), `layers`, `steps`, `session` (a training
-  run), `lean`, `partition`, and `backend`, the table of all;
-* beside them: `availability` (is there a device), `interop` (arrays of other libraries), `ahead` (compiling without a
-  device).
+This folder is the host's side, named as `fastrbm._kernels.cpu` is where it does the same. From the top down:
+
+* `backend` is the table of kernels, made of `layers` (one layer given the other), `gradients` (and rules), `scores`;
+* `training` (whole passes), `strategy` (free chains), `annealing` and `partition` (exact sums) are launched by it;
+* `quantise` has the weights as integers, `units` the layers of other unit types, `dense` products of dense matrices,
+  `packing` rows as bits or floats;
+* `launching` says how kernels are launched, `memory` has arrays on the device.
+
+Beside these: `availability` (is there a device), `interop` (arrays of other libraries), `ahead` (compiling all kernels
+without a device, and what they take). What runs on the device is in `kernels`.
 """

@@ -9,8 +9,7 @@ from numpy.typing import NDArray
 
 from ..bits import n_words
 from ..draws import Draw, Stream
-from .kernels.annealing import make_annealing_kernel
-from .kernels.arguments import AnnealedLayer, AnnealingScratch
+from .kernels.annealing import AnnealedLayer, AnnealingScratch, make_annealing_kernel
 from .launching import Kernels, choose_tile, draws_from, most_tiles, nothing
 from .memory import DeviceBits, download, empty, flat, synchronize, upload, zeros
 from .quantise import QuantisedWeights

@@ -13,15 +13,15 @@ INSTALL = 'pip install "fastrbm[cuda]"'
 #: Compute capability from which the integer matrix products of the kernels exist.
 LEAST_CAPABILITY = (8, 0)
 
-#: Multiply-adds of one layer for one minibatch (hidden units x visible units x rows) from which device="auto" takes the
-#: device. None is never: where the device begins to win has NOT been measured yet, so "auto" keeps to the CPU until
+#: Multiply-adds of one layer for one minibatch (hidden neurons x visible neurons x rows) from which device="auto" takes
+#: the device. None is never: where the device begins to win has NOT been measured yet, so "auto" keeps to the CPU until
 #: `benchmarks/gpu_check.py`, which prints the crossing, has been run on one.
 AUTO_WORK: int | None = None
 
 _SPAWN = "start processes with multiprocessing.get_context('spawn'), or before CUDA is first used"
 
 #: process that initialised CUDA through this module
-_initialised_in: int | None = None
+initialised_in: int | None = None
 
 
 def why_not() -> str | None:
@@ -69,7 +69,7 @@ def describe() -> str:
 
 def compilers_missing() -> str | None:
     """Why kernels cannot be compiled, which takes no device; None if they can."""
-    return _package_reason() or _toolkit_reason()
+    return package_reason() or _toolkit_reason()
 
 
 def needs_device() -> None:
@@ -80,7 +80,7 @@ def needs_device() -> None:
 
 
 def _forked() -> str | None:
-    if _initialised_in in (None, os.getpid()):
+    if initialised_in in (None, os.getpid()):
         return None
     return f"this process was forked from one that had initialised CUDA, whose context a child cannot use; {_SPAWN}"
 
@@ -88,14 +88,14 @@ def _forked() -> str | None:
 @cache
 def _lasting_reason() -> str | None:
     """What will not change while the process runs."""
-    reason = _package_reason()
+    reason = package_reason()
     if reason is not None or simulated():
         return reason
     driver = _driver()
-    return _driver_reason(driver) or _toolkit_reason() or _device_reason(driver, _toolkit_version())
+    return driver_reason(driver) or _toolkit_reason() or device_reason(driver, _toolkit_version())
 
 
-def _package_reason() -> str | None:
+def package_reason() -> str | None:
     if importlib.util.find_spec("numba_cuda") is None:
         if importlib.util.find_spec("numba") is None:
             return f"numba-cuda is not installed ({INSTALL})"
@@ -122,9 +122,9 @@ def _driver() -> Any:
     return driver
 
 
-def _driver_reason(driver: Any) -> str | None:
+def driver_reason(driver: Any) -> str | None:
     """Load libcuda and initialise it."""
-    global _initialised_in
+    global initialised_in
     said = None
     if "lib" in vars(driver):
         try:
@@ -135,7 +135,7 @@ def _driver_reason(driver: Any) -> str | None:
             said = str(error)
     said = driver.initialization_error or said
     if said is None:
-        _initialised_in = os.getpid()
+        initialised_in = os.getpid()
         return None
     said = " ".join(said.split())
     if "NUMBA_DISABLE_CUDA" in said:
@@ -174,7 +174,7 @@ def _toolkit_reason() -> str | None:
     return None
 
 
-def _device_reason(driver: Any, toolkit: tuple[int, int]) -> str | None:
+def device_reason(driver: Any, toolkit: tuple[int, int]) -> str | None:
     """Look at versions and at the device without making a context."""
     has = driver.get_version()
     if has[0] < toolkit[0]:

@@ -1,6 +1,6 @@
-"""Products of real matrices on the device: cuBLAS through CuPy where it is installed, else an own kernel.
+"""Products of dense matrices on the device: cuBLAS through CuPy where it is installed, else an own kernel.
 
-Only where bits do not help: real visible states, float64, weights too large for fixed point.
+Only where bits do not help: grey or Gaussian states, float64, weights too large to be quantised.
 """
 
 from __future__ import annotations

@@ -126,7 +126,7 @@ class Gradients(Layers):
         mine, scale = self._sums(data, dtype)
         others, other_scale = self._sums(model, dtype)
         for at, (x, y) in enumerate(zip(mine, others, strict=True)):
-            # only the products of pairs are to be divided by the number of rows
+            # only the coincidences are to be divided by the number of rows
             factors = (real(scale), real(other_scale)) if at == 0 else (real(1), real(1))
             launch_strided(difference_kernel, x.size, x, factors[0], y, factors[1])
         return self._shaped(mine, data.hidden)
@@ -139,7 +139,7 @@ class Gradients(Layers):
         return self._shaped(sums, phase.hidden)
 
     def _sums(self, phase: Phase, dtype: Any) -> tuple[list[Any], float]:
-        """Products of pairs, to be multiplied with the number given, and means of both layers, as dense rows."""
+        """Sum coincidences h v, to be multiplied with the number given, and average both layers, as dense rows."""
         n = phase.hidden.shape[0]
         v, h = (self._dense(x, dtype) for x in (phase.visible, phase.hidden))
         shares = np.full(n, 1 / n) if phase.shares is None else np.asarray(phase.shares)
@@ -147,12 +147,12 @@ class Gradients(Layers):
         means = [product(row, x, empty((1, x.shape[1]), dtype)) for x in (v, h)]
         if phase.shares is not None:
             h = to_device(download(h) * shares.astype(dtype)[:, None])
-        pairs = product(transposed(h), v, empty((h.shape[1], v.shape[1]), dtype))
-        return [pairs, *means], 1 / n if phase.shares is None else 1.0
+        coincidences = product(transposed(h), v, empty((h.shape[1], v.shape[1]), dtype))
+        return [coincidences, *means], 1 / n if phase.shares is None else 1.0
 
     def _shaped(self, sums: list[Any], given: Any) -> Parameters:
-        pairs, visible, hidden = sums
-        return Parameters(*(self._given_back(x, given) for x in (pairs, flat(visible), flat(hidden))))
+        coincidences, visible, hidden = sums
+        return Parameters(*(self._given_back(x, given) for x in (coincidences, flat(visible), flat(hidden))))
 
     def ascend(self, parameters: Parameters, slots: Sequence[Parameters], gradient: Parameters, update: Update) -> None:
         """See `Backend.ascend`; float64 as the contract has it."""
@@ -173,7 +173,7 @@ class Gradients(Layers):
 
 
 def _within_one(hidden: Any) -> bool:
-    """Whether sums of fixed-point means fit."""
+    """Whether sums of means as integers fit."""
     if not on_device(hidden):
         return bool((np.abs(hidden) <= 1).all())
     flag = zeros(1, np.int32)

@@ -1,9 +1,9 @@
 """One layer given the other, on the device.
 
-Layers of bits go through `kernels/layer.py`: exact sums, the draws of the CPU kernels. Real states, float64 and weights
-too large for fixed point go through products of dense matrices (`dense.py`). Units other than Bernoulli ones have their
-products here; the formulas of spins, classes and normal units are in `units.py`, those of others where all backends
-have them, in `fastrbm.units`, on the host.
+Layers of bits go through `kernels/layer.py`: exact sums, the draws of the CPU kernels. Grey or Gaussian states, float64
+and weights too large to be quantised go through products of dense matrices (`dense.py`). Unit types other than
+Bernoulli have their products here; the formulas of spins, classes and Gaussian neurons are in `units.py`, those of
+others where all backends have them, in `fastrbm.units`, on the host.
 """
 
 from __future__ import annotations
@@ -45,10 +45,10 @@ DRAW = Kernels(make_draw_kernel)
 
 def pack_states(values: Any) -> DeviceBits:
     """Bits of values 0 and 1."""
-    n, n_units = values.shape
-    words = zeros((n, 2 * n_words(n_units)), np.uint32)
-    launch_strided(set_bits_kernel, n * -(-n_units // 32), values, int(words.shape[1]), flat(words))
-    return DeviceBits(words, n_units)
+    n, n_neurons = values.shape
+    words = zeros((n, 2 * n_words(n_neurons)), np.uint32)
+    launch_strided(set_bits_kernel, n * -(-n_neurons // 32), values, int(words.shape[1]), flat(words))
+    return DeviceBits(words, n_neurons)
 
 
 def _outputs(words: Any, rows: Any) -> Outputs:

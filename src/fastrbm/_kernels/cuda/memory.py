@@ -38,9 +38,9 @@ class DeviceBits:
     Attributes
     ----------
     words : device array of uint32, shape (n_samples, 2 * ceil(n_units / 64)), C-contiguous
-        Unit ``u`` of a sample is bit ``u % 32`` of its word ``u // 32``; bits past the last unit are zero.
+        Neuron ``u`` of a sample is bit ``u % 32`` of its word ``u // 32``; bits past the last one are zero.
     n_units : int
-        Number of units.
+        Number of neurons.
     """
 
     words: Any

@@ -19,7 +19,7 @@ def pack_checked(x: Any, on: int = 1) -> tuple[int, DeviceBits]:
 
     Parameters
     ----------
-    x : device array of uint8, float32 or float64, shape (n_samples, n_units), any strides
+    x : device array of uint8, float32 or float64, shape (n_samples, n_neurons), any strides
     on : int
         Value of a set bit: 1, or 255 for uint8 images.
 
@@ -28,13 +28,13 @@ def pack_checked(x: Any, on: int = 1) -> tuple[int, DeviceBits]:
     (flags, bits)
         flags: `OTHER` if a value is neither 0 nor `on`, `OUTSIDE` if one is outside [0, on] or NaN (or-ed).
     """
-    n, n_units = (int(k) for k in x.shape)
-    words = allocate("the packed data", (n, 2 * n_words(n_units)), np.uint32)
+    n, n_neurons = (int(k) for k in x.shape)
+    words = allocate("the packed data", (n, 2 * n_words(n_neurons)), np.uint32)
     flags = upload(np.zeros(1, dtype=np.int32))
     if words.size:
         grid, block = row_launch(n)
         launch(pack_rows, grid, block, x, x.dtype.type(on), words, flags)
-    return int(download(flags)[0]), DeviceBits(words, n_units)
+    return int(download(flags)[0]), DeviceBits(words, n_neurons)
 
 
 def float_rows(x: Any, dtype: Any, scale: float = 1.0) -> Any:
@@ -42,7 +42,7 @@ def float_rows(x: Any, dtype: Any, scale: float = 1.0) -> Any:
 
     Parameters
     ----------
-    x : device array of uint8, float32 or float64, shape (n_samples, n_units), any strides
+    x : device array of uint8, float32 or float64, shape (n_samples, n_neurons), any strides
     dtype : float32 or float64
     scale : float
     """

@@ -37,6 +37,7 @@ from .kernels.partition import (
     take_logs,
 )
 from .kernels.target import SIMULATED, cuda, launch
+from .launching import n_processors
 
 _SHAPES = dict.fromkeys(DEVICE_SHAPES, SMALL) if SIMULATED else DEVICE_SHAPES
 #: as on the CPU: products must give up their exponents the more often, the more bits there are
@@ -50,6 +51,17 @@ _MOST_OUTER = 1 << 26  # bytes of inputs of outer states at once
 _MOST_LOGS = 1 << 25  # log-weights on the device at once: 512 MB with their exponents
 _FIRST_FACTORS = 1 << 33  # of the first launch
 _SHORT = 0.1  # seconds; the next launch is twice as long
+
+
+#: factors (states times neurons that are summed out) of a multiprocessor a second. Not measured, and meant to be too
+#: few by several times: a factor takes a multiplication and a fused multiply-add, devices of capability 8.0 have 64
+#: lanes a multiprocessor in float32 (later ones 128) and at least two in float64, and run at 1 GHz or more; of the
+#: peak that follows, a quarter.
+_FACTORS_PER_PROCESSOR = {4: 64 / 2 * 1e9 / 4, 8: 2 / 2 * 1e9 / 4}
+#: factors of Numba's simulator a second; measured
+_SIMULATED_FACTORS = 5e3
+#: what a state costs beside its neurons, in neurons
+_BESIDE = 10
 
 
 class _Cut(NamedTuple):
@@ -86,13 +98,13 @@ def log_partition_sum(
     kernel = partition_kernel(real, shape, log_weights is not None)
     total = 1 << len(cut.outer)
     sums, exponents = np.empty(total), np.empty(total, dtype=np.int64)
-    n_units = len(model[1])
-    most = min(total, max(1, _MOST_OUTER // (8 * (n_units + 1))))
+    n_neurons = len(model[1])
+    most = min(total, max(1, _MOST_OUTER // (8 * (n_neurons + 1))))
     kept = (max(1 << len(cut.inner), shape.rows >> len(cut.middle)), 1 << len(cut.middle), shape.lanes)
     if log_weights is not None:
         most = min(most, max(1, _MOST_LOGS // math.prod(kept)))
-    count = max(1, _FIRST_FACTORS // (n_units * cut.block_states))
-    outer = cuda.device_array((most, n_units + 1), dtype=np.float64)
+    count = max(1, _FIRST_FACTORS // (n_neurons * cut.block_states))
+    outer = cuda.device_array((most, n_neurons + 1), dtype=np.float64)
     shapes: tuple[Any, ...] = (most, (0 if log_weights is None else most, math.prod(kept)))
     some, weights = (Scaled(*(cuda.device_array(n, dtype=x.dtype) for x in (sums, exponents))) for n in shapes)
     first = 0
@@ -117,6 +129,12 @@ def log_partition_sum(
         if seconds < _SHORT:
             count *= 2
     return log_of_sum(sums, exponents)
+
+
+def seconds_for(n_states: float, n_other: int, dtype: Any) -> float:
+    """Rough time of a sum over n_states in which `n_other` neurons are summed out, rather too long than too short."""
+    rate = _SIMULATED_FACTORS if SIMULATED else n_processors() * _FACTORS_PER_PROCESSOR[np.dtype(dtype).itemsize]
+    return n_states * (n_other + _BESIDE) / rate
 
 
 def _most(shape: Shape) -> Most:
@@ -155,17 +173,17 @@ def _make_cut(
     )
 
 
-def _choose_inner(n_high: int, n_rows: int, n_units: int) -> int:
+def _choose_inner(n_high: int, n_rows: int, n_neurons: int) -> int:
     """High bits that change within a block: at least those of the rows it does at once."""
     least = n_rows.bit_length() - 1
     bits = min(_MOST_INNER, n_high - _ENOUGH_OUTER)
-    while bits > least and 8 * n_units << bits > _MOST_TABLE:
+    while bits > least and 8 * n_neurons << bits > _MOST_TABLE:
         bits -= 1
     return min(n_high, max(bits, least))
 
 
 def chunks_of(stops: NDArray[np.int64], chunk: int) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-    """Ends of chunks of units, at most `chunk` each, and whether products give up their exponents there."""
+    """Find the ends of chunks of neurons, at most `chunk` each, and whether products give up their exponents there."""
     ends: list[int] = []
     strips: list[bool] = []
     begin = 0

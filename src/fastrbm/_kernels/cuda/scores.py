@@ -19,13 +19,13 @@ class Scores(Layers):
     """The part of the backend that says how good states are."""
 
     def free_energy(self, unit: str, states: Any, parameters: Parameters) -> NDArray[np.float64]:
-        """See `Backend.free_energy`: Bernoulli hidden units; others by the formula of the reference."""
+        """See `Backend.free_energy`: Bernoulli hidden neurons; others by the formula of the reference."""
         if unit != "bernoulli" or parameters.weights.dtype != np.float32:
             return ReferenceBackend().free_energy(unit, on_host(states), host_parameters(parameters))
         return self._score(energy_kernel, states, parameters)
 
     def pseudo_likelihood(self, unit: str, states: Any, parameters: Parameters) -> NDArray[np.float64]:
-        """See `Backend.pseudo_likelihood`: Bernoulli hidden units; others by the formula of the reference."""
+        """See `Backend.pseudo_likelihood`: Bernoulli hidden neurons; others by the formula of the reference."""
         if unit != "bernoulli" or parameters.weights.dtype != np.float32:
             return ReferenceBackend().pseudo_likelihood(unit, on_host(states), host_parameters(parameters))
         return self._score(pseudo_kernel, states, parameters, to_device(parameters.weights))

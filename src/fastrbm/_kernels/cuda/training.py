@@ -13,11 +13,10 @@ from numpy.typing import NDArray
 from ..bits import PackedBits, n_words
 from ..contract import Backend, ChainState, Parameters, TrainingPlan, train_batch
 from .gradients import ADAM_LIKE, rule_of, slots_of
-from .kernels.arguments import Plan, Span, TrainingModel, TrainingRows, TrainingScratch, TrainingStates
 from .kernels.elementwise import not_finite_kernel
 from .kernels.target import clear, cuda
 from .kernels.tiles import fragment_size
-from .kernels.training import make_pass_kernel
+from .kernels.training import Plan, Span, TrainingModel, TrainingRows, TrainingScratch, TrainingStates, make_pass_kernel
 from .launching import Kernels, choose_tile, launch_strided, most_tiles, nothing
 from .memory import DeviceBits, DeviceRows, are_bits, bits_on_device, download, empty, flat, guarding, upload, zeros
 from .quantise import QuantisedWeights
@@ -114,7 +113,7 @@ class TrainingSession:
     # -- passes ---------------------------------------------------------------------------------------------------
 
     def run(self, rows: Any, order: NDArray[np.int64], plan: TrainingPlan, on_batch: Callable[[], None] | None) -> int:
-        """Minibatches of ``rows[order]``; returns the rows done: fewer where the weights outgrow fixed point."""
+        """Do minibatches of ``rows[order]`` and return the rows done: fewer where weights grow too large."""
         done = 0
         for source, local, stream in self._resident(rows, order, plan.batch_size):
             while len(local):
@@ -284,8 +283,8 @@ class TrainingSession:
             self._scratch_of("totals", (n_hidden,), np.int32), nothing(np.float32, (1, 1)), *grey,
         )  # fmt: skip
 
-    def _buffer(self, name: str, n: int, n_units: int) -> Any:
-        return self._scratch_of(name, (n, 2 * n_words(n_units)), np.uint32)
+    def _buffer(self, name: str, n: int, n_neurons: int) -> Any:
+        return self._scratch_of(name, (n, 2 * n_words(n_neurons)), np.uint32)
 
 
 def _device_view(rows: NDArray[Any]) -> NDArray[Any]:

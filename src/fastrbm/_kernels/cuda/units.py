@@ -13,7 +13,7 @@ from .launching import address, launch_strided
 
 
 def means_in_place(unit: Unit, theta: Any) -> bool:
-    """Means in place of natural parameters, a dense device array; False if there is no kernel for the unit."""
+    """Put means in place of natural parameters, a dense device array; False if there is no kernel for the unit type."""
     if unit.name == "ising":
         launch_strided(spin_means_kernel, theta.size, theta)
     elif isinstance(unit, OneHot):
@@ -24,7 +24,7 @@ def means_in_place(unit: Unit, theta: Any) -> bool:
 
 
 def draws_in_place(unit: Unit, theta: Any, draw: Draw) -> bool:
-    """Drawn values in place of natural parameters; False if there is no kernel for the unit."""
+    """Put drawn values in place of natural parameters; False if there is no kernel for the unit type."""
     if unit.name in ("ising", "gaussian"):
         kernel = DRAWS[np.dtype(theta.dtype)]
         launch_strided(kernel, theta.size // 4 + 1, theta, unit.name == "gaussian", address(draw))

@@ -14,25 +14,44 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .arguments import (
-    Address,
-    AnnealedLayer,
-    AnnealingScratch,
-    Doubles,
-    Drawn,
-    Draws,
-    Long,
-    Longs,
-    Reals,
-    Rows,
-    Weights,
-)
+from .arguments import Address, Doubles, Drawn, Draws, Fragments, Long, Longs, Reals, Rows, Weights, Words
 from .layer import QUADS, WORDS, make_layer, make_to_words
 from .scalar import HALF, ONE, ZERO, is_on, log_of, philox, sigmoid_scale
 from .target import add, bits_of_float, cuda, device, div, float_of_bits, grid_sync, kernel_for, mul, wide_mul
 from .tiles import PITCH, THREADS_HELD, WIDTH, Tile, make_product, of_each_tile, pitch_of, steps_of
 
 _LOW = 0xFFFFFFFF
+
+
+class AnnealedLayer(NamedTuple):
+    """A layer of annealed chains: inputs at inverse temperature beta are ``beta * (field + W s) + base``.
+
+    Attributes
+    ----------
+    words : array of uint32
+        States, rows of packed bits.
+    fragments : array of uint64
+        Weights into the layer.
+    field, base : array of float32, shape (n_neurons,)
+    stream : int
+        Stream of its draws.
+    parts : array of float32
+        What blocks of 32 neurons add to the log weights, ``parts[block * n + chain]``.
+    """
+
+    words: Words
+    fragments: Fragments
+    field: Reals
+    base: Reals
+    stream: Long
+    parts: Reals
+
+
+class AnnealingScratch(NamedTuple):
+    """Bias and quantum of the kept layer at one temperature."""
+
+    bias: Reals
+    quantum: Reals
 
 
 class AnnealingTiles(NamedTuple):

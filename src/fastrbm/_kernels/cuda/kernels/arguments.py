@@ -5,8 +5,6 @@ that what a kernel takes is said in one place. A tuple costs nothing: the compil
 their own. What costs registers now and then is a device function that returns one, where the loop around it is long
 (`landmarks.py`, `annealing.py`); there a tuple is made where it is used.
 
-Each shared array of a kernel is made in a line of its own: the simulator knows them apart by their lines.
-
 Arrays are flat and C-contiguous where nothing else is said. `n` counts rows: samples or chains.
 """
 
@@ -190,37 +188,6 @@ class Norms(NamedTuple):
     largest: Integers
 
 
-class AnnealedLayer(NamedTuple):
-    """A layer of annealed chains: inputs at inverse temperature beta are ``beta * (field + W s) + base``.
-
-    Attributes
-    ----------
-    words : array of uint32
-        States, rows of packed bits.
-    fragments : array of uint64
-        Weights into the layer.
-    field, base : array of float32, shape (n_neurons,)
-    stream : int
-        Stream of its draws.
-    parts : array of float32
-        What blocks of 32 neurons add to the log weights, ``parts[block * n + chain]``.
-    """
-
-    words: Words
-    fragments: Fragments
-    field: Reals
-    base: Reals
-    stream: Long
-    parts: Reals
-
-
-class AnnealingScratch(NamedTuple):
-    """Bias and quantum of the kept layer at one temperature."""
-
-    bias: Reals
-    quantum: Reals
-
-
 class Quantised(NamedTuple):
     """Weights beside what is derived from them: see `quantise.QuantisedWeights` of the host's side."""
 
@@ -369,114 +336,3 @@ class GreyTiles(NamedTuple):
     sums: Any
     left: Any
     right: Any
-
-
-class TrainingRows(NamedTuple):
-    """Data of a training pass: packed bits, or grey rows ``grey[row, visible]``; what is not there is of length 1.
-
-    Attributes
-    ----------
-    words : array of uint32
-    grey : array of float32, shape (n_rows, n_visible)
-    order : array of int64
-        Rows of the pass one after another.
-    n : int
-        Their number.
-    """
-
-    words: Words
-    grey: RealRows
-    order: Longs
-    n: Long
-
-
-class TrainingStates(NamedTuple):
-    """States of a training pass, rows of packed bits.
-
-    Attributes
-    ----------
-    drawn : array of uint32
-        Data drawn from grey rows.
-    hidden, visible : array of uint32
-        States of the model, or of the persistent chains.
-    n_chains : int
-        Persistent chains.
-    order : array of int64
-        Empty: rows are as they come.
-    """
-
-    drawn: Words
-    hidden: Words
-    visible: Words
-    n_chains: Long
-    order: Longs
-
-
-class TrainingScratch(NamedTuple):
-    """What a minibatch leaves for its gradient, as `Statistics` and `GreyBatch` have it; `no_rows` is of `Outputs`."""
-
-    planes: Words
-    pitch: Long
-    means: Fragments
-    totals: Integers
-    no_rows: RealRows
-    grey_means: Reals
-    sums_of_means: Reals
-    sums_of_rows: Doubles
-
-
-class TrainingModel(NamedTuple):
-    """Weights in the order of the tensor cores, and what their exponent follows from.
-
-    Attributes
-    ----------
-    n_hidden, n_visible : int
-    to_hidden, to_visible, quantum
-        As in `Model`.
-    magnitudes : array of uint32, shape (2, n_hidden + n_visible + 1)
-        Kept twice: while one copy is read the other is cleared for the next minibatch.
-    control : array of two int32
-        What comes back: exponent of the weights, -1 if they are too large, and minibatches done.
-    shift : int
-        Bits behind the point of the magnitudes.
-    """
-
-    n_hidden: Long
-    n_visible: Long
-    to_hidden: Fragments
-    to_visible: Fragments
-    quantum: Reals
-    magnitudes: Annotated[Any, types.uint32[:, ::1]]
-    control: Integers
-    shift: Long
-
-
-class Plan(NamedTuple):
-    """How a pass trains: see `fastrbm._kernels.TrainingPlan`."""
-
-    batch_size: Long
-    n_sweeps: Long
-    persistent: Flag
-    stochastic_input: Flag
-    sampled_hidden: Flag
-    seed_low: Long
-    seed_high: Long
-
-
-class Span(NamedTuple):
-    """Which minibatches a launch does.
-
-    Attributes
-    ----------
-    first, n : int
-        Minibatches ``first`` .. ``first + n - 1`` of the pass.
-    step : int
-        First step of the draws.
-    parity : int
-        Copy of the magnitudes that the first minibatch fills.
-    """
-
-    first: Long
-    n: Long
-    step: Long
-    parity: Long

@@ -1,4 +1,4 @@
-"""Products of real matrices on the device, where there is no library that has them."""
+"""Products of dense matrices on the device, where there is no library that has them."""
 
 from __future__ import annotations
 

@@ -16,29 +16,29 @@ from .target import SIMULATED, cuda
 #: threads that share a row
 ROW_THREADS = 2 if SIMULATED else 128
 BERNOULLI_INPUTS, BERNOULLI_MEANS = 0, 1
-_UNITS_OF_PRODUCT = 32
+_NEURONS_OF_PRODUCT = 32
 
 
 @cuda.jit
 def unpack_kernel(words, pitch, out):
     """Bits as 0 and 1."""
-    n, n_units = out.shape
-    for at in range(cuda.grid(1), n * n_units, cuda.gridsize(1)):
-        row, unit = at // n_units, at % n_units
-        out[row, unit] = (words[row * pitch + (unit >> 5)] >> np.uint32(unit & 31)) & np.uint32(1)
+    n, n_neurons = out.shape
+    for at in range(cuda.grid(1), n * n_neurons, cuda.gridsize(1)):
+        row, neuron = at // n_neurons, at % n_neurons
+        out[row, neuron] = (words[row * pitch + (neuron >> 5)] >> np.uint32(neuron & 31)) & np.uint32(1)
 
 
 @cuda.jit
 def set_bits_kernel(values, pitch, words):
     """Pack values 0 and 1; one thread a word."""
-    n, n_units = values.shape
-    columns = (n_units + 31) >> 5
+    n, n_neurons = values.shape
+    columns = (n_neurons + 31) >> 5
     for at in range(cuda.grid(1), n * columns, cuda.gridsize(1)):
         row, column = at // columns, at % columns
         word = np.uint32(0)
         for bit in range(32):
-            unit = 32 * column + bit
-            if unit < n_units and values[row, unit] != 0:
+            neuron = 32 * column + bit
+            if neuron < n_neurons and values[row, neuron] != 0:
                 word |= np.uint32(1 << bit)
         words[row * pitch + column] = word
 
@@ -47,8 +47,8 @@ def set_bits_kernel(values, pitch, words):
 def spins_kernel(values):
     """Set x to 2 x - 1."""
     for at in range(cuda.grid(1), values.size, cuda.gridsize(1)):
-        row, unit = at // values.shape[1], at % values.shape[1]
-        values[row, unit] = values[row, unit] + values[row, unit] - 1
+        row, neuron = at // values.shape[1], at % values.shape[1]
+        values[row, neuron] = values[row, neuron] + values[row, neuron] - 1
 
 
 @cuda.jit
@@ -77,53 +77,53 @@ def not_finite_kernel(values, flag):
 
 @cuda.jit
 def finish_kernel(rows, bias, what):
-    """Products become inputs, or means of Bernoulli units."""
-    n, n_units = rows.shape
-    for at in range(cuda.grid(1), n * n_units, cuda.gridsize(1)):
-        row, unit = at // n_units, at % n_units
-        x = rows[row, unit] + bias[unit]
+    """Products become inputs, or means of Bernoulli neurons."""
+    n, n_neurons = rows.shape
+    for at in range(cuda.grid(1), n * n_neurons, cuda.gridsize(1)):
+        row, neuron = at // n_neurons, at % n_neurons
+        x = rows[row, neuron] + bias[neuron]
         if what == BERNOULLI_MEANS:
             x = mean_of(sigmoid_scale(x))
-        rows[row, unit] = x
+        rows[row, neuron] = x
 
 
 @cuda.jit
 def finish_wide_kernel(rows, bias, what):
     """`finish_kernel` in float64."""
-    n, n_units = rows.shape
-    for at in range(cuda.grid(1), n * n_units, cuda.gridsize(1)):
-        row, unit = at // n_units, at % n_units
-        x = rows[row, unit] + bias[unit]
+    n, n_neurons = rows.shape
+    for at in range(cuda.grid(1), n * n_neurons, cuda.gridsize(1)):
+        row, neuron = at // n_neurons, at % n_neurons
+        x = rows[row, neuron] + bias[neuron]
         if what == BERNOULLI_MEANS:
             e = math.exp(-abs(x))  # in [0, 1]: no overflow
             if x >= 0:
                 x = 1.0 / (1.0 + e)
             else:
                 x = e / (1.0 + e)
-        rows[row, unit] = x
+        rows[row, neuron] = x
 
 
 @cuda.jit
 def draw_wide_kernel(inputs, at, pitch, words):
     """Bits of float64 inputs; one thread a word."""
-    n, n_units = inputs.shape
-    columns = (n_units + 31) >> 5
+    n, n_neurons = inputs.shape
+    columns = (n_neurons + 31) >> 5
     for item in range(cuda.grid(1), n * columns, cuda.gridsize(1)):
         row, column = item // columns, item % columns
         word = np.uint32(0)
         for quad in range(8):
-            unit = 32 * column + 4 * quad
-            if unit < n_units:
-                w0, w1, w2, w3 = philox(unit >> 2, row, at)
+            neuron = 32 * column + 4 * quad
+            if neuron < n_neurons:
+                w0, w1, w2, w3 = philox(neuron >> 2, row, at)
                 for j in range(4):
-                    if unit + j < n_units and wide_is_on(word_at(j, w0, w1, w2, w3), inputs[row, unit + j]):
+                    if neuron + j < n_neurons and wide_is_on(word_at(j, w0, w1, w2, w3), inputs[row, neuron + j]):
                         word |= np.uint32(1 << (4 * quad + j))
         words[row * pitch + column] = word
 
 
 @cuda.jit
 def energy_kernel(visible, inputs, bias, energy):
-    """-bias . v - sum over hidden units of softplus(input); a block goes over a row."""
+    """-bias . v - sum over hidden neurons of softplus(input); a block goes over a row."""
     part = cuda.shared.array(ROW_THREADS, np.float64)
     for row in range(cuda.blockIdx.x, inputs.shape[0], cuda.gridDim.x):
         total = 0.0
@@ -143,10 +143,10 @@ def energy_kernel(visible, inputs, bias, energy):
 
 @cuda.jit
 def pseudo_kernel(visible, inputs, weights, bias, score):
-    """Pseudo-likelihood of rows of Bernoulli units under Bernoulli hidden ones; a block goes over a row.
+    """Pseudo-likelihood of rows of Bernoulli neurons under Bernoulli hidden ones; a block goes over a row.
 
-    A flip of visible unit i changes the free energy by differences of softplus; with softplus(x) = max(x, 0) +
-    log(1 + e^-|x|) the second parts of some units are multiplied before one logarithm is taken.
+    A flip of visible neuron i changes the free energy by differences of softplus; with softplus(x) = max(x, 0) +
+    log(1 + e^-|x|) the second parts of some neurons are multiplied before one logarithm is taken.
     """
     part = cuda.shared.array(ROW_THREADS, np.float64)
     n_hidden = inputs.shape[1]
@@ -161,7 +161,7 @@ def pseudo_kernel(visible, inputs, weights, bias, score):
                 gain += max(y, 0.0) - max(x, 0.0)
                 above *= 1.0 + math.exp(-abs(y))
                 below *= 1.0 + math.exp(-abs(x))
-                if (j + 1) % _UNITS_OF_PRODUCT == 0:
+                if (j + 1) % _NEURONS_OF_PRODUCT == 0:
                     gain += math.log(above / below)
                     above, below = 1.0, 1.0
             gain += math.log(above / below)

@@ -1,8 +1,8 @@
 """Gradients from bits and integer means, and what the optimiser's rule makes of the parameters.
 
-The gradient of the weights is a product of planes (the visible bits by unit) and fragments of integer means: data with
-scale 2^30 / n and model with -2^30 / m beside each other, so one exact sum has both. All arithmetic after it is that of
-the CPU kernels in the same order, so the same bits come out.
+The gradient of the weights is a product of planes (the visible bits by neuron) and fragments of integer means: data
+with scale 2^30 / n and model with -2^30 / m beside each other, so one exact sum has both. All arithmetic after it is
+that of the CPU kernels in the same order, so the same bits come out.
 """
 
 from __future__ import annotations

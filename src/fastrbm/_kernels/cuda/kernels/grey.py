@@ -143,7 +143,7 @@ def make_grey_gradient(tile: Tile):
         clear(sums)
         for start in range(0, n, DEPTH):
             for item in range(cuda.threadIdx.x, n_rows * DEPTH, threads):
-                row, k = item % n_rows, item // n_rows  # neighbours take neighbouring units
+                row, k = item % n_rows, item // n_rows  # neighbours take neighbouring neurons
                 tiles.left[k, row] = ZERO
                 if visible0 + row < n_visible and start + k < n:
                     tiles.left[k, row] = grey.values[grey.order[grey.first + start + k], visible0 + row]

@@ -1,11 +1,11 @@
-"""Sweeps that draw units from the sums of an earlier state of their chain, where its distance lets those decide.
+"""Sweeps that draw neurons from the sums of an earlier state of their chain, where its distance lets those decide.
 
-A layer keeps a landmark: an earlier state s0 of its inputs, and the exact sums w.s0 of all units. Where h inputs have
+A layer keeps a landmark: an earlier state s0 of its inputs, and the exact sums w.s0 of all neurons. Where h inputs have
 flipped since, a sum has moved by at most |w| sqrt(h) (Cauchy-Schwarz) and at most h times the largest weight. Units
 that both ends of that range decide alike are drawn; the sums of the others are made exact, by the weights of the flips
-or, where those are many, by the whole product of their tile. Once too many units stay open the landmark of all chains
+or, where those are many, by the whole product of their tile. Once too many neurons stay open the landmark of all chains
 moves on to the present state: by whole products ("bounds"), or by flips where they are few ("lcd"). States are those of
-whole products, bit for bit. (`src/tiles/filters.h` has the same filter for the CPU.)
+whole products, bit for bit. (filters.h has the same filter for the CPU.)
 """
 
 from __future__ import annotations
@@ -39,15 +39,15 @@ from .tiles import PITCH, THREADS_HELD, WIDTH, Tile, make_product, of_each_tile,
 
 _LOW = 0xFFFFFFFF
 _CELLS = np.float32(2.0**23)
-#: a bound in float32 may be too small by a few roundings, each below 1.2e-7
+#: a reach in float32 may be too short by a few roundings, each below 1.2e-7
 _ROUNDED_UP = np.float32(1 + 1e-6)
-#: a landmark moves on after a half-step that left more than one of so many units open
+#: a landmark moves on after a half-step that left more than one of so many neurons open
 _OPEN_OF = 8
 #: half-steps without a filter after one that failed from the nearest landmark there is
 _REST = 16
-#: threads that share the flips of an open unit
+#: threads that share the flips of an open neuron
 _PARTS = 8
-#: half-steps whose open units are counted at a time: one reads, one writes, one is cleared
+#: half-steps whose open neurons are counted at a time: one reads, one writes, one is cleared
 SLOTS = 3
 #: What a half-step and a tile are is in shared memory, as a product wants the registers: first row of the landmarks to
 #: start from, whether they are renewed, and from nothing, words of the step, slot of `opened`; plans; the tile
@@ -106,7 +106,7 @@ def reach_of(square, largest, n_flips):
 def planned(sweep, n_open, n_decided, left, age):
     """Renewals to come, and half-steps since the last one: 0 if this one renews.
 
-    `n_open` of `n_decided` units were left open by the half-step before, 0 if it renewed.
+    `n_open` of `n_decided` neurons were left open by the half-step before, 0 if it renewed.
     """
     if sweep == 0:
         left = 1
@@ -119,7 +119,7 @@ def planned(sweep, n_open, n_decided, left, age):
 
 
 @device
-def begin(facts, of_layer, opened, first_slot, sweep, step, stream, n, n_units):
+def begin(facts, of_layer, opened, first_slot, sweep, step, stream, n, n_neurons):
     """Set the facts of a half-step; what is planned and the landmark's rows are kept for each layer from `of_layer` on.
 
     In `opened` the slots of the layer begin at `first_slot`.
@@ -128,7 +128,7 @@ def begin(facts, of_layer, opened, first_slot, sweep, step, stream, n, n_units):
         if sweep == 0:
             facts[of_layer], facts[of_layer + 1], facts[of_layer + 2] = 0, 0, 0
         n_open = opened[first_slot + (sweep + SLOTS - 1) % SLOTS]
-        left, age = planned(sweep, n_open, n * n_units, facts[of_layer], facts[of_layer + 1])
+        left, age = planned(sweep, n_open, n * n_neurons, facts[of_layer], facts[of_layer + 1])
         facts[of_layer], facts[of_layer + 1] = left, age
         facts[_FIRST] = facts[of_layer + 2]
         if age == 0:
@@ -143,7 +143,7 @@ def begin(facts, of_layer, opened, first_slot, sweep, step, stream, n, n_units):
 
 @device
 def tile_of(facts):
-    """First row and unit of the present tile, and how many of each there are: read again after every barrier."""
+    """First row and neuron of the present tile, and how many of each there are: read again after every barrier."""
     return facts[_TILE], facts[_TILE + 1], facts[_TILE + 2], facts[_TILE + 3]
 
 
@@ -154,7 +154,7 @@ def address_of(facts, draws):
 
 
 def make_landmark_layer(tile: Tile):
-    """Phase: one layer of Bernoulli units drawn from the sums of a landmark, or with the landmark moved to its inputs.
+    """Phase: one layer of Bernoulli neurons drawn from the sums of a landmark, or with that moved to its inputs.
 
     ``landmark_layer(rows, n_inputs, weights, landmark, norms, first_norm, walks, draws, words, counters, opened,
     tiles)``: the inputs are `Rows`, and the facts in `LandmarkTiles` are those of `begin`. The `Landmark` is `n` rows
@@ -337,6 +337,6 @@ def make_landmark_kernel(tile: Tile):
 def entry_points() -> list[tuple[str, Any, Any]]:
     """Kernels of this module: (name, kernel, signature)."""
     return [
-        *of_each_tile("bounded sweeps", make_landmark_kernel),
+        *of_each_tile("landmark sweeps", make_landmark_kernel),
         ("norms of weights", norms_kernel, signature_of(norms_kernel)),
     ]

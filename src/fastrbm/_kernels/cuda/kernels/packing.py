@@ -57,7 +57,7 @@ def convert_rows(x, scale, shift, out):
 
 @cuda.jit
 def unpack_rows(words, out):
-    """Bits as elements of `out`, which has a column a unit."""
+    """Bits as elements of `out`, which has a column a neuron."""
     one = np.uint32(1)
     stride = cuda.gridDim.x * cuda.blockDim.y
     for k in range(cuda.blockIdx.x * cuda.blockDim.y + cuda.threadIdx.y, out.shape[0], stride):

@@ -29,7 +29,7 @@ class Shape(NamedTuple):
     rows: int  # high times middle states at once
     tile_lanes: int  # states of one thread
     tile_rows: int
-    chunk: int  # units in shared memory at once
+    chunk: int  # neurons in shared memory at once
 
     @property
     def threads(self) -> int:
@@ -49,7 +49,7 @@ class Middle(NamedTuple):
     ----------
     bits : int
     z : array, shape (n, M)
-        The factors Z of the n units that are summed out.
+        The factors Z of the n neurons that are summed out.
     mantissas : array of float64, exponents : array of int64, shape (M,)
         Weights of the states by themselves, mantissas in [1, 2).
     """
@@ -61,7 +61,7 @@ class Middle(NamedTuple):
 
 
 class Low(NamedTuple):
-    """Tables of the low states: the factors ``y[unit * lanes + state]``, and their weights as in `Middle`."""
+    """Tables of the low states: the factors ``y[neuron * lanes + state]``, and their weights as in `Middle`."""
 
     y: Any
     mantissas: Any
@@ -69,7 +69,7 @@ class Low(NamedTuple):
 
 
 class Chunks(NamedTuple):
-    """Where chunks of units end, and whether products give up their exponents there, int32. The last one does."""
+    """Where chunks of neurons end, and whether products give up their exponents there, int32. The last one does."""
 
     ends: Any
     strips: Any
@@ -164,7 +164,7 @@ def scale(by):
 
 @cuda.jit
 def add_outer_rows(first, start, rows, out):
-    """Row of `out` by block: the inputs of all units, and the bias, of outer state first + block, from scratch.
+    """Row of `out` by block: the inputs of all neurons, and the bias, of outer state first + block, from scratch.
 
     start : (n,), rows : (outer bits, n), out : (blocks, n), all float64.
     """
@@ -208,7 +208,7 @@ def partition_kernel(real: Any, shape: Shape, keep: bool) -> Any:
     def sum_states(outer, inner, middle, low, chunks, sums, weights):
         """Sum of the weights of all states of an outer state, by block.
 
-        With n units, H inner high states and M = 2^middle.bits middle ones:
+        With n neurons, H inner high states and M = 2^middle.bits middle ones:
 
         outer : (blocks, n + 1), inner : (n + 1, H), float64
             What outer and inner bits add to the inputs and, last, to the bias.
@@ -231,7 +231,7 @@ def partition_kernel(real: Any, shape: Shape, keep: bool) -> Any:
         y_mine = cuda.local.array(tile_lanes, real)
 
         block, me = cuda.blockIdx.x, cuda.threadIdx.x
-        n_units, n_inner, n_middle = inner.shape[0] - 1, inner.shape[1], 1 << middle.bits
+        n_neurons, n_inner, n_middle = inner.shape[0] - 1, inner.shape[1], 1 << middle.bits
         high_bits = row_bits - middle.bits
         n_high = 1 << high_bits  # row m * n_high + h is middle state m of the h-th high state
         my_place, my_start = me & (n_high - 1), me >> high_bits
@@ -255,10 +255,10 @@ def partition_kernel(real: Any, shape: Shape, keep: bool) -> Any:
                 for j in range(me, count * lanes, threads):
                     y_here[np.uint64(j)] = low.y[np.uint64(begin * lanes + j)]
                 for u in range(my_start, count, threads >> high_bits):
-                    unit = np.uint64(begin + u)
+                    neuron = np.uint64(begin + u)
                     p, q = one, zero
                     if my_high < n_inner:
-                        x = outer[block, unit] + inner[unit, np.uint64(my_high)]
+                        x = outer[block, neuron] + inner[neuron, np.uint64(my_high)]
                         on = x > 0.0
                         t = -abs(x)
                         small = zero
@@ -270,7 +270,7 @@ def partition_kernel(real: Any, shape: Shape, keep: bool) -> Any:
                     at = u * rows + my_place
                     p_here[np.uint64(at)] = p
                     for m in range(n_middle):
-                        q_here[np.uint64(at + (m << high_bits))] = q * middle.z[unit, np.uint64(m)]
+                        q_here[np.uint64(at + (m << high_bits))] = q * middle.z[neuron, np.uint64(m)]
                 cuda.syncthreads()
                 y_at, p_at = first_lane, first_high
                 end = first_lane + count * lanes
@@ -299,7 +299,7 @@ def partition_kernel(real: Any, shape: Shape, keep: bool) -> Any:
                 row_mantissa[row] = 1.0
                 row_exponent[row] = NO_STATE
                 if first + h < n_inner:
-                    log = outer[block, n_units] + inner[n_units, first + h]
+                    log = outer[block, n_neurons] + inner[n_neurons, first + h]
                     for j in range(h, threads, n_high):
                         log += partial[j]
                     whole = math.floor(log)

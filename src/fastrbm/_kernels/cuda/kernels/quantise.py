@@ -16,7 +16,7 @@ from .tiles import FRAGMENT, STEP, WIDTH, fragment_of
 
 #: FRBM_LARGEST_EXPONENT and FRBM_SMALLEST_EXPONENT of the CPU kernels
 LARGEST_EXPONENT, SMALLEST_EXPONENT = 26, 14
-#: a single weight as large as this has no fixed-point form
+#: a single weight as large as this is not quantised
 _TOO_LARGE = np.float32(512)
 
 

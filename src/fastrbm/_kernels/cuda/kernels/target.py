@@ -20,15 +20,50 @@ SIMULATED = bool(config.ENABLE_CUDASIM)
 _launches: dict[Any, Any] = {}
 _MOST_LAUNCHES = 1024
 
+
+def numba_private(owner: Any, name: str) -> Any:
+    """Look up ``_name``, which Numba keeps to itself and has no public counterpart of: all such uses come here."""
+    return getattr(owner, f"_{name}")
+
+
 if SIMULATED:
-    from numba.cuda.simulator import kernel as _simulator
+    import inspect
+    import threading
+
+    from numba.cuda.simulator import kernel as simulator_kernel
     from scipy.special import ndtri
+
+    running_launch = numba_private(simulator_kernel, "get_kernel_context")
+
+    class _Shared:
+        """Shared memory of the launch that is running.
+
+        The simulator's own may give two threads an array each, if one of them is stopped while it makes it.
+        """
+
+        def __init__(self) -> None:
+            self._lock = threading.Lock()
+            self._launch: Any = None
+            self._arrays: dict[Any, Any] = {}
+
+        def array(self, shape: Any, dtype: Any, alignment: Any = None) -> Any:
+            """Array of the place in the text that asks for it."""
+            here: Any = inspect.currentframe()
+            place = here.f_back.f_code, here.f_back.f_lasti
+            with self._lock:
+                if self._launch is not running_launch():
+                    self._launch, self._arrays = running_launch(), {}
+                if place not in self._arrays:
+                    self._arrays[place] = np.empty(shape, dtype)
+                return self._arrays[place]
 
     class _Cuda:
         """The launch that is running; outside of one, the module."""
 
+        shared = _Shared()
+
         def __getattr__(self, name: str) -> Any:
-            return getattr(_simulator._get_kernel_context() or _numba_cuda, name)
+            return getattr(running_launch() or _numba_cuda, name)
 
     cuda: Any = _Cuda()
 

@@ -1,34 +1,38 @@
 """Whole runs of minibatches in one cooperative launch: all blocks go through the phases together.
 
-A minibatch of bits takes one wait of the grid for each layer that is drawn, one for the gradient and one for the new
-fixed-point weights; nothing is launched, copied or read in between. The phases and their arithmetic are those of single
+A minibatch of bits takes one wait of the grid for each layer that is drawn, one for the gradient and one for the newly
+quantised weights; nothing is launched, copied or read in between. The phases and their arithmetic are those of single
 kernels (`layer.py`, `gradient.py`).
 """
 
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
+from numba import types
 
 from .arguments import (
     Address,
+    Doubles,
+    Flag,
+    Fragments,
     GreyBatch,
     GreyRows,
     GreyTiles,
+    Integers,
+    Long,
+    Longs,
     Outputs,
-    Plan,
+    RealRows,
+    Reals,
     Rows,
     RuleNumbers,
     Slots,
-    Span,
     Statistics,
-    TrainingModel,
-    TrainingRows,
-    TrainingScratch,
-    TrainingStates,
     Weights,
+    Words,
 )
 from .gradient import MEAN_SCALE, MODEL_COUNT, bias_gradients, make_gradient
 from .grey import make_grey_layer, shared_shapes
@@ -45,6 +49,117 @@ _LOW = 0xFFFFFFFF
 _HIDDEN_STREAM, _VISIBLE_STREAM, _INPUT_STREAM = 1, 0, 2
 _MEAN_SCALE = np.float32(MEAN_SCALE)
 _DATA_COUNT, _MODEL_COUNT = np.float32(1), np.float32(MODEL_COUNT)
+
+
+class TrainingRows(NamedTuple):
+    """Data of a training pass: packed bits, or grey rows ``grey[row, visible]``; what is not there is of length 1.
+
+    Attributes
+    ----------
+    words : array of uint32
+    grey : array of float32, shape (n_rows, n_visible)
+    order : array of int64
+        Rows of the pass one after another.
+    n : int
+        Their number.
+    """
+
+    words: Words
+    grey: RealRows
+    order: Longs
+    n: Long
+
+
+class TrainingStates(NamedTuple):
+    """States of a training pass, rows of packed bits.
+
+    Attributes
+    ----------
+    drawn : array of uint32
+        Data drawn from grey rows.
+    hidden, visible : array of uint32
+        States of the model, or of the persistent chains.
+    n_chains : int
+        Persistent chains.
+    order : array of int64
+        Empty: rows are as they come.
+    """
+
+    drawn: Words
+    hidden: Words
+    visible: Words
+    n_chains: Long
+    order: Longs
+
+
+class TrainingScratch(NamedTuple):
+    """What a minibatch leaves for its gradient, as `Statistics` and `GreyBatch` have it; `no_rows` is of `Outputs`."""
+
+    planes: Words
+    pitch: Long
+    means: Fragments
+    totals: Integers
+    no_rows: RealRows
+    grey_means: Reals
+    sums_of_means: Reals
+    sums_of_rows: Doubles
+
+
+class TrainingModel(NamedTuple):
+    """Weights in the order of the tensor cores, and what their exponent follows from.
+
+    Attributes
+    ----------
+    n_hidden, n_visible : int
+    to_hidden, to_visible, quantum
+        As in `Model`.
+    magnitudes : array of uint32, shape (2, n_hidden + n_visible + 1)
+        Kept twice: while one copy is read the other is cleared for the next minibatch.
+    control : array of two int32
+        What comes back: exponent of the weights, -1 if they are too large, and minibatches done.
+    shift : int
+        Bits behind the point of the magnitudes.
+    """
+
+    n_hidden: Long
+    n_visible: Long
+    to_hidden: Fragments
+    to_visible: Fragments
+    quantum: Reals
+    magnitudes: Annotated[Any, types.uint32[:, ::1]]
+    control: Integers
+    shift: Long
+
+
+class Plan(NamedTuple):
+    """How a pass trains: see `fastrbm._kernels.TrainingPlan`."""
+
+    batch_size: Long
+    n_sweeps: Long
+    persistent: Flag
+    stochastic_input: Flag
+    sampled_hidden: Flag
+    seed_low: Long
+    seed_high: Long
+
+
+class Span(NamedTuple):
+    """Which minibatches a launch does.
+
+    Attributes
+    ----------
+    first, n : int
+        Minibatches ``first`` .. ``first + n - 1`` of the pass.
+    step : int
+        First step of the draws.
+    parity : int
+        Copy of the magnitudes that the first minibatch fills.
+    """
+
+    first: Long
+    n: Long
+    step: Long
+    parity: Long
 
 
 def make_pass_kernel(tile: Tile, is_grey: bool = False):
@@ -200,5 +315,5 @@ def entry_points() -> list[tuple[str, Any, Any]]:
     """Kernels of this module: (name, kernel, signature)."""
     return [
         *of_each_tile("training pass", make_pass_kernel),
-        *of_each_tile("training pass, real rows", partial(make_pass_kernel, is_grey=True)),
+        *of_each_tile("training pass, grey rows", partial(make_pass_kernel, is_grey=True)),
     ]

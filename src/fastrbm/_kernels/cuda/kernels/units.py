@@ -1,7 +1,7 @@
-"""Means and draws of units other than Bernoulli ones, from their natural parameters on the device.
+"""Means and draws of unit types other than Bernoulli, from their natural parameters on the device.
 
-`fastrbm.units` has the formulas; those here are for the units that whole passes of training are made of. Draws use the
-same words as everywhere, so they differ from those of the host by rounding at a tie only.
+`fastrbm.units` has the formulas; those here are for the unit types that whole passes of training are made of. Draws use
+the same words as everywhere, so they differ from those of the host by rounding at a tie only.
 """
 
 from __future__ import annotations
@@ -21,26 +21,26 @@ from .target import cuda, normal_quantile
 def spin_means_kernel(theta):
     """Set theta to its hyperbolic tangent."""
     for at in range(cuda.grid(1), theta.size, cuda.gridsize(1)):
-        row, unit = at // theta.shape[1], at % theta.shape[1]
-        theta[row, unit] = math.tanh(theta[row, unit])
+        row, neuron = at // theta.shape[1], at % theta.shape[1]
+        theta[row, neuron] = math.tanh(theta[row, neuron])
 
 
 def _make_draws(wide: bool) -> Any:
-    """Kernel of spins and of normal units for float64 (wide) or float32."""
+    """Kernel of spins and of normal neurons for float64 (wide) or float32."""
 
     @cuda.jit
     def draw_kernel(theta, normal, address):
         """Set theta to drawn values: theta plus a standard normal one (`normal`), or spins."""
-        n, n_units = theta.shape
-        quads = (n_units + 3) // 4
+        n, n_neurons = theta.shape
+        quads = (n_neurons + 3) // 4
         for at in range(cuda.grid(1), n * quads, cuda.gridsize(1)):
             row, quad = at // quads, at % quads
             w0, w1, w2, w3 = philox(quad, row, address)
             for j in range(4):
-                unit = 4 * quad + j
-                if unit < n_units:
+                neuron = 4 * quad + j
+                if neuron < n_neurons:
                     word = word_at(j, w0, w1, w2, w3)
-                    x = theta[row, unit]
+                    x = theta[row, neuron]
                     if normal:
                         if wide:
                             x += normal_quantile(wide_uniform_of(word))
@@ -54,7 +54,7 @@ def _make_draws(wide: bool) -> Any:
                         x = x - x - 1  # of the type of theta
                         if up:
                             x = -x
-                    theta[row, unit] = x
+                    theta[row, neuron] = x
 
     return draw_kernel
 
@@ -64,19 +64,19 @@ DRAWS = {np.dtype(np.float32): _make_draws(False), np.dtype(np.float64): _make_d
 
 @cuda.jit
 def classes_kernel(theta, size, drawn, wide, address):
-    """Set groups of `size` units to their softmax, or, `drawn`, to 1 for one of them and 0 for the others."""
+    """Set groups of `size` neurons to their softmax, or, `drawn`, to 1 for one of them and 0 for the others."""
     n, groups = theta.shape[0], theta.shape[1] // size
     for at in range(cuda.grid(1), n * groups, cuda.gridsize(1)):
         row, first = at // groups, at % groups * size
         top = np.float64(theta[row, first])
-        for unit in range(first + 1, first + size):
-            top = max(top, np.float64(theta[row, unit]))
+        for neuron in range(first + 1, first + size):
+            top = max(top, np.float64(theta[row, neuron]))
         total = 0.0
-        for unit in range(first, first + size):
-            total += math.exp(np.float64(theta[row, unit]) - top)
+        for neuron in range(first, first + size):
+            total += math.exp(np.float64(theta[row, neuron]) - top)
         if not drawn:
-            for unit in range(first, first + size):
-                theta[row, unit] = math.exp(np.float64(theta[row, unit]) - top) / total
+            for neuron in range(first, first + size):
+                theta[row, neuron] = math.exp(np.float64(theta[row, neuron]) - top) / total
             continue
         w0, w1, w2, w3 = philox(first // 4, row, address)
         word = word_at(first % 4, w0, w1, w2, w3)
@@ -84,14 +84,14 @@ def classes_kernel(theta, size, drawn, wide, address):
         if wide:
             u = wide_uniform_of(word)
         below, chosen, sought = 0.0, first, u * total
-        for unit in range(first, first + size):
-            below += math.exp(np.float64(theta[row, unit]) - top)
+        for neuron in range(first, first + size):
+            below += math.exp(np.float64(theta[row, neuron]) - top)
             if below <= sought:
-                chosen = unit + 1
-        for unit in range(first, first + size):
-            theta[row, unit] = 0
-            if unit == chosen:
-                theta[row, unit] = 1
+                chosen = neuron + 1
+        for neuron in range(first, first + size):
+            theta[row, neuron] = 0
+            if neuron == chosen:
+                theta[row, neuron] = 1
 
 
 def entry_points() -> list[tuple[str, Any, Any]]:
