@@ -1,7 +1,6 @@
 """Exact partition sums on a GPU, or in Numba's simulator of one, against direct sums."""
 
 import math
-from time import perf_counter
 
 import numpy as np
 import pytest
@@ -170,18 +169,8 @@ def test_progress_may_end_the_sum(monkeypatch):
     assert len(seen) == 1 and 0 < seen[0] < 1 << 7
 
 
-@pytest.mark.skipif(not target.SIMULATED, reason="measures the simulator")
-def test_seconds_of_a_simulated_sum_are_about_right():
-    parameters = model(8, 40)
-    began = perf_counter()
-    log_z(parameters, np.float32)
-    took = perf_counter() - began
-    assert took / 50 < CudaBackend().seconds_for_states(UNITS, 2**8, 40, np.float32) < 50 * took
-
-
 def test_seconds_of_a_device_grow_with_the_work_and_are_no_fantasy(monkeypatch):
     """A hundred multiprocessors: 2^36 states of 784 neurons in minutes, not in the days of NumPy."""
-    monkeypatch.setattr(partition, "SIMULATED", False)
     monkeypatch.setattr(partition, "n_processors", lambda: 100)
     seconds = CudaBackend().seconds_for_states
     assert 15 < seconds(UNITS, 2.0**36, 784, np.float32) < 600

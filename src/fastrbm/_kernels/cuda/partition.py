@@ -58,8 +58,6 @@ _SHORT = 0.1  # seconds; the next launch is twice as long
 #: lanes a multiprocessor in float32 (later ones 128) and at least two in float64, and run at 1 GHz or more; of the
 #: peak that follows, a quarter.
 _FACTORS_PER_PROCESSOR = {4: 64 / 2 * 1e9 / 4, 8: 2 / 2 * 1e9 / 4}
-#: factors of Numba's simulator a second; measured
-_SIMULATED_FACTORS = 5e3
 #: what a state costs beside its neurons, in neurons
 _BESIDE = 10
 
@@ -132,8 +130,11 @@ def log_partition_sum(
 
 
 def seconds_for(n_states: float, n_other: int, dtype: Any) -> float:
-    """Rough time of a sum over n_states in which `n_other` neurons are summed out, rather too long than too short."""
-    rate = _SIMULATED_FACTORS if SIMULATED else n_processors() * _FACTORS_PER_PROCESSOR[np.dtype(dtype).itemsize]
+    """Rough time of a sum over n_states in which `n_other` neurons are summed out, rather too long than too short.
+
+    The simulator says what a device of one multiprocessor would, so that methods are chosen there as on a device.
+    """
+    rate = n_processors() * _FACTORS_PER_PROCESSOR[np.dtype(dtype).itemsize]
     return n_states * (n_other + _BESIDE) / rate
 
 
