@@ -31,7 +31,7 @@ class Foreign:
     def __init__(self, array, **changes):
         self.held = cuda.to_device(array)
         if target.SIMULATED:
-            interface = dict(target.numba_private(self.held, "ary").__array_interface__, version=3)
+            interface = dict(self.held._ary.__array_interface__, version=3)
             interface.pop("descr", None)
         else:
             interface = self.held.__cuda_array_interface__
@@ -66,7 +66,7 @@ def test_what_is_an_array_on_a_device():
 def test_foreign_arrays_are_taken_without_a_copy():
     given = Foreign(GREY)
     taken = interop.as_device_array(given)
-    assert np.shares_memory(*(target.numba_private(x, "ary") for x in (taken, given.held)))
+    assert np.shares_memory(*(x._ary for x in (taken, given.held)))
     np.testing.assert_array_equal(taken.copy_to_host(), GREY)
 
 

@@ -98,8 +98,6 @@ def _pretend(target: tuple[int, int, str]) -> None:
     from numba.cuda import dispatcher
     from numba.cuda.cudadrv import devices, driver
 
-    from .kernels.target import numba_private
-
     class Device:
         compute_capability = target[:2]
         MAX_REGISTERS_PER_BLOCK = 65536
@@ -107,27 +105,26 @@ def _pretend(target: tuple[int, int, str]) -> None:
     class Context:
         device = Device
 
-    numbas_linker: Any = numba_private(driver, "Linker")
+    # private names of Numba, which has no public way to pass options to the assembler
+    numbas_linker: Any = driver._Linker
 
     class Linker(numbas_linker):
         def _get_linker_options(self, ptx: bool) -> Any:
-            options = numba_private(super(), "get_linker_options")(ptx)
+            options = super()._get_linker_options(ptx)
             options.ptxas_options = ["-v"]
             options.verbose = True
             return options
 
     dispatcher.get_current_device = Device
     devices.get_context = Context
-    setattr(driver, f"_{Linker.__name__}", Linker)
+    driver._Linker = Linker
 
 
 def _compile(kernel: Any, signature: Any, target: tuple[int, int, str]) -> Resources | str:
     from numba.cuda import dispatcher
 
-    from .kernels.target import numba_private
-
     try:
-        compiled = numba_private(dispatcher, "Kernel")(kernel.py_func, tuple(signature.args), **kernel.targetoptions)
+        compiled = dispatcher._Kernel(kernel.py_func, tuple(signature.args), **kernel.targetoptions)
         compiled.library.get_cubin(cc=target)
         return resources_of(compiled.library.get_linkerinfo(target), compiled.entry_name)
     except Exception as error:  # whatever the stages of the compiler raise is the result here

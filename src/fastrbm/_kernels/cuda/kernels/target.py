@@ -21,11 +21,6 @@ _launches: dict[Any, Any] = {}
 _MOST_LAUNCHES = 1024
 
 
-def numba_private(owner: Any, name: str) -> Any:
-    """Look up ``_name``, which Numba keeps to itself and has no public counterpart of: all such uses come here."""
-    return getattr(owner, f"_{name}")
-
-
 if SIMULATED:
     import inspect
     import threading
@@ -33,7 +28,8 @@ if SIMULATED:
     from numba.cuda.simulator import kernel as simulator_kernel
     from scipy.special import ndtri
 
-    running_launch = numba_private(simulator_kernel, "get_kernel_context")
+    # Numba keeps these to itself and has no public way to ask for the running launch
+    running_launch = simulator_kernel._get_kernel_context
 
     class _Shared:
         """Shared memory of the launch that is running.

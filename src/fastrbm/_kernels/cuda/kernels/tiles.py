@@ -111,7 +111,9 @@ if SIMULATED:
         """Integers of eight columns, shape (8, inputs)."""
         size = n_limbs * LANES
         at = column_tile * n_steps * size
-        held = getattr(getattr(fragments, "_item", fragments), "_ary", fragments)[at : at + n_steps * size]
+        # the simulator wraps arrays of global memory once or twice, shared ones not at all
+        array = getattr(getattr(fragments, "_item", fragments), "_ary", fragments)
+        held = array[at : at + n_steps * size]
         by = held.view(np.uint8).reshape(n_steps, n_limbs, 8, 4, 2, 4)  # step, limb, column, k // 4 % 4, k // 16, k % 4
         limbs = np.ascontiguousarray(by.transpose(2, 0, 4, 3, 5, 1))
         return limbs.view("<i4" if n_limbs == 4 else "<u2").reshape(8, n_steps * STEP).astype(np.int64)
