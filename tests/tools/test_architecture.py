@@ -132,11 +132,11 @@ def test_layers_of_imports_are_few():
     assert len(layers) <= MOST_LAYERS
     named = {name for layer in layers for name in re.split("[|:]", layer.replace(" ", ""))}
     there = {f"fastrbm.{p.stem}" for p in SOURCE.iterdir() if p.suffix == ".py" or (p / "__init__.py").exists()}
-    assert there - {"fastrbm.__init__"} == named
+    assert there - {"fastrbm.__init__", "fastrbm.__main__"} == named
 
 
 def test_private_files_at_the_top_are_few():
-    assert {path.name for path in SOURCE.glob("_*.py")} - {"__init__.py"} <= PRIVATE_AT_TOP
+    assert {path.name for path in SOURCE.glob("_*.py")} - {"__init__.py", "__main__.py"} <= PRIVATE_AT_TOP
 
 
 @pytest.mark.parametrize("folder", ["_data", "_fit", "_estimator"])

@@ -1,69 +1,274 @@
-"""Data that commands read: named sets and files."""
+"""Data that commands read: named sets and files, as rows that an estimator takes."""
 
 from __future__ import annotations
 
+import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import Any, NamedTuple
 
-if TYPE_CHECKING:
-    import numpy as np
+import numpy as np
+
+from . import tables
 
 NAMED_SETS = ("digits", "mnist", "fashion-mnist")
+HELP = f"digits, mnist, fashion-mnist, or a file: {tables.KNOWN}"
+_LEVELS, _TOP = 8, 15  # an array of bytes is of images with more levels than this and a larger maximum
+_SLACK = 1e-6  # rounding of values that were scaled to [0, 1]
 
 
 class Data(NamedTuple):
-    rows: np.ndarray  # uint8 grey values, or bits, or floats in [0, 1]
+    """Rows as they were read.
+
+    Attributes
+    ----------
+    rows : ndarray or sparse matrix
+    name : str
+    columns : tuple of str or None
+    labels : ndarray or None
+    label : str
+    notes : tuple of str
+    images : bool
+        Whether they are grey values 0..255 of images.
+    source : pathlib.Path or None
+        The file.
+    """
+
+    rows: Any
     name: str
+    columns: tuple[str, ...] | None = None
+    labels: np.ndarray | None = None
+    label: str = ""
+    notes: tuple[str, ...] = ()
+    images: bool = False
+    source: Path | None = None
 
 
-def load(name: str, folder: str | None, subset: str = "train") -> Data:
-    """Rows of a named set or of a file."""
+def load(options: argparse.Namespace, columns: tuple[str, ...] | None = None) -> Data:
+    """Rows of the set or file that a command is given.
+
+    Parameters
+    ----------
+    options : argparse.Namespace
+        ``data`` and what `arguments.add_data` adds.
+    columns : tuple of str or None
+        Names of the columns that a model was trained on; taken from a file that has them all, unless options choose.
+    """
+    name, choice = options.data, tables.Choice(
+        options.columns, options.drop, options.label, options.header, options.index
+    )  # fmt: skip
+    if name in NAMED_SETS:
+        if not choice.plain:
+            raise ValueError(f"--columns, --drop, --label, --header and --index are for files; got DATA {name!r}")
+        return _named(name, options.data_dir, options.subset)
+    if options.data_dir is not None:
+        raise ValueError(f"--data-dir is for mnist and fashion-mnist only; got DATA {name!r}")
+    if not tables.is_known(name):
+        raise ValueError(f"DATA must be {', '.join(NAMED_SETS)} or the path of a file, {tables.KNOWN}; got {name}")
+    if columns and choice.columns is None and choice.drop is None:
+        table = _of_model(name, choice, columns)
+    else:
+        table = tables.read(name, choice)
+    images = not hasattr(table.rows, "tocsr") and table.rows.dtype == np.uint8 and _are_images(table.rows)
+    return Data(*table, images=images, source=tables.path_of(name))
+
+
+def _of_model(name: str, choice: tables.Choice, columns: tuple[str, ...]) -> tables.Table:
+    """Read the columns that a model knows, where the file has them under their names; else what the file has."""
+    table = tables.read(name, choice._replace(columns="all"))
+    if table.columns is None or not set(columns) <= set(table.columns):
+        return tables.read(name, choice)
+    places = [table.columns.index(column) for column in columns]
+    return table._replace(rows=np.ascontiguousarray(table.rows[:, places]), columns=columns)
+
+
+def _named(name: str, folder: str | None, subset: str) -> Data:
     from fastrbm import datasets
 
-    if name not in NAMED_SETS:
-        if folder is not None:
-            raise ValueError(f"--data-dir is for mnist and fashion-mnist only; got DATA {name!r}")
-        return Data(_read_table(Path(name)), Path(name).name)
     if name == "digits":
-        return Data(datasets.load_digits().images, name)
+        if folder is not None:
+            raise ValueError("--data-dir is for mnist and fashion-mnist only; got DATA 'digits'")
+        return Data(datasets.load_digits().images, name, images=True)
     read = datasets.load_mnist if name == "mnist" else datasets.load_fashion_mnist
-    return Data(read(subset=subset, path=folder).images, name)
+    return Data(read(subset=subset, path=folder).images, name, images=True)
 
 
-def _read_table(path: Path) -> np.ndarray:
-    """Read a two-dimensional array; whole numbers above 1 are grey values 0..255."""
-    import numpy as np
+def _are_images(rows: np.ndarray) -> bool:
+    counts = np.bincount(rows[: max(1, 10**7 // rows.shape[1])].ravel(), minlength=256)
+    return bool(rows.max() > _TOP and (counts > 0).sum() > _LEVELS)
 
-    if path.suffix not in (".npy", ".npz", ".csv"):
-        known = ", ".join(NAMED_SETS)
-        raise ValueError(f"DATA must be {known} or the path of a .npy, .npz or .csv file; got {path}")
-    if path.suffix == ".csv":
-        with path.open(encoding="utf-8") as lines:
-            fields = lines.readline().split(",")
-        table = np.loadtxt(path, delimiter=",", ndmin=2, skiprows=0 if all(map(_is_number, fields)) else 1)
+
+def describe(data: Data) -> str:
+    """Say what was read, in one line."""
+    rows = data.rows
+    sparse = hasattr(rows, "tocsr")
+    values = rows.data if sparse else rows
+    if values.dtype.kind == "f":
+        finite = values[np.isfinite(values)]
+        missing = values.size - finite.size
     else:
-        table = np.load(path, allow_pickle=False)
-    if isinstance(table, np.lib.npyio.NpzFile):
-        with table as archive:
-            names = [key for key in ("X", "images") if key in archive.files] or archive.files
-            if len(names) != 1:
-                raise ValueError(f"{path} must hold one array, or one named X or images; got {archive.files}")
-            table = archive[names[0]]
-    if table.ndim == 3:
-        table = table.reshape(len(table), -1)
-    if table.ndim != 2 or table.dtype.kind not in "buif" or table.size == 0:
-        raise ValueError(f"{path} must hold a table of numbers; got shape {table.shape}, dtype {table.dtype}")
-    if table.dtype.kind == "b" or table.dtype == np.uint8:
-        return table.astype(np.uint8, copy=False)
-    low, high = table.min(), table.max()
-    if not (low >= 0 and high <= 255) or (high > 1 and (table != np.rint(table)).any()):
-        raise ValueError(f"{path} must hold values in [0, 1] or whole numbers 0..255; got {low} to {high}")
-    return table.astype(np.uint8) if high > 1 or table.dtype.kind in "ui" else table
+        finite, missing = values, 0
+    low, high = (finite.min(), finite.max()) if finite.size else (0, 0)
+    if sparse:
+        low, high = min(low, 0), max(high, 0)
+    names = ""
+    if data.columns:
+        names = " (" + ", ".join(
+            data.columns if len(data.columns) <= 4 else (*data.columns[:2], "...", data.columns[-1])
+        )
+        names += ")"
+    parts = [f"{rows.shape[0]} rows", f"{rows.shape[1]} columns{names}", f"values {low:.6g}..{high:.6g}"]
+    if missing:
+        parts.append(f"{missing} missing")
+    if sparse:
+        parts.append("sparse")
+    if data.label:
+        parts.append(f"labels in {data.label}")
+    return f"{data.name}: {', '.join([*parts, *data.notes])}"
 
 
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
+# -- values -----------------------------------------------------------------------------------------------------------
+
+
+def prepare(data: Data, estimator: Any, options: argparse.Namespace, *, states: bool = False) -> Any:
+    """Rows in the form that an estimator takes, with one meaning: bits as bool, images as uint8 or in [0, 1].
+
+    Parameters
+    ----------
+    data : Data
+    estimator : BaseRBM
+        Fitted or not.
+    options : argparse.Namespace
+        ``binarize``, ``scale`` and ``seed``.
+    states : bool, default=False
+        Whether values must be states of the visible layer: grey values are refused.
+
+    Raises
+    ------
+    ValueError
+        For values that the visible units cannot take, with the remedy.
+    """
+    from fastrbm import SoftmaxRBM
+    from fastrbm.units import get_unit
+
+    rows, unit = data.rows, get_unit(estimator.units[0])
+    categories = isinstance(estimator, SoftmaxRBM)
+    if hasattr(rows, "tocsr") and unit.name != "bernoulli":
+        rows = rows.toarray()
+    if not categories:
+        _refuse_missing(rows, data)
+    if options.binarize is not None:
+        rows = _binarized(rows, data, options)
+    elif options.scale is not None:
+        rows = _scaled(rows, options.scale, data)
+    elif data.images and unit.name not in ("bernoulli", "ising"):
+        rows = rows if unit.support is not None or categories else _scaled(rows, 255.0, data)
+    if unit.name == "ising":
+        rows = _as_spins(rows)
+    if unit.name == "bernoulli":
+        rows = _as_bernoulli(rows, data, estimator, states)
+    return rows
+
+
+def _refuse_missing(rows: Any, data: Data) -> None:
+    values = rows.data if hasattr(rows, "tocsr") else rows
+    if values.dtype.kind != "f" or np.isfinite(values).all():
+        return
+    if hasattr(rows, "tocsr"):
+        raise ValueError(f"{data.name} must hold finite numbers, got others among the entries of a sparse matrix")
+    row, column = np.argwhere(~np.isfinite(rows))[0]
+    name = data.columns[column] if data.columns else str(column)
+    what = "a missing value" if np.isnan(rows[row, column]) else f"{rows[row, column]}"
+    remedy = f"fill it in, leave the column out by --drop {name}"
+    raise ValueError(
+        f"{data.name} must hold finite numbers, got {what} in row {row} (from 0), column {name!r}: {remedy}, or train a "
+        "SoftmaxRBM, for which it is a missing category"
+    )
+
+
+def _binarized(rows: Any, data: Data, options: argparse.Namespace) -> np.ndarray:
+    from fastrbm import datasets
+
+    if hasattr(rows, "tocsr"):
+        rows = rows.toarray()
+    if options.scale is not None:
+        rows = _scaled(rows, options.scale, data)
+    if rows.dtype == np.uint8 and not data.images and rows.max() > 1:
+        raise _whole_numbers(data, rows)
+    if rows.dtype.kind in "iu" and rows.dtype != np.uint8:
+        if not _are_bits(rows):
+            raise _whole_numbers(data, rows)
+        rows = rows.astype(np.uint8)
+    if rows.dtype.kind == "f" and (rows.min() < 0 or rows.max() > 1):
+        raise _outside(data, rows)
+    return datasets.binarize(rows, options.binarize, random_state=options.seed).view(np.bool_)
+
+
+def _scaled(rows: Any, scale: float, data: Data) -> Any:
+    """Rows divided by a number; images by 255 stay bytes, which estimators divide."""
+    if scale == 255 and data.images:
+        return rows
+    return (rows if rows.dtype == np.float64 else rows.astype(np.float32)) / scale
+
+
+def _are_bits(rows: Any) -> bool:
+    values = rows.data if hasattr(rows, "tocsr") else rows
+    return values.dtype == np.bool_ or bool(((values == 0) | (values == 1)).all())
+
+
+def _as_spins(rows: np.ndarray) -> np.ndarray:
+    if _are_bits(rows):  # not -1 and +1, but what they are to everyone else
+        return np.where(rows == 1, 1, -1).astype(np.int8)
+    return rows
+
+
+def _as_bernoulli(rows: Any, data: Data, estimator: Any, states: bool) -> Any:
+    if _are_bits(rows):
+        return rows.astype(np.bool_)
+    if states:
+        raise ValueError(f"{data.name} holds grey values, for which there is no likelihood; add --binarize threshold")
+    if rows.dtype == np.uint8 and data.images:
+        # what a fitted model makes of bytes depends on its training; of numbers it does not
+        return rows if not hasattr(estimator, "components_") else rows / np.float32(255)
+    values = rows.data if hasattr(rows, "tocsr") else rows
+    low, high = float(values.min()), float(values.max())
+    if low >= -_SLACK and high <= 1 + _SLACK:
+        # sums and quotients that should be 0 or 1
+        return rows if low >= 0 and high <= 1 else np.clip(rows, 0, 1) if rows is values else rows.minimum(1)
+    if estimator.out_of_range == "allow":
+        return rows
+    if values.dtype.kind in "iu" or (values == np.rint(values)).all():
+        raise _whole_numbers(data, values)
+    raise _outside(data, values)
+
+
+def _whole_numbers(data: Data, values: np.ndarray) -> ValueError:
+    low, high = int(values.min()), int(values.max())
+    scale = 255 if 15 < high <= 255 else max(high, 1)
+    what = "divides grey values" if 15 < high <= 255 else "divides by the largest"
+    if low < 0:
+        other = "train a GaussianRBM (--model GaussianRBM)"
+    else:
+        other = "train a GaussianRBM, or a SoftmaxRBM if they number categories (--model SoftmaxRBM)"
+        other = f"add --scale {scale}, which {what}, or {other}"
+    return ValueError(
+        f"{data.name} holds whole numbers {low}..{high}{_where(data, values)}, and Bernoulli units take values in "
+        f"[0, 1]: {other}"
+    )
+
+
+def _outside(data: Data, values: np.ndarray) -> ValueError:
+    return ValueError(
+        f"{data.name} holds values {values.min():.6g}..{values.max():.6g}{_where(data, values)}, and Bernoulli units "
+        "take values in [0, 1]: scale them (--scale X divides by X), or train a GaussianRBM (--model GaussianRBM)"
+    )
+
+
+def _where(data: Data, values: np.ndarray) -> str:
+    """Columns at fault, where they are few."""
+    if values.ndim != 2:
+        return ""
+    columns = np.flatnonzero(((values < 0) | (values > 1)).any(axis=0))
+    if len(columns) == values.shape[1] or len(columns) > 3:
+        return ""
+    names = [repr(data.columns[k]) if data.columns else str(k) for k in columns]
+    return f" in column{'s' if len(names) > 1 else ''} {', '.join(names)}"

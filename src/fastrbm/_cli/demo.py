@@ -6,6 +6,7 @@ the table. :func:`run` with ``validation=True`` shows that split's figures inste
 
 from __future__ import annotations
 
+import argparse
 import importlib.util
 import os
 import time
@@ -18,6 +19,23 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .. import datasets, plot
+from .arguments import whole
+
+DESCRIPTION = """Train on the digits, and on Fashion-MNIST if its files are at hand; compare features with raw pixels and
+speed with scikit-learn; write pictures and models."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Give the parser its options."""
+    parser.add_argument("--out", metavar="DIR", default="fastrbm-demo", help="folder for pictures and models")
+    parser.add_argument("--quick", action="store_true", help="smaller: a few seconds instead of a minute")
+    parser.add_argument("--threads", type=whole(1), metavar="N", help="all processors if not given")
+
+
+def command(options: argparse.Namespace) -> int:
+    """Run the demo."""
+    run(Path(options.out), quick=options.quick, n_threads=options.threads)
+    return 0
 
 
 class Task(NamedTuple):

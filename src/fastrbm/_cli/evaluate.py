@@ -1,4 +1,4 @@
-"""The command ``fastrbm evaluate``."""
+"""``fastrbm evaluate``: how good a model is on data."""
 
 from __future__ import annotations
 
@@ -6,38 +6,81 @@ import argparse
 import json
 from typing import Any
 
-from . import data as _cli_data
+from . import data as _data
+from . import messages, output
+from .arguments import add_data, add_machine, positive, say, whole
+from .train import take_names
+
+DESCRIPTION = """Score a model file on data: log-likelihood by an exact or annealed partition sum, pseudo-likelihood and
+reconstruction error, as far as the units of the model have them."""
 
 
-def run(options: argparse.Namespace) -> None:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Give the parser its options."""
+    add = parser.add_argument
+    add("model", metavar="MODEL", help="a file written by fastrbm train")
+    add("data", metavar="DATA", help=_data.HELP)
+    add("--method", choices=("auto", "exact", "ais", "mais", "reverse", "bracket"), default="auto", help="of log Z")
+    add("--chains", type=whole(1), default=1000, metavar="N", help="of the annealed estimates, each way")
+    add("--temperatures", type=whole(1), default=1000, metavar="N", help="of the annealed estimates")
+    add("--stderr", type=positive, metavar="X", help="add chains until the standard error of log Z is at most this")
+    add("--max-chains", type=whole(1), default=100_000, metavar="N", help="of --stderr")
+    add("--json", action="store_true", help="print one JSON object")
+    add("--quiet", action="store_true", help="show no bar")
+    add_machine(parser)
+    add_data(parser, "test")
+
+
+def command(options: argparse.Namespace) -> int:
     """Score a model file on data and print what came out."""
-    import fastrbm
-    from fastrbm import datasets
-
-    machine = fastrbm.load(options.model)
+    machine = output.load_model(options.model)
     machine.set_params(n_threads=options.threads)
-    data = _cli_data.load(options.data, options.data_dir, options.subset)
-    rows = data.rows
-    if options.binarize is not None:
-        rows = datasets.binarize(rows, options.binarize, random_state=options.seed)
-    elif rows.max() > 1 or ((rows != 0) & (rows != 1)).any():
-        raise ValueError(f"{data.name} holds grey values, for which there is no likelihood; add --binarize threshold")
-    # As floats: a machine trained on grey bytes takes bytes for grey values, not for bits.
-    rows = rows.astype("float32")
-    log_z = machine.log_partition(
-        options.method,
-        n_chains=options.chains,
-        n_temperatures=options.temperatures,
-        stderr=options.stderr,
-        random_state=options.seed,
-    )
-    log_p = machine.log_likelihood(rows, log_z=log_z)
-    mean = float(log_p.mean())
+    data = _data.load(options, take_names(machine))
+    rows = _data.prepare(data, machine, options, states=True)
     result: dict[str, Any] = {
         "data": data.name,
-        "rows": len(rows),
-        "visible": rows.shape[1],
+        "rows": rows.shape[0],
+        "visible": machine.components_.shape[1],
         "hidden": len(machine.intercept_hidden_),
+        "model": type(machine).__name__,
+    }
+    if not options.json:
+        print(_data.describe(data))
+    result["reconstruction_error"] = machine.reconstruction_error(rows)  # checks the width, too
+    result |= _likelihood(machine, rows, options)
+    if hasattr(machine, "score_samples"):
+        result["pseudo_likelihood"] = float(machine.score_samples(rows).mean())
+    if hasattr(machine, "predict"):
+        result |= _predictions(machine, rows)
+    print(json.dumps(_finite(result)) if options.json else _text(result))
+    return _verdict(result, options)
+
+
+def _likelihood(machine: Any, rows: Any, options: argparse.Namespace) -> dict[str, Any]:
+    """Log-likelihood and what it comes from; why there is none, where the model or the rows have none."""
+    try:
+        energies = machine.log_likelihood(rows, log_z=0.0)  # all checks of the rows come before the annealing
+    except ValueError as error:
+        if hasattr(machine, "score_samples"):
+            raise
+        return {"log_likelihood": None, "reason": messages.in_cli_terms(str(error))}
+    try:
+        with messages.progress("log Z", options.quiet or options.json) as progress:
+            log_z = machine.log_partition(
+                options.method,
+                n_chains=options.chains,
+                n_temperatures=options.temperatures,
+                stderr=options.stderr,
+                max_chains=options.max_chains,
+                random_state=options.seed,
+                progress=progress,
+            )
+    except ValueError as error:
+        if options.method != "auto":
+            raise
+        return {"log_likelihood": None, "reason": messages.in_cli_terms(str(error))}
+    mean = float(energies.mean()) - float(log_z)
+    return {
         "log_likelihood": mean,
         # more Z is less likelihood
         "log_likelihood_interval": [mean + float(log_z) - end for end in log_z.interval[::-1]],
@@ -46,22 +89,70 @@ def run(options: argparse.Namespace) -> None:
         "log_partition_interval": list(log_z.interval),
         "method": log_z.method,
         "ess": None if log_z.method == "exact" else log_z.ess,
+        "chains": log_z.n_chains,
         "seconds": log_z.seconds,
-        "pseudo_likelihood": float(machine.score_samples(rows).mean()),
-        "reconstruction_error": machine.reconstruction_error(rows),
     }
-    if options.json:
-        print(json.dumps(result))
-        return
-    print(f"{data.name}: {result['rows']} rows of {result['visible']}, {result['hidden']} hidden units")
-    low, high = result["log_likelihood_interval"]
-    error = "" if log_z.method == "exact" else f", 95 % interval {low:.3f} to {high:.3f}"
-    print(f"log-likelihood       {mean:.3f} nats per row{error}")
-    ess = (
-        ""
-        if log_z.method == "exact"
-        else f", +- {log_z.stderr:.3f}, {log_z.ess:.0f} effective of {log_z.n_chains} chains"
-    )
-    print(f"log partition sum    {log_z.value:.3f} ({log_z.method}{ess}, {log_z.seconds:.2f} s)")
-    print(f"pseudo-likelihood    {result['pseudo_likelihood']:.3f} nats per row")
-    print(f"reconstruction error {result['reconstruction_error']:.5f} (mean square)")
+
+
+def _predictions(machine: Any, rows: Any) -> dict[str, Any]:
+    """Share of the entries whose category is the most probable one given the row."""
+    import numpy as np
+
+    values = np.asarray(rows, dtype=np.float64)
+    there = ~np.isnan(values)
+    return {"accuracy": float((machine.predict(rows)[there] == values[there]).mean()) if there.any() else None}
+
+
+def _finite(result: dict[str, Any]) -> dict[str, Any]:
+    """JSON has no infinite numbers."""
+    import math
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, list):
+            return [plain(one) for one in value]
+        return None if isinstance(value, float) and not math.isfinite(value) else value
+
+    return {name: plain(value) for name, value in result.items()}
+
+
+def _text(result: dict[str, Any]) -> str:
+    lines = [f"{result['model']}: {result['visible']} visible units, {result['hidden']} hidden units"]
+    if result["log_likelihood"] is None:
+        lines.append(f"log-likelihood       not found: {result['reason']}")
+    else:
+        exact = result["method"] == "exact"
+        low, high = result["log_likelihood_interval"]
+        error = "" if exact else f", 95 % interval {low:.3f} to {high:.3f}"
+        lines.append(f"log-likelihood       {result['log_likelihood']:.3f} nats per row{error}")
+        ess = f", +- {result['log_partition_stderr']:.3f}, {result['ess'] or 0:.0f} effective of {result['chains']} chains"
+        how = f"{result['method']}{'' if exact else ess}, {result['seconds']:.2f} s"
+        lines.append(f"log partition sum    {result['log_partition']:.3f} ({how})")
+    if "pseudo_likelihood" in result:
+        lines.append(f"pseudo-likelihood    {result['pseudo_likelihood']:.3f} nats per row")
+    lines.append(f"reconstruction error {result['reconstruction_error']:.5f} (mean square)")
+    if result.get("accuracy") is not None:
+        lines.append(
+            f"entries predicted    {100 * result['accuracy']:.1f} % (the most probable category given the row)"
+        )
+    return "\n".join(lines)
+
+
+def _verdict(result: dict[str, Any], options: argparse.Namespace) -> int:
+    import math
+
+    error = result.get("log_partition_stderr")
+    if options.stderr is not None and error is not None and error > options.stderr:
+        say(
+            f"warning: the standard error of log Z is {error:.3g}, more than --stderr {options.stderr:g} asks for: "
+            f"{result['chains']} chains were used (--max-chains {options.max_chains}); more --temperatures make each of "
+            "them better"
+        )
+    wrong = [
+        name.replace("_", "-")
+        for name in ("log_likelihood", "pseudo_likelihood", "reconstruction_error")
+        if result.get(name) is not None and not math.isfinite(result[name])
+    ]
+    if not wrong:
+        return 0
+    say(f"error: the model is of no use on these data: {' and '.join(wrong)} is not finite")
+    return 1

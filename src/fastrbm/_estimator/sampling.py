@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,8 @@ from ..samplers import Gibbs
 from ..samplers.clamp import Clamp
 from .base import BaseRBM, View
 from .device_output import gibbs_there, means_there, stays_there
+
+_PIECES = 100  # of a Gibbs run whose progress is told
 
 
 class Sampling(BaseRBM):
@@ -185,6 +188,7 @@ class Sampling(BaseRBM):
         temperature: float = 1.0,
         clamp: ArrayLike | None = None,
         random_state: Any = None,
+        progress: Callable[[int, int], None] | None = None,
     ) -> NDArray[Any]:
         """States of the visible layer after a Gibbs run.
 
@@ -204,6 +208,8 @@ class Sampling(BaseRBM):
             Groups of one-hot units are held or free as a whole.
         random_state : int, RandomState, Generator or None
             None goes on with the estimator's own draws, so repeated calls differ.
+        progress : callable or None
+            Called with (steps done, n_steps) now and then; it may raise to stop.
 
         Returns
         -------
@@ -231,10 +237,16 @@ class Sampling(BaseRBM):
         else:
             visible = self._start(init, n_samples, key, backend)
         visible = held(visible)
-        sampler = Gibbs(n_steps if held.nothing else 1)
-        state = sampler.init_from_visible(visible, parameters, units, key.seed, backend)
+        state = Gibbs().init_from_visible(visible, parameters, units, key.seed, backend)
         if held.nothing:
-            return self._drawn_visible(sampler.step(state, parameters, units, key.seed, backend))
+            # pieces of a run are the run, bit for bit, as every draw is addressed by its step
+            piece = n_steps if progress is None else -(-n_steps // _PIECES)
+            for first in range(0, n_steps, piece):
+                sampler = Gibbs(min(piece, n_steps - first))
+                drawn = sampler.step(state, parameters, units, key.seed, backend)
+                if progress is not None:
+                    progress(first + sampler.n_steps, n_steps)
+            return self._drawn_visible(drawn)
         hidden: Any = state.chains
         for step in range(state.step, state.step + n_steps):
             at = key.at(step, Stream.VISIBLE)
@@ -243,6 +255,8 @@ class Sampling(BaseRBM):
             )
             at = at._replace(stream=Stream.HIDDEN)
             hidden = backend.samples(units[1], visible, parameters.weights, parameters.hidden_bias, at)
+            if progress is not None:
+                progress(step + 1 - state.step, n_steps)
         return self._drawn_visible(visible)
 
     def _start(self, init: Any, n_samples: int, key: Key, backend: Backend) -> States:

@@ -1,0 +1,140 @@
+"""Files that commands write: where they may go, and arrays in the format that their name asks for."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+ARRAYS = (".npy", ".npz", ".csv", ".tsv", ".parquet")
+
+
+def check_target(path: str, endings: Sequence[str], inputs: Sequence[str | Path | None], force: bool) -> Path:
+    """Find out before the work, not after it, that a result has nowhere to go or would destroy something.
+
+    Parameters
+    ----------
+    path : str
+    endings : sequence of str
+        That the name may have.
+    inputs : sequence of path-like or None
+        Files the command reads, which are never overwritten.
+    force : bool
+        Whether files that are no models may be overwritten.
+
+    Raises
+    ------
+    ValueError
+        For another ending, and files that must stay.
+    OSError
+        If the folder is missing or cannot be written in.
+    """
+    target = Path(path)
+    if target.suffix not in endings:
+        raise ValueError(f"--out must end in {' or '.join(endings)}; got {path}")
+    if not target.parent.is_dir():
+        raise FileNotFoundError(f"--out: the folder {target.parent} does not exist")
+    if target.is_dir():
+        raise IsADirectoryError(f"--out: {target} is a folder")
+    if target.suffix == ".parquet":
+        require_polars()
+    if target.exists():
+        for given in inputs:
+            if given is not None and Path(given).exists() and os.path.samefile(given, target):
+                raise ValueError(f"--out: {target} is read by this command and would be lost; choose another name")
+        if not (force or is_model(target)):
+            raise FileExistsError(
+                f"--out: {target} exists and is no model; choose another name, or add --force to overwrite it"
+            )
+        if not os.access(target, os.W_OK):
+            raise PermissionError(f"--out: {target} cannot be written")
+    try:
+        with tempfile.TemporaryFile(dir=target.parent):
+            pass
+    except OSError as error:
+        raise type(error)(f"--out: the folder {target.parent} cannot be written in ({error.strerror})") from None
+    return target
+
+
+def is_model(path: Path) -> bool:
+    """Whether a file was written by ``fastrbm train``."""
+    from fastrbm._estimator.io import read_model
+
+    try:
+        read_model(path)
+    except Exception:  # whatever is wrong with it, it is none
+        return False
+    return True
+
+
+def load_model(path: str) -> Any:
+    """Read a model file; ValueError in one line for one that is damaged."""
+    import fastrbm
+
+    try:
+        return fastrbm.load(path)
+    except (OSError, MemoryError):
+        raise
+    except Exception as error:
+        known = isinstance(error, ValueError) and str(path) in str(error)
+        raise (
+            error if known else ValueError(f"{path} is a damaged model file ({error or type(error).__name__})")
+        ) from error
+
+
+def require_polars() -> Any:
+    """Import what writes parquet."""
+    try:
+        import polars
+    except ImportError as error:
+        raise ImportError('parquet files need polars: pip install "fastrbm[io]"') from error
+    return polars
+
+
+def write_array(
+    target: Path, array: np.ndarray, names: Sequence[str], labels: np.ndarray | None = None, label: str = "label"
+) -> None:
+    """Write rows in the format that the name of the file asks for; it is there only when complete.
+
+    Parameters
+    ----------
+    target : pathlib.Path
+    array : ndarray, two-dimensional
+    names : sequence of str
+        Of the columns, for formats that have them.
+    labels : ndarray or None
+        Written beside the columns, under the name
+    label : str
+    """
+    part = Path(f"{target.parent / ('.' + target.stem)}-{os.getpid()}{target.suffix}")
+    try:
+        if target.suffix == ".npy":
+            np.save(part, array)
+        elif target.suffix == ".npz":
+            beside = {} if labels is None else {"y": labels}
+            np.savez_compressed(part, X=array, **beside)
+        elif target.suffix == ".parquet":
+            polars = require_polars()
+            columns = {name: np.ascontiguousarray(array[:, k]) for k, name in enumerate(names)}
+            polars.DataFrame(columns | ({} if labels is None else {label: labels})).write_parquet(part)
+        else:
+            _write_text(part, array, names, labels, label, "\t" if target.suffix == ".tsv" else ",")
+        os.replace(part, target)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _write_text(
+    part: Path, array: np.ndarray, names: Sequence[str], labels: np.ndarray | None, label: str, separator: str
+) -> None:
+    import csv
+
+    with open(part, "w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, delimiter=separator, lineterminator="\n")
+        writer.writerow([*names, *([] if labels is None else [label])])
+        for k, row in enumerate(array.tolist() if array.dtype != np.float32 else array.astype(str).tolist()):
+            writer.writerow([*row, *([] if labels is None else [labels[k]])])
