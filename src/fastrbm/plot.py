@@ -214,7 +214,7 @@ def save_png(figure: Figure, path: str | os.PathLike[str], dpi: float = 150) -> 
     if path.suffix.lower() != ".png":
         raise ValueError(f"path must end in .png; got {str(path)!r}")
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=dpi, format="png", facecolor="white")
+    figure.savefig(path, dpi=dpi, format="png", facecolor="white", metadata={"Software": "fastrbm"})
     return path
 
 

@@ -110,13 +110,13 @@ def describe(data: Data) -> str:
     low, high = (finite.min(), finite.max()) if finite.size else (0, 0)
     if sparse:
         low, high = min(low, 0), max(high, 0)
-    names = ""
-    if data.columns:
-        names = " (" + ", ".join(
-            data.columns if len(data.columns) <= 4 else (*data.columns[:2], "...", data.columns[-1])
-        )
-        names += ")"
-    parts = [f"{rows.shape[0]} rows", f"{rows.shape[1]} columns{names}", f"values {low:.6g}..{high:.6g}"]
+    names = data.columns or ()
+    shown = ", ".join(names if len(names) <= 4 else (*names[:2], "...", names[-1]))
+    parts = [
+        f"{rows.shape[0]} rows",
+        f"{rows.shape[1]} columns{f' ({shown})' if shown else ''}",
+        f"values {low:.6g}..{high:.6g}",
+    ]
     if missing:
         parts.append(f"{missing} missing")
     if sparse:
@@ -178,10 +178,9 @@ def _refuse_missing(rows: Any, data: Data) -> None:
     row, column = np.argwhere(~np.isfinite(rows))[0]
     name = data.columns[column] if data.columns else str(column)
     what = "a missing value" if np.isnan(rows[row, column]) else f"{rows[row, column]}"
-    remedy = f"fill it in, leave the column out by --drop {name}"
     raise ValueError(
-        f"{data.name} must hold finite numbers, got {what} in row {row} (from 0), column {name!r}: {remedy}, or train a "
-        "SoftmaxRBM, for which it is a missing category"
+        f"{data.name} must hold finite numbers, got {what} in row {row} (from 0), column {name!r}: fill it in, leave "
+        f"the column out by --drop {name}, or train a SoftmaxRBM, for which it is a missing category"
     )
 
 

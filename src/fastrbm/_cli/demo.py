@@ -21,8 +21,8 @@ import numpy as np
 from .. import datasets, plot
 from .arguments import whole
 
-DESCRIPTION = """Train on the digits, and on Fashion-MNIST if its files are at hand; compare features with raw pixels and
-speed with scikit-learn; write pictures and models."""
+DESCRIPTION = """Train on the digits, and on Fashion-MNIST if its files are at hand; compare features with raw pixels
+and speed with scikit-learn; write pictures and models."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -124,8 +124,9 @@ def _text(result: dict[str, Any]) -> str:
         low, high = result["log_likelihood_interval"]
         error = "" if exact else f", 95 % interval {low:.3f} to {high:.3f}"
         lines.append(f"log-likelihood       {result['log_likelihood']:.3f} nats per row{error}")
-        ess = f", +- {result['log_partition_stderr']:.3f}, {result['ess'] or 0:.0f} effective of {result['chains']} chains"
-        how = f"{result['method']}{'' if exact else ess}, {result['seconds']:.2f} s"
+        ess, chains, stderr = result["ess"], result["chains"], result["log_partition_stderr"]
+        sure = "" if exact else f", +- {stderr:.3f}, {ess:.0f} effective of {chains} chains"
+        how = f"{result['method']}{sure}, {result['seconds']:.2f} s"
         lines.append(f"log partition sum    {result['log_partition']:.3f} ({how})")
     if "pseudo_likelihood" in result:
         lines.append(f"pseudo-likelihood    {result['pseudo_likelihood']:.3f} nats per row")
@@ -144,8 +145,8 @@ def _verdict(result: dict[str, Any], options: argparse.Namespace) -> int:
     if options.stderr is not None and error is not None and error > options.stderr:
         say(
             f"warning: the standard error of log Z is {error:.3g}, more than --stderr {options.stderr:g} asks for: "
-            f"{result['chains']} chains were used (--max-chains {options.max_chains}); more --temperatures make each of "
-            "them better"
+            f"{result['chains']} chains were used (--max-chains {options.max_chains}); more --temperatures make each "
+            "of them better"
         )
     wrong = [
         name.replace("_", "-")

@@ -23,8 +23,10 @@ _WORDS = (
     (re.compile(r"^X (?=must|has|contains)"), "DATA "),
     (re.compile(r"\bInput X\b"), "DATA"),
     (re.compile(r"`(\w+)`"), r"\1"),
+    (re.compile(r"\bnumpy\.(?=float)"), ""),
 )
-_PAIR = re.compile(r"\b([a-z]\w*)=('[^']*'|\"[^\"]*\"|[\w.+-]*\([^()]*\)|[\w.+-]+)")
+_PAIR = re.compile(r"\b([a-z]\w*)=('[^']*'|\"[^\"]*\"|[\w.+-]*\([^()]*\)|[\w.+-]*\w)")
+_SUBJECT = re.compile(r"(?<![-\w.])([a-z]\w*)(?= must |: )")
 _NAME = re.compile(r"(?<![-\w.=])'?([a-z]\w*_\w+)\b'?(?!\w*[(.=])")
 
 
@@ -41,10 +43,12 @@ def in_cli_terms(text: str) -> str:
         flag = spelling.flag_of(name)
         if value in ("True", "False"):
             return flag if value == "True" else f"--no-{flag[2:]}"
-        return f"{flag} {value.rstrip('.')}" + ("." if value.endswith(".") and not value[:-1].isdigit() else "")
+        return f"{flag} {value}"
 
     text = _PAIR.sub(pair, text)
-    return _NAME.sub(lambda m: spelling.flag_of(m[1]) if spelling.is_option(m[1]) else m[0], text)
+    for names in (_SUBJECT, _NAME):
+        text = names.sub(lambda m: spelling.flag_of(m[1]) if spelling.is_option(m[1]) else m[0], text)
+    return text
 
 
 @contextmanager

@@ -17,7 +17,7 @@ MODELS = ("BernoulliRBM", "IsingRBM", "GaussianRBM", "PottsRBM", "SoftmaxRBM", "
 _ELSEWHERE = ("verbose", "callbacks", "warm_start")
 #: The command's own defaults, chosen on Fashion-MNIST (README); those of Python are scikit-learn's.
 DEFAULTS: dict[str, Any] = {
-    "learning_rate": "Linear(0.05, 0.0005)",
+    "learning_rate": "Linear(0.1, 0.0005)",
     "batch_size": 64,
     "n_iter": 20,
     "n_chains": 256,
@@ -92,7 +92,7 @@ def _documented(cls: Any) -> dict[str, tuple[str, str]]:
     section = re.search(r"^Parameters\n-+\n(.*?)(?=^\w[\w ]*\n-+\n|\Z)", text, re.MULTILINE | re.DOTALL)
     if section is None:
         return {}
-    found = {}
+    found: dict[str, tuple[str, str]] = {}
     for entry in re.finditer(r"^([\w, ]+) : (.*)\n((?:(?:    .*)?\n?)*)", section[1], re.MULTILINE):
         words = " ".join(entry[3].split())
         first = re.split(r"(?<=[^A-Z.][.;])\s+(?=[A-Z\"`])", words, maxsplit=1)[0].rstrip(".;")
@@ -164,8 +164,10 @@ def _help(option: Option) -> str:
     meaning = option.meaning
     for name in re.findall(r"`+(\w+)`+", meaning):
         meaning = meaning.replace(f"`{name}`", spelling.flag_of(name) if spelling.is_option(name) else name)
-    kind = re.sub(r",? ?default=.*$", "", option.kind)
+    kind = re.sub(r",? ?default=.*$", "", option.kind).replace("None", "none")
+    kind = kind.replace(", RandomState, Generator", "")
     words = f"{meaning} [{kind}]" if kind and not option.is_flag else meaning
+    words = words.replace("; None for", "; none for").replace(" None ", " none ")
     return re.sub(r"`|fastrbm\.(?:samplers\.)?(?=[A-Z])", "", words + _shown_default(option)).replace("%", "%%")
 
 
@@ -177,7 +179,8 @@ def add_to(parser: argparse.ArgumentParser) -> None:
         title = "training" if everyone else f"{', '.join(option.owners)} alone"
         group = groups.setdefault(option.owners, None) or parser.add_argument_group(title)
         groups[option.owners] = group
-        flags, more = spelling.flags_of(option.name), {"dest": option.name, "default": argparse.SUPPRESS}
+        flags = spelling.flags_of(option.name)
+        more: dict[str, Any] = {"dest": option.name, "default": argparse.SUPPRESS}
         if option.is_flag:
             group.add_argument(*flags, action=argparse.BooleanOptionalAction, help=_help(option), **more)
             continue

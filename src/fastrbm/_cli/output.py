@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+#: what pictures of `fastrbm.plot` say of where they come from
+PNG_MARK = b"Software\0fastrbm"
 ARRAYS = (".npy", ".npz", ".csv", ".tsv", ".parquet")
 
 
@@ -46,9 +48,10 @@ def check_target(path: str, endings: Sequence[str], inputs: Sequence[str | Path 
         for given in inputs:
             if given is not None and Path(given).exists() and os.path.samefile(given, target):
                 raise ValueError(f"--out: {target} is read by this command and would be lost; choose another name")
-        if not (force or is_model(target)):
+        if not (force or is_ours(target)):
+            kind = "picture of this package" if target.suffix == ".png" else "model"
             raise FileExistsError(
-                f"--out: {target} exists and is no model; choose another name, or add --force to overwrite it"
+                f"--out: {target} exists and is no {kind}; choose another name, or add --force to overwrite it"
             )
         if not os.access(target, os.W_OK):
             raise PermissionError(f"--out: {target} cannot be written")
@@ -60,8 +63,11 @@ def check_target(path: str, endings: Sequence[str], inputs: Sequence[str | Path 
     return target
 
 
-def is_model(path: Path) -> bool:
-    """Whether a file was written by ``fastrbm train``."""
+def is_ours(path: Path) -> bool:
+    """Whether a file is a model or a picture that this package wrote, as far as that can be told."""
+    if path.suffix == ".png":
+        with open(path, "rb") as file:
+            return PNG_MARK in file.read(4096)
     from fastrbm._estimator.io import read_model
 
     try:
@@ -80,10 +86,9 @@ def load_model(path: str) -> Any:
     except (OSError, MemoryError):
         raise
     except Exception as error:
-        known = isinstance(error, ValueError) and str(path) in str(error)
-        raise (
-            error if known else ValueError(f"{path} is a damaged model file ({error or type(error).__name__})")
-        ) from error
+        if isinstance(error, ValueError) and str(path) in str(error):
+            raise
+        raise ValueError(f"{path} is a damaged model file ({error or type(error).__name__})") from error
 
 
 def require_polars() -> Any:
@@ -115,8 +120,10 @@ def write_array(
         if target.suffix == ".npy":
             np.save(part, array)
         elif target.suffix == ".npz":
-            beside = {} if labels is None else {"y": labels}
-            np.savez_compressed(part, X=array, **beside)
+            if labels is None:
+                np.savez_compressed(part, X=array)
+            else:
+                np.savez_compressed(part, X=array, y=labels)
         elif target.suffix == ".parquet":
             polars = require_polars()
             columns = {name: np.ascontiguousarray(array[:, k]) for k, name in enumerate(names)}

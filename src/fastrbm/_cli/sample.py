@@ -11,9 +11,9 @@ from . import messages, output
 from .arguments import add_machine, whole
 from .train import take_names
 
-DESCRIPTION = """Draw visible states from a model file by Gibbs sampling. Arrays have the values of the visible units: 0 and
-1 as uint8, spins -1 and +1 as int8, numbers of categories and trials as whole numbers, real numbers in the scale of the
-data. Pictures have the means given the hidden units, which show more."""
+DESCRIPTION = """Draw visible states from a model file by Gibbs sampling. Arrays have the values of the visible units:
+0 and 1 as uint8, spins -1 and +1 as int8, numbers of categories and trials as whole numbers, real numbers in the
+scale of the data. Pictures have the means given the hidden units, which show more."""
 _PICTURE = ".png"
 
 

@@ -9,8 +9,8 @@ from . import output
 from .arguments import add_data, add_machine
 from .train import take_names
 
-DESCRIPTION = """Write the means of the hidden units given the rows of DATA, one column for each hidden unit. With --label
-the labels are written beside them."""
+DESCRIPTION = """Write the means of the hidden units given the rows of DATA, one column for each hidden unit. With
+--label the labels are written beside them."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
