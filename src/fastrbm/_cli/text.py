@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import gzip
-import importlib.util
 import io
 import itertools
 from pathlib import Path
@@ -38,15 +37,15 @@ class Layout(NamedTuple):
 
 
 def content(path: Path) -> str:
-    """Text of a file, uncompressed, without a byte order mark."""
+    """Text of a file, uncompressed, without a byte order mark and blank lines around it."""
     data = path.read_bytes()
     if data[:2] == b"\x1f\x8b":
         data = gzip.decompress(data)
     for mark, encoding in ((b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16")):
         if data.startswith(mark):
-            return data.decode(encoding)
+            return data.decode(encoding).strip("\r\n")
     try:
-        return data.decode("utf-8-sig")
+        return data.decode("utf-8-sig").strip("\r\n")
     except UnicodeDecodeError as error:
         raise ValueError(f"{path} must be text in UTF-8, got byte {data[error.start]:#04x} at {error.start}") from None
 
@@ -121,9 +120,11 @@ def _is_header(first: list[str], others: list[list[str]], path: Path) -> bool:
 
 def read(text: str, layout: Layout, wanted: list[int], path: Path) -> np.ndarray:
     """Columns of numbers, float64, missing values as NaN, shape (rows, len(wanted))."""
-    reader = _by_polars if importlib.util.find_spec("polars") is not None else _by_numpy
     try:
-        return reader(text, layout, wanted)
+        try:
+            return _by_polars(text, layout, wanted)
+        except ImportError:
+            return _by_numpy(text, layout, wanted)
     except Exception:  # whatever a fast reader stumbles over, this one reads or says where it is
         return _field_by_field(text, layout, wanted, path)
 
@@ -131,6 +132,8 @@ def read(text: str, layout: Layout, wanted: list[int], path: Path) -> np.ndarray
 def _by_polars(text: str, layout: Layout, wanted: list[int]) -> np.ndarray:
     import polars as pl
 
+    if "\n\n" in text or "\n\r\n" in text:
+        raise ValueError("blank lines, which would be read as rows")
     names = [f"c{k}" for k in range(layout.width)]
     kept = set(wanted)
     frame = pl.read_csv(
