@@ -90,11 +90,13 @@ def progress(description: str, quiet: bool) -> Iterator[Callable[[int, int], Non
         return
     from tqdm import tqdm
 
-    with tqdm(**bar_options(description), bar_format="{desc} {percentage:3.0f}%|{bar}| {elapsed}<{remaining}") as bar:
+    with tqdm(
+        **bar_options(description), miniters=1, bar_format="{desc} {percentage:3.0f}%|{bar}| {elapsed}<{remaining}"
+    ) as bar:
 
         def move(done: int, total: int) -> None:
             if bar.total != total or done < bar.n:  # the next stage
-                bar.reset(total)
+                bar.total, bar.n, bar.last_print_n = total, 0, 0
             bar.update(done - bar.n)
 
         yield move

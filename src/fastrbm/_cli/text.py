@@ -139,7 +139,8 @@ def _by_polars(text: str, layout: Layout, wanted: list[int]) -> np.ndarray:
     frame = pl.read_csv(
         io.BytesIO(text.encode()),
         separator=layout.separator,
-        has_header=layout.header is not None,
+        has_header=False,
+        skip_rows=int(layout.header is not None),
         schema={name: pl.Float64 if k in kept else pl.String for k, name in enumerate(names)},
         null_values=list(MISSING),
         truncate_ragged_lines=False,
