@@ -145,6 +145,8 @@ def _by_polars(text: str, layout: Layout, wanted: list[int]) -> np.ndarray:
         null_values=list(MISSING),
         truncate_ragged_lines=False,
     )
+    if frame[:, -1].null_count():
+        raise ValueError("rows that may be short: what they lack is null here")
     found: np.ndarray = frame.select(names[k] for k in wanted).to_numpy(order="c")
     return found.astype(np.float64, copy=False)
 
