@@ -1,13 +1,16 @@
 """The command ``fastrbm evaluate``."""
 
 import json
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
+import cli_cases
 import fastrbm
 from fastrbm import datasets
+from fastrbm._cli import messages
 from fastrbm._cli.main import main
 
 
@@ -31,7 +34,9 @@ def test_scores_of_a_file(trained, capsys):
     folder, rbm, X = trained
     assert run(folder / "m.npz", folder / "rows.npy") == 0
     out = capsys.readouterr().out
-    assert out.startswith(f"rows.npy: 50 rows of {X.shape[1]}, 10 hidden units\n")
+    assert out.startswith(
+        "rows.npy: 50 rows, 64 columns, values 0..1\nBernoulliRBM: 64 visible units, 10 hidden units\n"
+    )
     wanted = rbm.log_likelihood(X[:50].astype(np.float32)).mean()
     assert f"log-likelihood       {wanted:.3f} nats per row\n" in out
     assert "(exact, " in out and "pseudo-likelihood" in out and "reconstruction error" in out
@@ -87,6 +92,91 @@ def test_errors_are_one_line(trained, capsys, arguments, message):
 def test_wrong_usage(trained):
     folder, _, _ = trained
     for bad in (("--method", "magic"), ("--chains", "0"), ("--stderr", "-1")):
-        with pytest.raises(SystemExit) as stopped:
-            run(folder / "m.npz", folder / "rows.npy", *bad)
-        assert stopped.value.code == 2
+        assert cli_cases.run("evaluate", folder / "m.npz", folder / "rows.npy", *bad) == 2
+
+
+def test_standard_error_that_is_not_reached_is_said(trained, capsys):
+    folder, _, _ = trained
+    options = ("--method", "ais", "--chains", 20, "--max-chains", 40, "--temperatures", 5, "--stderr", 1e-4)
+    assert run(folder / "m.npz", folder / "rows.npy", *options) == 0
+    out, err = capsys.readouterr()
+    warned = [line for line in err.splitlines() if "--stderr" in line]
+    assert len(warned) == 1 and warned[0].startswith("fastrbm: warning: the standard error of log Z is ")
+    assert "more than --stderr 0.0001" in warned[0] and "40 chains" in warned[0] and "--max-chains 40" in warned[0]
+    assert "log-likelihood" in out
+
+
+def test_everything_is_checked_before_the_annealing(trained, capsys, monkeypatch):
+    folder, _, _ = trained
+    monkeypatch.setattr(fastrbm.BernoulliRBM, "log_partition", None)
+    for name, message in (("narrow.npy", "9 features"), ("grey.npy", "--binarize threshold")):
+        cli_cases.assert_fails(capsys, message, "evaluate", folder / "m.npz", folder / name)
+
+
+def test_bars_are_asked_for_on_a_terminal(trained, monkeypatch):
+    folder, _, _ = trained
+    bar, told = object(), []
+
+    def log_partition(self, method, **options):
+        told.append(options["progress"])
+        return fastrbm.likelihood.LogPartition(1.0, 0.0, (1.0, 1.0), "exact")
+
+    monkeypatch.setattr(messages, "progress", lambda *_: nullcontext(bar))
+    monkeypatch.setattr(fastrbm.BernoulliRBM, "log_partition", log_partition)
+    assert run(folder / "m.npz", folder / "rows.npy") == 0
+    assert told == [bar]
+
+
+@pytest.mark.parametrize("kind", cli_cases.KINDS)
+@pytest.mark.parametrize("as_json", [False, True])
+def test_every_estimator(tmp_path, capsys, kind, as_json):
+    """Each has the scores that it has, in the wording of the same command."""
+    rows = cli_cases.KINDS[kind][1]
+    np.save(tmp_path / "d.npy", rows)
+    argv = ["--quiet", *cli_cases.train_arguments(kind)]
+    assert cli_cases.run("train", tmp_path / "d.npy", "--out", tmp_path / "m.npz", *argv) == 0
+    assert run(tmp_path / "m.npz", tmp_path / "d.npy", *(["--json"] if as_json else [])) == 0
+    out, err = capsys.readouterr()
+    machine = fastrbm.load(tmp_path / "m.npz")
+    wanted = machine.log_likelihood(rows.astype(np.float64)).mean()
+    binary = kind in ("BernoulliRBM", "IsingRBM", "PottsRBM")
+    assert err == ""
+    if as_json:
+        found = json.loads(out)
+        assert_allclose(found["log_likelihood"], wanted, rtol=1e-5)
+        assert ("pseudo_likelihood" in found) is binary and ("accuracy" in found) is (kind == "SoftmaxRBM")
+        return
+    assert f"log-likelihood       {wanted:.3f} nats per row\n" in out and "reconstruction error" in out
+    assert ("pseudo-likelihood" in out) is binary and ("entries predicted" in out) is (kind == "SoftmaxRBM")
+
+
+def test_rows_with_missing_entries(tmp_path, capsys):
+    rows = np.array([[0, 1, np.nan], [2, 0, 1], [1, np.nan, 0]])
+    np.save(tmp_path / "d.npy", rows)
+    fastrbm.SoftmaxRBM(3, n_iter=2, random_state=0).fit(rows).save(tmp_path / "m.npz")
+    assert run(tmp_path / "m.npz", tmp_path / "d.npy") == 0
+    out, err = capsys.readouterr()
+    assert "log-likelihood       not found: " in out and "NaN" in out and "entries predicted" in out and err == ""
+    assert run(tmp_path / "m.npz", tmp_path / "d.npy", "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["log_likelihood"] is None and found["reason"] and 0 <= found["accuracy"] <= 1
+
+
+def test_layers_too_large_for_a_sum(tmp_path, capsys):
+    rows = np.random.default_rng(0).normal(size=(20, 60))
+    np.save(tmp_path / "d.npy", rows)
+    fastrbm.GaussianRBM(60, n_iter=1, random_state=0).fit(rows).save(tmp_path / "m.npz")
+    assert run(tmp_path / "m.npz", tmp_path / "d.npy") == 0
+    assert "log-likelihood       not found: an exact sum over" in capsys.readouterr().out
+    cli_cases.assert_fails(
+        capsys, "an exact sum over", "evaluate", tmp_path / "m.npz", tmp_path / "d.npy", "--method", "exact"
+    )
+
+
+def test_scores_that_are_not_finite_have_status_1(trained, tmp_path, capsys):
+    folder, rbm, _ = trained
+    broken = fastrbm.load(folder / "m.npz")
+    broken.components_[:] = np.nan
+    broken.save(tmp_path / "m.npz")
+    assert run(tmp_path / "m.npz", folder / "rows.npy") == 1
+    assert capsys.readouterr().err.splitlines()[-1].startswith("fastrbm: error: ")

@@ -33,8 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def command(options: argparse.Namespace) -> int:
     """Score a model file on data and print what came out."""
-    machine = output.load_model(options.model)
-    machine.set_params(n_threads=options.threads)
+    machine = output.usable_model(options.model, options.threads)
     data = _data.load(options, take_names(machine))
     rows = _data.prepare(data, machine, options, states=True)
     result: dict[str, Any] = {

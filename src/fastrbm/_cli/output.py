@@ -91,6 +91,15 @@ def load_model(path: str) -> Any:
         raise ValueError(f"{path} is a damaged model file ({error or type(error).__name__})") from error
 
 
+def usable_model(path: str, n_threads: int | None) -> Any:
+    """Read a model file for work with it; ArithmeticError for one whose parameters are not finite."""
+    machine = load_model(path)
+    parameters = (machine.components_, machine.intercept_visible_, machine.intercept_hidden_)
+    if not all(np.isfinite(x).all() for x in parameters):
+        raise ArithmeticError(f"{path} is of no use: its parameters are not finite")
+    return machine.set_params(n_threads=n_threads)
+
+
 def require_polars() -> Any:
     """Import what writes parquet."""
     try:

@@ -35,8 +35,7 @@ def command(options: argparse.Namespace) -> int:
     import numpy as np
 
     target = output.check_target(options.out, (*output.ARRAYS, _PICTURE), [options.model], options.force)
-    machine = output.load_model(options.model)
-    machine.set_params(n_threads=options.threads)
+    machine = output.usable_model(options.model, options.threads)
     names = take_names(machine)
     shape = _shape(machine, options) if target.suffix == _PICTURE else None
     with messages.progress("sample", options.quiet) as progress:

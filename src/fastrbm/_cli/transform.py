@@ -31,8 +31,7 @@ def command(options: argparse.Namespace) -> int:
 
     source = None if options.data in _data.NAMED_SETS else _data.tables.path_of(options.data)
     target = output.check_target(options.out, output.ARRAYS, [options.model, source], options.force)
-    machine = output.load_model(options.model)
-    machine.set_params(n_threads=options.threads)
+    machine = output.usable_model(options.model, options.threads)
     data = _data.load(options, take_names(machine))
     rows = _data.prepare(data, machine, options)
     if not options.quiet:
