@@ -23,6 +23,7 @@ _WORDS = (
     (re.compile(r"^X (?=must|has|contains)"), "DATA "),
     (re.compile(r"\bInput X\b"), "DATA"),
     (re.compile(r"`(\w+)`"), r"\1"),
+    (re.compile(r"\bby path= or\b"), "by --data-dir or"),
     (re.compile(r"\bnumpy\.(?=float)"), ""),
 )
 _PAIR = re.compile(r"\b([a-z]\w*)=('[^']*'|\"[^\"]*\"|[\w.+-]*\([^()]*\)|[\w.+-]*\w)")
