@@ -380,6 +380,23 @@ def test_grey_values_need_a_scale_unless_they_are_bytes_of_images(tmp_path, caps
     np.testing.assert_allclose(scaled.components_, image.components_, atol=1e-5)
 
 
+@pytest.mark.parametrize("argv", [[], ["--scale", 255]])
+def test_images_are_divided_for_real_units_too(tmp_path, argv):
+    more = ["--model", "GaussianRBM", "--quiet", *argv]
+    assert run("train", "digits", "--out", tmp_path / "m.npz", *SMALL, *more) == 0
+    images = datasets.load_digits().images / np.float32(255)
+    wanted = fastrbm.GaussianRBM(3, n_iter=1, batch_size=64, n_chains=256, random_state=0, visible_bias="data")
+    same(fastrbm.load(tmp_path / "m.npz"), wanted.fit(images))
+
+
+@pytest.mark.parametrize(("levels", "top", "image"), [(16, 15, False), (8, 200, False), (20, 40, True), (2, 255, True)])
+def test_bytes_are_images_where_there_are_many_levels_or_white(tmp_path, capsys, levels, top, image):
+    rows = np.random.default_rng(0).choice(np.linspace(0, top, levels).astype(np.uint8), (40, 6))
+    np.save(tmp_path / "d.npy", rows)
+    status = run("train", tmp_path / "d.npy", "--out", tmp_path / "m.npz", *SMALL, "--quiet")
+    assert status == (0 if image else 1), capsys.readouterr().err
+
+
 @pytest.mark.parametrize("dtype", [np.int64, np.uint8, np.bool_, np.float64])
 def test_bits_are_bits(tmp_path, dtype):
     same(trained(tmp_path, BITS.astype(dtype), name="d.npy"), fitted(BITS.astype(bool)))

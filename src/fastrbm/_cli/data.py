@@ -12,7 +12,8 @@ from . import tables
 
 NAMED_SETS = ("digits", "mnist", "fashion-mnist")
 HELP = f"digits, mnist, fashion-mnist, or a file: {tables.KNOWN}"
-_LEVELS, _TOP = 8, 15  # an array of bytes is of images with more levels than this and a larger maximum
+_LEVELS, _DARKEST = 8, 31  # bytes are of images with more levels than this, some of them brighter, or with a 255
+_BLOCK = 1 << 22  # values looked at at a time
 _SLACK = 1e-6  # rounding of values that were scaled to [0, 1]
 
 
@@ -93,8 +94,12 @@ def _named(name: str, folder: str | None, subset: str) -> Data:
 
 
 def _are_images(rows: np.ndarray) -> bool:
-    counts = np.bincount(rows[: max(1, 10**7 // rows.shape[1])].ravel(), minlength=256)
-    return bool(rows.max() > _TOP and (counts > 0).sum() > _LEVELS)
+    seen, step = np.zeros(256, dtype=np.bool_), max(1, _BLOCK // rows.shape[1])
+    for first in range(0, len(rows), step):
+        seen |= np.bincount(rows[first : first + step].ravel(), minlength=256) > 0
+        if seen[255] or (seen.sum() > _LEVELS and seen[_DARKEST + 1 :].any()):
+            return True
+    return False
 
 
 def describe(data: Data) -> str:
@@ -159,9 +164,10 @@ def prepare(data: Data, estimator: Any, options: argparse.Namespace, *, states: 
     if options.binarize is not None:
         rows = _binarized(rows, data, options)
     elif options.scale is not None:
-        rows = _scaled(rows, options.scale, data)
+        as_bytes = options.scale == 255 and data.images and unit.name == "bernoulli"  # which estimators divide
+        rows = rows if as_bytes else _scaled(rows, options.scale)
     elif data.images and unit.name not in ("bernoulli", "ising"):
-        rows = rows if unit.support is not None or categories else _scaled(rows, 255.0, data)
+        rows = rows if unit.support is not None or categories else _scaled(rows, 255.0)
     if unit.name == "ising":
         rows = _as_spins(rows)
     if unit.name == "bernoulli":
@@ -190,7 +196,7 @@ def _binarized(rows: Any, data: Data, options: argparse.Namespace) -> np.ndarray
     if hasattr(rows, "tocsr"):
         rows = rows.toarray()
     if options.scale is not None:
-        rows = _scaled(rows, options.scale, data)
+        rows = _scaled(rows, options.scale)
     if rows.dtype == np.uint8 and not data.images and rows.max() > 1:
         raise _whole_numbers(data, rows)
     if rows.dtype.kind in "iu" and rows.dtype != np.uint8:
@@ -202,10 +208,8 @@ def _binarized(rows: Any, data: Data, options: argparse.Namespace) -> np.ndarray
     return datasets.binarize(rows, options.binarize, random_state=options.seed).view(np.bool_)
 
 
-def _scaled(rows: Any, scale: float, data: Data) -> Any:
-    """Rows divided by a number; images by 255 stay bytes, which estimators divide."""
-    if scale == 255 and data.images:
-        return rows
+def _scaled(rows: Any, scale: float) -> Any:
+    """Rows divided by a number, as floats."""
     return (rows if rows.dtype == np.float64 else rows.astype(np.float32)) / scale
 
 
