@@ -1,7 +1,10 @@
 """`fastrbm train`: what it writes and says, where it may write, going on, Ctrl-C, models of no use."""
 
 import re
+import signal
+import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -270,6 +273,35 @@ def test_interruption_keeps_the_model(tmp_path, capsys, monkeypatch, kind):
     assert fastrbm.load(part).n_iter_ == 3
     assert run("train", data, "--resume", part, "--epochs", 2, "--quiet") == 0
     assert_array_equal(fastrbm.load(part).components_, fastrbm.load(whole).components_)
+
+
+def test_a_signal_keeps_the_model(tmp_path):
+    """The same by Ctrl-C itself."""
+    out = tmp_path / "m.npz"
+    argv = [
+        "train",
+        "digits",
+        "--binarize",
+        "threshold",
+        "--out",
+        str(out),
+        "--epochs",
+        "1000000",
+        "--components",
+        "16",
+    ]
+    code = "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    code += "from fastrbm._cli.main import main; sys.exit(main())"
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, *argv], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout.readline().startswith("digits: ")  # training begins
+    time.sleep(1)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130 and err.startswith("fastrbm: interrupted after ") and err.count("\n") == 1, err
+    machine = fastrbm.load(out)
+    assert machine.n_iter_ >= 1 and np.isfinite(machine.components_).all()
 
 
 def test_interruption_before_the_first_pass_leaves_no_file(rows, tmp_path, capsys, monkeypatch):

@@ -44,7 +44,8 @@ def command(namespace: argparse.Namespace) -> int:
     data = _data.load(namespace, names)
     rows = _data.prepare(data, machine, namespace)
     if not namespace.quiet:
-        print(_data.describe(data) + ("" if namespace.binarize is None else f"; as bits ({namespace.binarize})"))
+        bits = "" if namespace.binarize is None else f"; as bits ({namespace.binarize})"
+        print(_data.describe(data) + bits, flush=True)  # before a long silence
     begin = time.perf_counter()
     began: list[int] = []
     machine.set_params(callbacks=(_note(began), *_bars(namespace.quiet)))
