@@ -105,9 +105,10 @@ def test_uint8_images_are_scaled_once_and_remembered(digits):
     assert b.input_scale_ == 1
     assert_same_fit(a, b)
     np.testing.assert_allclose(a.transform(images), b.transform(images / 255), atol=1e-6)
-    # an all-dark batch later on is still read as 0..255
-    dark = np.ones((1, 64), np.uint8)
+    # a dark batch later on is still read as 0..255, a black one without a word
+    dark = np.arange(64, dtype=np.uint8)[None] % 3
     np.testing.assert_allclose(a.transform(dark), a.transform(dark / 255), atol=1e-6)
+    np.testing.assert_allclose(a.transform(0 * dark), a.transform(0.0 * dark), atol=1e-6)
     # bools are 0 and 1 whatever uint8 values mean
     on = images > 100
     np.testing.assert_allclose(a.score_samples(on), a.score_samples(on.astype(float)))

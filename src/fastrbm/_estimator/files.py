@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
-from sklearn.utils.validation import check_is_fitted
 
 from .._checks import is_integer
 from .._fit.state import TrainingState
@@ -60,7 +59,7 @@ class Stored(BaseRBM):
         -------
         pathlib.Path
         """
-        check_is_fitted(self)
+        self._check_fitted()
         names = ("components_", "intercept_visible_", "intercept_hidden_")
         arrays = {name: np.asarray(getattr(self, name)) for name in names}
         features = getattr(self, "feature_names_in_", None)
@@ -69,9 +68,10 @@ class Stored(BaseRBM):
             "estimator": name,
             "module": _STORED_ESTIMATORS.get((module, name), module),
             "options": _plain_options(self),
-            "input_scale": self.input_scale_,
+            "input_scale": getattr(self, "input_scale_", 1.0),
+            "in_range": getattr(self, "_in_range", True),
             "n_iter": getattr(self, "n_iter_", 0),
-            "n_features": self.n_features_in_,
+            "n_features": getattr(self, "n_features_in_", arrays["components_"].shape[1]),
             "fitted": {name: getattr(self, name) for name in self._stored if hasattr(self, name)},
             "history": getattr(self, "history_", None),
             "feature_names": None if features is None else [str(x) for x in features],
@@ -101,6 +101,7 @@ class Stored(BaseRBM):
         weights = np.ascontiguousarray(arrays["components_"])
         parameters = Parameters(weights, arrays["intercept_visible_"], arrays["intercept_hidden_"])
         self.input_scale_ = float(header["input_scale"])
+        self._in_range = bool(header.get("in_range", True))
         self.n_features_in_ = int(header["n_features"])
         for name, value in header.get("fitted", {}).items():
             if name in self._stored:

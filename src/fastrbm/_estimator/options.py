@@ -56,7 +56,8 @@ CONSTRAINTS: dict[str, Any] = {
     "hidden_statistics": [StrOptions({"mean", "sampled"})],
     "device": [str],
     "n_threads": [None, Interval(Integral, 1, None, closed="left")],
-    "out_of_range": [StrOptions({"error", "allow"})],
+    "input_scale": [Interval(Real, 0, None, closed="neither"), StrOptions({"auto"})],
+    "out_of_range": [StrOptions({"warn", "error", "allow"})],
 }
 
 
@@ -77,9 +78,9 @@ def check(estimator: Any) -> None:
         check_scheduled(name, getattr(estimator, name))
         if isinstance(getattr(estimator, name), type):
             raise ValueError(f"{name} must be a number or a schedule object, got {getattr(estimator, name)!r}")
-    for name in ("learning_rate", "temperature"):
+    for name in ("learning_rate", "temperature", "input_scale"):
         value = getattr(estimator, name)
-        if not is_schedule(value):
+        if not is_schedule(value) and not isinstance(value, str):
             check_number(name, value, 0, include_low=False)
     get_optimizer(estimator.optimizer)
     get_regularization(estimator.regularizers)
@@ -210,6 +211,8 @@ EXCLUSIONS = (
     Exclusion("early_stopping", bool, "validation_fraction", lambda given: given > 0, "which watches held-out rows",
               when="with early_stopping", wanted="above 0"),
     Exclusion("units", _weighted, "temperature", 1, "another one would change their shape", when="for units {}"),
+    Exclusion("visible", lambda unit: unit != "bernoulli", "input_scale", "auto", "whose values are states",
+              when="for visible units {!r}"),
     Exclusion("visible", lambda unit: not get_unit(unit).binary, "stochastic_input", False, "which are no bits",
               when="for visible units {!r}"),
     Exclusion("algorithm", "em", "hidden", "onehot", "whose states are the components of a mixture",
@@ -228,6 +231,8 @@ EXCLUSIONS = (
               wanted="a number"),
     Exclusion("random_stream", "sklearn", "batch_size", lambda given: not is_schedule(given), _STEP_BY_STEP,
               wanted="a number"),
+    Exclusion("random_stream", "sklearn", "units", lambda units: units == ("bernoulli", "bernoulli"), _STEP_BY_STEP,
+              wanted="'bernoulli' in both layers"),
     Exclusion("random_stream", "sklearn", "sample_weight", None, "which has no place for it"),
     Exclusion("X", ("chunks", "rows on disk"), "sample_weight", None, when=_PIECES),
     Exclusion("random_stream", "sklearn", "X", ("array", "rows on disk"), wanted="an array"),
