@@ -90,6 +90,10 @@ class VisibleData:
         low, high = self._extent()
         if is_rounding(low, high, self._x.dtype):
             self._clip = True
+            if sp.issparse(self._x):  # what is stored and becomes 0 is not stored
+                x = self._x.astype(np.float64)
+                x.data = np.clip(x.data * self._scale, 0, 1)
+                self._x, self._scale = _canonical(x), 1.0
             return self._scan()
         limits.found(low, high, self._first_column())
         return flags

@@ -6,6 +6,7 @@ import inspect
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
@@ -213,6 +214,7 @@ class BaseRBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     def _data(self, X: Any, *, check_range: bool = True) -> Rows:
         """Rows for a fitted estimator; those that are read piece by piece are looked over."""
         self._check_fitted()
+        n_visible = self._arrays()[0].shape[1]
         source = source_of(X)
         scale = self._scale_policy(fitted=True)
         if source is not None:
@@ -222,7 +224,6 @@ class BaseRBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             self._look(scale, X)
             data = self._wrap(X, self.components_.dtype, scale.factor(X), self._limits(check_range))
         scale.check_fit()
-        n_visible = self.components_.shape[1]
         if data.shape[1] != n_visible:  # parameters that were set by hand
             raise ValueError(f"X must have {n_visible} visible values a row, as components_ has, got {data.shape[1]}")
         return data
@@ -294,8 +295,8 @@ class BaseRBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         """Raise NotFittedError unless there are parameters, fitted or set by hand."""
         check_is_fitted(self, ("components_", "intercept_visible_", "intercept_hidden_"))
 
-    def _parameters(self) -> Parameters:
-        """Fitted arrays as kernels take them; attributes set by hand are respected, if they fit each other."""
+    def _arrays(self) -> list[NDArray[Any]]:
+        """Weights, visible and hidden biases; ValueError unless those that were set by hand fit each other."""
         given = [np.asarray(x) for x in (self.components_, self.intercept_visible_, self.intercept_hidden_)]
         weights, visible_bias, hidden_bias = given
         shape = weights.shape
@@ -310,7 +311,12 @@ class BaseRBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
                 "components_, intercept_visible_ and intercept_hidden_ must hold numbers, got dtypes "
                 f"{', '.join(str(x.dtype) for x in given)}"
             )
-        dtype = np.float32 if weights.dtype == np.float32 else np.float64
+        return given
+
+    def _parameters(self) -> Parameters:
+        """Fitted arrays as kernels take them; attributes set by hand are respected."""
+        given = self._arrays()
+        dtype = np.float32 if given[0].dtype == np.float32 else np.float64
         return Parameters(*(np.ascontiguousarray(x, dtype=dtype) for x in given))
 
     def _scale(self) -> VisibleScale:
