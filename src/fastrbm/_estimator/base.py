@@ -24,7 +24,8 @@ from .._kernels.datatypes import FLOAT_TYPES
 from .._kernels.draws import Key
 from ..model import Model
 from ..regularizers import weight_deviation
-from . import options
+from . import names, options
+from .sklearn_callbacks import CallbackSupport
 
 
 class View(NamedTuple):
@@ -43,7 +44,7 @@ class View(NamedTuple):
     constant: float = 0.0
 
 
-class BaseRBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+class BaseRBM(CallbackSupport, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     """What `Fitting`, `Scoring`, `Sampling` and `Stored` stand on; an estimator is a class over these four.
 
     An estimator declares its unit types, either as ``_units`` or by the property `units`, and its documentation.
@@ -159,6 +160,20 @@ class BaseRBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         inherited = inspect.signature(super(cls, cls).__init__).parameters.values()
         merged |= {p.name: p for p in inherited if p.name not in merged}
         init.__signature__ = inspect.Signature(list(merged.values()))
+
+    def __new__(cls, *args: Any, **options: Any) -> Any:
+        """Make an estimator; TypeError in the name of its class for options that it does not have."""
+        names.check_names(cls, options)
+        return super().__new__(cls)
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """Options by their names, those of objects in lists too: ``regularizers__l2__strength``."""
+        params: dict[str, Any] = super().get_params(deep)
+        return params | names.params_of_lists(self) if deep else params
+
+    def set_params(self, **params: Any) -> Any:
+        """Set options by their names; see `get_params`."""
+        return super().set_params(**names.set_params_of_lists(self, params))
 
     @property
     def units(self) -> tuple[str, str]:

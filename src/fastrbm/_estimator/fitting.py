@@ -13,6 +13,7 @@ from sklearn.utils.validation import _check_sample_weight
 from .._data import Rows, columns
 from .._data.chunks import ChunkedData, ChunkSource, RowSource, source_of
 from .._data.split import Split
+from .._fit.callback import as_list
 from .._fit.em import em_step
 from .._fit.loop import Epoch, Step, check_finite, composed_epoch, native_epoch
 from .._fit.minibatch import Setup
@@ -27,6 +28,7 @@ from ..regularizers import get_regularization
 from . import options
 from .base import BaseRBM
 from .job import FitJob
+from .sklearn_callbacks import begin_callbacks, with_callbacks
 from .sklearn_draws import SklearnDraws
 from .untouched import untouched
 from .validation import validation_callbacks
@@ -101,6 +103,7 @@ class Fitting(SklearnDraws, BaseRBM):
             state.slots.append(state.parameters.zeros_like())
         options.negative_phase(self).prepare(state, self.units, options.chains_of(self, n_epochs))
 
+    @with_callbacks
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Any:
         """Train for `n_iter` passes over the data.
 
@@ -129,11 +132,13 @@ class Fitting(SklearnDraws, BaseRBM):
             If parameters become infinite or NaN; the last finite ones are kept.
         """
         self._check_options()
+        told = begin_callbacks(self, X, y)
         with untouched(self):
             if self.random_stream == "sklearn":
                 job = self._begin_with_sklearn_draws(X, sample_weight)
             else:
                 job = self._begin(X, sample_weight)
+            job.listen(told)
             job.begin()
         job.train()
         return self
@@ -162,7 +167,7 @@ class Fitting(SklearnDraws, BaseRBM):
         self._publish(state)
         epoch, batches, backend = self._epochs(state, data, split, n_epochs, sample_weight)
         run = FitRun(self, self.n_iter, batches, state, self.history_, self._inside())
-        callbacks = list(self.callbacks)
+        callbacks = as_list(self.callbacks)
         named = given if hasattr(given, "columns") else X  # what has the names of the columns that it is scored with
         if self.verbose:
             callbacks.append(Verbose(data.head(_SHOWN) if isinstance(data, ChunkedData) else named))

@@ -43,6 +43,12 @@ class FitJob:
     def __post_init__(self) -> None:
         self.fit = Fit(self.run, self.epoch, self.callbacks)
 
+    def listen(self, callbacks: list[Any]) -> None:
+        """Tell these callbacks, too, after the others."""
+        if callbacks:
+            self.callbacks = [*self.callbacks, *callbacks]
+            self.fit = Fit(self.run, self.epoch, self.callbacks)
+
     def begin(self) -> None:
         """Tell the callbacks, which may refuse; those that were told are told the end then."""
         try:

@@ -11,13 +11,13 @@ import numpy as np
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from .._checks import check_integer, check_number, is_integer
-from .._fit.callback import as_callback
+from .._fit.callback import Callback, as_callback, as_list
 from .._fit.negative import Chains, Exact, FastWeights, NegativePhase, PopulationChains
 from .._kernels import Rule, TrainingPlan
 from .._kernels.datatypes import FLOAT_TYPES
 from ..init import get_initializer, has_data_bias
 from ..optimizers import Optimizer, get_optimizer
-from ..regularizers import Regularization, get_regularization
+from ..regularizers import Regularization, Regularizer, get_regularization
 from ..samplers import SAMPLERS, FastPCD, Gibbs, PopulationSampler, Sampler
 from ..schedules import check_scheduled, is_schedule, value_at
 from ..units import get_unit
@@ -37,7 +37,7 @@ CONSTRAINTS: dict[str, Any] = {
     "n_gibbs_steps": [Interval(Integral, 1, None, closed="left"), callable],
     "n_chains": [None, Interval(Integral, 1, None, closed="left")],
     "optimizer": [StrOptions({"sgd", "rmsprop", "adam"}), Optimizer],
-    "regularizers": [tuple, list],
+    "regularizers": [tuple, list, Regularizer],
     "centered": ["boolean"],
     "temperature": [Interval(Real, 0, None, closed="neither")],
     "visible_bias": [StrOptions({"zeros", "data"})],
@@ -50,12 +50,12 @@ CONSTRAINTS: dict[str, Any] = {
     "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
     "tol": [Interval(Real, 0, None, closed="left")],
     "scoring": [StrOptions({"auto", "pseudo_likelihood", "log_likelihood"})],
-    "callbacks": [tuple, list],
+    "callbacks": [tuple, list, Callback, callable],
     "strategy": [str],
     "precision": [str],
     "hidden_statistics": [StrOptions({"mean", "sampled"})],
     "device": [str],
-    "n_threads": [None, Interval(Integral, 1, None, closed="left")],
+    "n_threads": [None, Interval(Integral, 1, None, closed="left"), Interval(Integral, None, -1, closed="right")],
     "input_scale": [Interval(Real, 0, None, closed="neither"), StrOptions({"auto"})],
     "out_of_range": [StrOptions({"warn", "error", "allow"})],
 }
@@ -72,7 +72,7 @@ def check(estimator: Any) -> None:
     ):  # fmt: skip
         if isinstance(getattr(estimator, name), bool):  # an Integral to Python, never meant as one
             check_integer(name, getattr(estimator, name), 0 if name == "n_iter" else 1)
-    for callback in estimator.callbacks:
+    for callback in as_list(estimator.callbacks):
         as_callback(callback)
     for name in ("learning_rate", "batch_size", "n_gibbs_steps"):
         check_scheduled(name, getattr(estimator, name))
@@ -160,7 +160,7 @@ def _has_value(given: Any, wanted: Any) -> bool:
 
 
 def _no_entries(given: Any) -> bool:
-    return len(given) == 0
+    return get_regularization(given) == Regularization()
 
 
 _STEP_BY_STEP = "which repeats scikit-learn's training step by step"

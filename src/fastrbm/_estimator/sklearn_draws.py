@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from sklearn.utils import check_random_state
 
+from .._fit.callback import as_list
 from .._fit.loop import check_finite
 from .._fit.state import FitRun, TrainingState
 from .._kernels import ChainState, Parameters, as_dense
@@ -23,7 +24,10 @@ class SklearnDraws:
     def _begin_with_sklearn_draws(self: Any, given: Any, sample_weight: Any) -> FitJob:
         self._source(given, sample_weight)
         X, data, dtype = self._take_over(given, False)
-        callbacks = [*self.callbacks, *([Verbose(given if hasattr(given, "columns") else X)] if self.verbose else [])]
+        callbacks = [
+            *as_list(self.callbacks),
+            *([Verbose(given if hasattr(given, "columns") else X)] if self.verbose else []),
+        ]
         rng = check_random_state(self.random_state)
         trainer = SklearnTrainer(self.n_components, X.shape[1], self.batch_size, self.learning_rate, rng, dtype)
         parameters = Parameters(trainer.weights, trainer.visible_bias, trainer.hidden_bias)
