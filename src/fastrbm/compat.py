@@ -34,7 +34,7 @@ class BernoulliRBM(estimators.BernoulliRBM):
             **options,
         )
 
-    def fit(self, X: Any, y: Any = None) -> Any:  # type: ignore[override]
+    def fit(self, X: Any, y: Any = None) -> Any:
         """As `fastrbm.BernoulliRBM.fit`, without weights of rows, which scikit-learn's does not have."""
         return super().fit(X, y)
 

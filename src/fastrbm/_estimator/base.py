@@ -74,6 +74,7 @@ class BaseRBM(CallbackSupport, ClassNamePrefixFeaturesOutMixin, TransformerMixin
     _parameter_constraints: ClassVar[dict[str, Any]] = options.CONSTRAINTS
     input_scale_: float
 
+    @names.checked
     def __init__(
         self,
         n_components: int = 256,
@@ -159,12 +160,9 @@ class BaseRBM(CallbackSupport, ClassNamePrefixFeaturesOutMixin, TransformerMixin
         merged = {p.name: p for p in own if p.kind != p.VAR_KEYWORD}
         inherited = inspect.signature(super(cls, cls).__init__).parameters.values()
         merged |= {p.name: p for p in inherited if p.name not in merged}
-        init.__signature__ = inspect.Signature(list(merged.values()))
-
-    def __new__(cls, *args: Any, **options: Any) -> Any:
-        """Make an estimator; TypeError in the name of its class for options that it does not have."""
-        names.check_names(cls, options)
-        return super().__new__(cls)
+        checked = names.checked(init)
+        checked.__signature__ = inspect.Signature(list(merged.values()))
+        cls.__init__ = checked  # type: ignore[method-assign]
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """Options by their names, those of objects in lists too: ``regularizers__l2__strength``."""

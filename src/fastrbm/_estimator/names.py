@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import functools
 import inspect
 from collections import Counter
 from typing import Any
@@ -26,16 +27,21 @@ _KNOWN_AS = {
 }
 
 
-def check_names(cls: type, given: Any) -> None:
-    """Raise TypeError, in the name of the class that was called, for options that it does not have."""
-    own = inspect.signature(cls.__init__).parameters  # type: ignore[misc]
-    if any(p.kind == p.VAR_KEYWORD for p in own.values()):
-        return
-    for name in given:
-        if name not in own:
-            near = _KNOWN_AS.get(name) or next(iter(difflib.get_close_matches(name, list(own), 1)), None)
-            hint = f"; did you mean {near!r}?" if near in own else ""
-            raise TypeError(f"{cls.__name__}.__init__() got an unexpected keyword argument {name!r}{hint}")
+def checked(init: Any) -> Any:
+    """Decorate a constructor: other options are a TypeError in the name of the class that was called."""
+
+    @functools.wraps(init)
+    def __init__(self: Any, *args: Any, **options: Any) -> None:
+        own = inspect.signature(__init__).parameters
+        for name in options:
+            if name not in own:
+                near = _KNOWN_AS.get(name) or next(iter(difflib.get_close_matches(name, list(own), 1)), None)
+                hint = f"; did you mean {near!r}?" if near in own else ""
+                cls = type(self).__name__
+                raise TypeError(f"{cls}.__init__() got an unexpected keyword argument {name!r}{hint}")
+        init(self, *args, **options)
+
+    return __init__
 
 
 def named(objects: Any) -> dict[str, Any]:

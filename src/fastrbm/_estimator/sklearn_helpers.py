@@ -11,14 +11,11 @@ from numpy.typing import NDArray
 class SklearnHelpers:
     """Means and states of the layers of Bernoulli units, by NumPy's draws. Attributes are those of `BaseRBM`.
 
-    As in scikit-learn a single row of one dimension is taken with ``random_stream="sklearn"``.
+    As in scikit-learn a single row may have one dimension.
     """
 
-    def _one_dimensional(self: Any, x: Any) -> bool:
-        return self.random_stream == "sklearn" and np.ndim(x) == 1 and not hasattr(x, "tocsr")
-
     def _mean_hiddens(self: Any, v: Any) -> NDArray[Any]:
-        if self._one_dimensional(v):
+        if _is_one_row(v):
             return self._hidden_layer(np.asarray(v)[None])[0]
         return self._hidden_layer(v)
 
@@ -28,7 +25,7 @@ class SklearnHelpers:
 
     def _sample_visibles(self: Any, h: Any, rng: Any) -> NDArray[np.bool_]:
         weights, bias, _ = self._parameters()
-        rows = np.asarray(h)[None] if self._one_dimensional(h) else np.asarray(h)
+        rows = np.asarray(h)[None] if _is_one_row(h) else np.asarray(h)
         if rows.ndim != 2 or rows.shape[1] != len(weights):
             raise ValueError(f"h must have shape (n_samples, {len(weights)}), got {np.shape(h)}")
         p = self._backend().means(
@@ -39,3 +36,7 @@ class SklearnHelpers:
 
     def _free_energy(self: Any, v: Any) -> NDArray[np.float64]:
         return self.free_energy(v)
+
+
+def _is_one_row(x: Any) -> bool:
+    return np.ndim(x) == 1 and not hasattr(x, "tocsr")

@@ -104,6 +104,4 @@ def _device_is_worth(work: Callable[[], int | None] | None) -> bool:
 def check_n_threads(n_threads: Any) -> None:
     """Raise unless n_threads is None, a positive integer, or a negative one that counts from all processors."""
     if n_threads is not None and not (is_integer(n_threads) and n_threads < 0):
-        check_integer(
-            "n_threads", n_threads, otherwise="None, -1 (all processors), a negative integer (-2: all but one)"
-        )
+        check_integer("n_threads", n_threads, otherwise="None, -1 (all processors), -2 (all but one), ...")
