@@ -63,7 +63,7 @@ class Stored(BaseRBM):
         names = ("components_", "intercept_visible_", "intercept_hidden_")
         arrays = {name: np.asarray(getattr(self, name)) for name in names}
         features = getattr(self, "feature_names_in_", None)
-        module, name = type(self).__module__, type(self).__name__
+        module, name = type(self).__module__, type(self).__qualname__
         header: dict[str, Any] = {
             "estimator": name,
             "module": _STORED_ESTIMATORS.get((module, name), module),
@@ -148,16 +148,32 @@ def load(path: str | os.PathLike[str]) -> Any:
         If it is not there.
     """
     header, arrays = io.read_model(path)
-    name = (header.get("module"), header.get("estimator"))
-    if name not in _ESTIMATORS:
-        raise ValueError(f"path: {path} holds a {name[1]!r}, which this fastrbm does not know")
-    cls = getattr(importlib.import_module(f"{_PACKAGE}.{_ESTIMATORS[name]}"), str(name[1]))
+    cls = _class_of(header.get("module"), header.get("estimator"), path)
     try:
         estimator = cls(**_options(header["options"]))
         estimator._restore(header, arrays)
     except (KeyError, TypeError, IndexError, AttributeError) as error:
         raise ValueError(f"path: {path} is a damaged model file ({error!r})") from error
     return estimator
+
+
+def _class_of(module: Any, name: Any, path: Any) -> Any:
+    """Find the class of an estimator: one of this package, or one derived from them that is imported already."""
+    if (module, name) in _ESTIMATORS:
+        return getattr(importlib.import_module(f"{_PACKAGE}.{_ESTIMATORS[module, name]}"), name)
+    importlib.import_module(f"{_PACKAGE}.compat")  # so that all classes to derive from are there
+    found, waiting = set(), [Stored]
+    while waiting:
+        cls = waiting.pop()
+        waiting += cls.__subclasses__()
+        if (cls.__module__, cls.__qualname__) == (module, name):
+            found.add(cls)
+    if not found:
+        raise ValueError(
+            f"path: {path} holds a {name!r} of module {module!r}, which is no estimator of this fastrbm: import the "
+            "module that defines it first"
+        )
+    return found.pop()
 
 
 # ---- options ----------------------------------------------------------------------------------------------------
