@@ -31,7 +31,7 @@ class BernoulliRBM(Fitting, Scoring, Sampling, Stored, SklearnHelpers):
         Step along the mean gradient of a minibatch. Schedules are objects of `fastrbm.schedules`, or functions of
         (pass, number of passes); they are asked once a pass.
     batch_size : int or schedule, default=10
-        Rows of a minibatch. Larger ones (64 and more) use the processor far better.
+        Rows of a minibatch, all rows at most. Larger ones (64 and more) use the processor far better.
     n_iter : int, default=10
         Passes over the data.
     steps_per_epoch : int or None, default=None
@@ -65,7 +65,8 @@ class BernoulliRBM(Fitting, Scoring, Sampling, Stored, SklearnHelpers):
         What the gradient takes of the hidden layer: its means, as scikit-learn does, or states drawn from them,
         which is noisier and cheaper (counting bits instead of adding means).
     n_chains : int or None, default=None
-        Persistent chains (at each temperature); None for `batch_size`, the largest of a schedule.
+        Persistent chains (at each temperature); None for `batch_size`, the largest of a schedule, but no more than
+        there are rows (or 256). CD, whose chains start at the rows, takes None only.
     optimizer : {"sgd", "rmsprop", "adam"} or object, default="sgd"
         Objects of `fastrbm.optimizers` have options: ``SGD(momentum=0.9, nesterov=True)``, ``RMSprop(decay=0.9)``,
         ``Adam(amsgrad=True)``.

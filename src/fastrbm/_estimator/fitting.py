@@ -86,7 +86,7 @@ class Fitting(SklearnDraws, BaseRBM):
         plain = plain and self._scale().trivial and not self._variance_rate()
         return plain and backend.trains_whole_passes(self.units, data.binary, plan)
 
-    def _prepare(self, state: TrainingState, n_visible: int, n_epochs: int) -> None:
+    def _prepare(self, state: TrainingState, n_rows: int, n_visible: int, n_epochs: int) -> None:
         """Bring a new or continued state in line with the options."""
         if state.parameters.weights.shape != (self.n_components, n_visible):
             raise ValueError(
@@ -101,7 +101,11 @@ class Fitting(SklearnDraws, BaseRBM):
         del state.slots[n_slots:]
         while len(state.slots) < n_slots:
             state.slots.append(state.parameters.zeros_like())
-        options.negative_phase(self).prepare(state, self.units, options.chains_of(self, n_epochs))
+        population, chains = state.population, state.chains.chains
+        n_now = None if chains is None else chains.shape[0]
+        if population is not None:
+            n_now = population.model_chains.shape[0]
+        options.negative_phase(self).prepare(state, self.units, options.chains_for(self, n_epochs, n_rows, n_now))
 
     @with_callbacks
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Any:
@@ -161,7 +165,7 @@ class Fitting(SklearnDraws, BaseRBM):
             raise ValueError(f"dtype must stay {state.parameters.weights.dtype} when training goes on, got {dtype}")
         n_epochs = state.epoch + self.n_iter
         self._check_rows(data)
-        self._prepare(state, data.shape[1], n_epochs)
+        self._prepare(state, *data.shape, n_epochs)
         if not go_on:
             self.history_: dict[str, list[Any]] = {"epoch": [], "seconds": []}
         self._publish(state)
@@ -232,17 +236,19 @@ class Fitting(SklearnDraws, BaseRBM):
     ) -> tuple[Epoch, list[int], Backend | None]:
         """One pass, the numbers of minibatches of all passes, and the backend if it does whole passes."""
 
+        n_rows = data.shape[0] if isinstance(data, ChunkedData) else len(split)
+
         def plan(epoch: int) -> TrainingPlan:
-            return options.plan_of(self, state.key.seed, epoch, n_epochs)
+            return options.plan_of(self, state.key.seed, epoch, n_epochs, n_rows)
 
         def length(epoch: int) -> int:
             if self.steps_per_epoch is None:
                 return len(split)
-            return int(self.steps_per_epoch) * options.batch_size_at(self, epoch, n_epochs)
+            return int(self.steps_per_epoch) * options.batch_size_at(self, epoch, n_epochs, n_rows)
 
         rows = data if isinstance(data, ChunkedData) else split
         order = rows.order(state.key, self.shuffle, length)
-        sizes = [options.batch_size_at(self, epoch, n_epochs) for epoch in range(state.epoch, n_epochs)]
+        sizes = [options.batch_size_at(self, epoch, n_epochs, n_rows) for epoch in range(state.epoch, n_epochs)]
         batches = [-(-length(state.epoch + k) // size) for k, size in enumerate(sizes)]
         backend = self._backend()
         if self._fused(data, sample_weight, plan(state.epoch), backend):
@@ -325,8 +331,9 @@ class Fitting(SklearnDraws, BaseRBM):
             self._state = self._initial_state(data, Split(X.shape[0]), dtype, sample_weight)
         state = self._state
         self._check_rows(data)
-        self._prepare(state, data.shape[1], 1)
-        plan = options.plan_of(self, state.key.seed, 0, max(1, self.n_iter))._replace(batch_size=X.shape[0])
+        self._prepare(state, *data.shape, 1)
+        plan = options.plan_of(self, state.key.seed, 0, max(1, self.n_iter), X.shape[0])
+        plan = plan._replace(batch_size=X.shape[0])
         order = np.arange(X.shape[0], dtype=np.int64)
         backend = self._backend()
         if self._fused(data, sample_weight, plan, backend):

@@ -25,6 +25,8 @@ from .validation import MONITORS
 
 #: algorithms that are not objects of `fastrbm.samplers`
 _PLAIN = ("cd", "pcd", "exact", "em")
+#: chains that there may be without as many rows
+_FEW_CHAINS = 256
 
 CONSTRAINTS: dict[str, Any] = {
     "n_components": [Interval(Integral, 1, None, closed="left")],
@@ -337,9 +339,9 @@ def compute_dtype(estimator: Any, x: Any) -> Any:
     return np.dtype(np.float32)
 
 
-def batch_size_at(estimator: Any, epoch: int, n_epochs: int) -> int:
-    """Rows of the minibatches of a pass."""
-    return round(value_at("batch_size", estimator.batch_size, epoch, n_epochs, 1))
+def batch_size_at(estimator: Any, epoch: int, n_epochs: int, n_rows: int) -> int:
+    """Rows of the minibatches of a pass over `n_rows` rows: all of them at most."""
+    return min(n_rows, round(value_at("batch_size", estimator.batch_size, epoch, n_epochs, 1)))
 
 
 def chains_of(estimator: Any, n_epochs: int) -> int:
@@ -348,18 +350,29 @@ def chains_of(estimator: Any, n_epochs: int) -> int:
         return int(estimator.n_chains)
     if not is_schedule(estimator.batch_size):
         return int(estimator.batch_size)
-    return max(batch_size_at(estimator, epoch, n_epochs) for epoch in range(max(1, n_epochs)))
+    sizes = (value_at("batch_size", estimator.batch_size, epoch, n_epochs, 1) for epoch in range(max(1, n_epochs)))
+    return max(map(round, sizes))
 
 
-def plan_of(estimator: Any, seed: int, epoch: int, n_epochs: int) -> TrainingPlan:
-    """How minibatches of a pass are done."""
+def chains_for(estimator: Any, n_epochs: int, n_rows: int, n_now: int | None) -> int:
+    """Persistent chains for `n_rows` rows, where there are `n_now` so far.
+
+    Where nobody has asked for a number, as many as rows are enough; those that are there stay.
+    """
+    wanted = chains_of(estimator, n_epochs)
+    enough = wanted if estimator.n_chains is not None else min(wanted, max(n_rows, _FEW_CHAINS))
+    return n_now if n_now is not None and enough <= n_now <= wanted else enough
+
+
+def plan_of(estimator: Any, seed: int, epoch: int, n_epochs: int, n_rows: int) -> TrainingPlan:
+    """How minibatches of a pass over `n_rows` rows are done."""
     optimizer, reg = get_optimizer(estimator.optimizer), get_regularization(estimator.regularizers)
     algorithm = algorithm_of(estimator)
     chains = isinstance(algorithm, Gibbs)
     n_sweeps = round(value_at("n_gibbs_steps", estimator.n_gibbs_steps, epoch, n_epochs, 1))
     return TrainingPlan(
         seed=seed,
-        batch_size=batch_size_at(estimator, epoch, n_epochs),
+        batch_size=batch_size_at(estimator, epoch, n_epochs, n_rows),
         persistent=algorithm.persistent if chains else estimator.algorithm == "pcd",
         n_sweeps=algorithm.n_steps if chains else n_sweeps,
         rate=value_at(
