@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         units,
     )
     from ._data.output import config_context
+    from ._data.ranges import DataRangeWarning
     from ._estimator.files import load
     from ._fit.loop import DivergenceError
     from ._kernels.strategies import count_work
@@ -60,6 +61,7 @@ _LAZY = {
     ),
     "Gibbs": "samplers",
     "Tempering": "samplers",
+    "DataRangeWarning": "_data.ranges",
     "DivergenceError": "_fit.loop",
     "patch_sklearn": "compat",
     "unpatch_sklearn": "compat",
@@ -86,6 +88,7 @@ __all__ = [
     "Adam",
     "BernoulliRBM",
     "Clip",
+    "DataRangeWarning",
     "DivergenceError",
     "DropConnect",
     "Dropout",

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import sys
+import warnings
 from collections.abc import Sequence
 from numbers import Integral, Real
 from typing import Any
@@ -96,3 +98,11 @@ def check_image_shape(shape: Sequence[int]) -> tuple[int, int]:
 
 def _either(otherwise: str, wanted: str) -> str:
     return f"{otherwise} or {wanted}" if otherwise else wanted
+
+
+def warn_user(message: str, category: type[Warning]) -> None:
+    """Warn at the line outside this package, and outside scikit-learn's wrappers, that called it."""
+    level, frame = 1, sys._getframe()
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] in ("fastrbm", "sklearn"):
+        level, frame = level + 1, frame.f_back
+    warnings.warn(message, category, stacklevel=level)

@@ -187,6 +187,14 @@ class LogLikelihood(Callback):
         self._rows = run.inside.states(self.X, "watch pseudo-likelihood or free energy")
         if self.method == "exact":
             exact.check_size(exact.choose(model), backend)
+        elif not exact.can_be_annealed(model):
+            if self.method != "auto":
+                raise ValueError(
+                    f"method={self.method!r} of LogLikelihood is for two binary layers ('bernoulli' or 'ising'), got "
+                    f"units {model.units}; use method='exact', or watch pseudo-likelihood or free energy"
+                )
+            exact.check_unasked(exact.choose(model), backend)
+            self._chosen = "exact"
         elif self.method == "auto":
             self._chosen = "exact" if exact.choose(model).seconds(backend) <= _CHEAP else "mais"
 

@@ -12,7 +12,7 @@ class BernoulliRBM(estimators.BernoulliRBM):
 
     Reproduces the fit of ``sklearn.neural_network.BernoulliRBM`` to rounding. For speed use `fastrbm.BernoulliRBM`.
     Parameters, attributes and methods are those of the base class; only defaults differ (``random_stream="sklearn"``,
-    ``shuffle=False``, ``out_of_range="allow"``).
+    ``shuffle=False``, ``input_scale=1.0``, ``out_of_range="allow"``).
     """
 
     def __init__(
@@ -21,14 +21,20 @@ class BernoulliRBM(estimators.BernoulliRBM):
         *,
         random_stream: str = "sklearn",
         shuffle: bool = False,
+        input_scale: float | str = 1.0,
         out_of_range: str = "allow",
         **options: Any,
     ):
         super().__init__(
-            n_components, random_stream=random_stream, shuffle=shuffle, out_of_range=out_of_range, **options
+            n_components,
+            random_stream=random_stream,
+            shuffle=shuffle,
+            input_scale=input_scale,
+            out_of_range=out_of_range,
+            **options,
         )
 
-    def fit(self, X: Any, y: Any = None) -> Any:  # type: ignore[override]
+    def fit(self, X: Any, y: Any = None) -> Any:
         """As `fastrbm.BernoulliRBM.fit`, without weights of rows, which scikit-learn's does not have."""
         return super().fit(X, y)
 

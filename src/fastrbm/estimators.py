@@ -10,13 +10,14 @@ from ._estimator.gaussian import GaussianRBM, LearnedSigma
 from ._estimator.options import check_units
 from ._estimator.sampling import Sampling
 from ._estimator.scoring import Scoring
+from ._estimator.sklearn_helpers import SklearnHelpers
 from ._estimator.softmax import SoftmaxRBM
 from .units import get_unit
 
 __all__ = ["RBM", "BernoulliRBM", "GaussianRBM", "IsingRBM", "LearnedSigma", "PottsRBM", "SoftmaxRBM"]
 
 
-class BernoulliRBM(Fitting, Scoring, Sampling, Stored):
+class BernoulliRBM(Fitting, Scoring, Sampling, Stored, SklearnHelpers):
     """Bernoulli restricted Boltzmann machine; takes the place of scikit-learn's.
 
     Binary visible and hidden units, trained by contrastive divergence or by persistent chains. Values of X in [0, 1]
@@ -30,7 +31,7 @@ class BernoulliRBM(Fitting, Scoring, Sampling, Stored):
         Step along the mean gradient of a minibatch. Schedules are objects of `fastrbm.schedules`, or functions of
         (pass, number of passes); they are asked once a pass.
     batch_size : int or schedule, default=10
-        Rows of a minibatch. Larger ones (64 and more) use the processor far better.
+        Rows of a minibatch, all rows at most. Larger ones (64 and more) use the processor far better.
     n_iter : int, default=10
         Passes over the data.
     steps_per_epoch : int or None, default=None
@@ -64,7 +65,8 @@ class BernoulliRBM(Fitting, Scoring, Sampling, Stored):
         What the gradient takes of the hidden layer: its means, as scikit-learn does, or states drawn from them,
         which is noisier and cheaper (counting bits instead of adding means).
     n_chains : int or None, default=None
-        Persistent chains (at each temperature); None for `batch_size`, the largest of a schedule.
+        Persistent chains (at each temperature); None for `batch_size`, the largest of a schedule, but no more than
+        there are rows (or 256). CD, whose chains start at the rows, takes None only.
     optimizer : {"sgd", "rmsprop", "adam"} or object, default="sgd"
         Objects of `fastrbm.optimizers` have options: ``SGD(momentum=0.9, nesterov=True)``, ``RMSprop(decay=0.9)``,
         ``Adam(amsgrad=True)``.
@@ -92,8 +94,8 @@ class BernoulliRBM(Fitting, Scoring, Sampling, Stored):
         a schedule looks at the number of passes in all, which is that of the passes done and asked for).
     validation_fraction : float, default=0.0
         Share of the rows that is held out, always the same ones for a seed, and scored after each pass in `history_`:
-        "validation_log_likelihood" (exact or annealed, see `fastrbm.callbacks.LogLikelihood`) of binary rows,
-        "free_energy_gap" of others, or what `early_stopping` names.
+        "validation_log_likelihood" (exact or annealed, see `fastrbm.callbacks.LogLikelihood`) of binary rows where that
+        is quick, else "free_energy_gap", or what `early_stopping` names.
     early_stopping : bool or {"log_likelihood", "pseudo_likelihood", "free_energy_gap"}, default=False
         Stop when the score of the held-out rows has not got better for `n_iter_no_change` passes, and put the best
         parameters back. Needs `validation_fraction`.
@@ -112,8 +114,13 @@ class BernoulliRBM(Fitting, Scoring, Sampling, Stored):
         Threads; None for what OpenMP would use. Small problems use fewer.
     dtype : numpy.float32, numpy.float64 or None, default=None
         Type of parameters and arithmetic; None is float32 whatever the type of X.
-    out_of_range : {"error", "allow"}, default="error"
-        Whether values of X outside [0, 1] raise or are used as they are, as scikit-learn does.
+    input_scale : float or "auto", default="auto"
+        What values of X are multiplied with to lie in [0, 1]. "auto": 1, but 1/255 for uint8 images, which are uint8
+        values of more than 8 levels, some of them above 31, or with a 255 among them; the first data decide.
+    out_of_range : {"warn", "error", "allow"}, default="warn"
+        What is done with values of X outside [0, 1]: "warn" and "allow" use them as they are, as scikit-learn does,
+        "warn" with a `fastrbm.DataRangeWarning`; "error" raises ValueError. Values that rounding has put there, as
+        `sklearn.preprocessing.MinMaxScaler` does, are clipped in silence.
 
     Attributes
     ----------
@@ -126,7 +133,7 @@ class BernoulliRBM(Fitting, Scoring, Sampling, Stored):
     h_samples_ : ndarray, shape (n_chains, n_components)
         Hidden states of the persistent chains ("pcd", "fpcd"; "pt": of those of the model itself).
     input_scale_ : float
-        What uint8 values are multiplied with: 1, or 1/255 when the first data had values above 1.
+        What values are multiplied with: `input_scale`; by default uint8 values, by 1 or 1/255.
     weight_deviation_ : ndarray, shape (n_components, n_features)
         Standard deviations of the weights, with `WeightUncertainty`.
     n_iter_ : int
@@ -170,8 +177,8 @@ class IsingRBM(Fitting, Scoring, Sampling, Stored):
     n_components : int, default=256
         Hidden units.
     **options
-        As of `BernoulliRBM`. X must hold -1 and +1; with ``out_of_range="allow"`` other values are used as means of
-        spins.
+        As of `BernoulliRBM`. X must hold -1 and +1, and others raise; with ``out_of_range="allow"`` other values are
+        used as means of spins.
 
     Attributes
     ----------

@@ -18,6 +18,8 @@ from sklearn.base import clone
 from sklearn.model_selection import ParameterGrid
 
 from ._estimator.fitting import Fitting, begin_fit, check_fit
+from ._estimator.job import FitJob
+from ._estimator.untouched import untouched
 from ._fit.loop import DivergenceError, Fit
 from ._kernels.cpu import at_most_threads, most_threads
 
@@ -112,27 +114,31 @@ def fit_many(estimators: Iterable[E], X: Any, y: Any = None, sample_weight: Any 
     for model in models:
         check_fit(model, sample_weight)
     shared: dict[Any, Any] = {}
-    fits: dict[int, Fit] = {}
+    jobs: dict[int, FitJob] = {}
     together: list[int] = []
     diverged: dict[int, DivergenceError] = {}
     with ExitStack() as stack:
-        for i, model in enumerate(models):
-            job = begin_fit(model, X, sample_weight, shared)
-            if job is None:
-                continue
-            fits[i] = Fit(job.run, job.epoch, job.callbacks)
+        with untouched(*models), ExitStack() as begun:
+            for i, model in enumerate(models):
+                job = begin_fit(model, X, sample_weight, shared)
+                if job is None:
+                    continue
+                jobs[i] = job
+                if job.fused:
+                    together.append(i)
+            for i in together:
+                begun.callback(jobs[i].fit.end)
+                jobs[i].begin()
+            begun.pop_all()
+        for job in jobs.values():
             stack.callback(job.publish)
-            stack.callback(fits[i].end)
-            if job.fused:
-                together.append(i)
+            stack.callback(job.fit.end)
         n_threads = max((most_threads(models[i].n_threads) for i in together), default=1)
-        for i in together:
-            fits[i].begin()
-        _train_together({i: fits[i] for i in together}, n_threads, diverged)
+        _train_together({i: jobs[i].fit for i in together}, n_threads, diverged)
         for i, model in enumerate(models):
             if i not in together:
                 try:
-                    _fit_alone(model, fits.get(i), X)
+                    _fit_alone(model, jobs.get(i), X)
                 except DivergenceError as error:
                     diverged[i] = error
     if diverged:
@@ -160,15 +166,12 @@ def _checked(estimators: Any) -> list[Any]:
     return models
 
 
-def _fit_alone(model: Any, fit: Fit | None, X: Any) -> None:
-    if fit is None:
+def _fit_alone(model: Any, job: FitJob | None, X: Any) -> None:
+    if job is None:
         model.fit(X)
         return
-    fit.begin()
-    while not fit.finished:
-        fit.train(fit.on_batch)
-        fit.end_epoch()
-    fit.end()
+    job.begin()
+    job.fit.run_all()
 
 
 # -- side by side --------------------------------------------------------------------------------------------------

@@ -1,7 +1,8 @@
 """Pictures of what a machine has learnt: its filters, its samples and its learning curve.
 
-Matplotlib is needed only when one of these functions runs. Figures are made without ``pyplot``, so nothing
-opens a window, no global state changes, and threads may draw at the same time.
+Matplotlib is needed only when one of these functions runs. A figure that is made here is one of ``pyplot``: notebooks
+show it, and so does ``plt.show()``; close many of them by ``plt.close(figure)``. Threads, and programs without
+``pyplot``, draw on axes of their own ``matplotlib.figure.Figure``, as ``ax``.
 """
 
 from __future__ import annotations
@@ -220,10 +221,10 @@ def save_png(figure: Figure, path: str | os.PathLike[str], dpi: float = 150) -> 
 
 def _new_figure(size: tuple[float, float]) -> Figure:
     try:
-        from matplotlib.figure import Figure
+        from matplotlib import pyplot
     except ImportError as error:
         raise ImportError('plotting needs matplotlib: pip install "fastrbm[plot]"') from error
-    return Figure(figsize=size, layout="constrained")
+    return pyplot.figure(figsize=size, layout="constrained")
 
 
 def _figure_of(ax: Any) -> Figure:

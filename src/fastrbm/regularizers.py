@@ -249,8 +249,12 @@ REGULARIZERS: tuple[type[Regularizer], ...] = (L1, L2, Clip, *_SINGLE)
 
 def get_regularization(regularizers: Any) -> Regularization:
     """Resolve the estimator option ``regularizers``."""
+    if isinstance(regularizers, Regularizer):
+        regularizers = (regularizers,)
     if not isinstance(regularizers, (tuple, list)):
-        raise TypeError(f"regularizers must be a tuple or list of regularizers such as L2(1e-4), got {regularizers!r}")
+        raise TypeError(
+            f"regularizers must be a regularizer such as L2(1e-4), or a tuple or list of some, got {regularizers!r}"
+        )
     found: dict[str, Any] = {}
     for one in regularizers:
         if not isinstance(one, REGULARIZERS):

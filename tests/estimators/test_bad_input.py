@@ -52,13 +52,13 @@ BAD_DATA = {
 def test_bad_training_data(case, method):
     data, message = BAD_DATA[case]
     with pytest.raises((ValueError, TypeError), match=message):
-        getattr(BernoulliRBM(2, n_iter=1), method)(data)
+        getattr(BernoulliRBM(2, n_iter=1, out_of_range="error"), method)(data)
 
 
 @pytest.mark.parametrize("method", ["transform", "gibbs", "reconstruct", "reconstruction_error", "partial_fit"])
 @pytest.mark.parametrize("case", BAD_DATA)
 def test_bad_data_for_a_fitted_model(case, method):
-    rbm = BernoulliRBM(2, n_iter=1, random_state=0).fit(GOOD)
+    rbm = BernoulliRBM(2, n_iter=1, random_state=0, out_of_range="error").fit(GOOD)
     before = rbm.components_.copy()
     data, message = BAD_DATA[case]
     with pytest.raises((ValueError, TypeError), match=f"{message}|features"):
@@ -68,7 +68,7 @@ def test_bad_data_for_a_fitted_model(case, method):
 
 @pytest.mark.parametrize("case", BAD_DATA)
 def test_a_fit_that_fails_on_its_data_keeps_the_earlier_one(case):
-    rbm = BernoulliRBM(2, n_iter=2, random_state=0, warm_start=False).fit(GOOD)
+    rbm = BernoulliRBM(2, n_iter=2, random_state=0, warm_start=False, out_of_range="error").fit(GOOD)
     before = rbm.transform(GOOD)
     with pytest.raises((ValueError, TypeError)):
         rbm.fit(BAD_DATA[case][0])

@@ -105,9 +105,10 @@ def test_uint8_images_are_scaled_once_and_remembered(digits):
     assert b.input_scale_ == 1
     assert_same_fit(a, b)
     np.testing.assert_allclose(a.transform(images), b.transform(images / 255), atol=1e-6)
-    # an all-dark batch later on is still read as 0..255
-    dark = np.ones((1, 64), np.uint8)
+    # a dark batch later on is still read as 0..255, a black one without a word
+    dark = np.arange(64, dtype=np.uint8)[None] % 3
     np.testing.assert_allclose(a.transform(dark), a.transform(dark / 255), atol=1e-6)
+    np.testing.assert_allclose(a.transform(0 * dark), a.transform(0.0 * dark), atol=1e-6)
     # bools are 0 and 1 whatever uint8 values mean
     on = images > 100
     np.testing.assert_allclose(a.score_samples(on), a.score_samples(on.astype(float)))
@@ -390,3 +391,34 @@ def test_l2_decays_the_weights_and_leaves_the_biases(binary_digits):
     np.testing.assert_array_equal(decayed.intercept_visible_, plain.intercept_visible_)
     np.testing.assert_array_equal(decayed.intercept_hidden_, plain.intercept_hidden_)
     assert clone(decayed).get_params()["regularizers"][0].strength == 0.5
+
+
+# ---- sizes that the data bound ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"algorithm": "cd"}, {"algorithm": "pt"}, {"algorithm": "fpcd"}, {"steps_per_epoch": 3}, {"centered": True}],
+)
+def test_a_batch_size_of_all_the_world_is_one_of_all_rows(binary_digits, options):
+    X = binary_digits[:300]
+    rows, world = (
+        BernoulliRBM(6, n_iter=2, random_state=0, batch_size=n, **options).fit(X).partial_fit(X[:9])
+        for n in (300, 10**9)
+    )
+    np.testing.assert_array_equal(rows.components_, world.components_)
+    if options.get("algorithm") != "cd":
+        assert world.h_samples_.shape == (300, 6)
+    few = BernoulliRBM(6, n_iter=1, batch_size=10**9, random_state=0, **options).partial_fit(X[:3])
+    assert getattr(few, "h_samples_", np.empty(0)).shape in ((256, 6), (0,))
+    if "steps_per_epoch" not in options:
+        chunks = BernoulliRBM(6, n_iter=2, random_state=0, batch_size=10**9, **options).fit([X[:100], X[100:]])
+        assert np.isfinite(chunks.components_).all()
+
+
+def test_chains_stay_while_rows_come_in_pieces_of_any_size(binary_digits):
+    rbm = BernoulliRBM(6, batch_size=400, random_state=0)
+    for n in (300, 100, 390, 20):
+        rbm.partial_fit(binary_digits[:n])
+        assert rbm.h_samples_.shape[0] == (390 if n <= 20 or n == 390 else 300)
+    assert BernoulliRBM(6, batch_size=10, n_iter=1, n_chains=700).fit(binary_digits[:20]).h_samples_.shape[0] == 700

@@ -9,6 +9,7 @@ from scipy.optimize import minimize_scalar
 from scipy.special import expit
 from sklearn.base import clone
 
+import fastrbm
 from fastrbm import Model
 from fastrbm._kernels.draws import Key
 from fastrbm.init import (
@@ -252,3 +253,51 @@ def test_data_bias_refuses_what_is_no_mean(arguments, message):
 
 def test_the_table_of_data_biases_holds_known_units_only():
     assert set(MEANS) <= set(unit_names())
+
+
+def test_data_biases_of_mixed_layers_are_those_of_their_parts():
+    mean = np.array([0.3, 0.9, -2.0, 5.0, 0.2, 0.3, 0.5, 1.5])
+    unit = "mixed(bernoulli*2,gaussian*2,onehot(3)*3,binomial(3)*1)"
+    wanted = [
+        *data_bias(mean[:2]), *data_bias(mean[2:4], "gaussian"), *data_bias(mean[4:7], "onehot(3)"),
+        *data_bias(mean[7:], "binomial(3)"),
+    ]  # fmt: skip
+    np.testing.assert_array_equal(data_bias(mean, unit), wanted)
+    X = np.tile(mean, (40, 1)) * 0 + np.array([1.0, 0, 0.5, -1, 0, 1, 0, 2])
+    rbm = fastrbm.RBM(3, visible=unit, visible_bias="data", n_iter=0, random_state=0).fit(X)
+    assert rbm.intercept_visible_[2] == 0.5 and rbm.intercept_visible_[0] > 2
+
+
+@pytest.mark.parametrize("unit", ["relu", "mixed(bernoulli*2,relu*2)"])
+def test_units_without_a_data_bias_name_the_remedy(unit):
+    with pytest.raises(ValueError, match=r"unit must be one of .*mixed layer.* use visible_bias='zeros'"):
+        fastrbm.RBM(2, visible=unit, visible_bias="data").fit(np.ones((5, 4)))
+
+
+def test_means_that_rounding_has_put_outside_are_clipped():
+    for unit, end in (("bernoulli", 1.0), ("ising", 1.0), ("onehot", 1.0), ("binomial(3)", 3.0)):
+        for excess in (6e-8, 1e-16, 1e-6):
+            np.testing.assert_array_equal(data_bias([end * (1 + excess)], unit), data_bias([end], unit))
+        with pytest.raises(ValueError, match="mean must lie in"):
+            data_bias([end * 1.001], unit)
+
+
+@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_column_that_is_always_on_stops_nothing(seed, dtype):
+    rng = np.random.default_rng(seed)
+    n = int(rng.integers(2, 60))
+    X = (rng.random((n, 4)) < 0.5).astype(float)
+    X[:, 0], X[:, 1] = 1, 0
+    options = dict(n_iter=3, random_state=seed, batch_size=int(rng.integers(1, n + 1)), dtype=dtype)
+    em = fastrbm.PottsRBM(3, algorithm="em", learning_rate=1.0, **options).fit(X)
+    weights = rng.random(n) + 1e-3
+    for fitted in (em, fastrbm.BernoulliRBM(3, visible_bias="data", **options).fit(X, sample_weight=weights)):
+        assert all(np.isfinite(x).all() for x in fitted.model_.parameters)
+
+
+def test_the_case_of_the_report():
+    X = np.eye(6)[:, :3]
+    X[:, 0] = 1
+    rbm = fastrbm.PottsRBM(3, algorithm="em", learning_rate=1.0, batch_size=6, random_state=0).fit(X)
+    assert np.isfinite(rbm.log_likelihood(X)).all()

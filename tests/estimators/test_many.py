@@ -69,7 +69,7 @@ def test_the_same_bits_as_one_after_another(X, n_threads):
 @pytest.mark.parametrize("form", ["grey", "uint8", "sparse", "spins"])
 def test_the_same_bits_for_every_form_of_data(X, form):
     cls = IsingRBM if form == "spins" else BernoulliRBM
-    data = {"grey": 0.9 * X, "uint8": (200 * X).astype(np.uint8), "sparse": sp.csr_matrix(X), "spins": 2 * X - 1}[form]
+    data = {"grey": 0.9 * X, "uint8": (255 * X).astype(np.uint8), "sparse": sp.csr_matrix(X), "spins": 2 * X - 1}[form]
     models = [cls(5, n_iter=2, random_state=k) for k in range(3)]
     assert_same_fits(fit_many(models, data), [cls(5, n_iter=2, random_state=k).fit(data) for k in range(3)])
 
@@ -250,7 +250,7 @@ def test_bad_options_and_data_are_found_before_anything_is_trained(X):
         fit_many(models, X)
     assert not hasattr(models[0], "components_")
     with pytest.raises(ValueError, match=r"values in \[0, 1\]"):
-        fit_many([rbm()], X + 1)
+        fit_many([rbm(out_of_range="error")], X + 1)
 
 
 def test_public_name():

@@ -209,7 +209,7 @@ def test_grey_rows_by_stochastic_input_and_out_of_range():
     assert changes_the_fit(IsingRBM, 2 * GREY - 1, "stochastic_input", True, out_of_range="allow")
     for cls, X in ((BernoulliRBM, 2 * GREY), (IsingRBM, GREY), (RBM, 2 * GREY)):
         with pytest.raises(ValueError, match="X must hold"):
-            cls(**BASE).fit(X)
+            cls(**BASE, out_of_range="error").fit(X)
         cls(**BASE, out_of_range="allow").fit(X)
 
 
@@ -244,7 +244,7 @@ def test_a_constant_schedule_is_the_number():
 
 TESTED_ELSEWHERE = {
     "warm_start", "early_stopping", "n_iter_no_change", "tol", "verbose", "scoring", "callbacks", "stochastic_input",
-    "out_of_range", "strategy", "precision", "n_threads", "device", "random_stream",
+    "out_of_range", "input_scale", "strategy", "precision", "n_threads", "device", "random_stream",
 }  # fmt: skip
 
 

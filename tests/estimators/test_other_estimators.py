@@ -311,8 +311,8 @@ def test_a_stored_model_of_categories_predicts(ratings, tmp_path):
         (RBM(2, visible="relu"), 0.5, -0.25, "X must hold .*got -0.25 in row 3, column 2"),
         (RBM(2, visible="mixed(bernoulli*2,gaussian*2)"), 1.0, np.inf, "infinity"),
         (GaussianRBM(2), 0.3, np.nan, "NaN"),
-        (BernoulliRBM(2), 0.5, 1.5, "X must hold values in .0, 1.*outside in column 2"),
-        (PottsRBM(2), 0.5, -1.5, "X must hold values in .0, 1.*outside in column 2"),
+        (BernoulliRBM(2, out_of_range="error"), 0.5, 1.5, "X must hold values in .0, 1.*outside in column 2"),
+        (PottsRBM(2, out_of_range="error"), 0.5, -1.5, "X must hold values in .0, 1.*outside in column 2"),
     ],
 )
 def test_values_outside_the_support_are_named(estimator, good, bad, message):

@@ -14,6 +14,9 @@ from fastrbm import RBM, BernoulliRBM, GaussianRBM, IsingRBM, PottsRBM, SoftmaxR
 # pins the fourth decimal of weights trained with NumPy's draws in scikit-learn's order
 PINS_NUMPY_DRAWS = {"test_fit_gibbs"}
 
+# most of scikit-learn's check data are outside [0, 1]
+pytestmark = pytest.mark.filterwarnings("ignore::fastrbm.DataRangeWarning")
+
 
 def sklearn_rbm_tests(cls):
     """Functions of a fresh copy of scikit-learn's test module that uses `cls`."""
@@ -45,20 +48,20 @@ def minibatch_checks(estimator):
 
 @parametrize_with_checks(
     [
-        BernoulliRBM(out_of_range="allow"),
-        BernoulliRBM(out_of_range="allow", algorithm="cd", optimizer=fastrbm.SGD(momentum=0.5), dtype=np.float64),
-        BernoulliRBM(out_of_range="allow", device="reference", n_components=8, n_iter=2),
+        BernoulliRBM(),
+        BernoulliRBM(algorithm="cd", optimizer=fastrbm.SGD(momentum=0.5), dtype=np.float64),
+        BernoulliRBM(device="reference", n_components=8, n_iter=2),
         compat.BernoulliRBM(),
         # whole rows in one minibatch and no chains: weights are the same as repetitions
-        BernoulliRBM(3, out_of_range="allow", algorithm="exact", batch_size=10_000, dtype=np.float64),
+        BernoulliRBM(3, algorithm="exact", batch_size=10_000, dtype=np.float64),
         IsingRBM(8, out_of_range="allow"),
-        PottsRBM(8, out_of_range="allow"),
+        PottsRBM(8),
         GaussianRBM(8, learning_rate=1e-3),
         GaussianRBM(3, sigma="learned", algorithm="exact", batch_size=10_000, learning_rate=1e-3, dtype=np.float64),
         SoftmaxRBM(8),
         RBM(8, visible="gaussian", hidden="ising", learning_rate=1e-3),
-        RBM(8, hidden="relu", out_of_range="allow", learning_rate=1e-3, optimizer="adam", centered=True),
-        RBM(8, hidden="binomial(3)", out_of_range="allow", algorithm="pt", n_iter=2),
+        RBM(8, hidden="relu", learning_rate=1e-3, optimizer="adam", centered=True),
+        RBM(8, hidden="binomial(3)", algorithm="pt", n_iter=2),
     ],
     expected_failed_checks=minibatch_checks,
 )
@@ -66,22 +69,13 @@ def test_estimator_checks(estimator, check):
     check(estimator)
 
 
-# The default raises for values outside [0, 1], which most of scikit-learn's check data are. It passes the same checks
-# on data squeezed into that interval, but for one that fits negative values of its own making and wants them accepted.
+# Values below 0 are no states of a ReLU layer, and raise; it passes the same checks on data squeezed into [0, 1], but
+# for one that fits negative values of its own making and wants them accepted.
 FITS_NEGATIVE_VALUES = "check_positive_only_tag_during_fit"
 
 
-def in_range_checks(estimator):
-    reason = "uses data from 1 to 4 of its own making"
-    return minibatch_checks(estimator) | {
-        f"check_sample_weights_{name}": reason for name in ("shape", "not_overwritten") if estimator.n_components == 256
-    }
-
-
-@parametrize_with_checks(
-    [BernoulliRBM(), RBM(8, visible="relu", learning_rate=0.01)], expected_failed_checks=in_range_checks
-)
-def test_default_passes_checks_on_data_in_range(estimator, check, monkeypatch):
+@parametrize_with_checks([RBM(8, visible="relu", learning_rate=0.01)], expected_failed_checks=minibatch_checks)
+def test_relu_passes_checks_on_data_in_range(estimator, check, monkeypatch):
     name = getattr(check, "func", check).__name__
 
     def squeeze(estimator, X, X_test=None, kernel=None):

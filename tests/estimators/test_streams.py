@@ -59,7 +59,7 @@ FORMS = {
     "grey": lambda X: 0.25 + 0.5 * X,
     "some grey": lambda X: np.where(np.arange(len(X))[:, None] > 200, 0.5 * X, X),
     "uint8": lambda X: (255 * X).astype(np.uint8),
-    "late uint8": lambda X: (np.where(np.arange(len(X))[:, None] > 200, 200, 1) * X).astype(np.uint8),
+    "late uint8": lambda X: (np.where(np.arange(len(X))[:, None] > 200, 255, 1) * X).astype(np.uint8),
     "bool": lambda X: X.astype(bool),
 }
 
@@ -162,7 +162,9 @@ def rows_of(data, wanted, batch_size=7):
 
 
 def data_of(x):
-    return BernoulliRBM()._chunked(streams.source_of(x), False)
+    rbm = BernoulliRBM()
+    policy = rbm._scale_policy(fitted=False)
+    return rbm._chunked(streams.source_of(x), np.dtype(np.float32), policy, rbm._limits(), reset=True)
 
 
 def test_a_pass_has_every_row_once_in_an_order_of_its_own(monkeypatch):
@@ -321,7 +323,7 @@ BAD_CHUNKS = {
 @pytest.mark.parametrize("case", BAD_CHUNKS)
 def test_bad_chunks_are_named_and_keep_the_earlier_fit(X, case):
     make, message = BAD_CHUNKS[case]
-    fitted = BernoulliRBM(**OPTIONS).fit(X)
+    fitted = BernoulliRBM(**OPTIONS, out_of_range="error").fit(X)
     before = fitted.components_.copy()
     with pytest.raises((ValueError, TypeError), match=message):
         fitted.fit(make(X))
@@ -334,7 +336,7 @@ def test_bad_rows_on_disk_are_named(X, monkeypatch):
     x = X.copy()
     x[250, 3] = 7
     with pytest.raises(ValueError, match=r"rows 200 to 299 of X: X must hold values in \[0, 1\].*in column 3"):
-        BernoulliRBM(**OPTIONS).fit(Rows(x))
+        BernoulliRBM(**OPTIONS, out_of_range="error").fit(Rows(x))
 
 
 @pytest.mark.parametrize(

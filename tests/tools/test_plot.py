@@ -189,7 +189,7 @@ def test_refuses(call, error, message):
 
 
 def test_without_matplotlib_the_remedy_is_named(monkeypatch):
-    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
     for draw in (
         lambda: plot.plot_filters(SIX, (2, 3)),
         lambda: plot.plot_samples(SIX, (2, 3)),
@@ -199,12 +199,32 @@ def test_without_matplotlib_the_remedy_is_named(monkeypatch):
             draw()
 
 
-def test_neither_importing_nor_drawing_touches_pyplot(tmp_path):
+def test_own_axes_are_drawn_on_without_pyplot(tmp_path):
     code = f"""
 import sys
 from fastrbm import plot
 assert not any(name.startswith("matplotlib") for name in sys.modules)
-plot.save_png(plot.plot_filters([[1.0, -1.0]], (1, 2)), {str(tmp_path / "x.png")!r})
+from matplotlib.figure import Figure
+for draw, data in ((plot.plot_filters, [[1.0, -1.0]]), (plot.plot_samples, [[1.0, 0.0]])):
+    plot.save_png(draw(data, (1, 2), ax=Figure().add_subplot()), {str(tmp_path / "x.png")!r})
+plot.plot_learning_curve({{"a": [1, 2]}}, ax=Figure().add_subplot())
 assert "matplotlib.pyplot" not in sys.modules
 """
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [lambda **o: plot.plot_filters(SIX, (2, 3), **o), lambda **o: plot.plot_samples(SIX, (2, 3), **o),
+     lambda **o: plot.plot_learning_curve({"a": [1, 2], "b": [2, 1]}, **o)],
+)  # fmt: skip
+def test_figures_are_shown_by_pyplot_unless_axes_are_given(draw):
+    from matplotlib import pyplot
+
+    pyplot.close("all")
+    figure = draw()
+    assert pyplot.gcf() is figure and pyplot.get_fignums() == [figure.number]  # what show() and notebooks look at
+    pyplot.close(figure)
+    if draw.__code__.co_names[1] != "plot_learning_curve":
+        draw(ax=Figure().add_subplot())
+    assert pyplot.get_fignums() == []

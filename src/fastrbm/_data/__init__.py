@@ -2,7 +2,8 @@
 
 `Rows` is what training and scoring take. It is made of: bits (`bits`, those of spins too), values of any other unit
 type (`values`), categories (`categories`), arrays on a CUDA device (`device`) and data that are read piece by piece
-(`chunks`). `split` says which rows are trained on, and in what order; `columns` looks at all of them.
+(`chunks`). `tables` makes arrays of data frames and tensors, `ranges` says what values mean, `split` which rows are
+trained on and in what order; `columns` looks at all of them.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ class Rows(Protocol):
     Attributes
     ----------
     shape : (n_rows, n_visible)
+    given_dtype : numpy dtype
+        Type of the values as they were given.
     dtype : numpy dtype
         Type that rows are converted to, float32 or float64.
     binary : bool
@@ -31,12 +34,16 @@ class Rows(Protocol):
         none.
     missing : bool
         Whether some entries are missing.
+    in_range : bool
+        Whether no value of Bernoulli units is outside [0, 1].
     """
 
     shape: tuple[int, int]
+    given_dtype: Any
     dtype: Any
     binary: bool
     missing: bool
+    in_range: bool
 
     @property
     def are_states(self) -> bool: ...

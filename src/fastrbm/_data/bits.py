@@ -19,25 +19,10 @@ from .._kernels import PackedBits, States, join_rows, pack
 from .._kernels.bits import n_words
 from .._kernels.cpu.packing import pack_checked, pack_csr
 from .blocks import batches_per_block, blocks_of, first_entry
+from .ranges import Range, is_rounding, snapped
 
 _ROWS = 128  # blocks of rows are multiples of so many
-
-
-def decide_input_scale(x: Any) -> float:
-    """Factor that takes the values to [0, 1]: 1/255 for uint8 data with values above 1, else 1."""
-    values = x.data if sp.issparse(x) else x
-    if values.dtype == np.uint8 and values.size and values.max() > 1:
-        return 1 / 255
-    return 1.0
-
-
-def range_error(low: float, high: float, column: int) -> ValueError:
-    """What is raised for values outside [0, 1], the first of them in a column."""
-    return ValueError(
-        f"X must hold values in [0, 1] (or uint8 images), got values from {low:g} to {high:g}, the first one "
-        f"outside in column {column}. Scale the data, or pass out_of_range='allow' to use such "
-        "values as they are, which has no probabilistic meaning"
-    )
+_GREY = 1 / 255
 
 
 class VisibleData:
@@ -48,11 +33,11 @@ class VisibleData:
     x : ndarray or CSR matrix, shape (n_samples, n_features)
         Validated by scikit-learn: numeric, two-dimensional; not yet checked for finiteness and range.
     scale : float
-        What uint8 values are multiplied with.
+        What values are multiplied with.
     dtype : numpy dtype
         float32 or float64: type of converted rows.
-    check_range : bool
-        Raise for values outside [0, 1].
+    limits : Range
+        What is done with values outside [0, 1]; those that rounding has put there are clipped.
     name : str
         Name of the estimator, for messages.
     n_threads : int or None
@@ -64,6 +49,8 @@ class VisibleData:
         All rows, when they are binary and packing them takes no more memory than they do.
     binary : bool
         Whether all values are 0 or 1 (after scaling).
+    in_range : bool
+        Whether all values are in [0, 1].
     """
 
     missing = False
@@ -74,10 +61,11 @@ class VisibleData:
         scale: float,
         dtype: Any,
         *,
-        check_range: bool = True,
+        limits: Range | None = None,
         name: str = "",
         n_threads: int | None = None,
     ):
+        self.given_dtype = x.dtype
         if x.dtype == np.bool_:  # 0 and 1, whatever uint8 values mean
             x, scale = (x.astype(np.uint8) if sp.issparse(x) else x.view(np.uint8)), 1.0
         self.shape: tuple[int, int] = x.shape
@@ -85,50 +73,68 @@ class VisibleData:
         self._scale = scale
         self._n_threads = n_threads
         self.bits: PackedBits | None = None
-        if sp.issparse(x):
-            self._x: Any = _canonical(x)
-            flags = self._scan_sparse()
-        else:
-            self._x = x
-            flags = self._scan_dense()
-        self.binary = not flags
+        self._clip = False
+        self._x: Any = _canonical(x) if sp.issparse(x) else x
+        flags = self._scan()
         if flags & 2:
             assert_all_finite(x, estimator_name=name, input_name="X")
-        if flags & 2 and check_range:
-            raise self._range_error()
+            flags = self._look_outside(limits or Range(), flags)
+        self.binary = not flags
+        self.in_range = not flags & 2
 
-    @property
-    def _factor(self) -> float:
-        return self._scale if self._x.dtype == np.uint8 else 1.0
+    def _scan(self) -> int:
+        return self._scan_sparse() if sp.issparse(self._x) else self._scan_dense()
 
-    def _range_error(self) -> ValueError:
+    def _look_outside(self, limits: Range, flags: int) -> int:
+        """Clip what rounding has put outside [0, 1], and say what else is there; returns the flags that are left."""
+        low, high = self._extent()
+        if is_rounding(low, high, self._x.dtype):
+            self._clip = True
+            if sp.issparse(self._x):  # what is stored and becomes 0 is not stored
+                x = self._x.astype(np.float64)
+                x.data = np.clip(x.data * self._scale, 0, 1)
+                self._x, self._scale = _canonical(x), 1.0
+            return self._scan()
+        limits.found(low, high, self._first_column())
+        return flags
+
+    def _extent(self) -> tuple[float, float]:
         values = self._x.data if sp.issparse(self._x) else self._x
-        low, high = float(values.min()) * self._factor, float(values.max()) * self._factor
-        return range_error(low, high, self._first_column())
+        return float(values.min()) * self._scale, float(values.max()) * self._scale
+
+    def _scaled(self, x: NDArray[Any]) -> NDArray[np.float64]:
+        """Values as units take them."""
+        values = x.astype(np.float64) * self._scale
+        return np.clip(values, 0, 1) if self._clip else values
 
     def _first_column(self) -> int:
         """Column of the first value outside [0, 1], in the order of the rows."""
         if sp.issparse(self._x):
-            values = self._x.data * self._factor
+            values = self._scaled(self._x.data)
             return int(self._x.indices[np.argmax((values < 0) | (values > 1))])
         for rows in self._blocks_in_order():
-            values = np.asarray(self._x[rows], dtype=np.float64) * self._factor
+            values = self._scaled(self._x[rows])
             outside = (values < 0) | (values > 1)
             if outside.any():
                 return int(np.argwhere(outside)[0, 1])
         raise AssertionError("no value is outside [0, 1]")
 
+    @property
+    def changed(self) -> bool:
+        """Whether values are not used as they were given: scaled, or clipped."""
+        return self._scale != 1 or self._clip
+
     # -- looking at the data --------------------------------------------------------------------------------------
 
     def _flags_of(self, x: NDArray[Any]) -> tuple[int, PackedBits | None]:
         """Flags of `pack_checked` for any dtype, and the bits."""
-        if x.dtype == np.uint8:
+        if x.dtype == np.uint8 and self._scale in (1, _GREY):
             flags, bits = pack_checked(x, 1 if self._scale == 1 else 255, self._n_threads)
             if flags and self._scale == 1 and x.max() > 1:
                 flags |= 2
             return flags, bits
-        if x.dtype not in (np.float32, np.float64):
-            x = x.astype(np.float64)
+        if x.dtype not in (np.float32, np.float64) or self._scale != 1 or self._clip:
+            x = self._scaled(x)
         return pack_checked(x, 1, self._n_threads)
 
     def _scan_dense(self) -> int:
@@ -177,18 +183,21 @@ class VisibleData:
             bits = self._flags_of(_rows_contiguous(part))[1]
             assert bits is not None
             return bits
-        if part.dtype == np.uint8 and self._scale != 1:
-            return np.multiply(part, self.dtype.type(self._scale), dtype=self.dtype)
         return self._as_floats(part)
 
     def _as_floats(self, part: NDArray[Any]) -> NDArray[Any]:
-        return np.ascontiguousarray(part, dtype=self.dtype)
+        if self._scale == 1 and not self._clip:
+            return np.ascontiguousarray(part, dtype=self.dtype)
+        if part.dtype == np.uint8:
+            return np.multiply(part, self.dtype.type(self._scale), dtype=self.dtype, order="C")
+        return np.ascontiguousarray(self._scaled(part), dtype=self.dtype)
 
     def _resident(self) -> States | None:
         """All rows when they need no conversion."""
         if self.bits is not None:
             return self.bits
-        if isinstance(self._x, np.ndarray) and self._x.dtype == self.dtype and self._x.flags.c_contiguous:
+        as_it_is = self._scale == 1 and not self._clip and isinstance(self._x, np.ndarray)
+        if as_it_is and self._x.dtype == self.dtype and self._x.flags.c_contiguous:
             return self._x
         return None
 
@@ -243,16 +252,22 @@ class SpinData(VisibleData):
 
     _domain = "-1 and +1 only (2 * X - 1 for zeros and ones)"
 
-    def _range_error(self) -> ValueError:
-        found = first_entry(self._x, lambda x: (x != -1) & (x != 1), self._blocks_in_order())
-        assert found is not None
+    def _look_outside(self, limits: Range, flags: int) -> int:
+        if not limits.states_only:
+            return flags
+        found = first_entry(self._x, lambda x: np.abs(x) != 1, self._blocks_in_order(), snapped)
+        if found is None:
+            self._clip = True
+            return self._scan()
         row, column, value = found
-        return ValueError(
+        raise ValueError(
             f"X must hold {self._domain}, got {value:g} in row {row}, column {column}; out_of_range='allow' uses "
             "values in between as means"
         )
 
     def _flags_of(self, x: NDArray[Any]) -> tuple[int, PackedBits | None]:
+        if self._clip:
+            x = snapped(x)
         if (np.abs(x) == 1).all():
             return pack_checked((x > 0).view(np.uint8), 1, self._n_threads)
         flags, bits = pack_checked(0.5 * (x.astype(np.float64) + 1), 1, self._n_threads)

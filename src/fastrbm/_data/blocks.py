@@ -25,11 +25,14 @@ def batches_per_block(batch_size: int, n_columns: int, dtype: np.dtype[Any], lim
 
 
 def first_entry(
-    x: NDArray[Any], outside: Callable[[NDArray[np.float64]], NDArray[np.bool_]], blocks: Iterable[slice]
+    x: NDArray[Any],
+    outside: Callable[[NDArray[np.float64]], NDArray[np.bool_]],
+    blocks: Iterable[slice],
+    convert: Callable[[NDArray[Any]], NDArray[np.float64]] = lambda x: np.asarray(x, dtype=np.float64),
 ) -> tuple[int, int, float] | None:
-    """Row, column and value of the first entry that is outside."""
+    """Find row, column and value of the first entry that is outside; `convert` makes float64 values of a block."""
     for rows in blocks:
-        block = np.asarray(x[rows], dtype=np.float64)
+        block = convert(x[rows])
         wrong = outside(block)
         if wrong.any():
             row, column = np.argwhere(wrong)[0]

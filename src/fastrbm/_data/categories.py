@@ -16,10 +16,12 @@ class CategoryData:
     """Rows of category numbers, NaN where they are missing, as groups of one-hot units; see `Rows`."""
 
     binary = False  # groups of units, one of which is on
+    in_range = True
 
     def __init__(self, x: NDArray[Any], n_categories: int, dtype: Any):
         self._x = x
         self.n_categories = n_categories
+        self.given_dtype = x.dtype
         self.dtype = np.dtype(dtype)
         self.shape: tuple[int, int] = (x.shape[0], x.shape[1] * n_categories)
         self.missing = False

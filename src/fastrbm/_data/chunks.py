@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from .._kernels import PackedBits, States, join_rows
 from .._kernels.draws import Key
 from . import Rows
-from .bits import decide_input_scale
 from .blocks import batches_per_block
 from .device import is_device_array
+from .ranges import InputScale, Range
 from .split import ROUND, Order
 
 #: bytes of a block of rows on disk, at most, unless it is stored in larger pieces
@@ -146,6 +146,8 @@ def source_of(x: Any) -> Source | None:
             "X must be readable more than once, got an iterator: rows are looked over before training, and read again "
             "in every pass. Pass a function that returns a new iterator, such as a generator function without its ()"
         )
+    if hasattr(type(x), "to_numpy") and getattr(x, "chunks", None) is None:
+        return None  # xarray's, in memory
     shape, dtype = getattr(x, "shape", None), getattr(x, "dtype", None)
     if isinstance(shape, tuple) and isinstance(dtype, np.dtype) and hasattr(type(x), "__getitem__"):
         return RowSource(x) if len(shape) == 2 and shape[0] else None
@@ -168,13 +170,16 @@ class ChunkedData:
         Makes `Rows` of that and the scale.
     dtype : numpy dtype
         Of converted rows.
-    scale : float or None
-        What uint8 values are multiplied with; None to decide it by the largest one of all pieces.
+    scale : InputScale
+        Looks at all pieces, and decides what they are multiplied with.
+    limits : Range
+        What `wrap` does with values outside the range; they are said once all pieces were looked at.
 
     Attributes
     ----------
     shape : tuple of int
-    scale : float
+    given_dtype : numpy dtype
+        Type of the values as they are given, of the first piece.
     binary : bool
         As of `Rows`.
     missing : bool
@@ -189,39 +194,42 @@ class ChunkedData:
         validate: Callable[[Any, bool], Any],
         wrap: Callable[[Any, float], Rows],
         dtype: Any,
-        scale: float | None,
+        scale: InputScale,
+        limits: Range,
     ):
         self._source = source
         self._validate = validate
         self._wrap = wrap
         self.dtype = np.dtype(dtype)
-        self.scale = 1.0 if scale is None else scale
-        while not self._look(scale is None):
-            pass  # once more with the other scale
+        self._scale = scale
+        self._limits = limits
+        limits.hold()
+        while not self._look():
+            limits.hold()  # once more with the other scale
+        limits.release()
 
-    def _look(self, decide: bool) -> bool:
+    def _look(self) -> bool:
         """Read all rows once; False if the scale that was assumed turned out to be wrong."""
-        self.binary, self.missing, self.are_states = True, False, True
+        self.binary, self.missing, self.are_states, self.in_range = True, False, True, True
         n_rows = width = 0
-        assumed = self.scale
-        for data, _ in self._pieces(None, 0, looking=True, decide=decide):
-            if self.scale != assumed:
+        assumed = self._scale.value
+        for data, _ in self._pieces(None, 0, looking=True):
+            if assumed == 1 and self._scale.value != 1:
                 return False
             n_rows += data.shape[0]
             width = data.shape[1]
             self.binary = self.binary and data.binary
             self.are_states = self.are_states and data.are_states
+            self.in_range = self.in_range and data.in_range
             self.missing |= data.missing
         if not n_rows:
             raise ValueError("X must have at least one row, got none in its chunks")
         self.shape: tuple[int, int] = (n_rows, width)
-        return True
+        return self._scale.value == assumed
 
     # -- pieces --------------------------------------------------------------------------------------------------------
 
-    def _pieces(
-        self, key: Key | None, number: int, looking: bool = False, decide: bool = False
-    ) -> Iterator[tuple[Rows, NDArray[np.int64]]]:
+    def _pieces(self, key: Key | None, number: int, looking: bool = False) -> Iterator[tuple[Rows, NDArray[np.int64]]]:
         """Data of the pieces of one round that are not empty, with the order of their rows."""
         source, first = self._source, looking
         pieces = ((piece, None) for piece in source.chunks()) if key is None else source.shuffled(key, number)
@@ -230,11 +238,13 @@ class ChunkedData:
                 continue
             try:
                 x = self._validate(piece, first)
-                if decide and self.scale == 1:
-                    self.scale = decide_input_scale(x)
-                data = self._wrap(x, self.scale)
+                if looking:
+                    self._scale.look(x)
+                    self._limits.piece = f"{source.name(index)} of X: "
+                data = self._wrap(x, self._scale.factor(x))
                 if first:
-                    self._encoder = self._wrap(np.empty((0, x.shape[1]), x.dtype), self.scale)
+                    self.given_dtype = x.dtype
+                    self._encoder = self._wrap(np.empty((0, x.shape[1]), x.dtype), 1.0)
             except (ValueError, TypeError) as error:
                 name = source.name(index) if key is None or isinstance(source, ChunkSource) else f"window {index}"
                 raise type(error)(f"{name} of X: {error}") from error

@@ -12,15 +12,16 @@ from sklearn.utils.validation import assert_all_finite
 from .._kernels import States, on_host
 from .._kernels.cuda import availability
 from .._kernels.cuda.interop import as_device_array, is_device_array, kind_of
-from .bits import VisibleData, range_error
+from .bits import VisibleData
 from .blocks import batches_per_block
+from .ranges import InputScale, Range, is_rounding
 
 __all__ = [
     "DeviceData",
     "as_device_array",
     "check_device_array",
-    "decide_device_scale",
     "is_device_array",
+    "look_at_device_rows",
     "rows_to_host",
 ]
 
@@ -74,11 +75,18 @@ def check_device_array(x: Any, name: str, *, device: str, unit: str, random_stre
     return x
 
 
-def decide_device_scale(x: Any) -> float:
-    """As `fastrbm._data.bits.decide_input_scale`."""
+def look_at_device_rows(scale: InputScale, x: Any) -> None:
+    """Show uint8 values to what decides their scale, those of other types by their type alone."""
     from .._kernels.cuda.packing import OUTSIDE, pack_checked
 
-    return 1 / 255 if x.dtype == np.uint8 and pack_checked(x)[0] & OUTSIDE else 1.0
+    if x.dtype != np.uint8:
+        return
+    flags, _ = pack_checked(x)
+    if not flags & OUTSIDE:  # 0 and 1
+        scale.look(np.array([[0], [1]], dtype=np.uint8))
+        return
+    for first in range(0, x.shape[0], _ROWS):
+        scale.look(on_host(x[first : first + _ROWS]))
 
 
 def rows_to_host(x: Any, rows: NDArray[np.int64]) -> NDArray[Any]:
@@ -95,7 +103,7 @@ class DeviceData(VisibleData):
     ----------
     x : device array of bool, uint8, float32 or float64, shape (n_samples, n_features)
         As `check_device_array` returns it.
-    scale, dtype, check_range, name
+    scale, dtype, limits, name
         As of `VisibleData`.
 
     Attributes
@@ -108,36 +116,50 @@ class DeviceData(VisibleData):
 
     bits: Any
 
-    def __init__(self, x: Any, scale: float, dtype: Any, *, check_range: bool = True, name: str = ""):
-        from .._kernels.cuda.packing import OUTSIDE, pack_checked
-
+    def __init__(self, x: Any, scale: float, dtype: Any, *, limits: Range | None = None, name: str = ""):
+        self.given_dtype = x.dtype
         if x.dtype == np.bool_:
             x, scale = x.view(np.uint8), 1.0
         self.shape = (int(x.shape[0]), int(x.shape[1]))
         self.dtype = np.dtype(dtype)
         self._scale = scale
+        self._clip = False
         self._x = x
-        flags, bits = pack_checked(x, 255 if x.dtype == np.uint8 and scale != 1 else 1)
-        self.binary = not flags
-        self.bits = None if flags else bits
-        if flags & OUTSIDE:
-            self._refuse_values(check_range, name)
+        if scale != 1 and not (x.dtype == np.uint8 and scale == 1 / 255):  # a scale that was asked for
+            self._x, self._scale = self._floats(x), 1.0
+        self._pack(limits or Range(), name)
 
-    def _refuse_values(self, check_range: bool, name: str) -> None:
-        """Raise for values that are not finite, and if asked for those outside [0, 1]; reads them all on the host."""
+    def _pack(self, limits: Range, name: str) -> None:
+        from .._kernels.cuda.packing import OUTSIDE, pack_checked
+
+        flags, bits = pack_checked(self._x, 1 if self._scale == 1 else 255)
+        if flags & OUTSIDE and self._look_at_values(limits, name):
+            flags, bits = pack_checked(self._x, 1)
+        self.binary = not flags
+        self.in_range = not flags & OUTSIDE
+        self.bits = None if flags else bits
+
+    def _look_at_values(self, limits: Range, name: str) -> bool:
+        """Raise for values that are not finite, say which are outside [0, 1]; read them all on the host.
+
+        Returns True if rounding has put them there: then they are clipped, in a copy.
+        """
+        from .._kernels.cuda.memory import upload
         from .._kernels.cuda.packing import float_rows
 
         low, high, column = np.inf, -np.inf, None
         for rows in self._blocks_in_order():
-            values = on_host(float_rows(self._x[rows], np.float64, self._factor))
+            values = on_host(float_rows(self._x[rows], np.float64, self._scale))
             assert_all_finite(values, estimator_name=name, input_name="X")
             low, high = min(low, values.min()), max(high, values.max())
             outside = (values < 0) | (values > 1)
             if column is None and outside.any():
                 column = int(np.argwhere(outside)[0, 1])
-        if check_range:
-            assert column is not None
-            raise range_error(low, high, column)
+        if is_rounding(low, high, np.dtype(self._x.dtype)):
+            self._x = upload(np.clip(on_host(self._x), 0, 1))
+            return True
+        limits.found(low, high, 0 if column is None else column)
+        return False
 
     def _resident(self) -> Any:
         from .._kernels.cuda.memory import DeviceRows
@@ -151,7 +173,7 @@ class DeviceData(VisibleData):
     def _floats(self, x: Any) -> Any:
         from .._kernels.cuda.packing import float_rows
 
-        return float_rows(x, self.dtype, self._factor)
+        return float_rows(x, self.dtype, self._scale)
 
     def batches(self, order: NDArray[np.int64], batch_size: int) -> Iterator[tuple[States, NDArray[np.int64]]]:
         """As `Rows.batches`; rows are `DeviceBits` or `DeviceRows`."""

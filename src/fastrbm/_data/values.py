@@ -12,6 +12,7 @@ from sklearn.utils.validation import assert_all_finite
 from .._kernels import States
 from ..units import Unit, get_unit
 from .blocks import batches_per_block, blocks_of, first_entry
+from .ranges import Range, snapped
 
 
 class UnitData:
@@ -26,14 +27,16 @@ class UnitData:
     dtype : numpy dtype
     sigma : ndarray or None
         What `slices` divides by.
-    check_range : bool
-        Raise for values outside the unit's support; NaN and infinity always raise.
+    limits : Range
+        Whether values outside the unit's support raise; NaN and infinity always do. Those that rounding has put
+        there are rounded to what they were.
     name : str
         Name of the estimator, for messages.
     """
 
     binary = False
     missing = False
+    in_range = True
 
     def __init__(
         self,
@@ -42,23 +45,30 @@ class UnitData:
         dtype: Any,
         *,
         sigma: NDArray[Any] | None = None,
-        check_range: bool = True,
+        limits: Range | None = None,
         name: str = "",
     ):
         self._x = x
         self._unit = get_unit(unit)
         self.shape: tuple[int, int] = x.shape
+        self.given_dtype = x.dtype
         self.dtype = np.dtype(dtype)
         self._sigma = sigma
         self._unit.check_width(x.shape[1])
-        self.are_states = check_range  # which raises for others
+        limits = limits or Range()
+        self.are_states = limits.states_only  # which raises for others
+        self._snap = False
         for rows in self._blocks_in_order():
             assert_all_finite(x[rows], estimator_name=name, input_name="X")
-        if check_range and (self._unit.support is not None or type(self._unit).outside is not Unit.outside):
+        if limits.states_only and (self._unit.support is not None or type(self._unit).outside is not Unit.outside):
             self._check(self._unit.outside, self._unit.domain)
 
     def _check(self, outside: Any, domain: str) -> None:
         found = first_entry(self._x, outside, self._blocks_in_order())
+        if found is None:
+            return
+        found = first_entry(self._x, outside, self._blocks_in_order(), snapped)
+        self._snap = found is None
         if found is not None:
             row, column, value = found
             unit = self._unit.spec
@@ -70,11 +80,12 @@ class UnitData:
         return blocks_of(self.shape)
 
     def _take(self, rows: slice | NDArray[np.int64]) -> NDArray[Any]:
-        return np.ascontiguousarray(self._x[rows], dtype=self.dtype)
+        part = self._x[rows]
+        return np.ascontiguousarray(snapped(part) if self._snap else part, dtype=self.dtype)
 
     def batches(self, order: NDArray[np.int64], batch_size: int) -> Iterator[tuple[NDArray[Any], NDArray[np.int64]]]:
         """As `Rows.batches`; values as they are given."""
-        if self._x.dtype == self.dtype and self._x.flags.c_contiguous:
+        if self._x.dtype == self.dtype and self._x.flags.c_contiguous and not self._snap:
             yield self._x, order
             return
         step = batch_size * batches_per_block(batch_size, self.shape[1], self.dtype)

@@ -6,12 +6,16 @@ import inspect
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
 from .._data import Rows
-from .._data.bits import SpinData, VisibleData, decide_input_scale
-from .._data.device import DeviceData, as_device_array, check_device_array, decide_device_scale, is_device_array
+from .._data.bits import SpinData, VisibleData
+from .._data.chunks import ChunkedData, ChunkSource, RowSource, source_of
+from .._data.device import DeviceData, check_device_array, is_device_array, look_at_device_rows
+from .._data.ranges import InputScale, Range
+from .._data.tables import as_array
 from .._data.values import UnitData
 from .._fit.scale import VisibleScale
 from .._fit.state import TrainingState
@@ -20,7 +24,8 @@ from .._kernels.datatypes import FLOAT_TYPES
 from .._kernels.draws import Key
 from ..model import Model
 from ..regularizers import weight_deviation
-from . import options
+from . import names, options
+from .sklearn_callbacks import CallbackSupport
 
 
 class View(NamedTuple):
@@ -39,7 +44,7 @@ class View(NamedTuple):
     constant: float = 0.0
 
 
-class BaseRBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+class BaseRBM(CallbackSupport, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     """What `Fitting`, `Scoring`, `Sampling` and `Stored` stand on; an estimator is a class over these four.
 
     An estimator declares its unit types, either as ``_units`` or by the property `units`, and its documentation.
@@ -49,10 +54,8 @@ class BaseRBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     ``_check_options()``
         raises ValueError for options that cannot be used, before anything is changed. What depends on another option is
         a row in the table of `fastrbm._estimator.options`.
-    ``_wrap(X, dtype, scale, check_range=)``
+    ``_wrap(X, dtype, scale, limits)``
         makes `Rows` of a validated array.
-    ``_input_scale(X)``
-        decides what uint8 values are multiplied with.
     ``_check_rows(data)``
         raises ValueError for rows that the options cannot be trained on.
     ``_initial_state(data, split, dtype, sample_weight)``
@@ -71,6 +74,7 @@ class BaseRBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     _parameter_constraints: ClassVar[dict[str, Any]] = options.CONSTRAINTS
     input_scale_: float
 
+    @names.checked
     def __init__(
         self,
         n_components: int = 256,
@@ -106,7 +110,8 @@ class BaseRBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         device: str = "auto",
         n_threads: int | None = None,
         dtype: Any = None,
-        out_of_range: str = "error",
+        input_scale: float | str = "auto",
+        out_of_range: str = "warn",
     ):
         self.n_components = n_components
         self.learning_rate = learning_rate
@@ -140,6 +145,7 @@ class BaseRBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         self.device = device
         self.n_threads = n_threads
         self.dtype = dtype
+        self.input_scale = input_scale
         self.out_of_range = out_of_range
 
     def __init_subclass__(cls, **options: Any) -> None:
@@ -154,7 +160,18 @@ class BaseRBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         merged = {p.name: p for p in own if p.kind != p.VAR_KEYWORD}
         inherited = inspect.signature(super(cls, cls).__init__).parameters.values()
         merged |= {p.name: p for p in inherited if p.name not in merged}
-        init.__signature__ = inspect.Signature(list(merged.values()))
+        checked = names.checked(init)
+        checked.__signature__ = inspect.Signature(list(merged.values()))
+        cls.__init__ = checked  # type: ignore[method-assign]
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """Options by their names, those of objects in lists too: ``regularizers__l2__strength``."""
+        params: dict[str, Any] = super().get_params(deep)
+        return params | names.params_of_lists(self) if deep else params
+
+    def set_params(self, **params: Any) -> Any:
+        """Set options by their names; see `get_params`."""
+        return super().set_params(**names.set_params_of_lists(self, params))
 
     @property
     def units(self) -> tuple[str, str]:
@@ -191,60 +208,129 @@ class BaseRBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             )
             return validate_data(self, X, skip_check_array=True, reset=reset)
         sparse: Any = ("csr", "csc") if self.units[0] == "bernoulli" else False
-        X = validate_data(self, X, accept_sparse=sparse, reset=reset, dtype="numeric", ensure_all_finite=False)
-        if hasattr(X, "tocsr"):
-            X = X.tocsr()
-        if X.dtype.kind not in "buif":
-            raise ValueError(f"X must be numeric, got dtype {X.dtype}")
-        return X
+        x = check_array(
+            as_array(X, bool(sparse)),
+            accept_sparse=sparse,
+            dtype="numeric",
+            ensure_all_finite=False,
+            estimator=self,
+            input_name="X",
+        )
+        # names of columns are those of the table, and so are counted first
+        validate_data(self, X if hasattr(X, "columns") else x, skip_check_array=True, reset=reset)
+        if hasattr(x, "tocsr"):
+            x = x.tocsr()
+        if x.dtype.kind not in "buif":
+            raise ValueError(f"X must be numeric, got dtype {x.dtype}")
+        return x
 
     def _data(self, X: Any, *, check_range: bool = True) -> Rows:
-        """Rows for a fitted estimator."""
-        check_is_fitted(self)
-        X = self._validated(X, reset=False)
-        return self._wrap(X, self.components_.dtype, self.input_scale_, check_range=check_range)
+        """Rows for a fitted estimator; those that are read piece by piece are looked over."""
+        self._check_fitted()
+        n_visible = self._arrays()[0].shape[1]
+        source = source_of(X)
+        scale = self._scale_policy(fitted=True)
+        if source is not None:
+            data: Rows = self._chunked(source, self.components_.dtype, scale, self._limits(check_range), reset=False)
+        else:
+            X = self._validated(X, reset=False)
+            self._look(scale, X)
+            data = self._wrap(X, self.components_.dtype, scale.factor(X), self._limits(check_range))
+        scale.check_fit()
+        if data.shape[1] != n_visible:  # parameters that were set by hand
+            raise ValueError(f"X must have {n_visible} visible values a row, as components_ has, got {data.shape[1]}")
+        return data
 
-    def _wrap(self, X: Any, dtype: Any, scale: float, *, check_range: bool = True) -> Rows:
-        dtype = dtype if dtype in FLOAT_TYPES else np.dtype(np.float64)
-        check_range = check_range and self.out_of_range == "error"
+    def _limits(self, check_range: bool = True) -> Range:
+        """What is done with values outside [0, 1]."""
+        grey = self.input_scale == "auto" and getattr(self, "input_scale_", 1.0) != 1
+        return Range(
+            self.out_of_range if check_range else "allow",
+            type(self).__name__,
+            lambda: getattr(self, "feature_names_in_", None),
+            grey,
+        )
+
+    def _scale_policy(self, fitted: bool) -> InputScale:
+        """What decides the factor of the values: the option, what the fit has seen, or the values."""
+        if self.units[0] != "bernoulli":
+            return InputScale(1.0)
+        if not isinstance(self.input_scale, str):
+            return InputScale(float(self.input_scale))
+        if not fitted or not hasattr(self, "input_scale_"):
+            return InputScale()
+        return InputScale(None, self.input_scale_, getattr(self, "_in_range", True))
+
+    def _look(self, scale: InputScale, X: Any) -> None:
         if is_device_array(X):
-            return DeviceData(X, scale, dtype, check_range=check_range, name=type(self).__name__)
+            look_at_device_rows(scale, X)
+        else:
+            scale.look(X)
+
+    def _chunked(
+        self, source: RowSource | ChunkSource, dtype: Any, scale: InputScale, limits: Range, *, reset: bool
+    ) -> ChunkedData:
+        """Rows that are read piece by piece."""
+
+        def validate(piece: Any, first: bool) -> Any:
+            if is_device_array(piece):
+                raise TypeError("chunks of X must be on the host, got one on a CUDA device: pass the rows as one array")
+            return self._validated(piece, reset=first and reset)
+
+        def wrap(x: Any, factor: float) -> Rows:
+            return self._wrap(x, dtype, factor, limits)
+
+        return ChunkedData(source, validate, wrap, dtype, scale, limits)
+
+    def _wrap(self, X: Any, dtype: Any, scale: float, limits: Range) -> Rows:
+        dtype = dtype if dtype in FLOAT_TYPES else np.dtype(np.float64)
+        name = type(self).__name__
+        if is_device_array(X):
+            return DeviceData(X, scale, dtype, limits=limits, name=name)
         if self.units[0] in BIT_UNITS:
             kind = VisibleData if self.units[0] == "bernoulli" else SpinData
-            return kind(X, scale, dtype, check_range=check_range, name=type(self).__name__, n_threads=self.n_threads)
-        name, sigma = type(self).__name__, self._scale().sigma
-        return UnitData(X, self.units[0], dtype, sigma=sigma, check_range=check_range, name=name)
+            return kind(X, scale, dtype, limits=limits, name=name, n_threads=self.n_threads)
+        return UnitData(X, self.units[0], dtype, sigma=self._scale().sigma, limits=limits, name=name)
 
     def _check_rows(self, data: Rows) -> None:
         """Raise ValueError for rows that the options cannot be trained on."""
 
-    def _input_scale(self, X: Any) -> float:
-        if is_device_array(X):
-            return decide_device_scale(X)
-        return decide_input_scale(X) if self.units[0] == "bernoulli" else 1.0
-
-    def _output_dtype(self, X: Any) -> Any:
-        """Float type of results for this input: its own; the computing type for images; else float64."""
-        if is_device_array(X):  # the types of other libraries are none of NumPy
-            X = as_device_array(X)
-        dtype = np.dtype(getattr(X, "dtype", np.float64)) if not hasattr(X, "dtypes") else np.dtype(np.float64)
-        if hasattr(X, "dtypes"):  # a data frame: the type its columns have in common
-            dtype = np.result_type(*X.dtypes) if len(X.dtypes) else dtype
+    def _output_dtype(self, data: Rows) -> Any:
+        """Float type of results for these rows: that of their values; the computing type for images; else float64."""
+        dtype = np.dtype(data.given_dtype).newbyteorder("=")
         if dtype in FLOAT_TYPES:
             return dtype
         return self.components_.dtype if dtype in (np.uint8, np.bool_) else np.dtype(np.float64)
 
     # -- parameters -----------------------------------------------------------------------------------------
 
+    def _check_fitted(self) -> None:
+        """Raise NotFittedError unless there are parameters, fitted or set by hand."""
+        check_is_fitted(self, ("components_", "intercept_visible_", "intercept_hidden_"))
+
+    def _arrays(self) -> list[NDArray[Any]]:
+        """Weights, visible and hidden biases; ValueError unless those that were set by hand fit each other."""
+        given = [np.asarray(x) for x in (self.components_, self.intercept_visible_, self.intercept_hidden_)]
+        weights, visible_bias, hidden_bias = given
+        shape = weights.shape
+        if len(shape) != 2 or 0 in shape or visible_bias.shape != shape[1:] or hidden_bias.shape != shape[:1]:
+            raise ValueError(
+                "components_, intercept_visible_ and intercept_hidden_ must have shapes (n_hidden, n_visible), "
+                f"(n_visible,) and (n_hidden,), got {shape}, {visible_bias.shape} and {hidden_bias.shape}: units must "
+                "be taken away or added in all of them"
+            )
+        if any(x.dtype.kind not in "buif" for x in given):
+            raise ValueError(
+                "components_, intercept_visible_ and intercept_hidden_ must hold numbers, got dtypes "
+                f"{', '.join(str(x.dtype) for x in given)}"
+            )
+        return given
+
     def _parameters(self) -> Parameters:
         """Fitted arrays as kernels take them; attributes set by hand are respected."""
-        dtype = np.float32 if np.asarray(self.components_).dtype == np.float32 else np.float64
-        return Parameters(
-            *(
-                np.ascontiguousarray(x, dtype=dtype)
-                for x in (self.components_, self.intercept_visible_, self.intercept_hidden_)
-            )
-        )
+        given = self._arrays()
+        dtype = np.float32 if given[0].dtype == np.float32 else np.float64
+        return Parameters(*(np.ascontiguousarray(x, dtype=dtype) for x in given))
 
     def _scale(self) -> VisibleScale:
         """Between shown parameters and those of kernels."""
@@ -269,16 +355,20 @@ class BaseRBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     @property
     def model_(self) -> Model:
         """The fitted model (copies): at its temperature, Gaussian visible units in units of their deviations."""
-        check_is_fitted(self)
+        self._check_fitted()
         parameters = self._scale().to_kernels(self._parameters()).copy()
         return Model(*parameters, *self.units)
+
+    @property
+    def _n_features_out(self) -> int:
+        """Hidden units, for scikit-learn's names of columns."""
+        return len(self.components_)
 
     def _publish(self, state: TrainingState) -> None:
         """Fitted attributes that live on the arrays being trained, so that they are right at any moment."""
         self.components_ = state.parameters.weights
         self.intercept_visible_ = state.parameters.visible_bias
         self.intercept_hidden_ = state.parameters.hidden_bias
-        self._n_features_out = len(self.intercept_hidden_)
         self.n_iter_ = state.epoch
         self._state = state
 

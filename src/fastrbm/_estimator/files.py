@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
-from sklearn.utils.validation import check_is_fitted
 
 from .._checks import is_integer
 from .._fit.state import TrainingState
@@ -60,18 +59,19 @@ class Stored(BaseRBM):
         -------
         pathlib.Path
         """
-        check_is_fitted(self)
+        self._check_fitted()
         names = ("components_", "intercept_visible_", "intercept_hidden_")
         arrays = {name: np.asarray(getattr(self, name)) for name in names}
         features = getattr(self, "feature_names_in_", None)
-        module, name = type(self).__module__, type(self).__name__
+        module, name = type(self).__module__, type(self).__qualname__
         header: dict[str, Any] = {
             "estimator": name,
             "module": _STORED_ESTIMATORS.get((module, name), module),
             "options": _plain_options(self),
-            "input_scale": self.input_scale_,
+            "input_scale": getattr(self, "input_scale_", 1.0),
+            "in_range": getattr(self, "_in_range", True),
             "n_iter": getattr(self, "n_iter_", 0),
-            "n_features": self.n_features_in_,
+            "n_features": getattr(self, "n_features_in_", arrays["components_"].shape[1]),
             "fitted": {name: getattr(self, name) for name in self._stored if hasattr(self, name)},
             "history": getattr(self, "history_", None),
             "feature_names": None if features is None else [str(x) for x in features],
@@ -101,6 +101,7 @@ class Stored(BaseRBM):
         weights = np.ascontiguousarray(arrays["components_"])
         parameters = Parameters(weights, arrays["intercept_visible_"], arrays["intercept_hidden_"])
         self.input_scale_ = float(header["input_scale"])
+        self._in_range = bool(header.get("in_range", True))
         self.n_features_in_ = int(header["n_features"])
         for name, value in header.get("fitted", {}).items():
             if name in self._stored:
@@ -147,16 +148,32 @@ def load(path: str | os.PathLike[str]) -> Any:
         If it is not there.
     """
     header, arrays = io.read_model(path)
-    name = (header.get("module"), header.get("estimator"))
-    if name not in _ESTIMATORS:
-        raise ValueError(f"path: {path} holds a {name[1]!r}, which this fastrbm does not know")
-    cls = getattr(importlib.import_module(f"{_PACKAGE}.{_ESTIMATORS[name]}"), str(name[1]))
+    cls = _class_of(header.get("module"), header.get("estimator"), path)
     try:
         estimator = cls(**_options(header["options"]))
         estimator._restore(header, arrays)
     except (KeyError, TypeError, IndexError, AttributeError) as error:
         raise ValueError(f"path: {path} is a damaged model file ({error!r})") from error
     return estimator
+
+
+def _class_of(module: Any, name: Any, path: Any) -> Any:
+    """Find the class of an estimator: one of this package, or one derived from them that is imported already."""
+    if (module, name) in _ESTIMATORS:
+        return getattr(importlib.import_module(f"{_PACKAGE}.{_ESTIMATORS[module, name]}"), name)
+    importlib.import_module(f"{_PACKAGE}.compat")  # so that all classes to derive from are there
+    found, waiting = set(), [Stored]
+    while waiting:
+        cls = waiting.pop()
+        waiting += cls.__subclasses__()
+        if (cls.__module__, cls.__qualname__) == (module, name):
+            found.add(cls)
+    if not found:
+        raise ValueError(
+            f"path: {path} holds a {name!r} of module {module!r}, which is no estimator of this fastrbm: import the "
+            "module that defines it first"
+        )
+    return found.pop()
 
 
 # ---- options ----------------------------------------------------------------------------------------------------

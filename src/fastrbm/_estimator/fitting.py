@@ -12,8 +12,8 @@ from sklearn.utils.validation import _check_sample_weight
 
 from .._data import Rows, columns
 from .._data.chunks import ChunkedData, ChunkSource, RowSource, source_of
-from .._data.device import is_device_array
 from .._data.split import Split
+from .._fit.callback import as_list
 from .._fit.em import em_step
 from .._fit.loop import Epoch, Step, check_finite, composed_epoch, native_epoch
 from .._fit.minibatch import Setup
@@ -28,11 +28,11 @@ from ..regularizers import get_regularization
 from . import options
 from .base import BaseRBM
 from .job import FitJob
+from .sklearn_callbacks import begin_callbacks, with_callbacks
 from .sklearn_draws import SklearnDraws
+from .untouched import untouched
 from .validation import validation_callbacks
 
-# what scikit-learn's validation notes down before the data are known to be good
-_SEEN_BY_VALIDATION = ("n_features_in_", "feature_names_in_")
 _SHOWN = 1000  # rows of data in chunks whose likelihood `verbose` shows
 
 
@@ -86,7 +86,7 @@ class Fitting(SklearnDraws, BaseRBM):
         plain = plain and self._scale().trivial and not self._variance_rate()
         return plain and backend.trains_whole_passes(self.units, data.binary, plan)
 
-    def _prepare(self, state: TrainingState, n_visible: int, n_epochs: int) -> None:
+    def _prepare(self, state: TrainingState, n_rows: int, n_visible: int, n_epochs: int) -> None:
         """Bring a new or continued state in line with the options."""
         if state.parameters.weights.shape != (self.n_components, n_visible):
             raise ValueError(
@@ -101,8 +101,13 @@ class Fitting(SklearnDraws, BaseRBM):
         del state.slots[n_slots:]
         while len(state.slots) < n_slots:
             state.slots.append(state.parameters.zeros_like())
-        options.negative_phase(self).prepare(state, self.units, options.chains_of(self, n_epochs))
+        population, chains = state.population, state.chains.chains
+        n_now = None if chains is None else chains.shape[0]
+        if population is not None:
+            n_now = population.model_chains.shape[0]
+        options.negative_phase(self).prepare(state, self.units, options.chains_for(self, n_epochs, n_rows, n_now))
 
+    @with_callbacks
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Any:
         """Train for `n_iter` passes over the data.
 
@@ -131,9 +136,15 @@ class Fitting(SklearnDraws, BaseRBM):
             If parameters become infinite or NaN; the last finite ones are kept.
         """
         self._check_options()
-        if self.random_stream == "sklearn":
-            return self._fit_with_sklearn_draws(X, sample_weight)
-        self._begin(X, sample_weight).train()
+        told = begin_callbacks(self, X, y)
+        with untouched(self):
+            if self.random_stream == "sklearn":
+                job = self._begin_with_sklearn_draws(X, sample_weight)
+            else:
+                job = self._begin(X, sample_weight)
+            job.listen(told)
+            job.begin()
+        job.train()
         return self
 
     def _begin(self, given: Any, sample_weight: Any, shared: dict[Any, Any] | None = None) -> FitJob:
@@ -154,17 +165,18 @@ class Fitting(SklearnDraws, BaseRBM):
             raise ValueError(f"dtype must stay {state.parameters.weights.dtype} when training goes on, got {dtype}")
         n_epochs = state.epoch + self.n_iter
         self._check_rows(data)
-        self._prepare(state, data.shape[1], n_epochs)
+        self._prepare(state, *data.shape, n_epochs)
         if not go_on:
             self.history_: dict[str, list[Any]] = {"epoch": [], "seconds": []}
         self._publish(state)
         epoch, batches, backend = self._epochs(state, data, split, n_epochs, sample_weight)
         run = FitRun(self, self.n_iter, batches, state, self.history_, self._inside())
-        callbacks = list(self.callbacks)
+        callbacks = as_list(self.callbacks)
+        named = given if hasattr(given, "columns") else X  # what has the names of the columns that it is scored with
         if self.verbose:
-            callbacks.append(Verbose(data.head(_SHOWN) if isinstance(data, ChunkedData) else given))
+            callbacks.append(Verbose(data.head(_SHOWN) if isinstance(data, ChunkedData) else named))
         if split.held_out is not None:
-            callbacks = [*validation_callbacks(self, given, data, split), *callbacks]
+            callbacks = [*validation_callbacks(self, named, data, split), *callbacks]
         # whoever makes chunks need not bear being called by several threads
         fused = backend is not None and backend.concurrent and not isinstance(data, ChunkedData)
         return FitJob(run, epoch, callbacks, fused, lambda: self._publish_chains(state), backend)
@@ -187,56 +199,36 @@ class Fitting(SklearnDraws, BaseRBM):
         options.check_exclusions(self, X=form, sample_weight=sample_weight)
         return None if self.random_stream == "sklearn" else source
 
-    def _chunked(self, source: RowSource | ChunkSource, go_on: bool) -> ChunkedData:
-        """Rows that are read piece by piece, for a fit or for its continuation."""
-
-        def validate(piece: Any, first: bool) -> Any:
-            if is_device_array(piece):
-                raise TypeError("chunks of X must be on the host, got one on a CUDA device: pass the rows as one array")
-            return self._validated(piece, reset=first and not go_on)
-
-        def wrap(x: Any, scale: float) -> Rows:
-            return self._wrap(x, dtype, scale)
-
-        dtype = options.compute_dtype(self, None)
-        decided = self.input_scale_ if go_on else None if self.units[0] == "bernoulli" else 1.0
-        return ChunkedData(source, validate, wrap, dtype, decided)
-
     def _wrap_once(self, X: Any, dtype: Any, scale: float, shared: dict[Any, Any]) -> Rows:
         """`_wrap`, or what it made of the same rows for another estimator."""
         if self.units[0] not in BIT_UNITS:  # rows of others may depend on what is fitted
-            return self._wrap(X, dtype, scale)
+            return self._wrap(X, dtype, scale, self._limits())
         key = (type(self)._wrap, self.units[0], dtype, scale, self.out_of_range)
         if key not in shared:
-            shared[key] = self._wrap(X, dtype, scale)
+            shared[key] = self._wrap(X, dtype, scale, self._limits())
         rows: Rows = shared[key]
         return rows
 
     def _take_over(
         self, X: Any, go_on: bool, source: RowSource | ChunkSource | None = None, shared: dict[Any, Any] | None = None
     ) -> tuple[Any, Rows, Any]:
-        """Validated X, its `Rows`, and the type to compute in; an earlier fit is given up once they are good."""
-        seen = {name: value for name, value in vars(self).items() if name in _SEEN_BY_VALIDATION}
-        try:
-            data: Rows
-            if source is not None:
-                X = data = chunked = self._chunked(source, go_on)
-                dtype, scale = chunked.dtype, chunked.scale
-            else:
-                X = self._validated(X, reset=not go_on)
-                dtype = options.compute_dtype(self, X)
-                scale = self.input_scale_ if go_on else self._input_scale(X)
-                data = self._wrap_once(X, dtype, scale, {} if shared is None else shared)
-        except Exception:
-            for name in _SEEN_BY_VALIDATION:
-                self.__dict__.pop(name, None)
-            self.__dict__.update(seen)
-            raise
+        """Validated X, its `Rows`, and the type to compute in; an earlier fit is given up."""
+        scale = self._scale_policy(fitted=go_on)
         if not go_on:
             self._forget()
-            self.input_scale_ = scale
-            for name in ("components_", "intercept_hidden_", "intercept_visible_"):
-                self.__dict__.pop(name, None)
+        data: Rows
+        if source is not None:
+            dtype = options.compute_dtype(self, None)
+            X = data = self._chunked(source, dtype, scale, self._limits(), reset=not go_on)
+        else:
+            X = self._validated(X, reset=not go_on)
+            dtype = options.compute_dtype(self, X)
+            self._look(scale, X)
+            data = self._wrap_once(X, dtype, scale.factor(X), {} if shared is None else shared)
+        scale.check_fit()
+        if not go_on:
+            self.input_scale_ = scale.value
+            self._in_range = data.in_range
         return X, data, dtype
 
     def _epochs(
@@ -244,17 +236,19 @@ class Fitting(SklearnDraws, BaseRBM):
     ) -> tuple[Epoch, list[int], Backend | None]:
         """One pass, the numbers of minibatches of all passes, and the backend if it does whole passes."""
 
+        n_rows = data.shape[0] if isinstance(data, ChunkedData) else len(split)
+
         def plan(epoch: int) -> TrainingPlan:
-            return options.plan_of(self, state.key.seed, epoch, n_epochs)
+            return options.plan_of(self, state.key.seed, epoch, n_epochs, n_rows)
 
         def length(epoch: int) -> int:
             if self.steps_per_epoch is None:
                 return len(split)
-            return int(self.steps_per_epoch) * options.batch_size_at(self, epoch, n_epochs)
+            return int(self.steps_per_epoch) * options.batch_size_at(self, epoch, n_epochs, n_rows)
 
         rows = data if isinstance(data, ChunkedData) else split
         order = rows.order(state.key, self.shuffle, length)
-        sizes = [options.batch_size_at(self, epoch, n_epochs) for epoch in range(state.epoch, n_epochs)]
+        sizes = [options.batch_size_at(self, epoch, n_epochs, n_rows) for epoch in range(state.epoch, n_epochs)]
         batches = [-(-length(state.epoch + k) // size) for k, size in enumerate(sizes)]
         backend = self._backend()
         if self._fused(data, sample_weight, plan(state.epoch), backend):
@@ -278,7 +272,8 @@ class Fitting(SklearnDraws, BaseRBM):
         """Drop what an earlier fit left that this one may not set again."""
         for name in (
             "h_samples_", "random_state_", "_state", "_trainer", "_call_key", "_calls", "best_iteration_",
-            "weight_deviation_",
+            "weight_deviation_", "components_", "intercept_hidden_", "intercept_visible_", "input_scale_",
+            "n_features_in_", "feature_names_in_",
         ):  # fmt: skip
             self.__dict__.pop(name, None)
 
@@ -307,15 +302,28 @@ class Fitting(SklearnDraws, BaseRBM):
             If parameters become infinite or NaN; the last finite ones are kept.
         """
         self._check_options()
+        with untouched(self):
+            update = self._begin_update(X, sample_weight)
+        update()
+        return self
+
+    def _begin_update(self, X: Any, sample_weight: Any) -> Callable[[], None]:
+        """Check the data and set one update up."""
         first = not hasattr(self, "components_")
+        scale = self._scale_policy(fitted=not first)
         X = self._validated(X, reset=first)
-        if first:
-            self.input_scale_ = self._input_scale(X)
+        self._look(scale, X)
         if self.random_stream == "sklearn":
             options.check_exclusions(self, sample_weight=sample_weight)
-            return self._partial_fit_with_sklearn_draws(X, first)
+        scale.check_fit()
+        if first:
+            self.input_scale_ = scale.value
+        if self.random_stream == "sklearn":
+            return self._begin_update_with_sklearn_draws(X, scale.factor(X), first)
         dtype = options.compute_dtype(self, X) if first else self.components_.dtype
-        data = self._wrap(X, dtype, self.input_scale_)
+        data = self._wrap(X, dtype, scale.factor(X), self._limits())
+        if first:
+            self._in_range = data.in_range
         sample_weight = _checked_weights(sample_weight, X)
         if sample_weight is not None and not sample_weight.any():
             raise ValueError("sample_weight must have values above 0")
@@ -323,22 +331,27 @@ class Fitting(SklearnDraws, BaseRBM):
             self._state = self._initial_state(data, Split(X.shape[0]), dtype, sample_weight)
         state = self._state
         self._check_rows(data)
-        self._prepare(state, data.shape[1], 1)
-        plan = options.plan_of(self, state.key.seed, 0, max(1, self.n_iter))._replace(batch_size=X.shape[0])
-        backup = state.snapshot()
+        self._prepare(state, *data.shape, 1)
+        plan = options.plan_of(self, state.key.seed, 0, max(1, self.n_iter), X.shape[0])
+        plan = plan._replace(batch_size=X.shape[0])
         order = np.arange(X.shape[0], dtype=np.int64)
         backend = self._backend()
-        try:
-            if self._fused(data, sample_weight, plan, backend):
-                native_epoch(state, data, backend, lambda _: plan, self.units, lambda _: order)(None)
-            else:
-                begin = self._steps(state, backend, X.shape[0])
-                composed_epoch(state, data, lambda _: plan, begin, lambda _: order, sample_weight)(None)
-        finally:
-            self._publish(state)
-            self._publish_chains(state)
-            check_finite(state, backup, "partial_fit")
-        return self
+        if self._fused(data, sample_weight, plan, backend):
+            epoch = native_epoch(state, data, backend, lambda _: plan, self.units, lambda _: order)
+        else:
+            begin = self._steps(state, backend, X.shape[0])
+            epoch = composed_epoch(state, data, lambda _: plan, begin, lambda _: order, sample_weight)
+
+        def update() -> None:
+            backup = state.snapshot()
+            try:
+                epoch(None)
+            finally:
+                self._publish(state)
+                self._publish_chains(state)
+                check_finite(state, backup, "partial_fit")
+
+        return update
 
 
 def begin_fit(estimator: Fitting, X: Any, sample_weight: Any, shared: dict[Any, Any]) -> FitJob | None:
@@ -353,7 +366,10 @@ def begin_fit(estimator: Fitting, X: Any, sample_weight: Any, shared: dict[Any, 
     shared : dict
         Keeps rows that were packed, for other estimators that are fitted to the same.
     """
-    return None if estimator.random_stream == "sklearn" else estimator._begin(X, sample_weight, shared)
+    if estimator.random_stream == "sklearn":
+        return None
+    with untouched(estimator):
+        return estimator._begin(X, sample_weight, shared)
 
 
 def check_fit(estimator: Fitting, sample_weight: Any) -> None:

@@ -140,7 +140,14 @@ class GaussianRBM(Fitting, Scoring, Sampling, Stored):
         state = getattr(self, "_state", None)
         log_variance = None if state is None else state.extras.get("log_variance")
         if log_variance is None:
-            return VisibleScale()
+            if not hasattr(self, "components_"):
+                return VisibleScale()
+            if isinstance(self.sigma, (str, LearnedSigma)):
+                raise ValueError(
+                    f"sigma must be numbers for parameters that were set by hand, got {self.sigma!r}, which a fit finds"
+                )
+            sigma = np.broadcast_to(np.asarray(self.sigma, dtype=np.float64), self.components_.shape[1:])
+            return VisibleScale(1.0, sigma, SCALINGS[self.scaling])
         return VisibleScale(1.0, np.exp(0.5 * log_variance), SCALINGS[self.scaling])
 
     def _variance_rate(self) -> float:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import stat
+import tempfile
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,9 @@ VERSION = 1
 
 
 def write_model(path: str | os.PathLike[str], header: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> Path:
-    """Write a model file; it appears under its name only when complete.
+    """Write a model file; it appears under its name only when complete, whoever else writes or reads it.
+
+    A file that is there keeps its permissions, a link stays a link.
 
     Parameters
     ----------
@@ -29,17 +33,51 @@ def write_model(path: str | os.PathLike[str], header: dict[str, Any], arrays: di
     Returns
     -------
     pathlib.Path
+
+    Raises
+    ------
+    ValueError
+        For folders and devices.
     """
     path = Path(path)
-    text = json.dumps({"format": FORMAT, "version": VERSION, **header})
-    part = path.with_name(path.name + ".part")
+    text = json.dumps({"format": FORMAT, "version": VERSION, **header}, default=_plain_number)
+    target = Path(os.path.realpath(path))  # a link stays one
+    mode = _mode_of(target)
+    # a name of its own beside the target, so that two writers never meet, and renaming is one step
+    descriptor, part = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent)
     try:
-        with open(part, "wb") as file:
+        with os.fdopen(descriptor, "wb") as file:
             np.savez(file, header=np.array(text), allow_pickle=False, **arrays)
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(part, mode)
+        os.replace(part, target)
+    except BaseException:
+        Path(part).unlink(missing_ok=True)
+        raise
     return path
+
+
+def _mode_of(target: Path) -> int:
+    """Permissions of the file: those it has, else those of a new one; ValueError for what is no file."""
+    try:
+        found = os.stat(target).st_mode
+    except FileNotFoundError:
+        mask = os.umask(0)
+        os.umask(mask)
+        return 0o666 & ~mask
+    if not stat.S_ISREG(found):
+        raise ValueError(f"path must be a file, or name a new one, got {target}, which is a folder or a device")
+    return stat.S_IMODE(found)
+
+
+def _plain_number(value: Any) -> Any:
+    """Numbers of NumPy, such as metrics that callbacks have recorded, as JSON has them."""
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, np.ndarray) and value.ndim == 0:
+        return value.item()
+    raise TypeError(f"history_ must hold numbers to be saved, got {value!r}")
 
 
 def read_model(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:

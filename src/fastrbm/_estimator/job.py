@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from .._fit.loop import Epoch, fit_loop
+from .._fit.loop import Epoch, Fit
 from .._fit.state import FitRun
 from .._kernels import Backend
 
@@ -28,6 +28,8 @@ class FitJob:
         Brings fitted attributes up to date at the end, in any case.
     backend : Backend or None
         That does whole passes.
+    fit : Fit
+        Its passes, one at a time.
     """
 
     run: FitRun
@@ -36,12 +38,30 @@ class FitJob:
     fused: bool
     publish: Callable[[], None]
     backend: Backend | None = None
+    fit: Fit = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self.fit = Fit(self.run, self.epoch, self.callbacks)
+
+    def listen(self, callbacks: list[Any]) -> None:
+        """Tell these callbacks, too, after the others."""
+        if callbacks:
+            self.callbacks = [*self.callbacks, *callbacks]
+            self.fit = Fit(self.run, self.epoch, self.callbacks)
+
+    def begin(self) -> None:
+        """Tell the callbacks, which may refuse; those that were told are told the end then."""
+        try:
+            self.fit.begin()
+        except BaseException:
+            self.fit.end()
+            raise
 
     def train(self) -> None:
-        """Do all passes; what was done when one fails is published."""
+        """Do all passes after `begin`; what was done when one fails is published."""
         try:
             with self._resident():
-                fit_loop(self.run, self.epoch, self.callbacks)
+                self.fit.run_all()
         finally:
             self.publish()
 

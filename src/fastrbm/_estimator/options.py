@@ -11,13 +11,13 @@ import numpy as np
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from .._checks import check_integer, check_number, is_integer
-from .._fit.callback import as_callback
+from .._fit.callback import Callback, as_callback, as_list
 from .._fit.negative import Chains, Exact, FastWeights, NegativePhase, PopulationChains
 from .._kernels import Rule, TrainingPlan
 from .._kernels.datatypes import FLOAT_TYPES
 from ..init import get_initializer, has_data_bias
 from ..optimizers import Optimizer, get_optimizer
-from ..regularizers import Regularization, get_regularization
+from ..regularizers import Regularization, Regularizer, get_regularization
 from ..samplers import SAMPLERS, FastPCD, Gibbs, PopulationSampler, Sampler
 from ..schedules import check_scheduled, is_schedule, value_at
 from ..units import get_unit
@@ -25,6 +25,8 @@ from .validation import MONITORS
 
 #: algorithms that are not objects of `fastrbm.samplers`
 _PLAIN = ("cd", "pcd", "exact", "em")
+#: chains that there may be without as many rows
+_FEW_CHAINS = 256
 
 CONSTRAINTS: dict[str, Any] = {
     "n_components": [Interval(Integral, 1, None, closed="left")],
@@ -37,7 +39,7 @@ CONSTRAINTS: dict[str, Any] = {
     "n_gibbs_steps": [Interval(Integral, 1, None, closed="left"), callable],
     "n_chains": [None, Interval(Integral, 1, None, closed="left")],
     "optimizer": [StrOptions({"sgd", "rmsprop", "adam"}), Optimizer],
-    "regularizers": [tuple, list],
+    "regularizers": [tuple, list, Regularizer],
     "centered": ["boolean"],
     "temperature": [Interval(Real, 0, None, closed="neither")],
     "visible_bias": [StrOptions({"zeros", "data"})],
@@ -50,13 +52,14 @@ CONSTRAINTS: dict[str, Any] = {
     "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
     "tol": [Interval(Real, 0, None, closed="left")],
     "scoring": [StrOptions({"auto", "pseudo_likelihood", "log_likelihood"})],
-    "callbacks": [tuple, list],
+    "callbacks": [tuple, list, Callback, callable],
     "strategy": [str],
     "precision": [str],
     "hidden_statistics": [StrOptions({"mean", "sampled"})],
     "device": [str],
-    "n_threads": [None, Interval(Integral, 1, None, closed="left")],
-    "out_of_range": [StrOptions({"error", "allow"})],
+    "n_threads": [None, Interval(Integral, 1, None, closed="left"), Interval(Integral, None, -1, closed="right")],
+    "input_scale": [Interval(Real, 0, None, closed="neither"), StrOptions({"auto"})],
+    "out_of_range": [StrOptions({"warn", "error", "allow"})],
 }
 
 
@@ -71,15 +74,15 @@ def check(estimator: Any) -> None:
     ):  # fmt: skip
         if isinstance(getattr(estimator, name), bool):  # an Integral to Python, never meant as one
             check_integer(name, getattr(estimator, name), 0 if name == "n_iter" else 1)
-    for callback in estimator.callbacks:
+    for callback in as_list(estimator.callbacks):
         as_callback(callback)
     for name in ("learning_rate", "batch_size", "n_gibbs_steps"):
         check_scheduled(name, getattr(estimator, name))
         if isinstance(getattr(estimator, name), type):
             raise ValueError(f"{name} must be a number or a schedule object, got {getattr(estimator, name)!r}")
-    for name in ("learning_rate", "temperature"):
+    for name in ("learning_rate", "temperature", "input_scale"):
         value = getattr(estimator, name)
-        if not is_schedule(value):
+        if not is_schedule(value) and not isinstance(value, str):
             check_number(name, value, 0, include_low=False)
     get_optimizer(estimator.optimizer)
     get_regularization(estimator.regularizers)
@@ -159,7 +162,7 @@ def _has_value(given: Any, wanted: Any) -> bool:
 
 
 def _no_entries(given: Any) -> bool:
-    return len(given) == 0
+    return get_regularization(given) == Regularization()
 
 
 _STEP_BY_STEP = "which repeats scikit-learn's training step by step"
@@ -210,6 +213,8 @@ EXCLUSIONS = (
     Exclusion("early_stopping", bool, "validation_fraction", lambda given: given > 0, "which watches held-out rows",
               when="with early_stopping", wanted="above 0"),
     Exclusion("units", _weighted, "temperature", 1, "another one would change their shape", when="for units {}"),
+    Exclusion("visible", lambda unit: unit != "bernoulli", "input_scale", "auto", "whose values are states",
+              when="for visible units {!r}"),
     Exclusion("visible", lambda unit: not get_unit(unit).binary, "stochastic_input", False, "which are no bits",
               when="for visible units {!r}"),
     Exclusion("algorithm", "em", "hidden", "onehot", "whose states are the components of a mixture",
@@ -228,6 +233,8 @@ EXCLUSIONS = (
               wanted="a number"),
     Exclusion("random_stream", "sklearn", "batch_size", lambda given: not is_schedule(given), _STEP_BY_STEP,
               wanted="a number"),
+    Exclusion("random_stream", "sklearn", "units", lambda units: units == ("bernoulli", "bernoulli"), _STEP_BY_STEP,
+              wanted="'bernoulli' in both layers"),
     Exclusion("random_stream", "sklearn", "sample_weight", None, "which has no place for it"),
     Exclusion("X", ("chunks", "rows on disk"), "sample_weight", None, when=_PIECES),
     Exclusion("random_stream", "sklearn", "X", ("array", "rows on disk"), wanted="an array"),
@@ -332,9 +339,9 @@ def compute_dtype(estimator: Any, x: Any) -> Any:
     return np.dtype(np.float32)
 
 
-def batch_size_at(estimator: Any, epoch: int, n_epochs: int) -> int:
-    """Rows of the minibatches of a pass."""
-    return round(value_at("batch_size", estimator.batch_size, epoch, n_epochs, 1))
+def batch_size_at(estimator: Any, epoch: int, n_epochs: int, n_rows: int) -> int:
+    """Rows of the minibatches of a pass over `n_rows` rows: all of them at most."""
+    return min(n_rows, round(value_at("batch_size", estimator.batch_size, epoch, n_epochs, 1)))
 
 
 def chains_of(estimator: Any, n_epochs: int) -> int:
@@ -343,18 +350,29 @@ def chains_of(estimator: Any, n_epochs: int) -> int:
         return int(estimator.n_chains)
     if not is_schedule(estimator.batch_size):
         return int(estimator.batch_size)
-    return max(batch_size_at(estimator, epoch, n_epochs) for epoch in range(max(1, n_epochs)))
+    sizes = (value_at("batch_size", estimator.batch_size, epoch, n_epochs, 1) for epoch in range(max(1, n_epochs)))
+    return max(map(round, sizes))
 
 
-def plan_of(estimator: Any, seed: int, epoch: int, n_epochs: int) -> TrainingPlan:
-    """How minibatches of a pass are done."""
+def chains_for(estimator: Any, n_epochs: int, n_rows: int, n_now: int | None) -> int:
+    """Persistent chains for `n_rows` rows, where there are `n_now` so far.
+
+    Where nobody has asked for a number, as many as rows are enough; those that are there stay.
+    """
+    wanted = chains_of(estimator, n_epochs)
+    enough = wanted if estimator.n_chains is not None else min(wanted, max(n_rows, _FEW_CHAINS))
+    return n_now if n_now is not None and enough <= n_now <= wanted else enough
+
+
+def plan_of(estimator: Any, seed: int, epoch: int, n_epochs: int, n_rows: int) -> TrainingPlan:
+    """How minibatches of a pass over `n_rows` rows are done."""
     optimizer, reg = get_optimizer(estimator.optimizer), get_regularization(estimator.regularizers)
     algorithm = algorithm_of(estimator)
     chains = isinstance(algorithm, Gibbs)
     n_sweeps = round(value_at("n_gibbs_steps", estimator.n_gibbs_steps, epoch, n_epochs, 1))
     return TrainingPlan(
         seed=seed,
-        batch_size=batch_size_at(estimator, epoch, n_epochs),
+        batch_size=batch_size_at(estimator, epoch, n_epochs, n_rows),
         persistent=algorithm.persistent if chains else estimator.algorithm == "pcd",
         n_sweeps=algorithm.n_steps if chains else n_sweeps,
         rate=value_at(

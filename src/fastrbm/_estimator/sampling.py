@@ -6,10 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import scipy.sparse as sp
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import check_is_fitted
 
 from .._checks import check_integer
 from .._kernels import BIT_UNITS, Backend, PackedBits, States, as_dense, join_rows, on_host
@@ -19,6 +17,7 @@ from ..model import Model
 from ..samplers import Gibbs
 from ..samplers.clamp import Clamp
 from .base import BaseRBM, View
+from .containers import as_table, visible_names
 from .device_output import gibbs_there, means_there, stays_there
 
 _PIECES = 100  # of a Gibbs run whose progress is told
@@ -40,9 +39,12 @@ class Sampling(BaseRBM):
             Of the float type of X; of the computing type for uint8 and bool; else float64. For X on a CUDA device
             within `fastrbm.config_context` an array on it.
         """
+        return self._hidden_layer(X)
+
+    def _hidden_layer(self, X: Any) -> NDArray[Any]:
         data = self._data(X)
         view, backend = self._view(), self._backend()
-        dtype = self._output_dtype(X)
+        dtype = self._output_dtype(data)
         if stays_there(X):
             spins = self.units[1] == "ising"
             return means_there(data, backend, view.parameters, view.units[1], dtype, spins)
@@ -73,10 +75,13 @@ class Sampling(BaseRBM):
         ndarray, shape (n_samples, n_visible)
             That of X; `SoftmaxRBM`: n_features * n_categories columns.
         """
+        return self._visible_table(self._reconstruction(X), X)
+
+    def _reconstruction(self, X: Any) -> NDArray[Any]:
         data = self._data(X)
         view, backend = self._view(), self._backend()
         parts = [self._reconstructed(states, view, backend) for _, states in data.slices()]
-        return np.concatenate(parts).astype(self._output_dtype(X), copy=False)
+        return np.concatenate(parts).astype(self._output_dtype(data), copy=False)
 
     def reconstruction_error(self, X: Any) -> float:
         """Mean squared difference between X (images scaled to [0, 1]) and `reconstruct`, over rows and visible units.
@@ -139,7 +144,7 @@ class Sampling(BaseRBM):
             )
             for rows, states in data.slices()
         ]
-        return np.concatenate(parts)
+        return as_table(self, np.concatenate(parts), X, self.get_feature_names_out)
 
     def gibbs(self, v: Any) -> NDArray[Any]:
         """One Gibbs step: h ~ p(h | v), then v ~ p(v | h).
@@ -154,11 +159,12 @@ class Sampling(BaseRBM):
             bool for Bernoulli and one-hot units, int8 for Ising ones, else of the type of the parameters. For v on a
             CUDA device within `fastrbm.config_context` an array on it.
         """
-        check_is_fitted(self)
+        self._check_fitted()
         if self.random_stream == "sklearn":
             if not hasattr(self, "random_state_"):
                 self.random_state_ = check_random_state(self.random_state)
-            return self._sample_visibles(self._sample_hiddens(v, self.random_state_), self.random_state_)
+            states = self._sample_visibles(self._sample_hiddens(v, self.random_state_), self.random_state_)
+            return self._visible_table(states, v) if states.ndim == 2 else states
         data = self._data(v)
         view, backend, key = self._view(), self._backend(), self._next_key()
         weights, visible_bias, hidden_bias = view.parameters
@@ -172,7 +178,10 @@ class Sampling(BaseRBM):
             parts.append(
                 self._drawn_visible(backend.samples(view.units[0], h, weights, visible_bias, draw, transpose=True))
             )
-        return np.concatenate(parts)
+        return self._visible_table(np.concatenate(parts), v)
+
+    def _visible_table(self, values: Any, given: Any) -> Any:
+        return as_table(self, values, given, lambda: visible_names(self))
 
     def _drawn_visible(self, states: Drawn) -> NDArray[Any]:
         sigma = self._scale().sigma
@@ -216,7 +225,7 @@ class Sampling(BaseRBM):
         ndarray, shape (n_samples, n_features)
             bool for Bernoulli and one-hot units, int8 for Ising ones, else of the type of the parameters.
         """
-        check_is_fitted(self)
+        self._check_fitted()
         check_integer("n_samples", n_samples)
         check_integer("n_steps", n_steps)
         key, backend = self._next_key(random_state), self._backend()
@@ -229,7 +238,7 @@ class Sampling(BaseRBM):
         if init is None:
             # spins, which are bits here, of mean 0
             nothing = np.full(
-                (n_samples, self.n_components), 0.5 * (self.units[1] == "ising"), parameters.weights.dtype
+                (n_samples, len(parameters.weights)), 0.5 * (self.units[1] == "ising"), parameters.weights.dtype
             )
             visible = backend.samples(
                 units[0], nothing, parameters.weights, parameters.visible_bias, key.at(0, Stream.START), transpose=True
@@ -246,7 +255,7 @@ class Sampling(BaseRBM):
                 drawn = sampler.step(state, parameters, units, key.seed, backend)
                 if progress is not None:
                     progress(first + sampler.n_steps, n_steps)
-            return self._drawn_visible(drawn)
+            return self._visible_table(self._drawn_visible(drawn), init)
         hidden: Any = state.chains
         for step in range(state.step, state.step + n_steps):
             at = key.at(step, Stream.VISIBLE)
@@ -257,7 +266,7 @@ class Sampling(BaseRBM):
             hidden = backend.samples(units[1], visible, parameters.weights, parameters.hidden_bias, at)
             if progress is not None:
                 progress(step + 1 - state.step, n_steps)
-        return self._drawn_visible(visible)
+        return self._visible_table(self._drawn_visible(visible), init)
 
     def _start(self, init: Any, n_samples: int, key: Key, backend: Backend) -> States:
         data = self._data(init)
@@ -270,25 +279,6 @@ class Sampling(BaseRBM):
                 states = backend.draw_bits(states, key.at(0, Stream.START, rows.start))
             parts.append(states)
         return join_rows(parts)
-
-    # -- names that scikit-learn's own tests call -----------------------------------------------------------
-
-    def _mean_hiddens(self, v: Any) -> NDArray[Any]:
-        v = np.atleast_2d(v) if not sp.issparse(v) else v
-        out = self.transform(v)
-        return out[0] if out.shape[0] == 1 and not sp.issparse(v) and v.shape[0] == 1 else out
-
-    def _sample_hiddens(self, v: Any, rng: Any) -> NDArray[np.bool_]:
-        p = self._mean_hiddens(v)
-        return rng.uniform(size=p.shape) < p
-
-    def _sample_visibles(self, h: Any, rng: Any) -> NDArray[np.bool_]:
-        weights, bias, _ = self._parameters()
-        p = self._backend().means(self.units[0], np.ascontiguousarray(h, weights.dtype), weights, bias, transpose=True)
-        return rng.uniform(size=p.shape) < p
-
-    def _free_energy(self, v: Any) -> NDArray[np.float64]:
-        return self.free_energy(v)
 
 
 def _shown_means(means: NDArray[Any], unit: str) -> NDArray[Any]:

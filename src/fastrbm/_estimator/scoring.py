@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils.metaestimators import available_if
+from sklearn.utils.validation import _check_sample_weight
 
 from .. import likelihood
 from .._kernels import on_host
@@ -72,13 +73,15 @@ class Scoring(BaseRBM):
         score = np.concatenate(parts)
         return score / data.shape[1] if normalize else score
 
-    def score(self, X: Any, y: Any = None) -> float:
+    def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
         """Mean score of rows, higher is better: what a grid search maximises.
 
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
         y : ignored
+        sample_weight : array-like of shape (n_samples,) or None
+            Not negative; the mean is weighted.
 
         Returns
         -------
@@ -88,8 +91,15 @@ class Scoring(BaseRBM):
         """
         self._check_options()
         if self.scoring == "log_likelihood" or (self.scoring == "auto" and not _is_binary(self)):
-            return float(self.log_likelihood(X).mean())
-        return float(self.score_samples(X).mean())
+            scores = self.log_likelihood(X)
+        else:
+            scores = self.score_samples(X)
+        if sample_weight is None:
+            return float(scores.mean())
+        weights = _check_sample_weight(sample_weight, scores, dtype=np.float64, ensure_non_negative=True)
+        if not weights.any():
+            raise ValueError("sample_weight must have values above 0")
+        return float(np.average(scores, weights=weights / weights.max()))
 
     def log_partition(self, method: str = "auto", **options: Any) -> likelihood.LogPartition:
         """Log partition sum of the model; see `fastrbm.likelihood.log_partition`.

@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from sklearn.utils import check_random_state
 
-from .._fit.loop import check_finite, fit_loop
+from .._fit.callback import as_list
+from .._fit.loop import check_finite
 from .._fit.state import FitRun, TrainingState
-from .._kernels import ChainState, Parameters
+from .._kernels import ChainState, Parameters, as_dense
 from .._kernels.draws import Key
 from ..callbacks import Verbose
+from .job import FitJob
 from .sklearn_trainer import SklearnTrainer
 
 
 class SklearnDraws:
     """What an estimator does differently when it repeats scikit-learn's draws. Attributes are those of `BaseRBM`."""
 
-    def _fit_with_sklearn_draws(self: Any, given: Any, sample_weight: Any) -> Any:
+    def _begin_with_sklearn_draws(self: Any, given: Any, sample_weight: Any) -> FitJob:
         self._source(given, sample_weight)
         X, data, dtype = self._take_over(given, False)
-        callbacks = [*self.callbacks, *([Verbose(given)] if self.verbose else [])]
+        callbacks = [
+            *as_list(self.callbacks),
+            *([Verbose(given if hasattr(given, "columns") else X)] if self.verbose else []),
+        ]
         rng = check_random_state(self.random_state)
         trainer = SklearnTrainer(self.n_components, X.shape[1], self.batch_size, self.learning_rate, rng, dtype)
         parameters = Parameters(trainer.weights, trainer.visible_bias, trainer.hidden_bias)
@@ -31,7 +37,7 @@ class SklearnDraws:
         self._publish(state)
         del self._state  # nothing that warm_start could go on from
         self._trainer = trainer
-        values = _float_rows(X, self.input_scale_, dtype)
+        values = _float_rows(X, data, dtype)
         batches = [-(-data.shape[0] // self.batch_size)] * self.n_iter
         run = FitRun(self, self.n_iter, batches, state, self.history_, self._inside())
 
@@ -43,41 +49,51 @@ class SklearnDraws:
 
             trainer.epoch(values, self.batch_size, count)
 
-        try:
-            fit_loop(run, epoch, callbacks)
-        finally:
+        def publish() -> None:
             self.n_iter_ = state.epoch
             self.h_samples_ = trainer.chains
-        return self
 
-    def _partial_fit_with_sklearn_draws(self: Any, X: Any, first: bool) -> Any:
+        return FitJob(run, epoch, callbacks, False, publish)
+
+    def _begin_update_with_sklearn_draws(self: Any, X: Any, scale: float, first: bool) -> Callable[[], None]:
         # scikit-learn's partial_fit computes in float64 whatever it is given
         dtype = np.dtype(np.float64) if self.dtype is None else np.dtype(self.dtype)
-        self._wrap(X, dtype, self.input_scale_)
+        data = self._wrap(X, dtype, scale, self._limits())
+        if first:
+            self._in_range = data.in_range
+        values = _float_rows(X, data, dtype)
         if not hasattr(self, "random_state_"):
             self.random_state_ = check_random_state(self.random_state)
         if first:
             self._trainer = SklearnTrainer(
                 self.n_components, X.shape[1], self.batch_size, self.learning_rate, self.random_state_, dtype
             )
+        elif not hasattr(self, "_trainer"):
+            raise ValueError(
+                "partial_fit with random_stream='sklearn' must go on from a fit of its own, got parameters from "
+                "elsewhere: use random_stream='philox'"
+            )
         trainer = self._trainer
-        trainer.rng, trainer.learning_rate = self.random_state_, self.learning_rate
-        state = TrainingState(
-            Parameters(trainer.weights, trainer.visible_bias, trainer.hidden_bias), [], ChainState(0, None), Key(0)
-        )
-        backup = state.snapshot()
-        self.components_, self.intercept_hidden_ = trainer.weights, trainer.hidden_bias
-        self.intercept_visible_, self._n_features_out = trainer.visible_bias, self.n_components
-        try:
-            trainer.batch(_float_rows(X, self.input_scale_, dtype))
-        finally:
-            self.h_samples_ = trainer.chains
-            check_finite(state, backup, "partial_fit")
-        return self
+
+        def update() -> None:
+            trainer.rng, trainer.learning_rate = self.random_state_, self.learning_rate
+            state = TrainingState(
+                Parameters(trainer.weights, trainer.visible_bias, trainer.hidden_bias), [], ChainState(0, None), Key(0)
+            )
+            backup = state.snapshot()
+            self.components_, self.intercept_hidden_ = trainer.weights, trainer.hidden_bias
+            self.intercept_visible_ = trainer.visible_bias
+            try:
+                trainer.batch(values)
+            finally:
+                self.h_samples_ = trainer.chains
+                check_finite(state, backup, "partial_fit")
+
+        return update
 
 
-def _float_rows(x: Any, scale: float, dtype: Any) -> Any:
+def _float_rows(x: Any, data: Any, dtype: Any) -> Any:
     """Return rows as one float copy, which this mode works on, as scikit-learn does."""
-    factor = scale if x.dtype == np.uint8 else 1.0
-    x = x.astype(dtype, copy=False)
-    return x * dtype.type(factor) if factor != 1 else x
+    if not data.changed:
+        return x.astype(dtype, copy=False)
+    return np.concatenate([as_dense(rows, dtype) for _, rows in data.slices()])

@@ -10,8 +10,11 @@ from numpy.typing import NDArray
 from .._checks import check_integer
 from .._data import Rows
 from .._data.categories import CategoryData
+from .._data.ranges import Range
+from .._data.tables import as_array
 from ..units import get_unit
 from . import options
+from .containers import as_table
 from .files import Stored
 from .fitting import Fitting
 from .sampling import Sampling
@@ -67,6 +70,7 @@ class SoftmaxRBM(Fitting, Scoring, Sampling, Stored):
     """
 
     _stored = ("n_categories_",)
+    n_categories_: int
 
     def __init__(
         self,
@@ -92,16 +96,23 @@ class SoftmaxRBM(Fitting, Scoring, Sampling, Stored):
             check_integer("n_categories", self.n_categories, 1, _MOST_CATEGORIES, otherwise="None")
         super()._check_options()
 
-    def _wrap(self, X: Any, dtype: Any, scale: float, *, check_range: bool = True) -> CategoryData:
-        if self.n_categories is not None:
-            self.n_categories_ = int(self.n_categories)
-        elif not hasattr(self, "n_categories_"):
-            self.n_categories_ = _count(X)
-        return CategoryData(X, self.n_categories_, dtype)
+    def _wrap(self, X: Any, dtype: Any, scale: float, limits: Range) -> CategoryData:
+        if hasattr(self, "n_categories_"):
+            n_categories = self.n_categories_
+        elif hasattr(self, "components_"):  # set by hand
+            n_categories = max(1, self.components_.shape[1] // X.shape[1])
+        else:
+            n_categories = self.n_categories_ = _count(X) if self.n_categories is None else int(self.n_categories)
+        return CategoryData(X, n_categories, dtype)
 
     def _begin(self, given: Any, sample_weight: Any, shared: dict[Any, Any] | None = None) -> Any:
         if not (self.warm_start and hasattr(self, "_state")):
             self.__dict__.pop("n_categories_", None)
+            self.__dict__.pop("components_", None)
+        elif self.n_categories not in (None, self.n_categories_):
+            raise ValueError(
+                f"n_categories must stay {self.n_categories_} when training goes on, got {self.n_categories}"
+            )
         return super()._begin(given, sample_weight, shared)
 
     def _check_rows(self, data: Rows) -> None:
@@ -124,7 +135,7 @@ class SoftmaxRBM(Fitting, Scoring, Sampling, Stored):
         -------
         ndarray, shape (n_samples, n_features, n_categories)
         """
-        means = self.reconstruct(X)
+        means = self._reconstruction(X)
         return means.reshape(len(means), -1, self.n_categories_)
 
     def predict(self, X: Any) -> NDArray[np.int64]:
@@ -154,10 +165,10 @@ class SoftmaxRBM(Fitting, Scoring, Sampling, Stored):
         ndarray of float64, shape (n_samples, n_features)
         """
         predicted = self.predict(X)
-        values = np.array(X, dtype=np.float64)
+        values = np.array(as_array(X), dtype=np.float64)
         gone = np.isnan(values)
         values[gone] = predicted[gone]
-        return values
+        return as_table(self, values, X, lambda: getattr(self, "feature_names_in_", None))
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -11,20 +11,26 @@ from .._data.device import is_device_array, rows_to_host
 from .._data.split import Split
 from .._fit.callback import Callback
 from ..callbacks import EarlyStopping, FreeEnergyGap, LogLikelihood, PseudoLikelihood
+from ..likelihood import exact
 
 #: what can be watched, and whether more of it is better
 MONITORS = {"log_likelihood": True, "pseudo_likelihood": True, "free_energy_gap": False}
 _PREFIX = "validation_"
+_QUICK = 1.0  # seconds
 
 
 def validation_callbacks(estimator: Any, X: Any, data: Rows, split: Split) -> list[Callback]:
     """Callbacks that record held-out rows, and stop if the estimator asks for it.
 
-    Without a name in ``early_stopping`` that is the log-likelihood of binary rows, the free-energy gap of others.
+    Without a name in ``early_stopping`` that is the log-likelihood of binary rows, if the log Z of such a model can be
+    found quickly, else the free-energy gap.
     """
     assert split.held_out is not None and split.trained is not None
     asked = estimator.early_stopping
-    name = asked if isinstance(asked, str) else "log_likelihood" if data.binary else "free_energy_gap"
+    if isinstance(asked, str):
+        name = asked
+    else:
+        name = "log_likelihood" if data.binary and has_quick_partition(estimator) else "free_energy_gap"
     if name == "log_likelihood" and not data.are_states:
         raise ValueError(
             "early_stopping='log_likelihood' needs rows that are states of the visible units (0 and 1 for Bernoulli "
@@ -49,6 +55,12 @@ def validation_callbacks(estimator: Any, X: Any, data: Rows, split: Split) -> li
     if not asked:
         return [monitor]
     return [EarlyStopping(monitor, MONITORS[name], estimator.n_iter_no_change, estimator.tol)]
+
+
+def has_quick_partition(estimator: Any) -> bool:
+    """Whether log Z can be estimated, or summed up in a second."""
+    model = estimator.model_
+    return exact.can_be_annealed(model) or exact.choose(model).seconds(estimator._backend()) <= _QUICK
 
 
 def _rows(X: Any, rows: Any) -> Any:

@@ -32,10 +32,17 @@ class _Function(Callback):
         self.function(run)
 
 
+def as_list(callbacks: Any) -> list[Any]:
+    """Make a list of the option `callbacks`, which may be one callback alone."""
+    return list(callbacks) if isinstance(callbacks, (tuple, list)) else [callbacks]
+
+
 def as_callback(callback: Any) -> Callback:
     """Accept a Callback or a callable."""
     if isinstance(callback, Callback):
         return callback
     if callable(callback) and not isinstance(callback, type):
         return _Function(callback)
-    raise TypeError(f"callbacks must hold Callback objects or functions of one argument, got {callback!r}")
+    raise TypeError(
+        f"callbacks must be Callback objects or functions of one argument, one or a list of them, got {callback!r}"
+    )

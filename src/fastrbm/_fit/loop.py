@@ -95,24 +95,21 @@ class Fit:
                 for listener in self._listeners:
                     listener.on_epoch_end(run)
 
+    def run_all(self) -> None:
+        """Do all epochs after `begin`, and `end` in any case."""
+        try:
+            while not self.finished:
+                self.train(self.on_batch)
+                self.end_epoch()
+        finally:
+            self.end()
+
     def end(self) -> None:
         """Tell all listeners that the last epoch is over, also one that failed; once is enough."""
         if self._started:
             with self.run.state.shown():
                 while self._started:
                     self._started.pop().on_fit_end(self.run)
-
-
-def fit_loop(run: FitRun, epoch: Epoch, callbacks: Sequence[Callback | Callable[[FitRun], None]]) -> None:
-    """Do ``run.n_epochs`` epochs; see `Fit`."""
-    fit = Fit(run, epoch, callbacks)
-    try:
-        fit.begin()
-        while not fit.finished:
-            fit.train(fit.on_batch)
-            fit.end_epoch()
-    finally:
-        fit.end()
 
 
 #: plan of a pass by its number

@@ -156,7 +156,7 @@ class FitRun:
         """Record a metric of the epoch that has just finished."""
         column = self.history.setdefault(name, [])
         column.extend([np.nan] * (len(self.history["epoch"]) - 1 - len(column)))
-        column.append(value)
+        column.append(float(value))
 
     def stop(self) -> None:
         """End the run after the current epoch."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from .._checks import check_integer
+from .._checks import check_integer, is_integer
 from .bits import BIT_UNITS, PackedBits, States, as_dense, join_rows, on_host, pack
 from .contract import Backend, ChainState, Parameters, Phase, Resident, TrainingPlan
 from .rules import Rule, Update
@@ -102,6 +102,6 @@ def _device_is_worth(work: Callable[[], int | None] | None) -> bool:
 
 
 def check_n_threads(n_threads: Any) -> None:
-    """Raise unless n_threads is None or a positive integer."""
-    if n_threads is not None:
-        check_integer("n_threads", n_threads, otherwise="None")
+    """Raise unless n_threads is None, a positive integer, or a negative one that counts from all processors."""
+    if n_threads is not None and not (is_integer(n_threads) and n_threads < 0):
+        check_integer("n_threads", n_threads, otherwise="None, -1 (all processors), -2 (all but one), ...")

@@ -16,7 +16,7 @@ from sklearn.base import BaseEstimator
 
 from .._checks import check_number
 from .._kernels.draws import Key
-from ..units import Binomial, get_unit
+from ..units import Binomial, Mixed, get_unit
 from ._layer_correlation import HIDDEN, lc_beta, lc_scale
 
 __all__ = [
@@ -244,9 +244,16 @@ _INVERSE_MEANS: dict[str, tuple[Callable[..., NDArray[np.float64]], float, float
 }
 
 
+#: what sums of shares may miss their range by, in units of the larger of 1 and its end: those of float32
+_ROUNDING = 1e-5
+
+
 def has_data_bias(unit: str) -> bool:
-    """Whether `data_bias` knows the unit."""
-    return get_unit(unit).name in _INVERSE_MEANS
+    """Whether `data_bias` knows the unit, or all units of a mixed layer."""
+    kind = get_unit(unit)
+    if isinstance(kind, Mixed):
+        return all(has_data_bias(part.spec) for part, _ in kind.parts)
+    return kind.name in _INVERSE_MEANS
 
 
 def data_bias(mean: ArrayLike, unit: str = "bernoulli", clip: float = 1e-3) -> NDArray[np.float64]:
@@ -260,7 +267,8 @@ def data_bias(mean: ArrayLike, unit: str = "bernoulli", clip: float = 1e-3) -> N
     mean : array-like, shape (n_visible,)
         Means of the columns of the data.
     unit : str, default="bernoulli"
-        Unit of the visible layer: "bernoulli", "ising", "gaussian", "onehot" (also in groups) or "binomial(n)".
+        Unit of the visible layer: "bernoulli", "ising", "gaussian", "onehot" (also in groups), "binomial(n)", or a
+        mixed layer of these.
     clip : float, default=1e-3
         Probabilities of either value of a unit (of each unit of a one-hot layer) are taken to be at least this, in
         (0, 0.5): a unit that never changes in the data would get an infinite bias. 1 / n_samples is usual too. Gaussian
@@ -280,15 +288,26 @@ def data_bias(mean: ArrayLike, unit: str = "bernoulli", clip: float = 1e-3) -> N
     Hinton, "A practical guide to training restricted Boltzmann machines", UTML TR 2010-003, section 8.1.
     """
     kind = get_unit(unit)
-    if kind.name not in _INVERSE_MEANS:
-        raise ValueError(f"unit must be one of {sorted(_INVERSE_MEANS)}, got {unit!r}")
+    if not has_data_bias(unit):
+        raise ValueError(
+            f"unit must be one of {sorted(_INVERSE_MEANS)}, or a mixed layer of these, got {unit!r}, whose mean has no "
+            "inverse in closed form: use visible_bias='zeros', or an initialiser that returns visible biases"
+        )
     clip = check_number("clip", clip, 0, 0.5, include_low=False, include_high=False)
     means = np.asarray(mean, dtype=np.float64)
     if means.ndim != 1 or not np.isfinite(means).all():
         raise ValueError(f"mean must be a vector of finite numbers, got shape {means.shape}")
+    if isinstance(kind, Mixed):
+        kind.check_width(len(means))
+        ends = np.cumsum([width for _, width in kind.parts])[:-1]
+        parts = zip(np.split(means, ends), kind.parts, strict=True)
+        return np.concatenate([data_bias(part, one.spec, clip) for part, (one, _) in parts])
     inverse, low, high = _INVERSE_MEANS[kind.name]
     if isinstance(kind, Binomial):
         means = means / kind.n  # that of one of its trials, which has the same natural parameter
+    excess = _ROUNDING if np.isfinite(high) else 0.0
+    rounded = np.clip(means, low, high)
+    means = np.where(np.abs(means - rounded) <= excess, rounded, means)
     if len(means) and not (low <= means.min() and means.max() <= high):
         raise ValueError(f"mean must lie in [{low}, {high}] for {unit!r}, got {means.min()} to {means.max()}")
     return inverse(means, clip)

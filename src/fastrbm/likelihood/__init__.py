@@ -78,7 +78,8 @@ def log_partition(
         "bracket"
             "mais" and "reverse"; the value is Bennett's combination of both.
         "auto"
-            "exact" where it should take 10 s at most or nothing else is there, else "bracket".
+            "exact" where it should take 10 s at most, else "bracket". Where nothing but "exact" is there, that up to
+            20 s; longer sums are for those who ask for them.
 
         The mean of forward weights is Z without bias, so the log is low on average; that of reverse weights is 1 / Z,
         and the log high. These are statements on averages: a single value may be on the other side.
@@ -152,7 +153,10 @@ def log_partition(
     Key.check(random_state)
     binary = exact.can_be_annealed(model)
     if method == "auto":
-        quick = moments or probabilities or not binary or exact.choose(model).seconds(backend) <= PATIENCE
+        asked = moments or probabilities
+        if not binary and not asked:
+            exact.check_unasked(exact.choose(model), backend)
+        quick = asked or not binary or exact.choose(model).seconds(backend) <= PATIENCE
         method = "exact" if quick else "bracket"
     if method == "exact":
         plan = exact.choose(model)

@@ -40,8 +40,9 @@ class LogPartition:
     stderr : float
         Standard error of the value; 0 for an exact sum.
     interval : (float, float)
-        95 % confidence interval. With "bracket" from the lower end of the forward estimate to the upper end of the
-        reverse one, and wider where the two contradict each other.
+        95 % confidence interval, which holds the value. With "bracket" from the lower end of the forward estimate to
+        the upper end of the reverse one, and wider where the two contradict each other or the value's own error is
+        larger.
     method : str
         "exact", "ais", "mais", "reverse" or "bracket".
     ess : float
@@ -67,6 +68,16 @@ class LogPartition:
     n_temperatures: int = 0
     moments: Moments | None = field(default=None, repr=False)
     log_probabilities: NDArray[np.float64] | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        """Refuse what is no number, and let the interval hold the value, which rounding may have moved."""
+        if not np.isfinite(self.value):
+            raise ValueError(
+                f"log Z is {self.value}: the parameters of the model are so large that energies overflow; scale them "
+                "down, or use float64"
+            )
+        low, high = self.interval
+        object.__setattr__(self, "interval", (min(low, self.value), max(high, self.value)))
 
     def __float__(self) -> float:
         return self.value
@@ -128,6 +139,8 @@ def acceptance_ratio(forward: NDArray[np.float64], reverse: NDArray[np.float64])
     from scipy.optimize import brentq
     from scipy.special import expit
 
+    if not (np.isfinite(forward).all() and np.isfinite(reverse).all()):
+        return np.nan
     balance = np.log(len(forward) / len(reverse))
 
     def excess(x: float) -> float:

@@ -33,6 +33,7 @@ _PILOT_FIRST = 1 << 31  # number of its first chain: its starts are no others'
 _BURN_IN = 1000
 _REPEATS = 200  # of the bootstrap
 _FEW = 4  # effective chains
+_NORMAL = 1.96  # standard errors of a 95 % interval
 
 Progress = Callable[[int, int], None] | None
 
@@ -293,5 +294,6 @@ def _bracket(
     stderr = float(np.std(repeats, ddof=1))
     # The lower end of what bounds from below on average, the upper end of what bounds from above; and both values, in
     # case that they contradict each other because the chains of one way have not met what matters.
-    ends = min(low.low, high.value), max(high.high, low.high)
+    # Bennett's value may leave both, and is no surer than its own error.
+    ends = min(low.low, high.value, value - _NORMAL * stderr), max(high.high, low.high, value + _NORMAL * stderr)
     return value, stderr, ends, min(low.ess, high.ess)

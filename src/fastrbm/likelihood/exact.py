@@ -21,6 +21,7 @@ __all__ = [
     "all_states",
     "can_be_annealed",
     "check_size",
+    "check_unasked",
     "choose",
     "log_partition",
     "moments_of",
@@ -31,6 +32,8 @@ __all__ = [
 MOST_LISTED = 26
 #: seconds an exact sum may be expected to take when it is asked for
 LONGEST = 3600.0
+#: seconds it may be expected to take when it is not
+LONGEST_UNASKED = 20.0
 
 
 def check_size(plan: Plan, backend: Backend) -> None:
@@ -47,6 +50,18 @@ def check_size(plan: Plan, backend: Backend) -> None:
         f"an exact sum over the 2^{plan.log2_states:.3g} states of {plan.n_units} {plan.layer} units would take about "
         f"{_duration(seconds)} here; {advice}"
     )
+
+
+def check_unasked(plan: Plan, backend: Backend) -> None:
+    """Raise ValueError if an exact sum, which is all there is, would take long and was not asked for."""
+    check_size(plan, backend)
+    seconds = plan.seconds(backend) if plan.rule.lists else 0.0
+    if seconds > LONGEST_UNASKED:
+        raise ValueError(
+            f"an exact sum over the 2^{plan.log2_states:.3g} states of {plan.n_units} {plan.layer} units would take "
+            f"about {_duration(seconds)} here, and there is no estimate for units {plan.units}: ask for it by "
+            "method='exact' (progress= shows how far it is), or compare free energies"
+        )
 
 
 def _limit(plan: Plan, backend: Backend) -> str:

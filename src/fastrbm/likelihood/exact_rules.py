@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .._kernels import Backend, PackedBits
+from .._kernels import Backend, PackedBits, get_backend
 from .._kernels.partition import BLOCK_VALUES, log_sum_of_blocks
 from ..model import Model
 from ..units import get_unit
@@ -117,7 +117,16 @@ def log2_states(model: Model, layer: str) -> float:
 # ---- binary layers: the kernels of the backend ------------------------------------------------------------------
 
 
+#: kernels keep the exponents of weights to base 2 as integers of 64 bits; where energies may reach this they are summed
+#: in NumPy
+_LARGEST_ENERGY = 2.0**50
+
+
 def _sum_of_bits(model: Model, backend: Backend, dtype: Any, terms: Terms, progress: Progress) -> float:
+    with np.errstate(over="ignore"):
+        bound = sum(float(np.abs(x, dtype=np.float64).sum()) for x in model.parameters)
+    if not bound < _LARGEST_ENERGY:
+        backend, dtype = get_backend("reference"), np.float64
     return backend.log_partition_sum(
         model.parameters, model.units, dtype=dtype, log_weights=terms, on_progress=progress
     )

@@ -78,13 +78,17 @@ _target = ""
 use_target(_initial_target())
 
 
+def n_processors() -> int:
+    """Count the processors this process may run on."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # not on every platform
+        return os.cpu_count() or 1
+
+
 def default_threads() -> int:
     """Threads used when n_threads is None: OpenMP's own answer, at most the processors this process may run on."""
-    try:
-        available = len(os.sched_getaffinity(0))
-    except AttributeError:  # not on every platform
-        available = os.cpu_count() or 1
-    return max(1, min(extension.max_threads(), available))
+    return max(1, min(extension.max_threads(), n_processors()))
 
 
 class _SingleThreadedBlas:
@@ -139,10 +143,15 @@ def at_most_threads(n_threads: int) -> Iterator[None]:
 
 
 def most_threads(n_threads: int | None) -> int:
-    """Threads that may be used when n_threads are asked for (None: `default_threads`)."""
+    """Threads that may be used when n_threads are asked for.
+
+    None is `default_threads`; negative numbers count from the processors as joblib's do: -1 all, -2 all but one.
+    """
     if _forked or not has_openmp():
         return 1
     wanted = default_threads() if n_threads is None else n_threads
+    if wanted < 0:
+        wanted = max(1, n_processors() + 1 + wanted)
     limit = getattr(_here, "limit", None)
     return wanted if limit is None else min(wanted, limit)
 
