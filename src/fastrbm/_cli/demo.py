@@ -20,6 +20,7 @@ import numpy as np
 
 from .. import datasets, plot
 from .arguments import whole
+from .output import draw_without_windows
 
 DESCRIPTION = """Train on the digits, and on Fashion-MNIST if its files are at hand; compare features with raw pixels
 and speed with scikit-learn; write pictures and models."""
@@ -34,6 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def command(options: argparse.Namespace) -> int:
     """Run the demo."""
+    draw_without_windows()
     run(Path(options.out), quick=options.quick, n_threads=options.threads)
     return 0
 

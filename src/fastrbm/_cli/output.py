@@ -100,6 +100,15 @@ def usable_model(path: str, n_threads: int | None) -> Any:
     return machine.set_params(n_threads=n_threads)
 
 
+def draw_without_windows() -> None:
+    """Let Matplotlib draw where there is no display, or one that cannot be used."""
+    try:
+        import matplotlib
+    except ImportError:
+        return  # said by what draws
+    matplotlib.use("agg")
+
+
 def require_polars() -> Any:
     """Import what writes parquet."""
     try:

@@ -86,6 +86,7 @@ def _draw(machine: Any, samples: Any, values: Any, shape: tuple[int, int], targe
 
     from fastrbm import SoftmaxRBM, plot
 
+    output.draw_without_windows()
     if not isinstance(machine, SoftmaxRBM):
         values = machine.reconstruct(samples.astype(np.int8 if samples.dtype == np.int8 else np.float32))
     plot.save_png(plot.plot_samples(values, shape, len(samples)), target)
