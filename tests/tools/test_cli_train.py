@@ -203,6 +203,18 @@ def test_going_on_is_one_longer_fit_bit_for_bit(tmp_path, capsys, case):
     assert b.n_iter_ == 5 and not b.warm_start
 
 
+@pytest.mark.parametrize("argv", [[], ["--scale", 255], ["--stochastic-input"], ["--model", "GaussianRBM"]])
+def test_going_on_with_images_is_one_longer_fit(tmp_path, argv):
+    """Grey bytes are divided in the same way."""
+    common = ["digits", *argv, "--components", 4, "--learning-rate", "0.01", "--quiet"]
+    one, two = tmp_path / "one.npz", tmp_path / "two.npz"
+    assert run("train", *common, "--out", one, "--epochs", 3) == 0
+    assert run("train", *common, "--out", two, "--epochs", 1) == 0
+    scale = argv if "--scale" in argv else []
+    assert run("train", "digits", *scale, "--resume", two, "--epochs", 2, "--quiet") == 0
+    assert_array_equal(fastrbm.load(one).components_, fastrbm.load(two).components_)
+
+
 def test_going_on_may_go_elsewhere_and_with_other_options(rows, tmp_path):
     first, second = tmp_path / "1.npz", tmp_path / "2.npz"
     assert run("train", rows, "--out", first, "--components", 3, "--epochs", 2) == 0

@@ -230,13 +230,13 @@ def _as_bernoulli(rows: Any, data: Data, estimator: Any, states: bool) -> Any:
     if states:
         raise ValueError(f"{data.name} holds grey values, for which there is no likelihood; add --binarize threshold")
     if rows.dtype == np.uint8 and data.images:
-        # what a fitted model makes of bytes depends on its training; of numbers it does not
-        return rows if not hasattr(estimator, "components_") else rows / np.float32(255)
+        # a model that was fitted to bits does not divide bytes
+        return rows if getattr(estimator, "input_scale_", 0) != 1 else rows / np.float32(255)
     values = rows.data if hasattr(rows, "tocsr") else rows
     low, high = float(values.min()), float(values.max())
     if low >= -_SLACK and high <= 1 + _SLACK:
         # sums and quotients that should be 0 or 1
-        return rows if low >= 0 and high <= 1 else np.clip(rows, 0, 1) if rows is values else rows.minimum(1)
+        return rows if low >= 0 and high <= 1 else np.clip(rows, 0, 1) if rows is values else rows.maximum(0).minimum(1)
     if estimator.out_of_range == "allow":
         return rows
     if values.dtype.kind in "iu" or (values == np.rint(values)).all():
