@@ -1,7 +1,9 @@
 """Tables that the command reads: formats, headers, index and label columns, missing values, what it says of them."""
 
 import gzip
+import json
 import sys
+import warnings
 
 import h5py
 import numpy as np
@@ -378,6 +380,48 @@ def test_grey_values_need_a_scale_unless_they_are_bytes_of_images(tmp_path, caps
     assert "--scale 255" in line
     scaled = trained(tmp_path, GREY, "--scale", 255)
     np.testing.assert_allclose(scaled.components_, image.components_, atol=1e-5)
+
+
+def test_a_model_remembers_the_scale(tmp_path, capsys):
+    """--scale is said once, when it is trained; saying another one later counts for that command."""
+    model, features, rows = tmp_path / "m.npz", tmp_path / "f.npy", GREY / 255
+    machine = trained(tmp_path, GREY, "--scale", 255)
+    assert machine.input_scale == pytest.approx(1 / 255) and machine.input_scale_ == machine.input_scale
+    capsys.readouterr()
+    wanted = machine.set_params(input_scale="auto").transform(rows)
+    half = tmp_path / "half.csv"
+    half.write_text(text_of(rows / 2))
+    for name, argv in (("d.csv", []), ("d.csv", ["--scale", 255]), ("half.csv", ["--scale", 0.5])):
+        assert run("transform", model, tmp_path / name, "--out", features, "--force", "--quiet", *argv) == 0
+        np.testing.assert_allclose(np.load(features), wanted, rtol=1e-5)
+    np.save(tmp_path / "bits.npy", GREY > 128)  # bits are bits
+    assert run("transform", model, tmp_path / "bits.npy", "--out", features, "--force", "--quiet") == 0
+    np.testing.assert_allclose(np.load(features), machine.transform((GREY > 128).astype(float)), rtol=1e-5)
+    assert run("evaluate", model, tmp_path / "d.csv", "--binarize", "threshold", "--json") == 0
+    score = machine.score_samples((GREY > 127.5).astype(float)).mean()
+    assert json.loads(capsys.readouterr().out)["pseudo_likelihood"] == pytest.approx(score)
+    assert_fails(capsys, "add --binarize threshold", "evaluate", model, tmp_path / "d.csv")
+    message = "holds values 5..254, which must lie in [0, 100] with --scale 100"
+    assert_fails(capsys, message, "transform", model, tmp_path / "d.csv", "--out", features, "--force", "--scale", 100)
+    assert run("train", tmp_path / "d.csv", "--resume", model, "--epochs", 1, "--quiet") == 0
+    assert fastrbm.load(model).input_scale == machine.input_scale_
+    argv = ["--scale", 255, "--input-scale", 0.5]
+    assert_fails(capsys, "give one of them", "train", tmp_path / "d.csv", "--out", model, *argv, status=2)
+    samples = tmp_path / "s.npy"
+    assert run("sample", model, "--out", samples, "--n", 20, "--steps", 3) == 0
+    assert set(np.unique(np.load(samples))) == {0, 1}
+    assert run("sample", model, "--out", tmp_path / "s.png", "--n", 20, "--steps", 3, "--shape", 1, 5) == 0
+
+
+@pytest.mark.parametrize("choice", ["warn", "allow"])
+def test_values_out_of_range_are_used_where_that_is_asked_for(tmp_path, capsys, choice):
+    rows = np.random.default_rng(0).random((10, 3)) * 3
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        wanted = fitted(rows, visible_bias="zeros")
+    same(trained(tmp_path, rows, "--out-of-range", choice), wanted)
+    err = capsys.readouterr().err
+    assert (choice == "warn") is ("DATA should hold values in [0, 1]" in err) and "MinMaxScaler" not in err
 
 
 @pytest.mark.parametrize("argv", [[], ["--scale", 255]])

@@ -137,6 +137,9 @@ def describe(data: Data) -> str:
 def prepare(data: Data, estimator: Any, options: argparse.Namespace, *, states: bool = False) -> Any:
     """Rows in the form that an estimator takes, with one meaning: bits as bool, images as uint8 or in [0, 1].
 
+    Estimators of Bernoulli units are told the scale (``input_scale``), and so are the models that they become; rows
+    stay as they are read then.
+
     Parameters
     ----------
     data : Data
@@ -156,23 +159,53 @@ def prepare(data: Data, estimator: Any, options: argparse.Namespace, *, states: 
     from fastrbm.units import get_unit
 
     rows, unit = data.rows, get_unit(estimator.units[0])
+    scale = options.scale
+    if scale is None and not isinstance(estimator.input_scale, str):
+        scale = 1 / estimator.input_scale
     categories = isinstance(estimator, SoftmaxRBM)
     if hasattr(rows, "tocsr") and unit.name != "bernoulli":
         rows = rows.toarray()
     if not categories:
         _refuse_missing(rows, data)
     if options.binarize is not None:
-        rows = _binarized(rows, data, options)
-    elif options.scale is not None:
-        as_bytes = options.scale == 255 and data.images and unit.name == "bernoulli"  # which estimators divide
-        rows = rows if as_bytes else _scaled(rows, options.scale)
+        rows = _binarized(rows, data, options, scale)
+    elif scale is not None and unit.name == "bernoulli":
+        return _in_units(rows, scale, data, estimator, options, states)
+    elif scale is not None:
+        rows = _scaled(rows, scale)
     elif data.images and unit.name not in ("bernoulli", "ising"):
         rows = rows if unit.support is not None or categories else _scaled(rows, 255.0)
     if unit.name == "ising":
         rows = _as_spins(rows)
     if unit.name == "bernoulli":
-        rows = _as_bernoulli(rows, data, estimator, states)
+        rows = _as_bernoulli(rows, data, estimator, options, states)
     return rows
+
+
+def _in_units(rows: Any, scale: float, data: Data, estimator: Any, options: argparse.Namespace, states: bool) -> Any:
+    """Rows as they are, for an estimator that is told what they are multiplied with."""
+    values = rows.data if hasattr(rows, "tocsr") else rows
+    if values.dtype == np.bool_:
+        return rows
+    if ((values == 0) | (values == scale)).all():
+        return rows.astype(np.bool_)
+    if states:
+        raise _grey(data)
+    if not _passes(values / scale, estimator, options):
+        raise ValueError(
+            f"{data.name} holds values {values.min():.6g}..{values.max():.6g}{_where(data, values, scale)}, which must "
+            f"lie in [0, {scale:g}] with --scale {scale:g}"
+        )
+    estimator.set_params(input_scale=1 / scale)
+    return rows
+
+
+def _passes(values: np.ndarray, estimator: Any, options: argparse.Namespace) -> bool:
+    """Whether values that should lie in [0, 1] do, or may be elsewhere because that was asked for."""
+    asked = getattr(options, "out_of_range", None) or estimator.out_of_range
+    if asked == "allow" or getattr(options, "out_of_range", None) == "warn":
+        return True
+    return bool(values.min() >= -_SLACK and values.max() <= 1 + _SLACK)
 
 
 def _refuse_missing(rows: Any, data: Data) -> None:
@@ -190,13 +223,13 @@ def _refuse_missing(rows: Any, data: Data) -> None:
     )
 
 
-def _binarized(rows: Any, data: Data, options: argparse.Namespace) -> np.ndarray:
+def _binarized(rows: Any, data: Data, options: argparse.Namespace, scale: float | None) -> np.ndarray:
     from fastrbm import datasets
 
     if hasattr(rows, "tocsr"):
         rows = rows.toarray()
-    if options.scale is not None:
-        rows = _scaled(rows, options.scale)
+    if scale is not None and not _are_bits(rows):
+        rows = _scaled(rows, scale)
     if rows.dtype == np.uint8 and not data.images and rows.max() > 1:
         raise _whole_numbers(data, rows)
     if rows.dtype.kind in "iu" and rows.dtype != np.uint8:
@@ -224,20 +257,22 @@ def _as_spins(rows: np.ndarray) -> np.ndarray:
     return rows
 
 
-def _as_bernoulli(rows: Any, data: Data, estimator: Any, states: bool) -> Any:
+def _grey(data: Data) -> ValueError:
+    return ValueError(f"{data.name} holds grey values, for which there is no likelihood; add --binarize threshold")
+
+
+def _as_bernoulli(rows: Any, data: Data, estimator: Any, options: argparse.Namespace, states: bool) -> Any:
     if _are_bits(rows):
         return rows.astype(np.bool_)
     if states:
-        raise ValueError(f"{data.name} holds grey values, for which there is no likelihood; add --binarize threshold")
+        raise _grey(data)
     if rows.dtype == np.uint8 and data.images:
         # a model that was fitted to bits does not divide bytes
         return rows if getattr(estimator, "input_scale_", 0) != 1 else rows / np.float32(255)
     values = rows.data if hasattr(rows, "tocsr") else rows
-    low, high = float(values.min()), float(values.max())
-    if low >= -_SLACK and high <= 1 + _SLACK:
-        # sums and quotients that should be 0 or 1
-        return rows if low >= 0 and high <= 1 else np.clip(rows, 0, 1) if rows is values else rows.maximum(0).minimum(1)
-    if estimator.out_of_range == "allow":
+    if _passes(values, estimator, options):
+        if -_SLACK <= values.min() and values.max() <= 1 + _SLACK:  # sums and quotients that should be 0 or 1
+            return np.clip(rows, 0, 1) if rows is values else rows.maximum(0).minimum(1)
         return rows
     if values.dtype.kind in "iu" or (values == np.rint(values)).all():
         raise _whole_numbers(data, values)
@@ -266,11 +301,11 @@ def _outside(data: Data, values: np.ndarray) -> ValueError:
     )
 
 
-def _where(data: Data, values: np.ndarray) -> str:
+def _where(data: Data, values: np.ndarray, top: float = 1) -> str:
     """Columns at fault, where they are few."""
     if values.ndim != 2:
         return ""
-    columns = np.flatnonzero(((values < 0) | (values > 1)).any(axis=0))
+    columns = np.flatnonzero(((values < 0) | (values > top)).any(axis=0))
     if len(columns) == values.shape[1] or len(columns) > 3:
         return ""
     names = [repr(data.columns[k]) if data.columns else str(k) for k in columns]

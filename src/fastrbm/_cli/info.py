@@ -71,7 +71,8 @@ def _of_model(machine: Any) -> list[str]:
         lines.append(f"{machine.n_features_in_} columns of {machine.n_categories_} categories")
     scale = getattr(machine, "input_scale_", 1.0)
     if scale != 1:
-        lines.append(f"input scale: bytes are multiplied with {scale:.6g}")
+        which = "bytes" if isinstance(machine.input_scale, str) else "values"
+        lines.append(f"input scale: {which} are multiplied with {scale:.6g}")
     lines += _options_of(machine)
     for name, values in (getattr(machine, "history_", None) or {}).items():
         if name not in ("epoch", "seconds") and values:

@@ -20,9 +20,10 @@ _WORDS = (
     (re.compile(r"fastrbm\.datasets\.binarize"), "--binarize threshold"),
     (re.compile(r"\buse score_samples\b"), "binarise the data by --binarize"),
     (re.compile(r"^(path|X): "), ""),
-    (re.compile(r"^X (?=must|has|contains)"), "DATA "),
+    (re.compile(r"^X (?=must|has|should|contains)"), "DATA "),
     (re.compile(r"\bInput X\b"), "DATA"),
     (re.compile(r"`(\w+)`"), r"\1"),
+    (re.compile(r"\(MinMaxScaler\(clip=True\), [^)]*\)"), "(--scale)"),
     (re.compile(r"\bby path= or\b"), "by --data-dir or"),
     (re.compile(r"\bnumpy\.(?=float)"), ""),
 )

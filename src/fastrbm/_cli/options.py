@@ -227,7 +227,8 @@ def defaults_for(model: str, given: dict[str, Any]) -> dict[str, Any]:
         return {}
     chosen = dict(_values_of(DEFAULTS))
     repeats = given.get("random_stream") == "sklearn"
-    if repeats or not has_data_bias(unit.spec):
+    anything = given.get("out_of_range") in ("warn", "allow")  # means that no bias has
+    if repeats or anything or not has_data_bias(unit.spec):
         del chosen["visible_bias"]
     algorithm = estimator.algorithm
     if repeats or algorithm not in ("pcd", "fpcd"):

@@ -82,11 +82,9 @@ def _values(machine: Any, samples: Any) -> Any:
 
 
 def _draw(machine: Any, samples: Any, values: Any, shape: tuple[int, int], target: Path) -> None:
-    import numpy as np
-
     from fastrbm import SoftmaxRBM, plot
 
     output.draw_without_windows()
     if not isinstance(machine, SoftmaxRBM):
-        values = machine.reconstruct(samples.astype(np.int8 if samples.dtype == np.int8 else np.float32))
+        values = machine.reconstruct(samples)
     plot.save_png(plot.plot_samples(values, shape, len(samples)), target)

@@ -36,6 +36,8 @@ def command(namespace: argparse.Namespace) -> int:
     if namespace.out is None and namespace.resume is None:
         raise UsageError("the following arguments are required: --out")
     given = options.given_in(namespace)
+    if namespace.scale is not None and "input_scale" in given:
+        raise UsageError("--scale X is --input-scale 1/X; give one of them")
     machine = _machine(namespace, given)
     inputs = [None if namespace.data in _data.NAMED_SETS else _data.tables.path_of(namespace.data)]
     target = output.check_target(namespace.out or namespace.resume, (".npz",), inputs, namespace.force)
@@ -178,7 +180,8 @@ def _score(machine: Any, rows: Any) -> tuple[str, float, int]:
         return "reconstruction error", float(machine.reconstruction_error(some)), some.shape[0]
     if machine.units[0] == "bernoulli":
         some = some.toarray() if hasattr(some, "toarray") else some
+        if some.dtype != np.bool_ and not isinstance(machine.input_scale, str):
+            some = some * np.float32(machine.input_scale)
         grey = some if some.dtype in (np.uint8, np.bool_) else np.clip(some, 0, 1)
-        # as floats: a machine trained on grey bytes takes bytes for grey values, not for bits
-        some = datasets.binarize(grey, random_state=0).astype(np.float32)
+        some = datasets.binarize(grey, random_state=0).view(np.bool_)
     return "pseudo-likelihood", float(machine.score_samples(some).mean()), some.shape[0]
