@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import os
 import sys
 import warnings
 
@@ -302,6 +303,46 @@ def test_missing_libraries_are_named_with_the_remedy(tmp_path, monkeypatch, caps
 def test_damaged_files_are_one_line(tmp_path, capsys, name, content):
     (tmp_path / name).write_bytes(content)
     assert_fails(capsys, name.split(".")[0], "train", tmp_path / name, "--out", tmp_path / "m.npz")
+
+
+@pytest.mark.parametrize("name", ["g.parquet", "g.npy", "g.npz", "s.npz", "g.h5", "g.csv.gz", "g.csv"])
+def test_damage_anywhere_is_an_error_that_names_the_file(tmp_path, capfd, name):
+    """Or numbers: nothing else comes out, on stderr neither, and nothing that is no ValueError."""
+    rng, path = np.random.default_rng(0), tmp_path / name
+    if name == "s.npz":
+        sparse.save_npz(path, sparse.csr_array(BITS))
+    elif name == "g.csv.gz":
+        path.write_bytes(gzip.compress(text_of(ROWS, "abc").encode()))
+    else:
+        WRITERS[name.replace("g.", "d.")](path, np.tile(ROWS, (20, 1)))
+    whole = path.read_bytes()
+    for k in range(60):
+        broken = bytearray(whole)
+        if k % 4 == 0:
+            del broken[int(rng.integers(len(broken))) :]
+        for at in rng.integers(len(broken), size=k % 4) if broken else ():
+            broken[at] = rng.integers(256)
+        path.write_bytes(broken)
+        try:
+            tables.read(str(path), Choice())
+        except (ValueError, MemoryError) as error:
+            assert isinstance(error, MemoryError) or (name in str(error) and "\n" not in str(error))
+    assert capfd.readouterr().err == ""
+
+
+def test_a_panic_of_polars_is_an_error_like_others(tmp_path, monkeypatch, capfd):
+    class PanicException(BaseException):
+        pass
+
+    def panic(path):
+        os.write(2, b"stack backtrace")
+        raise PanicException("called unwrap\non nothing")
+
+    path = write_parquet(tmp_path / "d.parquet", ROWS)
+    monkeypatch.setattr(pl, "read_parquet", panic)
+    with pytest.raises(ValueError, match="d.parquet cannot be read: called unwrap$"):
+        tables.read(str(path), Choice())
+    assert capfd.readouterr().err == ""
 
 
 @pytest.mark.parametrize(

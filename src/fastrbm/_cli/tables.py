@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -65,17 +67,35 @@ def reading(path: Path) -> Iterator[None]:
     """Within the block errors of other libraries about a damaged file become one line that names it."""
     try:
         yield
-    except (OSError, ImportError, MemoryError) as error:
-        if isinstance(error, OSError) and error.errno is None:  # h5py's and NumPy's for damaged files
-            raise ValueError(f"{path} cannot be read: {_short(error)}") from error
+    except (ImportError, MemoryError):
         raise
-    except ValueError as error:
-        raise error if str(path) in str(error) else ValueError(f"{path} cannot be read: {_short(error)}") from error
-    except Exception as error:
+    except BaseException as error:
+        panic = type(error).__name__ == "PanicException"  # polars', which is no Exception
+        if not (panic or isinstance(error, Exception)) or _names(error, path):
+            raise
         raise ValueError(f"{path} cannot be read: {_short(error)}") from error
 
 
-def _short(error: Exception) -> str:
+def _names(error: BaseException, path: Path) -> bool:
+    """Whether an error says itself, in a way meant for users, which file it is about."""
+    return isinstance(error, (ValueError, OSError)) and str(path) in str(error)
+
+
+@contextmanager
+def _silent() -> Iterator[None]:
+    """Within the block nothing is printed on stderr: Rust reports a panic there before Python hears of it."""
+    sys.stderr.flush()
+    kept, nothing = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nothing, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nothing)
+
+
+def _short(error: BaseException) -> str:
     lines = str(error).strip().splitlines() or [type(error).__name__]
     return lines[0]
 
@@ -175,7 +195,8 @@ def _read_parquet(path: Path, choice: Choice) -> Table:
         import polars as pl
     except ImportError as error:
         raise ImportError('parquet files need polars: pip install "fastrbm[io]"') from error
-    frame = pl.read_parquet(path)
+    with _silent():
+        frame = pl.read_parquet(path)
     if frame.is_empty():
         raise ValueError(f"{path} must hold rows of numbers, got {frame.shape}")
     names = tuple(frame.columns)
