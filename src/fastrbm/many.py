@@ -141,6 +141,9 @@ def fit_many(estimators: Iterable[E], X: Any, y: Any = None, sample_weight: Any 
                     _fit_alone(model, jobs.get(i), X)
                 except DivergenceError as error:
                     diverged[i] = error
+    for i, job in jobs.items():
+        if i not in diverged:
+            job.after()
     if diverged:
         first = min(diverged)
         raise DivergenceError(

@@ -26,6 +26,7 @@ from ..init import data_bias, get_initializer
 from ..optimizers import get_optimizer
 from ..regularizers import get_regularization
 from . import options
+from .aftermath import some_rows, warn_of_bounds, warn_of_collapse
 from .base import BaseRBM
 from .job import FitJob
 from .sklearn_callbacks import begin_callbacks, with_callbacks
@@ -179,7 +180,17 @@ class Fitting(SklearnDraws, BaseRBM):
             callbacks = [*validation_callbacks(self, named, data, split), *callbacks]
         # whoever makes chunks need not bear being called by several threads
         fused = backend is not None and backend.concurrent and not isinstance(data, ChunkedData)
-        return FitJob(run, epoch, callbacks, fused, lambda: self._publish_chains(state), backend)
+        rows = None if isinstance(data, ChunkedData) or not self.n_iter else some_rows(data)
+
+        def after() -> None:
+            chains = state.chains.chains if state.population is None else state.population.model_chains
+            if chains is not None and rows is not None:
+                trained = run.done * len(split) if self.steps_per_epoch is None else 0
+                warn_of_collapse(self._view(), chains, rows, trained, state.key, self._backend())
+            if "log_variance_of_data" in state.extras:
+                warn_of_bounds(state.extras["log_variance"], state.extras["log_variance_of_data"])
+
+        return FitJob(run, epoch, callbacks, fused, lambda: self._publish_chains(state), backend, after)
 
     def _inside(self) -> Inside:
         """What callbacks of this package ask an estimator beside its public methods."""
@@ -235,7 +246,6 @@ class Fitting(SklearnDraws, BaseRBM):
         self, state: TrainingState, data: Rows, split: Split, n_epochs: int, sample_weight: Any
     ) -> tuple[Epoch, list[int], Backend | None]:
         """One pass, the numbers of minibatches of all passes, and the backend if it does whole passes."""
-
         n_rows = data.shape[0] if isinstance(data, ChunkedData) else len(split)
 
         def plan(epoch: int) -> TrainingPlan:

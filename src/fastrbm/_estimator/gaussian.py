@@ -157,9 +157,26 @@ class GaussianRBM(Fitting, Scoring, Sampling, Stored):
     def _initial_state(self, data: Rows, split: Split, dtype: Any, sample_weight: Any) -> TrainingState:
         state = super()._initial_state(data, split, dtype, sample_weight)
         learned = self._learned()
-        sigma = self._start_of(self.sigma if learned is None else learned.initial, data, split, sample_weight)
+        given = self.sigma if learned is None else learned.initial
+        sigma = self._start_of(given, data, split, sample_weight)
         state.extras["log_variance"] = (2 * np.log(sigma)).astype(dtype)
+        if learned is not None:
+            deviations = sigma if isinstance(given, str) else _columns.deviations(data, split, sample_weight)
+            state.extras["log_variance_of_data"] = (2 * np.log(deviations)).astype(dtype)
+        if learned is not None or isinstance(given, str):
+            self._standardise(state, sigma, _columns.means(data, split, sample_weight))
         return state
+
+    def _standardise(self, state: TrainingState, sigma: NDArray[Any], means: NDArray[Any]) -> None:
+        """Start where a model of standardised columns starts, and train on such."""
+        weights, visible_bias, hidden_bias = state.parameters
+        dtype = weights.dtype
+        if self.scaling == "variance":
+            weights *= sigma.astype(dtype)
+        if self.visible_bias == "zeros":
+            visible_bias[...] = visible_bias * sigma.astype(dtype) + means.astype(dtype)
+        state.extras["offset"] = means.astype(dtype)
+        hidden_bias -= weights @ (means / sigma ** SCALINGS[self.scaling]).astype(dtype)
 
     def _start_of(self, given: Any, data: Rows, split: Split, sample_weight: Any) -> NDArray[np.float64]:
         if not isinstance(given, str):

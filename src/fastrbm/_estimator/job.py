@@ -28,6 +28,8 @@ class FitJob:
         Brings fitted attributes up to date at the end, in any case.
     backend : Backend or None
         That does whole passes.
+    after : callable
+        Says what is to be said of a fit that was not stopped by an error.
     fit : Fit
         Its passes, one at a time.
     """
@@ -38,6 +40,7 @@ class FitJob:
     fused: bool
     publish: Callable[[], None]
     backend: Backend | None = None
+    after: Callable[[], None] = lambda: None
     fit: Fit = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -64,6 +67,7 @@ class FitJob:
                 self.fit.run_all()
         finally:
             self.publish()
+        self.after()
 
     @contextmanager
     def _resident(self) -> Iterator[None]:

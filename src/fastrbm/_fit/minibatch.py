@@ -6,6 +6,7 @@ options it does what `fastrbm._kernels.contract.train_batch` does.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,7 +25,9 @@ from .state import TrainingState
 
 #: share of a new minibatch in the running offsets of centred gradients (Melchior, Fischer, Wiskott, JMLR 17, 2016)
 _OFFSET_SHARE = 0.01
-_SMALLEST_LOG_VARIANCE, _LARGEST_LOG_VARIANCE = -16.0, 16.0
+#: of learned variances beside those of the data: given the hidden layer columns vary less than without it, so above
+#: deviations of ten times that of the data is a run that got lost; below a thousandth it learns rows by heart
+LOWEST_LOG_VARIANCE, HIGHEST_LOG_VARIANCE = 2 * math.log(1000), 2 * math.log(10)
 
 
 @dataclass(frozen=True)
@@ -55,9 +58,10 @@ class Setup:
 
     def scale_of(self, state: TrainingState) -> VisibleScale:
         """Return the scale of the moment, which learned deviations move."""
-        if not self.variance_rate:
+        offset = state.extras.get("offset")
+        if not self.variance_rate and offset is None:
             return self.scale
-        return VisibleScale(self.scale.beta, np.exp(0.5 * state.extras["log_variance"]), self.scale.kappa)
+        return VisibleScale(self.scale.beta, np.exp(0.5 * state.extras["log_variance"]), self.scale.kappa, offset)
 
 
 class Step:
@@ -87,7 +91,7 @@ class Step:
         setup, state, reg = self.setup, self.state, self.setup.regularization
         scale = setup.scale_of(state)
         shown, noise = self._noisy(state.parameters)
-        parameters = scale.to_kernels(shown)
+        parameters = scale.for_training(shown)
         batch = Minibatch(
             self.backend, setup.units, parameters, self.plan, state, self._visible(rows, scale), shares,
             None if present is None else present.astype(self.dtype),
@@ -103,7 +107,10 @@ class Step:
         setup.negative.after(batch, gradient)
         if reg.sparsity:
             gradient = self._sparse(gradient, data)
-        self._ascend(self._of_means(scale.gradient_of_shown(gradient), noise))
+        if scale.sigma is None or (scale.trivial and scale.offset is None and not setup.variance_rate):
+            self._ascend(state.parameters, self._of_means(scale.gradient_of_shown(gradient), noise))
+        else:
+            self._ascend_standardised(gradient, noise, scale)
         if reg.max_norm:
             _limit_rows(state.parameters.weights, reg.max_norm.limit)
         state.chains.step += self.plan.n_sweeps + 1
@@ -118,9 +125,7 @@ class Step:
         if self.plan.stochastic_input and not isinstance(rows, PackedBits):
             rows = self.backend.draw_bits(rows, self._address(Stream.INPUT))
         rows = values_of(self.setup.units[0], rows, self.dtype)
-        if scale.sigma is not None and not scale.trivial:
-            rows = np.ascontiguousarray(rows / scale.sigma, dtype=self.dtype)
-        return rows
+        return scale.rows(rows, self.dtype) if isinstance(rows, np.ndarray) else rows
 
     def _phases(self, batch: Minibatch) -> tuple[Phase, Phase | Moments]:
         kept = batch.kept(batch.visible.shape[0])
@@ -203,7 +208,11 @@ class Step:
         update = self.plan.update(self.state.chains.updates)
         update = update._replace(rate=update.rate * self.setup.variance_rate)
         apply_rule(update, extras["log_variance"], slots, gradient, False)
-        np.clip(extras["log_variance"], _SMALLEST_LOG_VARIANCE, _LARGEST_LOG_VARIANCE, out=extras["log_variance"])
+        of_data = extras.get("log_variance_of_data", 0.0)  # models of fastrbm 0.1 do not have it
+        np.clip(
+            extras["log_variance"], of_data - LOWEST_LOG_VARIANCE, of_data + HIGHEST_LOG_VARIANCE,
+            out=extras["log_variance"],
+        )  # fmt: skip
 
     # -- regularisers --------------------------------------------------------------------------------------------
 
@@ -237,13 +246,23 @@ class Step:
             weights=gradient.weights - np.outer(pull, visible), hidden_bias=gradient.hidden_bias - pull
         )
 
-    def _ascend(self, gradient: Parameters) -> None:
+    def _ascend_standardised(self, gradient: Parameters, noise: tuple[Any, Any], scale: VisibleScale) -> None:
+        """Ascend in the parameters of standardised rows, whose rates suit columns of any size, and show the result."""
+        shown = self.state.parameters
+        if any(part is not None for part in noise):
+            gradient = scale.gradient_of_kernels(self._of_means(scale.gradient_of_shown(gradient), noise))
+        before = scale.for_training(shown)
+        after = before.copy()
+        self._ascend(after, gradient)
+        scale.follow(shown, before, after, self.setup.scale_of(self.state))
+
+    def _ascend(self, parameters: Parameters, gradient: Parameters) -> None:
         state, limit = self.state, self.setup.regularization.clip_norm
         if limit:
             length = np.sqrt(sum(float(np.square(g, dtype=np.float64).sum()) for g in gradient))
             if length > limit:
                 gradient = Parameters(*(g * self.dtype.type(limit / length) for g in gradient))
-        self.backend.ascend(state.parameters, state.slots, gradient, self.plan.update(state.chains.updates))
+        self.backend.ascend(parameters, state.slots, gradient, self.plan.update(state.chains.updates))
 
 
 def _limit_rows(weights: NDArray[Any], limit: float) -> None:

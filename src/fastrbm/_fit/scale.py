@@ -35,11 +35,15 @@ class VisibleScale:
         Standard deviations of Gaussian visible units given the hidden ones; None for other units.
     kappa : int
         See above.
+    offset : ndarray, shape (n_visible,), or None
+        Means of the columns, for training on standardised rows (v - offset) / sigma: with these, gradients know nothing
+        of where the zero of a column is.
     """
 
     beta: float = 1.0
     sigma: NDArray[Any] | None = None
     kappa: int = 1
+    offset: NDArray[Any] | None = None
 
     @property
     def trivial(self) -> bool:
@@ -61,6 +65,43 @@ class VisibleScale:
                 weights = weights / sigma
         return Parameters(np.ascontiguousarray(weights), visible_bias, hidden_bias)
 
+    def rows(self, given: NDArray[Any], dtype: Any) -> NDArray[Any]:
+        """Rows of the standardised layer."""
+        if self.sigma is None or (self.trivial and self.offset is None):
+            return given
+        if self.offset is not None:
+            given = given - self.offset.astype(dtype)
+        return np.ascontiguousarray(given / self.sigma, dtype=dtype)
+
+    def for_training(self, shown: Parameters) -> Parameters:
+        """Parameters of the layers with `rows`."""
+        kernels = self.to_kernels(shown)
+        if self.sigma is None or self.offset is None:
+            return kernels
+        dtype = kernels.weights.dtype
+        sigma, offset = self.sigma.astype(dtype), self.offset.astype(dtype)
+        return kernels._replace(
+            visible_bias=(shown.visible_bias - offset) / sigma,
+            hidden_bias=kernels.hidden_bias + kernels.weights @ (offset / sigma),
+        )
+
+    def follow(self, shown: Parameters, before: Parameters, after: Parameters, now: VisibleScale) -> None:
+        """Move shown parameters as those of `for_training` went, while the scale went from this one to `now`.
+
+        Differences are added, so that what did not move keeps its bits.
+        """
+        assert self.sigma is not None and now.sigma is not None
+        dtype = shown.weights.dtype
+        sigma = self.sigma.astype(dtype)
+        moved = after.weights - before.weights
+        moved *= sigma if self.kappa == 2 else dtype.type(1)
+        shown.hidden_bias[...] += after.hidden_bias - before.hidden_bias
+        if self.offset is not None:
+            factor = [(self.offset / sigma**self.kappa).astype(dtype) for sigma in (self.sigma, now.sigma)]
+            shown.hidden_bias[...] -= moved @ factor[1] + shown.weights @ (factor[1] - factor[0])
+        shown.weights[...] += moved
+        shown.visible_bias[...] += sigma * (after.visible_bias - before.visible_bias)
+
     def shown_weights(self, weights: NDArray[Any]) -> NDArray[Any]:
         """Weights that `to_kernels` turns into these, at temperature 1."""
         return weights * self.sigma if self.sigma is not None and self.kappa == 2 else weights
@@ -68,6 +109,14 @@ class VisibleScale:
     def gradient_of_shown(self, gradient: Parameters) -> Parameters:
         """Gradient of the shown parameters from that of the kernels': the same factors."""
         return self.to_kernels(gradient)
+
+    def gradient_of_kernels(self, gradient: Parameters) -> Parameters:
+        """Gradient of the kernels' parameters from that of the shown ones, at temperature 1."""
+        if self.sigma is None:
+            return gradient
+        sigma = self.sigma.astype(gradient.weights.dtype)
+        weights = gradient.weights * sigma if self.kappa == 2 else gradient.weights
+        return Parameters(weights, gradient.visible_bias * sigma, gradient.hidden_bias)
 
     def variance_gradient(self, squares: NDArray[Any], of_both: NDArray[Any], weights: NDArray[Any]) -> NDArray[Any]:
         """Mean of d(-E)/d(log sigma^2) over states.
