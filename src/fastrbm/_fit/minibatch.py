@@ -92,6 +92,8 @@ class Step:
         scale = setup.scale_of(state)
         shown, noise = self._noisy(state.parameters)
         parameters = scale.for_training(shown)
+        if shown is not state.parameters and scale.offset is not None:  # what is drawn moves no bias
+            parameters = parameters._replace(hidden_bias=scale.for_training(state.parameters).hidden_bias)
         batch = Minibatch(
             self.backend, setup.units, parameters, self.plan, state, self._visible(rows, scale), shares,
             None if present is None else present.astype(self.dtype),
