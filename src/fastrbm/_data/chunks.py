@@ -13,6 +13,7 @@ from .._kernels import PackedBits, States, join_rows
 from .._kernels.draws import Key
 from . import Rows
 from .blocks import batches_per_block
+from .content import content_order
 from .device import is_device_array
 from .ranges import InputScale, Range
 from .split import ROUND, Order
@@ -65,6 +66,11 @@ class RowSource:
             block = max(block // stored, 1) * stored
         self._block = block
 
+    @property
+    def one_window(self) -> bool:
+        """Whether all rows are shuffled together."""
+        return -(-self.n_rows // self._block) <= WINDOW_BLOCKS
+
     def name(self, number: int) -> str:
         """What messages call a piece of `chunks`."""
         return f"rows {number * self._block} to {min((number + 1) * self._block, self.n_rows) - 1}"
@@ -80,7 +86,7 @@ class RowSource:
     def shuffled(self, key: Key, number: int) -> Iterator[tuple[Any, Key]]:
         """Windows of rows with the key of their order."""
         n_blocks = -(-self.n_rows // self._block)
-        if n_blocks <= WINDOW_BLOCKS:  # as data in memory
+        if self.one_window:  # as data in memory
             yield self._window(np.arange(n_blocks)), key
             return
         blocks = key.fold_in(_BLOCKS).permutation(n_blocks, number)
@@ -104,6 +110,8 @@ class ChunkSource:
     chunks : iterable or callable
         Iterated, or called for an iterator, once a pass.
     """
+
+    one_window = False
 
     def __init__(self, chunks: Any):
         self._chunks = chunks
@@ -187,6 +195,7 @@ class ChunkedData:
     """
 
     bits = None
+    _content: NDArray[np.int64] | None = None
 
     def __init__(
         self,
@@ -250,7 +259,14 @@ class ChunkedData:
                 raise type(error)(f"{name} of X: {error}") from error
             first = False
             n = data.shape[0]
-            yield data, np.arange(n, dtype=np.int64) if key_here is None else key_here.permutation(n, number)
+            order = np.arange(n, dtype=np.int64)
+            if key_here is not None:
+                order = key_here.permutation(n, number)
+                if source.one_window:  # all rows, which are shuffled as those in memory
+                    if self._content is None:
+                        self._content = content_order(data)
+                    order = self._content[order]
+            yield data, order
             del piece, x, data  # not beside the next one
 
     def _parts(self, wanted: Pass, size: int) -> Iterator[States]:

@@ -24,8 +24,8 @@ class Split(NamedTuple):
     ----------
     n_rows : int
     held_out : ndarray of int, sorted, or None
-    trained : ndarray of int, sorted, or None
-        None: all rows.
+    trained : ndarray of int, or None
+        In the order that passes permute; None: all rows in their order.
     """
 
     n_rows: int
@@ -33,15 +33,16 @@ class Split(NamedTuple):
     trained: NDArray[np.int64] | None = None
 
     @classmethod
-    def of(cls, n: int, fraction: float, key: Key) -> Split:
-        """Hold a share of n rows out, always the same ones for a key."""
+    def of(cls, n: int, fraction: float, key: Key, begin: NDArray[np.int64] | None = None) -> Split:
+        """Hold a share of n rows out, always the same ones for a key; `begin` is the order that is permuted."""
         if not fraction:
-            return cls(n)
+            return cls(n, None, begin)
         n_held = max(1, round(fraction * n))
         if n_held >= n:
             raise ValueError(f"validation_fraction={fraction} leaves none of {n} rows of X to train on")
-        order = key.permutation(n, _SPLIT)
-        return cls(n, np.sort(order[:n_held]), np.sort(order[n_held:]))
+        begin = np.arange(n, dtype=np.int64) if begin is None else begin
+        places = key.permutation(n, _SPLIT)
+        return cls(n, np.sort(begin[places[:n_held]]), begin[np.sort(places[n_held:])])
 
     def __len__(self) -> int:
         return self.n_rows if self.trained is None else len(self.trained)
@@ -50,6 +51,11 @@ class Split(NamedTuple):
         """The same split with some rows left out of training."""
         trained = np.arange(self.n_rows, dtype=np.int64) if self.trained is None else self.trained
         return Split(self.n_rows, self.held_out, trained[~rows[trained]])
+
+    def repeated(self, times: NDArray[np.int64]) -> Split:
+        """The same split with rows that come several times in each pass."""
+        trained = np.arange(self.n_rows, dtype=np.int64) if self.trained is None else self.trained
+        return Split(self.n_rows, self.held_out, np.repeat(trained, times[trained]))
 
     def order(self, key: Key, shuffle: bool, length: Callable[[int], int] | None = None) -> Order:
         """Rows of a pass; a function of the key and the number of the pass only.

@@ -12,6 +12,7 @@ from sklearn.utils.validation import _check_sample_weight
 
 from .._data import Rows, columns
 from .._data.chunks import ChunkedData, ChunkSource, RowSource, source_of
+from .._data.content import content_order
 from .._data.split import Split
 from .._fit.callback import as_list
 from .._fit.em import em_step
@@ -34,6 +35,8 @@ from .sklearn_draws import SklearnDraws
 from .untouched import untouched
 from .validation import validation_callbacks
 
+#: weights that are whole numbers up to this are repetitions
+MOST_REPETITIONS = 16
 _SHOWN = 1000  # rows of data in chunks whose likelihood `verbose` shows
 
 
@@ -123,7 +126,8 @@ class Fitting(SklearnDraws, BaseRBM):
         y : ignored
             For use in pipelines.
         sample_weight : array-like of shape (n_samples,) or None
-            Not negative. Rows count by their weight within their minibatch; those of weight 0 are left out.
+            Not negative. Weights that are whole numbers up to 16 are repetitions: the fit is that of rows which come
+            so often. By others rows count within their minibatch. Rows of weight 0 are left out.
 
         Returns
         -------
@@ -155,11 +159,14 @@ class Fitting(SklearnDraws, BaseRBM):
         X, data, dtype = self._take_over(given, go_on, source, shared)
         sample_weight = _checked_weights(sample_weight, X)
         key = self._state.key if go_on else Key.from_random_state(self.random_state)
-        split = Split.of(X.shape[0], self.validation_fraction, key)
+        split = Split.of(X.shape[0], self.validation_fraction, key, self._begin_order(data, sample_weight, shared))
         if sample_weight is not None:
             split = split.without(sample_weight == 0)
             if not len(split):
                 raise ValueError("sample_weight must have values above 0 among the rows that are trained on")
+            times = _as_repetitions(sample_weight)
+            if times is not None:
+                split, sample_weight = split.repeated(times), None
         state = self._state if go_on else self._initial_state(data, split, dtype, sample_weight)
         state.key = key
         if state.parameters.weights.dtype != dtype:
@@ -191,6 +198,20 @@ class Fitting(SklearnDraws, BaseRBM):
                 warn_of_bounds(state.extras["log_variance"], state.extras["log_variance_of_data"])
 
         return FitJob(run, epoch, callbacks, fused, lambda: self._publish_chains(state), backend, after)
+
+    def _begin_order(
+        self, data: Rows, sample_weight: NDArray[np.float64] | None, shared: dict[Any, Any] | None
+    ) -> NDArray[np.int64] | None:
+        """The order of the rows that passes permute: by their content, so that none other makes a difference."""
+        if not self.shuffle or isinstance(data, ChunkedData):
+            return None
+        if sample_weight is not None or shared is None:
+            return content_order(data, sample_weight)
+        key = ("order", id(data))
+        if key not in shared:
+            shared[key] = content_order(data)
+        order: NDArray[np.int64] = shared[key]
+        return order
 
     def _inside(self) -> Inside:
         """What callbacks of this package ask an estimator beside its public methods."""
@@ -335,21 +356,25 @@ class Fitting(SklearnDraws, BaseRBM):
         if first:
             self._in_range = data.in_range
         sample_weight = _checked_weights(sample_weight, X)
-        if sample_weight is not None and not sample_weight.any():
-            raise ValueError("sample_weight must have values above 0")
+        order = np.arange(X.shape[0], dtype=np.int64)
+        if sample_weight is not None:
+            if not sample_weight.any():
+                raise ValueError("sample_weight must have values above 0")
+            times = _as_repetitions(sample_weight)
+            if times is not None:
+                order, sample_weight = np.repeat(order, times), None
         if not hasattr(self, "_state"):
             self._state = self._initial_state(data, Split(X.shape[0]), dtype, sample_weight)
         state = self._state
         self._check_rows(data)
         self._prepare(state, *data.shape, 1)
         plan = options.plan_of(self, state.key.seed, 0, max(1, self.n_iter), X.shape[0])
-        plan = plan._replace(batch_size=X.shape[0])
-        order = np.arange(X.shape[0], dtype=np.int64)
+        plan = plan._replace(batch_size=len(order))
         backend = self._backend()
         if self._fused(data, sample_weight, plan, backend):
             epoch = native_epoch(state, data, backend, lambda _: plan, self.units, lambda _: order)
         else:
-            begin = self._steps(state, backend, X.shape[0])
+            begin = self._steps(state, backend, len(order))
             epoch = composed_epoch(state, data, lambda _: plan, begin, lambda _: order, sample_weight)
 
         def update() -> None:
@@ -386,6 +411,13 @@ def check_fit(estimator: Fitting, sample_weight: Any) -> None:
     """Raise ValueError or TypeError for options that cannot be used, before any data are looked at."""
     estimator._check_options()
     options.check_exclusions(estimator, sample_weight=sample_weight)
+
+
+def _as_repetitions(weights: NDArray[np.float64]) -> NDArray[np.int64] | None:
+    """How often rows come, if all weights are small whole numbers."""
+    if weights.max() > MOST_REPETITIONS or (weights != np.floor(weights)).any():
+        return None
+    return weights.astype(np.int64)
 
 
 def _checked_weights(sample_weight: Any, X: Any) -> NDArray[np.float64] | None:
