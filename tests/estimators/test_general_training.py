@@ -101,10 +101,58 @@ def test_the_exact_gradient_of_learned_deviations(scaling, hidden, weighted):
             **options,
         )  # fmt: skip
 
-    def log_variance(estimator):
-        return estimator._state.extras["log_variance"]
+    def get(estimator):
+        """Parameters of the standardised rows, and log variances."""
+        weights, visible, hidden = (np.array(getattr(estimator, name)) for name in NAMES)
+        extras = estimator._state.extras
+        sigma, offset = np.exp(0.5 * extras["log_variance"]), extras["offset"]
+        weights = weights / sigma if scaling == "variance" else weights
+        return [
+            weights, (visible - offset) / sigma, hidden + weights @ (offset / sigma), np.array(extras["log_variance"])
+        ]  # fmt: skip
 
-    assert_ascends_the_likelihood(make, X, weights, more=[(log_variance, log_variance, 0.5)])
+    def put(estimator, values):
+        """The same parameters shown; a change of the variances leaves the shown weights and visible biases."""
+        weights, visible, hidden, log_variance = values
+        extras = estimator._state.extras
+        sigma, offset = np.exp(0.5 * extras["log_variance"]), extras["offset"]
+        extras["log_variance"][...] = log_variance
+        now = np.exp(0.5 * log_variance)
+        shown = weights * sigma if scaling == "variance" else weights
+        estimator.components_[...] = shown
+        estimator.intercept_visible_[...] = offset + sigma * visible
+        at_work = shown / now if scaling == "variance" else shown
+        estimator.intercept_hidden_[...] = hidden - at_work @ (offset / now)
+
+    rate = 1e-3
+    start = make(n_iter=0).fit(X, sample_weight=weights)
+    moved = make(n_iter=1, learning_rate=rate).fit(X, sample_weight=weights)
+    before, after = get(start), get(moved)
+    shown = [np.array(getattr(start, name)) for name in NAMES]
+    for part, (old, new) in enumerate(zip(before, after, strict=True)):
+        if part < 3:  # as they would be had the variances stayed
+            moved._state.extras["log_variance"][...] = before[3]
+            sigma, offset = np.exp(0.5 * before[3]), moved._state.extras["offset"]
+            now = np.exp(0.5 * after[3])
+            at_work = moved.components_ / now if scaling == "variance" else moved.components_
+            new = [
+                moved.components_ / sigma if scaling == "variance" else moved.components_,
+                (moved.intercept_visible_ - offset) / sigma,
+                moved.intercept_hidden_ + at_work @ (offset / now),
+            ][part]
+        for index in [tuple(e) for e in np.argwhere(np.ones(old.shape))][:: 5 if part == 0 else 2]:
+            values = []
+            for sign in (1, -1):
+                changed = [x.copy() for x in before]
+                changed[part][index] += sign * 1e-5
+                put(start, changed)
+                values.append(np.average(start.log_likelihood(X, method="exact"), weights=weights))
+                start._state.extras["log_variance"][...] = before[3]
+                for name, x in zip(NAMES, shown, strict=True):
+                    getattr(start, name)[...] = x
+            wanted = (values[0] - values[1]) / 2e-5
+            factor = 0.5 if part == 3 else 1.0
+            assert (new[index] - old[index]) / (rate * factor) == pytest.approx(wanted, abs=2e-4), (part, index)
 
 
 @pytest.mark.parametrize("cls,unit", [(BernoulliRBM, "bernoulli"), (IsingRBM, "ising"), (PottsRBM, "bernoulli")])

@@ -8,10 +8,10 @@ import warnings
 
 import numpy as np
 import pytest
-from cli_cases import KINDS, assert_fails, run, train_arguments
 from sklearn.exceptions import ConvergenceWarning
 
 import fastrbm
+from cli_cases import KINDS, assert_fails, run, train_arguments
 from fastrbm._cli import main as cli
 from fastrbm._cli import messages, options
 

@@ -184,7 +184,7 @@ class Fitting(SklearnDraws, BaseRBM):
         if self.verbose:
             callbacks.append(Verbose(data.head(_SHOWN) if isinstance(data, ChunkedData) else named))
         if split.held_out is not None:
-            callbacks = [*validation_callbacks(self, named, data, split), *callbacks]
+            callbacks = [*validation_callbacks(self, named, data, split, self._backend()), *callbacks]
         # whoever makes chunks need not bear being called by several threads
         fused = backend is not None and backend.concurrent and not isinstance(data, ChunkedData)
         rows = None if isinstance(data, ChunkedData) or not self.n_iter else some_rows(data)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from sklearn.utils import check_random_state
 
+from .._data.bits import VisibleData
 from .._fit.callback import as_list
 from .._fit.loop import check_finite
 from .._fit.state import FitRun, TrainingState
@@ -92,7 +93,7 @@ class SklearnDraws:
         return update
 
 
-def _float_rows(x: Any, data: Any, dtype: Any) -> Any:
+def _float_rows(x: Any, data: VisibleData, dtype: Any) -> Any:
     """Return rows as one float copy, which this mode works on, as scikit-learn does."""
     if not data.changed:
         return x.astype(dtype, copy=False)

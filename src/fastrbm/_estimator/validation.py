@@ -10,8 +10,10 @@ from .._data import Rows
 from .._data.device import is_device_array, rows_to_host
 from .._data.split import Split
 from .._fit.callback import Callback
+from .._kernels import Backend
 from ..callbacks import EarlyStopping, FreeEnergyGap, LogLikelihood, PseudoLikelihood
 from ..likelihood import exact
+from ..model import Model
 
 #: what can be watched, and whether more of it is better
 MONITORS = {"log_likelihood": True, "pseudo_likelihood": True, "free_energy_gap": False}
@@ -19,7 +21,7 @@ _PREFIX = "validation_"
 _QUICK = 1.0  # seconds
 
 
-def validation_callbacks(estimator: Any, X: Any, data: Rows, split: Split) -> list[Callback]:
+def validation_callbacks(estimator: Any, X: Any, data: Rows, split: Split, backend: Backend) -> list[Callback]:
     """Callbacks that record held-out rows, and stop if the estimator asks for it.
 
     Without a name in ``early_stopping`` that is the log-likelihood of binary rows, if the log Z of such a model can be
@@ -30,7 +32,7 @@ def validation_callbacks(estimator: Any, X: Any, data: Rows, split: Split) -> li
     if isinstance(asked, str):
         name = asked
     else:
-        name = "log_likelihood" if data.binary and has_quick_partition(estimator) else "free_energy_gap"
+        name = "log_likelihood" if data.binary and has_quick_partition(estimator.model_, backend) else "free_energy_gap"
     if name == "log_likelihood" and not data.are_states:
         raise ValueError(
             "early_stopping='log_likelihood' needs rows that are states of the visible units (0 and 1 for Bernoulli "
@@ -57,10 +59,9 @@ def validation_callbacks(estimator: Any, X: Any, data: Rows, split: Split) -> li
     return [EarlyStopping(monitor, MONITORS[name], estimator.n_iter_no_change, estimator.tol)]
 
 
-def has_quick_partition(estimator: Any) -> bool:
+def has_quick_partition(model: Model, backend: Backend) -> bool:
     """Whether log Z can be estimated, or summed up in a second."""
-    model = estimator.model_
-    return exact.can_be_annealed(model) or exact.choose(model).seconds(estimator._backend()) <= _QUICK
+    return exact.can_be_annealed(model) or exact.choose(model).seconds(backend) <= _QUICK
 
 
 def _rows(X: Any, rows: Any) -> Any:
