@@ -63,6 +63,10 @@ class Rows(Protocol):
         """Pairs (rows, states as kernels take them) in order; Gaussian states are divided by their deviations."""
         ...
 
+    def contents(self) -> Iterator[States]:
+        """Blocks of rows in order, in a form that depends on the values alone, not on what was fitted."""
+        ...
+
     def states(self, advice: str) -> States:
         """All rows as states of the layer; ValueError with `advice` where they are none."""
         ...

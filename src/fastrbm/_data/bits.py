@@ -237,6 +237,11 @@ class VisibleData:
         """Rows of `batches` as training takes them, and which of their units are missing: none."""
         return batch, None
 
+    def contents(self) -> Iterator[States]:
+        """Blocks of states in order."""
+        for _, states in self.slices():
+            yield states
+
     def states(self, advice: str) -> States:
         """All rows as bits; ValueError with `advice` unless they are binary."""
         if not self.binary:

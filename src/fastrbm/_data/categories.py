@@ -64,6 +64,11 @@ class CategoryData:
         for rows in self._blocks():
             yield rows, self.encoded(self._x[rows])[0]
 
+    def contents(self) -> Iterator[States]:
+        """Blocks of states in order."""
+        for _, states in self.slices():
+            yield states
+
     def states(self, advice: str) -> States:
         """All rows as states of the layer."""
         if self.missing:

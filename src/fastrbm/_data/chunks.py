@@ -344,6 +344,11 @@ class ChunkedData:
         if done != self.shape[0]:
             raise self._other_rows(done)
 
+    def contents(self) -> Iterator[States]:
+        """Blocks of rows in order, of a piece at a time."""
+        for data, _ in self._pieces(None, 0):
+            yield from data.contents()
+
     def states(self, advice: str) -> States:
         """All rows as states of the layer."""
         return join_rows([data.states(advice) for data, _ in self._pieces(None, 0)])

@@ -20,7 +20,7 @@ def content_order(data: Rows, weights: NDArray[np.float64] | None = None) -> NDA
 
     Rows that are equal, in both, come in the order in which they stand, which then makes no difference.
     """
-    found = np.concatenate([_hashes(states) for _, states in data.slices()])
+    found = np.concatenate([_hashes(states) for states in data.contents()])
     if weights is None:
         return np.argsort(found, kind="stable")
     return np.lexsort((weights, found))

@@ -40,9 +40,10 @@ class Split(NamedTuple):
         n_held = max(1, round(fraction * n))
         if n_held >= n:
             raise ValueError(f"validation_fraction={fraction} leaves none of {n} rows of X to train on")
+        held = np.zeros(n, dtype=np.bool_)
+        held[key.permutation(n, _SPLIT)[:n_held]] = True
         begin = np.arange(n, dtype=np.int64) if begin is None else begin
-        places = key.permutation(n, _SPLIT)
-        return cls(n, np.sort(begin[places[:n_held]]), begin[np.sort(places[n_held:])])
+        return cls(n, np.flatnonzero(held), begin[~held[begin]])
 
     def __len__(self) -> int:
         return self.n_rows if self.trained is None else len(self.trained)

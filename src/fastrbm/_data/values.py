@@ -105,6 +105,11 @@ class UnitData:
                 states = np.ascontiguousarray(states / self._sigma, dtype=self.dtype)
             yield rows, states
 
+    def contents(self) -> Iterator[NDArray[Any]]:
+        """Blocks of values as they are given, in the type that rows are converted to."""
+        for rows in self._blocks_in_order():
+            yield self._take(rows)
+
     def states(self, advice: str) -> NDArray[Any]:
         """All rows as states of the layer."""
         self._check(self._unit.outside, f"{self._unit.domain} (to have a probability; or {advice})")
