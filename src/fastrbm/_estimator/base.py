@@ -165,7 +165,7 @@ class BaseRBM(CallbackSupport, ClassNamePrefixFeaturesOutMixin, TransformerMixin
         cls.__init__ = checked  # type: ignore[method-assign]
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """Options by their names, those of objects in lists too: ``regularizers__l2__strength``."""
+        """Return options by their names, those of objects in lists too: ``regularizers__l2__strength``."""
         params: dict[str, Any] = super().get_params(deep)
         return params | names.params_of_lists(self) if deep else params
 

@@ -118,11 +118,12 @@ class Fitting(SklearnDraws, BaseRBM):
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Values the visible units can take; Bernoulli units take all of [0, 1], and uint8 images in 0..255: whether
-            uint8 data are 0/1 or 0..255 is decided here, by their largest value, and remembered as ``input_scale_``.
-            Not copied to float as a whole. Sparse matrices for Bernoulli units only. Also rows on disk (h5py datasets
-            and their like), a list of arrays, or a function that returns an iterator over arrays: these are read piece
-            by piece in every pass, see `fastrbm.streams`.
+            Values the visible units can take, in a table of any kind: arrays, data frames, tensors on the host.
+            Bernoulli units take all of [0, 1], and uint8 images in 0..255; whether uint8 data are images is decided
+            here, unless the option `input_scale` says it, and remembered as ``input_scale_``. Not copied to float as a
+            whole. Sparse matrices for Bernoulli units only. Also rows on disk (h5py datasets and their like), a list of
+            arrays, or a function that returns an iterator over arrays: these are read piece by piece in every pass, see
+            `fastrbm.streams`.
         y : ignored
             For use in pipelines.
         sample_weight : array-like of shape (n_samples,) or None
@@ -135,10 +136,18 @@ class Fitting(SklearnDraws, BaseRBM):
 
         Raises
         ------
-        ValueError
-            For unusable options or data.
+        ValueError, TypeError
+            For unusable options or data. The estimator is then what it was before the call, an earlier fit included.
         fastrbm.DivergenceError
             If parameters become infinite or NaN; the last finite ones are kept.
+
+        Warns
+        -----
+        fastrbm.DataRangeWarning
+            For values outside [0, 1] (option `out_of_range`), and for values that are in another scale than those of an
+            earlier fit that goes on.
+        sklearn.exceptions.ConvergenceWarning
+            If the persistent chains have collapsed, or learned deviations ran to a bound.
         """
         self._check_options()
         told = begin_callbacks(self, X, y)
@@ -309,7 +318,7 @@ class Fitting(SklearnDraws, BaseRBM):
             self.__dict__.pop(name, None)
 
     def partial_fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Any:
-        """One gradient step on X as a minibatch, whatever its size.
+        """Take one gradient step on X as a minibatch, whatever its size.
 
         Options that change from pass to pass have the values of their first one.
 
@@ -327,8 +336,8 @@ class Fitting(SklearnDraws, BaseRBM):
 
         Raises
         ------
-        ValueError
-            For unusable options or data.
+        ValueError, TypeError
+            For unusable options or data. The estimator is then what it was before the call.
         fastrbm.DivergenceError
             If parameters become infinite or NaN; the last finite ones are kept.
         """

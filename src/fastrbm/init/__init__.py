@@ -59,7 +59,7 @@ class Initializer(BaseEstimator):
         """Raise ValueError unless the options are usable."""
 
     def weights(self, n_hidden: int, n_visible: int, key: Key, units: tuple[str, str]) -> Start:
-        """Weights and biases to start from.
+        """Make the weights and biases to start from.
 
         Parameters
         ----------
@@ -257,7 +257,7 @@ def has_data_bias(unit: str) -> bool:
 
 
 def data_bias(mean: ArrayLike, unit: str = "bernoulli", clip: float = 1e-3) -> NDArray[np.float64]:
-    """Visible bias with which a model without weights has the means of the data.
+    """Find the visible bias with which a model without weights has the means of the data.
 
     The inverse of the unit's mean: log(p / (1 - p)) for Bernoulli units, atanh for Ising ones, log for a one-hot layer,
     the mean itself for Gaussian ones (variance 1).
