@@ -378,6 +378,8 @@ class BaseRBM(CallbackSupport, ClassNamePrefixFeaturesOutMixin, TransformerMixin
         hidden = hidden if state.chains.chains is None else state.chains.chains
         if hidden is not None:
             self.h_samples_ = as_dense(hidden, self.components_.dtype).astype(self.components_.dtype, copy=False)
+        else:
+            self.__dict__.pop("h_samples_", None)
         if "rho" in state.extras:
             self.weight_deviation_ = weight_deviation(state.extras["rho"])
 

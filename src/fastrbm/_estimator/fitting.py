@@ -23,7 +23,7 @@ from .._fit.state import FitRun, Inside, TrainingState
 from .._kernels import BIT_UNITS, Backend, ChainState, Parameters, States, TrainingPlan
 from .._kernels.draws import Key
 from ..callbacks import Verbose
-from ..init import data_bias, get_initializer
+from ..init import data_bias, get_initializer, nearest_means
 from ..optimizers import get_optimizer
 from ..regularizers import get_regularization
 from . import options
@@ -69,7 +69,8 @@ class Fitting(SklearnDraws, BaseRBM):
         """Visible biases with which a model without weights has these means of its columns, as data hold them."""
         if self.units[0] == "ising":
             mean = 2 * mean - 1
-        return data_bias(mean, self.units[0], 1 / (n_rows + 2))
+        # of values that are used as they are though outside the range, it was said already
+        return data_bias(nearest_means(mean, self.units[0]), self.units[0], 1 / (n_rows + 2))
 
     def _setup(self, n_rows: int) -> Setup:
         return Setup(

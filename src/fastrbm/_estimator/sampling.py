@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_random_state
 
 from .._checks import check_integer
+from .._fit.loop import DivergenceError
 from .._kernels import BIT_UNITS, Backend, PackedBits, States, as_dense, join_rows, on_host
 from .._kernels.contract import Drawn
 from .._kernels.draws import Key, Stream
@@ -124,7 +125,15 @@ class Sampling(BaseRBM):
         states = on_host(states)
         if unit == "ising":
             return 2 * states.dense(np.int8) - 1
-        return states.dense() if isinstance(states, PackedBits) else states
+        if isinstance(states, PackedBits):
+            return states.dense()
+        if states.dtype.kind == "f" and not np.isfinite(states).all():
+            raise DivergenceError(
+                "the chains ran away: values of real units became infinite, as they do where a model has no likelihood "
+                "(weights between two real-valued layers that are too large) or weights are huge. Train with a smaller "
+                "learning_rate or with regularizers=L2(...), or take fewer n_steps"
+            )
+        return states
 
     def sample_hidden(self, X: Any, *, random_state: Any = None) -> NDArray[Any]:
         """Draw hidden states from p(h | v=X).
@@ -232,6 +241,11 @@ class Sampling(BaseRBM):
         ndarray, shape (n_samples, n_features)
             bool for Bernoulli and one-hot units, int8 for Ising ones, else of the type of the parameters. A data frame
             after `set_output`.
+
+        Raises
+        ------
+        fastrbm.DivergenceError
+            If values of real-valued units become infinite.
         """
         self._check_fitted()
         check_integer("n_samples", n_samples)
