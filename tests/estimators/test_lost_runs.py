@@ -1,4 +1,4 @@
-"""Runs that got lost: what diverged leaves an estimator that goes on, and values out of range fail early or not at all."""
+"""Runs that got lost go on afterwards; what would make a run get lost is said before it begins."""
 
 import warnings
 
@@ -114,3 +114,25 @@ def test_a_batch_size_beyond_the_rows_takes_no_memory(method):
 def test_data_biases_of_units_without_a_formula_are_refused_by_name():
     with pytest.raises(ValueError, match="'relu'.*visible_bias='zeros'"):
         RBM(3, visible="relu", visible_bias="data").fit(np.abs(REAL))
+
+
+METHODS = ["fit", "partial_fit", "transform", "reconstruct", "gibbs", "sample_hidden", "free_energy", "score"]
+
+
+@pytest.mark.parametrize("chunks", [False, True])
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("kind", [BernoulliRBM, GaussianRBM, IsingRBM])
+@pytest.mark.filterwarnings("ignore::fastrbm.DataRangeWarning")
+def test_values_that_the_type_of_the_parameters_cannot_add_up_are_refused(kind, method, chunks):
+    X = np.where(REAL > 0, 1.0, -1.0)
+    rbm = kind(3, random_state=0, out_of_range="allow" if kind is IsingRBM else "warn").fit(X)
+    before = rbm.transform(X)
+    huge = 1e35 * REAL
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", RuntimeWarning)
+        with pytest.raises((ValueError, TypeError)) as caught:
+            getattr(rbm, method)([huge, huge] if chunks else huge)
+    if not (chunks and method == "partial_fit"):  # which takes no chunks
+        assert "X must hold values of magnitudes up to 1e+30 to be computed with in float32" in str(caught.value)
+    assert_array_equal(rbm.transform(X), before)
+    kind(3, random_state=0, out_of_range="allow", dtype=np.float64, learning_rate=1e-80, n_iter=1).fit(huge)
