@@ -231,11 +231,11 @@ class BaseRBM(CallbackSupport, ClassNamePrefixFeaturesOutMixin, TransformerMixin
         source = source_of(X)
         scale = self._scale_policy(fitted=True)
         if source is not None:
-            data: Rows = self._chunked(source, self.components_.dtype, scale, self._limits(check_range), reset=False)
+            data: Rows = self._chunked(source, self._float_type(), scale, self._limits(check_range), reset=False)
         else:
             X = self._validated(X, reset=False)
             self._look(scale, X)
-            data = self._wrap(X, self.components_.dtype, scale.factor(X), self._limits(check_range))
+            data = self._wrap(X, self._float_type(), scale.factor(X), self._limits(check_range))
         scale.check_fit()
         if data.shape[1] != n_visible:  # parameters that were set by hand
             raise ValueError(f"X must have {n_visible} visible values a row, as components_ has, got {data.shape[1]}")
@@ -300,7 +300,7 @@ class BaseRBM(CallbackSupport, ClassNamePrefixFeaturesOutMixin, TransformerMixin
         dtype = np.dtype(data.given_dtype).newbyteorder("=")
         if dtype in FLOAT_TYPES:
             return dtype
-        return self.components_.dtype if dtype in (np.uint8, np.bool_) else np.dtype(np.float64)
+        return self._float_type() if dtype in (np.uint8, np.bool_) else np.dtype(np.float64)
 
     # -- parameters -----------------------------------------------------------------------------------------
 
@@ -326,10 +326,13 @@ class BaseRBM(CallbackSupport, ClassNamePrefixFeaturesOutMixin, TransformerMixin
             )
         return given
 
+    def _float_type(self) -> Any:
+        """Type of the parameters; those that were set by hand may have others."""
+        return np.dtype(np.float32 if np.asarray(self.components_).dtype == np.float32 else np.float64)
+
     def _parameters(self) -> Parameters:
         """Fitted arrays as kernels take them; attributes set by hand are respected."""
-        given = self._arrays()
-        dtype = np.float32 if given[0].dtype == np.float32 else np.float64
+        given, dtype = self._arrays(), self._float_type()
         return Parameters(*(np.ascontiguousarray(x, dtype=dtype) for x in given))
 
     def _scale(self) -> VisibleScale:

@@ -30,7 +30,7 @@ from . import options
 from .aftermath import some_rows, warn_of_bounds, warn_of_collapse
 from .base import BaseRBM
 from .job import FitJob
-from .sklearn_callbacks import begin_callbacks, with_callbacks
+from .sklearn_callbacks import begin_callbacks, has_callbacks, with_callbacks
 from .sklearn_draws import SklearnDraws
 from .untouched import untouched
 from .validation import validation_callbacks
@@ -92,14 +92,18 @@ class Fitting(SklearnDraws, BaseRBM):
         return plain and backend.trains_whole_passes(self.units, data.binary, plan)
 
     def _prepare(self, state: TrainingState, n_rows: int, n_visible: int, n_epochs: int) -> None:
-        """Bring a new or continued state in line with the options."""
+        """Bring a new or continued state in line with the options, and with parameters that were set by hand."""
+        by_hand = self._parameters() if hasattr(self, "components_") else None
+        if by_hand is not None and by_hand.weights.shape != state.parameters.weights.shape:
+            state.resize(by_hand)
+        state.own()
         if state.parameters.weights.shape != (self.n_components, n_visible):
             raise ValueError(
                 f"n_components and the features of X must stay {state.parameters.weights.shape} when training goes on, "
                 f"got {(self.n_components, n_visible)}"
             )
-        if hasattr(self, "components_"):  # set by hand, or separated by a copy
-            for value, given in zip(state.parameters, self._parameters(), strict=True):
+        if by_hand is not None:  # or separated by a copy
+            for value, given in zip(state.parameters, by_hand, strict=True):
                 if given is not value:
                     value[...] = given
         n_slots = get_optimizer(self.optimizer).n_slots()
@@ -361,7 +365,7 @@ class Fitting(SklearnDraws, BaseRBM):
             self.input_scale_ = scale.value
         if self.random_stream == "sklearn":
             return self._begin_update_with_sklearn_draws(X, scale.factor(X), first)
-        dtype = options.compute_dtype(self, X) if first else self.components_.dtype
+        dtype = options.compute_dtype(self, X) if first else self._float_type()
         data = self._wrap(X, dtype, scale.factor(X), self._limits())
         if first:
             self._in_range = data.in_range
@@ -400,7 +404,7 @@ class Fitting(SklearnDraws, BaseRBM):
 
 
 def begin_fit(estimator: Fitting, X: Any, sample_weight: Any, shared: dict[Any, Any]) -> FitJob | None:
-    """Check the data and set a fit up; None for one that takes scikit-learn's draws, which only `fit` does.
+    """Check the data and set a fit up; None for one with draws or callbacks of scikit-learn, which only `fit` does.
 
     Parameters
     ----------
@@ -411,7 +415,7 @@ def begin_fit(estimator: Fitting, X: Any, sample_weight: Any, shared: dict[Any, 
     shared : dict
         Keeps rows that were packed, for other estimators that are fitted to the same.
     """
-    if estimator.random_stream == "sklearn":
+    if estimator.random_stream == "sklearn" or has_callbacks(estimator):
         return None
     with untouched(estimator):
         return estimator._begin(X, sample_weight, shared)

@@ -148,7 +148,7 @@ class GaussianRBM(Fitting, Scoring, Sampling, Stored):
                 raise ValueError(
                     f"sigma must be numbers for parameters that were set by hand, got {self.sigma!r}, which a fit finds"
                 )
-            sigma = np.broadcast_to(np.asarray(self.sigma, dtype=np.float64), self.components_.shape[1:])
+            sigma = np.broadcast_to(np.asarray(self.sigma, dtype=np.float64), np.shape(self.components_)[1:])
             return VisibleScale(1.0, sigma, SCALINGS[self.scaling])
         return VisibleScale(1.0, np.exp(0.5 * log_variance), SCALINGS[self.scaling])
 

@@ -100,7 +100,7 @@ class SoftmaxRBM(Fitting, Scoring, Sampling, Stored):
         if hasattr(self, "n_categories_"):
             n_categories = self.n_categories_
         elif hasattr(self, "components_"):  # set by hand
-            n_categories = max(1, self.components_.shape[1] // X.shape[1])
+            n_categories = max(1, np.shape(self.components_)[1] // X.shape[1])
         else:
             n_categories = self.n_categories_ = _count(X) if self.n_categories is None else int(self.n_categories)
         return CategoryData(X, n_categories, dtype)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -10,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .._kernels import Backend, ChainState, Parameters, Resident, States
+from .._kernels import Backend, ChainState, PackedBits, Parameters, Resident, States
 from .._kernels.draws import Key
 from ..samplers import Population
 
@@ -70,6 +71,30 @@ class TrainingState:
                 self.extras[name][...] = extras[name]
             else:  # the run that failed has made it
                 del self.extras[name]
+
+    def resize(self, parameters: Parameters) -> None:
+        """Go on with other numbers of units: all that belongs to the old ones is forgotten."""
+        dtype = self.parameters.weights.dtype
+        self.parameters = Parameters(*(np.array(x, dtype=dtype, order="C") for x in parameters))
+        self.slots.clear()
+        self.chains.chains, self.population = None, None
+        for name in self.extras.keys() - {"log_variance", *_OF_DATA}:
+            del self.extras[name]
+
+    def own(self) -> None:
+        """Replace arrays that cannot be written to, those of a file that is mapped for instance, by copies."""
+        self.parameters = _writable(self.parameters)
+        self.slots[:] = map(_writable, self.slots)
+        for name, x in self.extras.items():
+            if not x.flags.writeable:
+                self.extras[name] = x.copy()
+        chains = self.chains.chains
+        if isinstance(chains, PackedBits) and not chains.words.flags.writeable:
+            self.chains.chains = PackedBits(chains.words.copy(), chains.n_units)
+        elif isinstance(chains, np.ndarray) and not chains.flags.writeable:
+            self.chains.chains = chains.copy()
+        if self.population is not None and not all(x.flags.writeable for x in self.population.arrays().values()):
+            self.population = copy.deepcopy(self.population)
 
     def start_anew(self) -> None:
         """Forget what a run that failed has gathered beside the parameters, so that another one can go on."""
@@ -183,6 +208,10 @@ class FitRun:
     def n_batches(self) -> int:
         """Minibatches of the current epoch, or of the last one."""
         return self.batches[min(self.done, len(self.batches) - 1)] if self.batches else 0
+
+
+def _writable(parameters: Parameters) -> Parameters:
+    return Parameters(*(x if x.flags.writeable else x.copy() for x in parameters))
 
 
 def _are_finite(states: Any) -> bool:
