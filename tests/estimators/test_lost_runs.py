@@ -136,3 +136,20 @@ def test_values_that_the_type_of_the_parameters_cannot_add_up_are_refused(kind, 
         assert "X must hold values of magnitudes up to 1e+30 to be computed with in float32" in str(caught.value)
     assert_array_equal(rbm.transform(X), before)
     kind(3, random_state=0, out_of_range="allow", dtype=np.float64, learning_rate=1e-80, n_iter=1).fit(huge)
+
+
+def test_an_exact_gradient_that_loses_the_likelihood_is_a_divergence_that_keeps_the_parameters():
+    rbm = GaussianRBM(
+        4, hidden="gaussian", algorithm="exact", random_state=0, learning_rate=0.5, batch_size=5, n_iter=1
+    )
+    with pytest.raises(DivergenceError, match=r"not normalisable.*learning_rate"):
+        rbm.fit(3 * REAL)
+    assert np.linalg.svd(rbm.components_, compute_uv=False).max() < 1 and rbm.n_iter_ == 0
+    assert np.isfinite(float(rbm.log_partition()))
+
+
+def test_an_update_that_diverged_leaves_no_nan():
+    rbm = GaussianRBM(4, regularizers=WeightUncertainty(), random_state=0).partial_fit(REAL)
+    with pytest.raises(DivergenceError):
+        rbm.set_params(learning_rate=1e38).partial_fit(REAL)
+    assert all(np.isfinite(x).all() for x in vars(rbm).values() if isinstance(x, np.ndarray))

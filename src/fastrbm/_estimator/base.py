@@ -385,6 +385,8 @@ class BaseRBM(CallbackSupport, ClassNamePrefixFeaturesOutMixin, TransformerMixin
             self.__dict__.pop("h_samples_", None)
         if "rho" in state.extras:
             self.weight_deviation_ = weight_deviation(state.extras["rho"])
+        else:
+            self.__dict__.pop("weight_deviation_", None)
 
     # -- randomness after fitting ---------------------------------------------------------------------------
 

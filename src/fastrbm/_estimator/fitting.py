@@ -16,7 +16,7 @@ from .._data.content import content_order
 from .._data.split import Split
 from .._fit.callback import as_list
 from .._fit.em import em_step
-from .._fit.loop import Epoch, Step, check_finite, composed_epoch, native_epoch
+from .._fit.loop import DivergenceError, Epoch, Step, check_finite, composed_epoch, native_epoch, put_back
 from .._fit.minibatch import Setup
 from .._fit.minibatch import Step as GeneralStep
 from .._fit.state import FitRun, Inside, TrainingState
@@ -395,10 +395,13 @@ class Fitting(SklearnDraws, BaseRBM):
             backup = state.snapshot()
             try:
                 epoch(None)
+                check_finite(state, backup, "partial_fit")
+            except DivergenceError:
+                put_back(state, backup)
+                raise
             finally:
                 self._publish(state)
                 self._publish_chains(state)
-                check_finite(state, backup, "partial_fit")
 
         return update
 

@@ -27,12 +27,17 @@ def check_finite(state: TrainingState, backup: Snapshot, where: str) -> None:
     """Raise `DivergenceError`, with the backup put back, if a parameter is not finite."""
     if state.is_finite():
         return
-    state.restore(backup)
-    state.start_anew()
+    put_back(state, backup)
     raise DivergenceError(
         f"parameters became infinite or NaN in {where}; the last finite ones were kept. "
         "Lower learning_rate (or momentum), or scale the data"
     )
+
+
+def put_back(state: TrainingState, backup: Snapshot) -> None:
+    """Return to the parameters before a run that diverged, and forget what it has gathered."""
+    state.restore(backup)
+    state.start_anew()
 
 
 Epoch = Callable[[Callable[[], None] | None], None]
@@ -82,6 +87,9 @@ class Fit:
         self.run.updates_at_epoch_start = state.chains.updates
         try:
             self._epoch(on_batch)
+        except DivergenceError:
+            put_back(state, backup)
+            raise
         finally:
             check_finite(state, backup, f"epoch {state.epoch + 1}")
         self._seconds = time.perf_counter() - begin

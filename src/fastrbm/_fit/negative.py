@@ -14,6 +14,7 @@ from ..likelihood import Moments, exact
 from ..model import Model
 from ..samplers import PopulationSampler
 from ..units import get_unit
+from .loop import DivergenceError
 from .state import TrainingState
 
 #: units of two values whose states algorithm="exact" lists for every minibatch, at most
@@ -216,7 +217,10 @@ class Exact:
             log_weights = exact.state_log_weights(plan, batch.backend)
             p = np.exp(log_weights - log_weights.max())
             p /= p.sum()
-        return exact.moments_of(plan, p, batch.backend)
+        try:
+            return exact.moments_of(plan, p, batch.backend)
+        except ValueError as error:  # two real layers, which had a partition sum when the fit began
+            raise DivergenceError(f"{error}. Lower learning_rate, or use regularizers=L2(...)") from error
 
     def after(self, batch: Minibatch, gradient: Parameters) -> None:
         """Do nothing: there are no chains."""
