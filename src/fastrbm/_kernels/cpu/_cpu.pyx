@@ -7,7 +7,7 @@ signatures; shapes are the caller's business and asserted here where a mistake w
 
 from cpython.exc cimport PyErr_CheckSignals
 from cython.parallel cimport parallel, prange, threadid
-from libc.math cimport exp, fabs, ldexp, log1p
+from libc.math cimport ldexp
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t, uintptr_t
 from libc.string cimport memset
 from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
@@ -150,6 +150,13 @@ cdef class LaidOut:
 
     def __dealloc__(self):
         frbm_give_back(self.start, self.size)
+
+
+cdef int require(bint right, str what) except -1:
+    """Raise ValueError unless an argument is as the C kernels need it; asserts would be gone under ``python -O``."""
+    if not right:
+        raise ValueError(f"{what} must fit the other arguments of this kernel in shape, layout and range")
+    return 0
 
 
 cdef size_t _up(size_t n, size_t multiple) noexcept nogil:
