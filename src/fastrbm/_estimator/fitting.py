@@ -21,11 +21,10 @@ from .._fit.minibatch import Step as GeneralStep
 from .._fit.state import FitRun, Inside, TrainingState
 from .._kernels import BIT_UNITS, Backend, ChainState, Parameters, States, TrainingPlan
 from .._kernels.draws import Key
-from ..callbacks import Verbose
 from ..init import data_bias, get_initializer
 from ..optimizers import get_optimizer
 from ..regularizers import get_regularization
-from . import options
+from . import options, watching
 from .base import BaseRBM
 from .job import FitJob
 from .sklearn_draws import SklearnDraws
@@ -33,7 +32,6 @@ from .validation import validation_callbacks
 
 # what scikit-learn's validation notes down before the data are known to be good
 _SEEN_BY_VALIDATION = ("n_features_in_", "feature_names_in_")
-_SHOWN = 1000  # rows of data in chunks whose likelihood `verbose` shows
 
 
 class Fitting(SklearnDraws, BaseRBM):
@@ -78,13 +76,16 @@ class Fitting(SklearnDraws, BaseRBM):
             n_rows,
         )
 
-    def _fused(self, data: Rows, sample_weight: Any, plan: TrainingPlan, backend: Backend) -> bool:
-        """Whether the backend does whole passes itself."""
+    def _plain(self, sample_weight: Any) -> bool:
+        """Whether no option needs whole arrays between minibatches."""
         reg = get_regularization(self.regularizers)
         chains = options.negative_phase(self).plain and self.algorithm != "em"
         plain = chains and reg.in_kernels and not self.centered and sample_weight is None
-        plain = plain and self._scale().trivial and not self._variance_rate()
-        return plain and backend.trains_whole_passes(self.units, data.binary, plan)
+        return plain and self._scale().trivial and not self._variance_rate()
+
+    def _fused(self, data: Rows, sample_weight: Any, plan: TrainingPlan, backend: Backend) -> bool:
+        """Whether the backend does whole passes itself."""
+        return self._plain(sample_weight) and backend.trains_whole_passes(self.units, data.binary, plan)
 
     def _prepare(self, state: TrainingState, n_visible: int, n_epochs: int) -> None:
         """Bring a new or continued state in line with the options."""
@@ -161,10 +162,16 @@ class Fitting(SklearnDraws, BaseRBM):
         epoch, batches, backend = self._epochs(state, data, split, n_epochs, sample_weight)
         run = FitRun(self, self.n_iter, batches, state, self.history_, self._inside())
         callbacks = list(self.callbacks)
-        if self.verbose:
-            callbacks.append(Verbose(data.head(_SHOWN) if isinstance(data, ChunkedData) else given))
-        if split.held_out is not None:
-            callbacks = [*validation_callbacks(self, given, data, split), *callbacks]
+        if self.verbose or split.held_out is not None:
+            plan = options.plan_of(self, state.key.seed, state.epoch, n_epochs)
+            n_rows = len(split) if self.steps_per_epoch is None else batches[0] * plan.batch_size
+            composed = not self._plain(sample_weight)
+            shape = state.parameters.weights.shape
+            work = watching.Pass.of(self.n_iter, shape, n_rows, batches[0], plan.n_sweeps, composed)
+            if self.verbose:
+                callbacks.append(watching.verbose_callback(given, data, work))
+            if split.held_out is not None:
+                callbacks = [*validation_callbacks(self, given, data, split, work), *callbacks]
         # whoever makes chunks need not bear being called by several threads
         fused = backend is not None and backend.concurrent and not isinstance(data, ChunkedData)
         return FitJob(run, epoch, callbacks, fused, lambda: self._publish_chains(state), backend)

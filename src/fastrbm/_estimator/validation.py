@@ -4,21 +4,22 @@ from __future__ import annotations
 
 from typing import Any
 
-from sklearn.utils import _safe_indexing
-
 from .._data import Rows
-from .._data.device import is_device_array, rows_to_host
 from .._data.split import Split
 from .._fit.callback import Callback
-from ..callbacks import EarlyStopping, FreeEnergyGap, LogLikelihood, PseudoLikelihood
+from ..callbacks import N_CHAINS, N_TEMPERATURES, EarlyStopping, FreeEnergyGap, LogLikelihood, PseudoLikelihood
+from . import watching
 
 #: what can be watched, and whether more of it is better
 MONITORS = {"log_likelihood": True, "pseudo_likelihood": True, "free_energy_gap": False}
 _PREFIX = "validation_"
 
 
-def validation_callbacks(estimator: Any, X: Any, data: Rows, split: Split) -> list[Callback]:
+def validation_callbacks(estimator: Any, X: Any, data: Rows, split: Split, work: watching.Pass) -> list[Callback]:
     """Callbacks that record held-out rows, and stop if the estimator asks for it.
+
+    They look at a fixed subset of the rows, and only now and then, where all of it would cost more than a tenth of the
+    training.
 
     Without a name in ``early_stopping`` that is the log-likelihood of binary rows, the free-energy gap of others.
     """
@@ -36,21 +37,18 @@ def validation_callbacks(estimator: Any, X: Any, data: Rows, split: Split) -> li
             f"early_stopping='pseudo_likelihood' needs binary visible units, got {estimator.units[0]!r}; "
             "use 'free_energy_gap' or 'log_likelihood'"
         )
-    held = _rows(X, split.held_out)
+    of_row = work.score(data.binary) if name == "pseudo_likelihood" else work.free_energy()
+    count = work.rows(of_row, len(split.held_out))
+    held = watching.take(X, watching.spread(split.held_out, count))
     monitor: Any
     if name == "log_likelihood":
-        monitor = LogLikelihood(held, _PREFIX + name)
+        method, cost = watching.likelihood_cost(estimator.model_, work, N_CHAINS, N_TEMPERATURES)
+        monitor = LogLikelihood(held, _PREFIX + name, method, work.every(cost + count * of_row))
     elif name == "pseudo_likelihood":
-        monitor = PseudoLikelihood(held, _PREFIX + name)
-    else:
-        # as many rows of the training data, spread evenly
-        step = max(1, len(split.trained) // len(split.held_out))
-        monitor = FreeEnergyGap(held, _rows(X, split.trained[::step][: len(split.held_out)]), name)
+        monitor = PseudoLikelihood(held, _PREFIX + name, work.every(watching.CALL + count * of_row))
+    else:  # as many rows of the training data, spread evenly
+        seen = watching.take(X, watching.spread(split.trained, min(count, len(split.trained))))
+        monitor = FreeEnergyGap(held, seen, name, work.every(2 * (watching.CALL + count * of_row)))
     if not asked:
         return [monitor]
     return [EarlyStopping(monitor, MONITORS[name], estimator.n_iter_no_change, estimator.tol)]
-
-
-def _rows(X: Any, rows: Any) -> Any:
-    """Some rows of X, those of a device on the host: watching them is a small part of the work."""
-    return rows_to_host(X, rows) if is_device_array(X) else _safe_indexing(X, rows)

@@ -94,6 +94,8 @@ class Fit:
             with run.state.shown():
                 for listener in self._listeners:
                     listener.on_epoch_end(run)
+        for column in run.history.values():  # one entry a pass, NaN where nothing was measured
+            column.extend([np.nan] * (len(run.history["epoch"]) - len(column)))
 
     def end(self) -> None:
         """Tell all listeners that the last epoch is over, also one that failed; once is enough."""
