@@ -93,8 +93,9 @@ class BernoulliRBM(Fitting, Scoring, Sampling, Stored):
         a schedule looks at the number of passes in all, which is that of the passes done and asked for).
     validation_fraction : float, default=0.0
         Share of the rows that is held out, always the same ones for a seed, and scored in `history_`, as often as a
-        tenth of the training's work allows and after the last pass (NaN elsewhere): "validation_log_likelihood" (exact or annealed, see `fastrbm.callbacks.LogLikelihood`) of binary rows,
-        "free_energy_gap" of others, or what `early_stopping` names.
+        tenth of the training's work allows and after the last pass (NaN elsewhere): "validation_log_likelihood"
+        (exact or annealed, see `fastrbm.callbacks.LogLikelihood`) of binary rows, "free_energy_gap" of others, or what
+        `early_stopping` names.
     early_stopping : bool or {"log_likelihood", "pseudo_likelihood", "free_energy_gap"}, default=False
         Stop when the score of the held-out rows has not got better for `n_iter_no_change` passes, and put the best
         parameters back. Needs `validation_fraction`.
