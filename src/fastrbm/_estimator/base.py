@@ -20,7 +20,7 @@ from .._kernels.datatypes import FLOAT_TYPES
 from .._kernels.draws import Key
 from ..model import Model
 from ..regularizers import weight_deviation
-from . import options
+from . import checked, options
 
 
 class View(NamedTuple):
@@ -163,10 +163,15 @@ class BaseRBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
 
     def _check_options(self) -> None:
         """Raise ValueError for options that cannot be used, whatever the data are."""
+        key = checked.key_of(self)
+        if checked.has_passed(self, key):
+            self._backend()
+            return
         self._validate_params()
         options.check(self)
         self._backend()
         options.check_exclusions(self)
+        checked.note_passed(self, key)
 
     def _backend(self) -> Backend:
         return get_backend(self.device, self.n_threads, self.strategy, self.precision, self._work)
@@ -190,6 +195,8 @@ class BaseRBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
                 X, type(self).__name__, device=self.device, unit=self.units[0], random_stream=self.random_stream
             )
             return validate_data(self, X, skip_check_array=True, reset=reset)
+        if not reset and checked.is_plain_table(self, X):
+            return X
         sparse: Any = ("csr", "csc") if self.units[0] == "bernoulli" else False
         X = validate_data(self, X, accept_sparse=sparse, reset=reset, dtype="numeric", ensure_all_finite=False)
         if hasattr(X, "tocsr"):

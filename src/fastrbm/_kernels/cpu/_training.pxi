@@ -63,12 +63,18 @@ cdef class Training:
         """
         cdef frbm_training *t = &self.t
         cdef Py_ssize_t limit = rows.shape[0] if rows is not None else dense.shape[0]
-        assert order.shape[0] == 0 or (np.min(order) >= 0 and np.max(order) < limit)
+        cdef Py_ssize_t k
+        cdef bint inside = True
+        for k in range(order.shape[0]):
+            inside &= 0 <= order[k] < limit
+        require(inside, "order")
+        if order.shape[0] == 0:
+            return 0
         if rows is not None:
-            assert rows.shape[1] == <Py_ssize_t>t.row_words
+            require(t.kind == FRBM_BIT_ROWS and rows.shape[1] == <Py_ssize_t>t.row_words, "rows")
             t.rows = &rows[0, 0]
         else:
-            assert dense.shape[1] == <Py_ssize_t>t.n_visible
+            require((t.kind != FRBM_BIT_ROWS or t.stochastic_input) and dense.shape[1] == <Py_ssize_t>t.n_visible, "dense")
             t.dense = &dense[0, 0]
         poller = Poller(on_batch)
         t.table = TABLE

@@ -97,19 +97,22 @@ class _SingleThreadedBlas:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._inside = 0
-        self._limiter: Any = None
-        self._controller: Any = None
+        self._before: list[int] = []
+        self._libraries: list[Any] | None = None
+
+    def _find(self) -> list[Any]:
+        from threadpoolctl import ThreadpoolController
+
+        return list(ThreadpoolController().select(user_api="blas").lib_controllers)
 
     @contextmanager
     def __call__(self) -> Iterator[None]:
         with self._lock:
             if self._inside == 0:
-                if self._controller is None:
-                    from threadpoolctl import ThreadpoolController
-
-                    self._controller = ThreadpoolController()
-                self._limiter = self._controller.limit(limits=1, user_api="blas")
-                self._limiter.__enter__()
+                # its own context manager asks for much more than the numbers, at every call
+                self._libraries = self._find() if self._libraries is None else self._libraries
+                self._before = [library.get_num_threads() for library in self._libraries]
+                self._set([1] * len(self._before))
             self._inside += 1
         try:
             yield
@@ -117,8 +120,13 @@ class _SingleThreadedBlas:
             with self._lock:
                 self._inside -= 1
                 if self._inside == 0:
-                    self._limiter.__exit__(None, None, None)
-                    self._limiter = None
+                    self._set(self._before)
+
+    def _set(self, numbers: list[int]) -> None:
+        assert self._libraries is not None
+        for library, number in zip(self._libraries, numbers, strict=True):
+            if library.get_num_threads() != number:
+                library.set_num_threads(number)
 
 
 single_threaded_blas = _SingleThreadedBlas()
