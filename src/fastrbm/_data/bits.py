@@ -31,6 +31,23 @@ def decide_input_scale(x: Any) -> float:
     return 1.0
 
 
+def check_indices(x: Any) -> None:
+    """Raise ValueError unless the indices of a sparse matrix are within its shape: SciPy's own loops do not look."""
+    try:
+        if x.format in ("csr", "csc", "bsr"):
+            x.check_format(full_check=True)
+        elif x.format == "coo":
+            for name, index, size in zip(("row", "column"), x.coords, x.shape, strict=True):
+                if len(index) != len(x.data):
+                    raise ValueError(f"{len(index)} {name} indices for {len(x.data)} entries")
+                if len(index) and not 0 <= index.min() <= index.max() < size:
+                    raise ValueError(f"{name} index {index[(index < 0) | (index >= size)][0]} out of {size}")
+    except ValueError as error:
+        raise ValueError(
+            f"X must be a sparse matrix whose indices fit its shape {x.shape}, got one with {error}"
+        ) from None
+
+
 def range_error(low: float, high: float, column: int) -> ValueError:
     """What is raised for values outside [0, 1], the first of them in a column."""
     return ValueError(
@@ -271,6 +288,7 @@ class SpinData(VisibleData):
 
 def _canonical(x: Any) -> Any:
     """CSR without duplicates or explicit zeros; a copy only where that changes something."""
+    check_indices(x)
     if not x.has_canonical_format or not np.all(x.data):
         x = x.copy()
         x.sum_duplicates()

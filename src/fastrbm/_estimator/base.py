@@ -6,11 +6,12 @@ import inspect
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
+import scipy.sparse as sp
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from .._data import Rows
-from .._data.bits import SpinData, VisibleData, decide_input_scale
+from .._data.bits import SpinData, VisibleData, check_indices, decide_input_scale
 from .._data.device import DeviceData, as_device_array, check_device_array, decide_device_scale, is_device_array
 from .._data.values import UnitData
 from .._fit.scale import VisibleScale
@@ -197,6 +198,8 @@ class BaseRBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             return validate_data(self, X, skip_check_array=True, reset=reset)
         if not reset and checked.is_plain_table(self, X):
             return X
+        if sp.issparse(X):
+            check_indices(X)
         sparse: Any = ("csr", "csc") if self.units[0] == "bernoulli" else False
         X = validate_data(self, X, accept_sparse=sparse, reset=reset, dtype="numeric", ensure_all_finite=False)
         if hasattr(X, "tocsr"):
@@ -209,7 +212,9 @@ class BaseRBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         """Rows for a fitted estimator."""
         check_is_fitted(self)
         X = self._validated(X, reset=False)
-        return self._wrap(X, self.components_.dtype, self.input_scale_, check_range=check_range)
+        data = self._wrap(X, self.components_.dtype, self.input_scale_, check_range=check_range)
+        checked.check_width(self._parameters(), data.shape[1])
+        return data
 
     def _wrap(self, X: Any, dtype: Any, scale: float, *, check_range: bool = True) -> Rows:
         dtype = dtype if dtype in FLOAT_TYPES else np.dtype(np.float64)
@@ -246,12 +251,14 @@ class BaseRBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     def _parameters(self) -> Parameters:
         """Fitted arrays as kernels take them; attributes set by hand are respected."""
         dtype = np.float32 if np.asarray(self.components_).dtype == np.float32 else np.float64
-        return Parameters(
+        parameters = Parameters(
             *(
                 np.ascontiguousarray(x, dtype=dtype)
                 for x in (self.components_, self.intercept_visible_, self.intercept_hidden_)
             )
         )
+        checked.check_shapes(parameters, self.units)
+        return parameters
 
     def _scale(self) -> VisibleScale:
         """Between shown parameters and those of kernels."""

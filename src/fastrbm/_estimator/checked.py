@@ -7,6 +7,9 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
+from .._kernels import Parameters
+from ..units import get_unit
+
 #: values of these types cannot change behind one's back, and say all that there is to check
 _PLAIN = frozenset({int, float, str, bool, type(None)})
 _SOURCES = (np.random.RandomState, np.random.Generator)
@@ -47,6 +50,30 @@ def is_plain_table(estimator: Any, X: Any) -> bool:
         and X.shape[1] == vars(estimator).get("n_features_in_")
         and "feature_names_in_" not in vars(estimator)
     )
+
+
+def check_shapes(parameters: Parameters, units: tuple[str, str]) -> None:
+    """Raise ValueError unless fitted arrays, which may have been set by hand, fit each other and the units."""
+    weights, visible_bias, hidden_bias = parameters
+    if weights.ndim != 2 or visible_bias.shape != weights.shape[1:] or hidden_bias.shape != weights.shape[:1]:
+        raise ValueError(
+            "components_ must have shape (n_hidden, n_visible), intercept_visible_ (n_visible,) and intercept_hidden_ "
+            f"(n_hidden,), got {weights.shape}, {visible_bias.shape} and {hidden_bias.shape}"
+        )
+    for name, unit, width in zip(("visible", "hidden"), units, weights.shape[::-1], strict=True):
+        try:
+            get_unit(unit).check_width(width)
+        except ValueError as error:
+            raise ValueError(f"components_ of shape {weights.shape} do not fit the {name} units: {error}") from None
+
+
+def check_width(parameters: Parameters, n_visible: int) -> None:
+    """Raise ValueError unless rows of so many visible units fit the fitted arrays."""
+    if n_visible != parameters.weights.shape[1]:
+        raise ValueError(
+            f"components_ must have a column for each of the {n_visible} visible units of X, got shape "
+            f"{parameters.weights.shape}: components_ was changed, or X is of another model"
+        )
 
 
 def has_passed(estimator: Any, key: Any) -> bool:

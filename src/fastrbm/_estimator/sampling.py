@@ -223,7 +223,7 @@ class Sampling(BaseRBM):
         if init is None:
             # spins, which are bits here, of mean 0
             nothing = np.full(
-                (n_samples, self.n_components), 0.5 * (self.units[1] == "ising"), parameters.weights.dtype
+                (n_samples, len(parameters.hidden_bias)), 0.5 * (self.units[1] == "ising"), parameters.weights.dtype
             )
             visible = backend.samples(
                 units[0], nothing, parameters.weights, parameters.visible_bias, key.at(0, Stream.START), transpose=True

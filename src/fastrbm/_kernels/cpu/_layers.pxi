@@ -10,8 +10,8 @@ cdef void _gemm(floating *a, floating *b, floating *c, int m, int n, int k, int 
         dgemm(opa, opb, &m, &n, &k, &alpha, a, &lda, b, &ldb, &beta, c, &ldc)
 
 
-def dense_inputs(const floating[:, :] x, const floating[:, ::1] weights, const floating[::1] bias, bint transpose,
-                 floating[:, ::1] out, bint sigmoid, int n_threads):
+def dense_inputs(const floating[:, :] x not None, const floating[:, ::1] weights not None, const floating[::1] bias not None, bint transpose,
+                 floating[:, ::1] out not None, bint sigmoid, int n_threads):
     """out = bias + x @ weights.T (or @ weights), then the float32 sigmoid if asked for.
 
     BLAS must be limited to one thread by the caller: the slices here are the parallelism.
@@ -20,9 +20,9 @@ def dense_inputs(const floating[:, :] x, const floating[:, ::1] weights, const f
     cdef Py_ssize_t n_slices = (n + BLAS_ROWS - 1) // BLAS_ROWS, s, i, j, first, here
     if n == 0:
         return
-    if x.strides[1] != sizeof(floating):
-        raise ValueError("rows must be contiguous")
-    assert weights.shape[1 - transpose] == n_in and weights.shape[0 + transpose] == n_out == bias.shape[0]
+    require_rows(n, n_in, x.strides, sizeof(floating), "x")
+    require(out.shape[0] == n, "out")
+    require(weights.shape[1 - transpose] == n_in and weights.shape[0 + transpose] == n_out == bias.shape[0], "weights and bias")
     cdef int ldx = max(x.strides[0] // sizeof(floating), n_in)
     cdef int ldw = weights.shape[1]
     for s in prange(n_slices, nogil=True, num_threads=n_threads, schedule="dynamic"):
@@ -38,13 +38,14 @@ def dense_inputs(const floating[:, :] x, const floating[:, ::1] weights, const f
                 TABLE.sigmoid(&out[first, 0], here * n_out)
 
 
-def dense_gradient(const floating[:, ::1] hidden, const floating[:, :] visible, floating scale, floating[:, ::1] out, int n_threads):
+def dense_gradient(const floating[:, ::1] hidden not None, const floating[:, :] visible not None, floating scale, floating[:, ::1] out not None, int n_threads):
     """out += scale * hidden.T @ visible, by fixed slices of hidden units (BLAS single-threaded as above)."""
     cdef Py_ssize_t n = hidden.shape[0], n_hidden = out.shape[0], n_visible = out.shape[1]
     cdef Py_ssize_t n_slices = (n_hidden + 63) // 64, s
-    if visible.strides[1] != sizeof(floating):
-        raise ValueError("rows must be contiguous")
-    assert hidden.shape[1] == n_hidden and visible.shape[0] == n and visible.shape[1] == n_visible
+    if n == 0:
+        return
+    require_rows(n, n_visible, visible.strides, sizeof(floating), "visible")
+    require(hidden.shape[1] == n_hidden and visible.shape[0] == n and visible.shape[1] == n_visible, "hidden and visible")
     cdef int ldv = max(visible.strides[0] // sizeof(floating), n_visible)
     for s in prange(n_slices, nogil=True, num_threads=n_threads, schedule="dynamic"):
         _gemm(<floating *>&visible[0, 0], <floating *>&hidden[0, 64 * s], &out[64 * s, 0], n_visible,
@@ -54,13 +55,15 @@ def dense_gradient(const floating[:, ::1] hidden, const floating[:, :] visible, 
 
 # ---- products of bits ------------------------------------------------------------------------------------
 
-def run_rows(const uint64_t[:, ::1] rows, FixedWeights weights not None, const float[::1] bias, bint transpose,
+def run_rows(const uint64_t[:, ::1] rows not None, FixedWeights weights not None, const float[::1] bias not None, bint transpose,
              int n_threads, float[:, ::1] means=None, float[:, ::1] inputs=None, uint64_t[:, ::1] samples=None,
              draw=None, const float[::1] visible_bias=None, double[::1] energy=None, Filters filters=None):
     """One layer given packed rows of the other; see frbm_rows in src/include/workers.h for the outputs."""
     cdef frbm_rows r
     memset(&r, 0, sizeof(r))
     cdef Py_ssize_t n = rows.shape[0]
+    if n == 0:
+        return
     r.table = TABLE
     r.rows = &rows[0, 0]
     r.row_words, r.n_rows = rows.shape[1], n
@@ -69,24 +72,24 @@ def run_rows(const uint64_t[:, ::1] rows, FixedWeights weights not None, const f
     r.out_stride, r.in_stride = weights.f.ld, 1
     if transpose:
         r.n_out, r.n_in, r.out_stride, r.in_stride = r.n_in, r.n_out, r.in_stride, r.out_stride
-    assert bias.shape[0] == <Py_ssize_t>r.n_out and rows.shape[1] * 64 >= <Py_ssize_t>r.n_in
+    require(bias.shape[0] == <Py_ssize_t>r.n_out and rows.shape[1] * 64 >= <Py_ssize_t>r.n_in, "bias and rows")
     if means is not None:
-        assert means.shape[0] == n and means.shape[1] == <Py_ssize_t>r.n_out
+        require(means.shape[0] == n and means.shape[1] == <Py_ssize_t>r.n_out, "means")
         r.means = &means[0, 0]
     if inputs is not None:
-        assert inputs.shape[0] == n and inputs.shape[1] == <Py_ssize_t>r.n_out
+        require(inputs.shape[0] == n and inputs.shape[1] == <Py_ssize_t>r.n_out, "inputs")
         r.inputs = &inputs[0, 0]
     if samples is not None:
-        assert samples.shape[0] == n and samples.shape[1] * 64 >= <Py_ssize_t>r.n_out
+        require(samples.shape[0] == n and samples.shape[1] * 64 >= <Py_ssize_t>r.n_out, "samples")
         r.samples, r.sample_words = &samples[0, 0], samples.shape[1]
         _set_draw(&r.draw, draw)
     if energy is not None:
-        assert visible_bias.shape[0] >= <Py_ssize_t>r.n_in and energy.shape[0] == n
+        require(visible_bias is not None and visible_bias.shape[0] >= <Py_ssize_t>r.n_in and energy.shape[0] == n, "visible_bias and energy")
         r.visible_bias, r.energy = &visible_bias[0], &energy[0]
     # pieces small enough to share out, large enough (1024 rows) to spread the cost of the tables
     r.chunk = min(1024, max(64, _up((n + n_threads - 1) // n_threads, 64)))
     if filters is not None:
-        assert samples is not None and means is None and inputs is None and energy is None
+        require(filters.fits(weights) and samples is not None and means is None and inputs is None and energy is None, "filters")
         r.filters, r.work, r.side = &filters.f, filters.work, &filters.f.visible if transpose else &filters.f.hidden
         r.chunk = filters.f.chunk
         n_threads = min(n_threads, FRBM_MOST_THREADS)
@@ -105,8 +108,8 @@ cdef Py_ssize_t TABLE_ROWS = 8  # rows for which tables of e^W are worth their m
 cdef size_t PSEUDO_BYTES = 4 << 20  # of scratch, about
 
 
-def pseudo_likelihood(const floating[:, ::1] inputs, const floating[:, ::1] weights, const floating[::1] visible_bias,
-                      const uint64_t[:, ::1] bits, const floating[:, :] dense, double[::1] score, int n_threads):
+def pseudo_likelihood(const floating[:, ::1] inputs not None, const floating[:, ::1] weights not None, const floating[::1] visible_bias not None,
+                      const uint64_t[:, ::1] bits, const floating[:, :] dense, double[::1] score not None, int n_threads):
     """score[s] += sum_i log p(v_i | rest) for rows of bits, or dense ones of any values; see src/tiles/pseudo.inc.c."""
     cdef frbm_pseudo p
     memset(&p, 0, sizeof(p))
@@ -121,9 +124,8 @@ def pseudo_likelihood(const floating[:, ::1] inputs, const floating[:, ::1] weig
         require(bits.shape[0] == n and bits.shape[1] * 64 >= n_visible, "bits")
         p.rows, p.row_words = &bits[0, 0], bits.shape[1]
     else:
-        require(dense.shape[0] == n and dense.shape[1] == n_visible, "dense")
-        require(n_visible == 1 or dense.strides[1] == sizeof(floating), "strides of dense")
-        require(n == 1 or dense.strides[0] >= n_visible * <Py_ssize_t>sizeof(floating), "strides of dense")
+        require(dense is not None and dense.shape[0] == n and dense.shape[1] == n_visible, "dense")
+        require_rows(n, n_visible, dense.strides, sizeof(floating), "dense")
         p.dense, p.dense_ld = &dense[0, 0], dense.strides[0] // sizeof(floating)
     dtype = np.float32 if floating is float else np.float64
     cdef size_t table = n_hidden * _up(n_visible, FRBM_LANES) if n >= TABLE_ROWS else 0
