@@ -286,3 +286,58 @@ def test_openmp_environment_is_respected_and_left_alone():
     print(cpu.default_threads())
     """
     assert run(code, OMP_NUM_THREADS="1").strip() == "1"
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_forks_while_other_threads_hold_locks():
+    """Every lock of the package is held by a helper while the process forks; the child works all the same."""
+    run(
+        """
+        import os, sys, signal, threading
+        import numpy as np
+        import fastrbm
+        from fastrbm._kernels import strategies
+        from fastrbm._kernels.cpu import runtime
+
+        X = np.random.default_rng(0).random((64, 32))
+        fit = lambda: fastrbm.BernoulliRBM(8, n_iter=1, random_state=0, strategy="lowbit", n_gibbs_steps=2).fit(X)
+        wanted = fit().components_
+        owners = [vars(strategies), vars(runtime.single_threaded_blas)]
+        locks = [x for owner in owners for x in owner.values() if hasattr(x, "acquire")]
+        assert len(locks) == 2, locks
+        held, done = threading.Event(), threading.Event()
+
+        def hold():
+            for lock in locks:
+                lock.acquire()
+            held.set()
+            done.wait()
+
+        threading.Thread(target=hold, daemon=True).start()
+        held.wait()
+        child = os.fork()
+        if child == 0:
+            signal.alarm(60)
+            os._exit(0 if (fit().components_ == wanted).all() else 1)
+        _, status = os.waitpid(child, 0)
+        sys.exit(status != 0)
+        """
+    )
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_forks_within_single_threaded_blas():
+    """A child that leaves the block it was forked in does not count it twice."""
+    run(
+        """
+        import os, sys
+        from fastrbm._kernels.cpu.runtime import single_threaded_blas as single
+        with single():
+            child = os.fork()
+        with single():
+            pass
+        if child == 0:
+            os._exit(0 if vars(single)["_inside"] == 0 else 1)
+        sys.exit(os.waitpid(child, 0)[1] != 0 or vars(single)["_inside"] != 0)
+        """
+    )

@@ -95,10 +95,16 @@ class _SingleThreadedBlas:
     """
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._inside = 0
         self._before: list[int] = []
         self._libraries: list[Any] | None = None
+        self._forks = 0
+        self.start_anew()
+
+    def start_anew(self) -> None:
+        """Nobody is inside: of a forked process, whose other threads, which may have held the lock, are gone."""
+        self._lock = threading.Lock()
+        self._inside = 0
+        self._forks += 1
 
     def _find(self) -> list[Any]:
         from threadpoolctl import ThreadpoolController
@@ -114,22 +120,25 @@ class _SingleThreadedBlas:
                 self._before = [library.get_num_threads() for library in self._libraries]
                 self._set([1] * len(self._before))
             self._inside += 1
+            forks = self._forks
         try:
             yield
         finally:
             with self._lock:
-                self._inside -= 1
-                if self._inside == 0:
-                    self._set(self._before)
+                if forks == self._forks:
+                    self._inside -= 1
+                    if self._inside == 0:
+                        self._set(self._before)
 
     def _set(self, numbers: list[int]) -> None:
-        assert self._libraries is not None
-        for library, number in zip(self._libraries, numbers, strict=True):
+        for library, number in zip(self._libraries or (), numbers, strict=True):
             if library.get_num_threads() != number:
                 library.set_num_threads(number)
 
 
 single_threaded_blas = _SingleThreadedBlas()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=single_threaded_blas.start_anew)
 
 
 _here = threading.local()
