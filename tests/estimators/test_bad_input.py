@@ -303,3 +303,15 @@ def test_unknown_public_names():
     assert set(fastrbm.__all__) <= set(dir(fastrbm))
     for name in fastrbm.__all__:
         assert getattr(fastrbm, name) is not None
+
+
+@pytest.mark.parametrize("method", ["fit", "partial_fit"])
+def test_weights_whose_sum_is_infinite_are_refused(method):
+    from fastrbm import BernoulliRBM
+
+    X = np.eye(4)
+    rbm = BernoulliRBM(2, n_iter=1)
+    with pytest.raises(ValueError, match="sample_weight must have a finite sum, got values up to 1e\\+308"):
+        getattr(rbm, method)(X, sample_weight=np.full(4, 1e308))
+    getattr(rbm, method)(X, sample_weight=np.full(4, 1e300))
+    assert np.isfinite(rbm.components_).all()

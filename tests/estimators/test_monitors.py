@@ -253,3 +253,40 @@ def test_bad_data_and_options(digits):
         fitted(digits, validation_fraction=0.1, random_stream="sklearn", shuffle=False)
     with pytest.raises(ValueError, match="an exact sum over the"):
         fitted(np.zeros((3, 70)), 60, callbacks=[LogLikelihood(np.zeros((3, 70)), method="exact")])
+
+
+@pytest.mark.parametrize("options", [{}, {"algorithm": "exact"}, {"centered": True}, {"batch_size": 2000}])
+def test_short_passes_are_reported_once(digits, options):
+    from fastrbm.callbacks import Callback
+
+    class Counting(Callback):
+        def __init__(self):
+            self.seen = []
+
+        def on_batch(self, run):
+            self.seen.append((run.done, run.batches_done, run.n_batches))
+
+    counting = Counting()
+    rbm = fitted(digits[:320], 8, callbacks=[counting], **options)
+    assert {done for done, _, _ in counting.seen} == set(range(rbm.n_iter_))
+    assert all(0 <= done <= most for _, done, most in counting.seen)
+    last = {done: batches for done, batches, _ in counting.seen}
+    if not options:  # one native call that is over before anything is said
+        assert all(batches > 0 for batches in last.values())
+
+
+def test_batches_are_counted_within_a_pass_of_bits():
+    from fastrbm.callbacks import Callback
+
+    class Progress(Callback):
+        def __init__(self):
+            self.seen = []
+
+        def on_batch(self, run):
+            self.seen.append(run.batches_done)
+
+    X = (np.random.default_rng(0).random((40000, 300)) < 0.3).astype(np.uint8)
+    progress = Progress()
+    fitted(X, 128, n_iter=1, batch_size=10, n_threads=1, callbacks=[progress])
+    assert progress.seen == sorted(progress.seen)
+    assert len(progress.seen) > 1 and 0 < progress.seen[0] < 4000

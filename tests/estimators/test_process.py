@@ -341,3 +341,41 @@ def test_forks_within_single_threaded_blas():
         sys.exit(os.waitpid(child, 0)[1] != 0 or vars(single)["_inside"] != 0)
         """
     )
+
+
+#: what makes BLAS, NumPy and the kernels of this package choose other instructions
+PROCESSORS = [
+    {},
+    {"OPENBLAS_CORETYPE": "Haswell", "FASTRBM_CPU": "baseline"},
+    {"OPENBLAS_CORETYPE": "Nehalem", "NPY_DISABLE_CPU_FEATURES": "AVX512_SKX AVX512F AVX512CD AVX2 FMA3"},
+    {"OPENBLAS_CORETYPE": "Prescott", "FASTRBM_CPU": "baseline", "OMP_NUM_THREADS": "1"},
+]
+
+
+def test_training_on_bits_has_the_same_bits_whatever_blas_and_numpy_choose():
+    code = """
+        import hashlib, warnings
+        import numpy as np
+        import fastrbm
+        warnings.simplefilter("ignore")
+        rng = np.random.default_rng(0)
+        X = (rng.random((90, 70)) < 0.4).astype(np.float32)
+        weight = rng.random(90)
+        for options, of_rows in [
+            (dict(algorithm="exact"), None),
+            (dict(algorithm="exact", optimizer="adam"), weight),
+            (dict(algorithm="exact", centered=True), None),
+            (dict(centered=True), None),
+            (dict(), weight),
+            (dict(algorithm="cd"), weight),
+            (dict(hidden_statistics="sampled"), weight),
+            (dict(algorithm="pt"), None),
+            (dict(algorithm="fpcd"), None),
+        ]:
+            rbm = fastrbm.BernoulliRBM(9, n_iter=4, batch_size=17, random_state=0, device="cpu", **options)
+            rbm.fit(X, sample_weight=of_rows)
+            print(options, hashlib.sha256(rbm.components_.tobytes() + rbm.intercept_hidden_.tobytes()).hexdigest())
+    """
+    found = [run(code, **processor) for processor in PROCESSORS]
+    for other in found[1:]:
+        assert other == found[0]

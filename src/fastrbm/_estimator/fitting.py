@@ -373,4 +373,10 @@ def _checked_weights(sample_weight: Any, X: Any) -> NDArray[np.float64] | None:
     if sample_weight is None:
         return None
     weights: NDArray[np.float64] = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
+    with np.errstate(over="ignore"):
+        if not np.isfinite(weights.sum()):
+            raise ValueError(
+                f"sample_weight must have a finite sum, got values up to {weights.max():g}: only their ratios count, "
+                "so divide them by the largest"
+            )
     return weights

@@ -8,7 +8,8 @@ cdef class Training:
     cdef LaidOut memory
     cdef FixedWeights fixed
     cdef Filters filters
-    cdef size_t n_rows
+    cdef size_t n_rows, updates_before
+    cdef object state, on_batch
 
     def __init__(self, parameters, slots, plan, units, size_t n_updates, size_t n_rows, uint32_t[:, ::1] chains,
                  size_t n_chains, bint dense, bint transposed, int n_threads, str strategy="dense", bases=None,
@@ -60,6 +61,10 @@ cdef class Training:
         """What the strategy did so far, by the names in COUNTERS; None without one."""
         return None if self.filters is None else self.filters.counters()
 
+    def _report(self):
+        self.state.updates = self.updates_before + self.t.batches_done
+        self.on_batch()
+
     def run(self, const uint64_t[:, ::1] rows, const float[:, ::1] dense, const int64_t[::1] order not None, state, on_batch):
         """Do the minibatches of `order`; ``state.step`` is advanced by what was done, also on an interrupt.
 
@@ -81,7 +86,8 @@ cdef class Training:
         else:
             require((t.kind != FRBM_BIT_ROWS or t.stochastic_input) and dense.shape[1] == <Py_ssize_t>t.n_visible, "dense")
             t.dense = &dense[0, 0]
-        poller = Poller(on_batch)
+        self.state, self.on_batch, self.updates_before = state, on_batch, state.updates
+        poller = Poller(None if on_batch is None else self._report)
         t.table = TABLE
         t.order, t.n_rows, t.step, t.batches_done = &order[0], order.shape[0], state.step, 0
         t.outgrown = 0
@@ -97,6 +103,6 @@ cdef class Training:
             t.team.n_threads = frbm_team_size()
             frbm_train(t, thread, &scratch[thread * stride])
         state.step = t.step
-        state.updates += t.batches_done
+        state.updates = self.updates_before + t.batches_done
         poller.reraise()
         return min(<size_t>order.shape[0], t.batches_done * t.batch_size)
