@@ -379,3 +379,29 @@ def test_training_on_bits_has_the_same_bits_whatever_blas_and_numpy_choose():
     found = [run(code, **processor) for processor in PROCESSORS]
     for other in found[1:]:
         assert other == found[0]
+
+
+def test_too_few_threads_are_a_warning():
+    """OpenMP would end the process; here it goes on with those there are, and the same bits."""
+    out = run(
+        """
+        import threading, warnings
+        import numpy as np
+        import fastrbm
+        from fastrbm._kernels.cpu import runtime
+
+        def refuse(self):
+            raise RuntimeError("can't start new thread")
+
+        start, threading.Thread.start = threading.Thread.start, refuse
+        X = (np.random.default_rng(0).random((600, 300)) < 0.3).astype(np.float32)
+        make = lambda n: fastrbm.BernoulliRBM(200, batch_size=100, n_iter=1, random_state=0, n_threads=n).fit(X)
+        with warnings.catch_warnings(record=True) as seen:
+            warnings.simplefilter("always")
+            few = make(5)
+            make(5)
+        print([str(w.message) for w in seen])
+        assert (few.components_ == make(1).components_).all()
+        """
+    )
+    assert "only 1 of" in out and out.count("threads can be started here") == 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -166,4 +167,37 @@ def most_threads(n_threads: int | None) -> int:
 
 def threads_for(work: float, n_threads: int | None) -> int:
     """Threads for `work` multiply-adds, at most n_threads (None: `default_threads`)."""
-    return max(1, min(most_threads(n_threads), int(work // WORK_PER_THREAD)))
+    wanted = max(1, min(most_threads(n_threads), int(work // WORK_PER_THREAD)))
+    return wanted if wanted <= _startable else _threads_that_start(wanted)
+
+
+_startable = 1
+_short = False  # whether fewer threads could be started than were wanted
+
+
+def _threads_that_start(wanted: int) -> int:
+    """So many threads as the process can start: OpenMP would end it where one cannot be had."""
+    global _startable, _short
+    if _short:
+        return _startable
+    release, started = threading.Event(), []
+    try:
+        for _ in range(wanted - 1):
+            thread = threading.Thread(target=release.wait, daemon=True)
+            thread.start()
+            started.append(thread)
+    except RuntimeError:
+        _short = True
+    finally:
+        release.set()
+        for thread in started:
+            thread.join()
+    _startable = 1 + len(started)
+    if _short:
+        warnings.warn(
+            f"only {_startable} of {wanted} threads can be started here (a limit of processes or memory); fastrbm goes "
+            f"on with {_startable}: set n_threads to it, or raise the limit",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+    return _startable
