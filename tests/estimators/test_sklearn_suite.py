@@ -41,9 +41,7 @@ def test_the_whole_suite_was_taken():
 def checks_of_other_data(estimator):
     """Checks whose data are of their own making, and no data of the estimator."""
     if isinstance(estimator, SoftmaxRBM):
-        return {
-            "check_sample_weight_equivalence_on_dense_data": "fits numbers from 0 to 1, which are no categories"
-        }
+        return {"check_sample_weight_equivalence_on_dense_data": "fits numbers from 0 to 1, which are no categories"}
     return {}
 
 

@@ -25,6 +25,23 @@ _ROWS = 128  # blocks of rows are multiples of so many
 _GREY = 1 / 255
 
 
+def check_indices(x: Any) -> None:
+    """Raise ValueError unless the indices of a sparse matrix are within its shape: SciPy's own loops do not look."""
+    try:
+        if x.format in ("csr", "csc", "bsr"):
+            x.check_format(full_check=True)
+        elif x.format == "coo":
+            for name, index, size in zip(("row", "column"), x.coords, x.shape, strict=True):
+                if len(index) != len(x.data):
+                    raise ValueError(f"{len(index)} {name} indices for {len(x.data)} entries")
+                if len(index) and not 0 <= index.min() <= index.max() < size:
+                    raise ValueError(f"{name} index {index[(index < 0) | (index >= size)][0]} out of {size}")
+    except ValueError as error:
+        raise ValueError(
+            f"X must be a sparse matrix whose indices fit its shape {x.shape}, got one with {error}"
+        ) from None
+
+
 class VisibleData:
     """Rows of visible units of 0 and 1, or grey values between them; see `Rows`.
 
@@ -291,6 +308,7 @@ class SpinData(VisibleData):
 
 def _canonical(x: Any) -> Any:
     """CSR without duplicates or explicit zeros; a copy only where that changes something."""
+    check_indices(x)
     if not x.has_canonical_format or not np.all(x.data):
         x = x.copy()
         x.sum_duplicates()

@@ -22,11 +22,10 @@ from .._fit.minibatch import Step as GeneralStep
 from .._fit.state import FitRun, Inside, TrainingState
 from .._kernels import BIT_UNITS, Backend, ChainState, Parameters, States, TrainingPlan
 from .._kernels.draws import Key
-from ..callbacks import Verbose
 from ..init import data_bias, get_initializer
 from ..optimizers import get_optimizer
 from ..regularizers import get_regularization
-from . import options
+from . import options, watching
 from .aftermath import some_rows, warn_of_bounds, warn_of_collapse
 from .base import BaseRBM
 from .job import FitJob
@@ -37,7 +36,6 @@ from .validation import validation_callbacks
 
 #: weights that are whole numbers up to this are repetitions
 MOST_REPETITIONS = 16
-_SHOWN = 1000  # rows of data in chunks whose likelihood `verbose` shows
 
 
 class Fitting(SklearnDraws, BaseRBM):
@@ -82,13 +80,16 @@ class Fitting(SklearnDraws, BaseRBM):
             n_rows,
         )
 
-    def _fused(self, data: Rows, sample_weight: Any, plan: TrainingPlan, backend: Backend) -> bool:
-        """Whether the backend does whole passes itself."""
+    def _plain(self, sample_weight: Any) -> bool:
+        """Whether no option needs whole arrays between minibatches."""
         reg = get_regularization(self.regularizers)
         chains = options.negative_phase(self).plain and self.algorithm != "em"
         plain = chains and reg.in_kernels and not self.centered and sample_weight is None
-        plain = plain and self._scale().trivial and not self._variance_rate()
-        return plain and backend.trains_whole_passes(self.units, data.binary, plan)
+        return plain and self._scale().trivial and not self._variance_rate()
+
+    def _fused(self, data: Rows, sample_weight: Any, plan: TrainingPlan, backend: Backend) -> bool:
+        """Whether the backend does whole passes itself."""
+        return self._plain(sample_weight) and backend.trains_whole_passes(self.units, data.binary, plan)
 
     def _prepare(self, state: TrainingState, n_rows: int, n_visible: int, n_epochs: int) -> None:
         """Bring a new or continued state in line with the options."""
@@ -181,10 +182,17 @@ class Fitting(SklearnDraws, BaseRBM):
         run = FitRun(self, self.n_iter, batches, state, self.history_, self._inside())
         callbacks = as_list(self.callbacks)
         named = given if hasattr(given, "columns") else X  # what has the names of the columns that it is scored with
-        if self.verbose:
-            callbacks.append(Verbose(data.head(_SHOWN) if isinstance(data, ChunkedData) else named))
-        if split.held_out is not None:
-            callbacks = [*validation_callbacks(self, named, data, split, self._backend()), *callbacks]
+        if self.verbose or split.held_out is not None:
+            plan = options.plan_of(self, state.key.seed, state.epoch, n_epochs, len(split))
+            n_batches = batches[0] if batches else 1
+            n_rows = len(split) if self.steps_per_epoch is None else n_batches * plan.batch_size
+            composed = not self._plain(sample_weight)
+            shape = state.parameters.weights.shape
+            work = watching.Pass.of(self.n_iter, shape, n_rows, n_batches, plan.n_sweeps, composed)
+            if self.verbose:
+                callbacks.append(watching.verbose_callback(named, data, work))
+            if split.held_out is not None:
+                callbacks = [*validation_callbacks(self, named, data, split, work), *callbacks]
         # whoever makes chunks need not bear being called by several threads
         fused = backend is not None and backend.concurrent and not isinstance(data, ChunkedData)
         rows = None if isinstance(data, ChunkedData) or not self.n_iter else some_rows(data)
@@ -424,4 +432,10 @@ def _checked_weights(sample_weight: Any, X: Any) -> NDArray[np.float64] | None:
     if sample_weight is None:
         return None
     weights: NDArray[np.float64] = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
+    with np.errstate(over="ignore"):
+        if not np.isfinite(weights.sum()):
+            raise ValueError(
+                f"sample_weight must have a finite sum, got values up to {weights.max():g}: only their ratios count, "
+                "so divide them by the largest"
+            )
     return weights

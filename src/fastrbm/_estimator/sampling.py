@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -186,6 +187,14 @@ class Sampling(BaseRBM):
     def _drawn_visible(self, states: Drawn) -> NDArray[Any]:
         sigma = self._scale().sigma
         values = self._drawn(states, self.units[0])
+        if values.dtype.kind == "f" and not np.isfinite(values).all():
+            warnings.warn(
+                f"states became infinite: with units {self.units} these weights are too large for chains to stay where "
+                "they are, and the model may have no distribution (singular values below 1 between real-valued units "
+                "are enough for one)",
+                RuntimeWarning,
+                stacklevel=3,
+            )
         return values if sigma is None else values * sigma.astype(values.dtype)
 
     def sample(
