@@ -320,7 +320,7 @@ class BaseRBM(CallbackSupport, ClassNamePrefixFeaturesOutMixin, TransformerMixin
     def _arrays(self) -> list[NDArray[Any]]:
         """Weights, visible and hidden biases; ValueError unless those that were set by hand fit each other."""
         given = [np.asarray(x) for x in (self.components_, self.intercept_visible_, self.intercept_hidden_)]
-        checked.check_arrays(*given, self.units)
+        checked.check_arrays(given[0], given[1], given[2], self.units)
         return given
 
     def _parameters(self) -> Parameters:
