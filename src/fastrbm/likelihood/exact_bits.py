@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from .._kernels import Backend, Parameters, Phase
+from .._kernels import Backend, Parameters, Phase, on_host
 from ._result import Moments
 from .exact_rules import Plan, all_states
 
@@ -46,7 +46,7 @@ def moments_of_bits(plan: Plan, backend: Backend) -> Moments:
     n_units, n_other = weights.shape
     n_states = 1 << n_units
     blocks = [all_states(n_units, first, min(_BLOCK, n_states - first)) for first in range(0, n_states, _BLOCK)]
-    log_p = np.concatenate([-backend.free_energy("bernoulli", states, turned) for states in blocks])
+    log_p = np.concatenate([-on_host(backend.free_energy("bernoulli", states, turned)) for states in blocks])
     p = exponentials(log_p - log_p.max())
     p /= p.sum()
     of_both, of_other, of_layer = np.zeros((n_units, n_other)), np.zeros(n_other), np.zeros(n_units)

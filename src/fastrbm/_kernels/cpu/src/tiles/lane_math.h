@@ -57,7 +57,7 @@ INLINE vec_f exp_vec(vec_f x) {
 
 /* 2^t, |t| <= 125 */
 INLINE vec_f exp2_vec(vec_f t) {
-    const split_exponent at = split(t);
+    const split_exponent at = split_near(t);
     vec_f p;
     FRBM_EXP2(p, at.fraction);
     return scale_by(p, at.whole);

@@ -47,7 +47,7 @@
 #define FAR 18.0f
 #define MOST 64.0f
 #define ROOM 80.0f
-#define LEAST (-87.0f)
+#define LEAST (-86.0f)
 #define MOST_GAIN 80.0f
 #define ATANH_TERMS 5
 #endif

@@ -210,17 +210,22 @@ INLINE split_exponent split(vec_f t) {
     const __m512 limited = _mm512_min_ps(_mm512_set1_ps(125.0f), (__m512)t);
     return (split_exponent){(vec_f)limited, (vec_f)_mm512_reduce_ps(limited, 0)};
 }
+/* The same for |t| <= 125 */
+INLINE split_exponent split_near(vec_f t) { return (split_exponent){t, (vec_f)_mm512_reduce_ps((__m512)t, 0)}; }
 /* p * 2^whole */
 INLINE vec_f scale_by(vec_f p, vec_f whole) {
     return (vec_f)_mm512_scalef_ps((__m512)p, _mm512_roundscale_ps((__m512)whole, 0));
 }
 #else
+INLINE split_exponent split_near(vec_f t) {
+    const vec_f shifted = t + 12582912.0f; /* 1.5 * 2^23 leaves the nearest integer in the low bits */
+    return (split_exponent){shifted, t - (shifted - 12582912.0f)};
+}
 INLINE split_exponent split(vec_f t) {
     const vec_f zero = {0};
     t = select_f(t < -125.0f, zero - 125.0f, t);
     t = select_f(t > 125.0f, zero + 125.0f, t);
-    const vec_f shifted = t + 12582912.0f; /* 1.5 * 2^23 leaves the nearest integer in the low bits */
-    return (split_exponent){shifted, t - (shifted - 12582912.0f)};
+    return split_near(t);
 }
 INLINE vec_f scale_by(vec_f p, vec_f whole) { return (vec_f)((vec_u)p + ((vec_u)whole << 23)); }
 #endif
