@@ -94,7 +94,8 @@ class VisibleData:
         self._x: Any = _canonical(x) if sp.issparse(x) else x
         flags = self._scan()
         if flags & 2:
-            assert_all_finite(x, estimator_name=name, input_name="X")
+            for part in self._parts():
+                assert_all_finite(part, estimator_name=name, input_name="X")
             flags = self._look_outside(limits or Range(), flags)
         self.binary = not flags
         self.in_range = not flags & 2
@@ -116,8 +117,16 @@ class VisibleData:
         return flags
 
     def _extent(self) -> tuple[float, float]:
-        values = self._x.data if sp.issparse(self._x) else self._x
-        return float(values.min()) * self._scale, float(values.max()) * self._scale
+        ends = [(float(part.min()), float(part.max())) for part in self._parts()]
+        return min(low for low, _ in ends) * self._scale, max(high for _, high in ends) * self._scale
+
+    def _parts(self) -> Iterator[Any]:
+        """Blocks of the values as they are given, so that an interrupt is heard between them."""
+        if sp.issparse(self._x):
+            yield self._x.data
+            return
+        for rows in self._blocks_in_order():
+            yield self._x[rows]
 
     def _scaled(self, x: NDArray[Any]) -> NDArray[np.float64]:
         """Values as units take them."""
