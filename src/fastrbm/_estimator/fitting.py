@@ -27,7 +27,7 @@ from . import options, watching
 from .aftermath import some_rows, warn_of_bounds, warn_of_collapse
 from .base import BaseRBM
 from .job import FitJob
-from .row_weights import as_repetitions, begin_order, checked_weights
+from .row_weights import as_repetitions, begin_order, checked_weights, weighted
 from .sklearn_callbacks import begin_callbacks, with_callbacks
 from .sklearn_draws import SklearnDraws
 from .untouched import untouched
@@ -156,16 +156,9 @@ class Fitting(SklearnDraws, BaseRBM):
         X, data, dtype = self._take_over(given, go_on, source, shared)
         sample_weight = checked_weights(sample_weight, X)
         key = self._state.key if go_on else Key.from_random_state(self.random_state)
-        split = Split.of(
-            X.shape[0], self.validation_fraction, key, begin_order(data, self.shuffle, sample_weight, shared)
-        )
-        if sample_weight is not None:
-            split = split.without(sample_weight == 0)
-            if not len(split):
-                raise ValueError("sample_weight must have values above 0 among the rows that are trained on")
-            times = as_repetitions(sample_weight)
-            if times is not None:
-                split, sample_weight = split.repeated(times), None
+        begin = begin_order(data, self.shuffle, sample_weight, shared)
+        split = Split.of(X.shape[0], self.validation_fraction, key, begin)
+        split, sample_weight = weighted(split, sample_weight)
         state = self._state if go_on else self._initial_state(data, split, dtype, sample_weight)
         state.key = key
         if state.parameters.weights.dtype != dtype:
