@@ -35,11 +35,11 @@ class BernoulliRBM(estimators.BernoulliRBM):
         )
 
     def fit(self, X: Any, y: Any = None) -> Any:
-        """As `fastrbm.BernoulliRBM.fit`, without weights of rows, which scikit-learn's does not have."""
+        """Do what `fastrbm.BernoulliRBM.fit` does, without weights of rows, which scikit-learn's does not have."""
         return super().fit(X, y)
 
     def partial_fit(self, X: Any, y: Any = None) -> Any:  # type: ignore[override]
-        """As `fastrbm.BernoulliRBM.partial_fit`, without weights of rows."""
+        """Do what `fastrbm.BernoulliRBM.partial_fit` does, without weights of rows."""
         return super().partial_fit(X, y)
 
 

@@ -71,16 +71,17 @@ class BernoulliRBM(Fitting, Scoring, Sampling, Stored, SklearnHelpers):
     optimizer : {"sgd", "rmsprop", "adam"} or object, default="sgd"
         Objects of `fastrbm.optimizers` have options: ``SGD(momentum=0.9, nesterov=True)``, ``RMSprop(decay=0.9)``,
         ``Adam(amsgrad=True)``.
-    regularizers : sequence, default=()
-        Objects of `fastrbm.regularizers`: L1, L2, SparsityTarget, MaxNorm, Dropout, DropConnect, WeightUncertainty,
-        Clip.
+    regularizers : object or sequence of them, default=()
+        Of `fastrbm.regularizers`: L1, L2, SparsityTarget, MaxNorm, Dropout, DropConnect, WeightUncertainty, Clip. Their
+        options have names for a search: ``regularizers__l2__strength`` (two of a kind: ``l2-1``, ``l2-2``).
     centered : bool, default=False
         Centred gradients: visible and hidden units enter less their running means, which makes training independent
         of flips of the data (Melchior, Fischer, Wiskott, JMLR 17, 2016).
     init : {"normal", "xavier", "lc"}, object or array of shape (n_components, n_features), default="normal"
         Weights at the start; see `fastrbm.init`. "normal" has standard deviation 0.01.
     visible_bias : {"zeros", "data"}, default="zeros"
-        Visible biases at the start; "data": those with which a model without weights has the means of the data.
+        Visible biases at the start; "data": those with which a model without weights has the means of the data. Take it
+        for images: persistent chains that start from zeros learn nothing for many passes.
     temperature : float, default=1.0
         Divides the energy of the model, in training and afterwards.
     random_stream : {"philox", "sklearn"}, default="philox"
@@ -107,13 +108,15 @@ class BernoulliRBM(Fitting, Scoring, Sampling, Stored, SklearnHelpers):
         Gain that counts, in nats.
     scoring : {"auto", "pseudo_likelihood", "log_likelihood"}, default="auto"
         What `score` returns; "auto" is the pseudo-likelihood of binary visible units, else the log-likelihood.
-    callbacks : sequence, default=()
-        `fastrbm.callbacks.Callback` objects or functions of the run, called after each pass.
+    callbacks : object, function or sequence of them, default=()
+        `fastrbm.callbacks.Callback` objects or functions of the run, called after each pass. Callbacks of scikit-learn
+        (1.9 and later) come by `set_callbacks`.
     device : {"auto", "cpu", "cuda", "reference"}, default="auto"
         Kernels: native CPU, CUDA (``pip install "fastrbm[cuda]"``), or plain NumPy. "auto" is the CPU: the
         size from which a CUDA device is faster has not been measured.
     n_threads : int or None, default=None
-        Threads; None for what OpenMP would use. Small problems use fewer.
+        Threads; None for what OpenMP would use, -1 for all processors the process may run on, -2 for all but one, and
+        so on. Small problems use fewer.
     dtype : numpy.float32, numpy.float64 or None, default=None
         Type of parameters and arithmetic; None is float32 whatever the type of X.
     input_scale : float or "auto", default="auto"

@@ -69,7 +69,8 @@ def fit_many(estimators: Iterable[E], X: Any, y: Any = None, sample_weight: Any 
     The data are packed once for all estimators that read them alike. Estimators whose passes are done by the kernels
     (``algorithm`` "cd" or "pcd"; visible units of two values with such or one-hot hidden units, or Gaussian ones of
     deviation 1 with Bernoulli or one-hot hidden units; no weights of samples, no options that work step by step such as
-    ``centered``) are trained side by side, a thread each; the others after them, one by one.
+    ``centered``, no callbacks of scikit-learn) are trained side by side, a thread each; the others after them, one by
+    one.
 
     Parameters
     ----------
@@ -138,7 +139,7 @@ def fit_many(estimators: Iterable[E], X: Any, y: Any = None, sample_weight: Any 
         for i, model in enumerate(models):
             if i not in together:
                 try:
-                    _fit_alone(model, jobs.get(i), X)
+                    _fit_alone(model, jobs.get(i), X, sample_weight)
                 except DivergenceError as error:
                     diverged[i] = error
     for i, job in jobs.items():
@@ -169,9 +170,9 @@ def _checked(estimators: Any) -> list[Any]:
     return models
 
 
-def _fit_alone(model: Any, job: FitJob | None, X: Any) -> None:
+def _fit_alone(model: Any, job: FitJob | None, X: Any, sample_weight: Any) -> None:
     if job is None:
-        model.fit(X)
+        model.fit(X) if sample_weight is None else model.fit(X, sample_weight=sample_weight)
         return
     job.begin()
     job.fit.run_all()

@@ -137,7 +137,7 @@ class Model:
         return (backend or get_backend()).means(self.visible, states, self.weights, self.visible_bias, transpose=True)
 
     def at_temperature(self, temperature: float) -> Model:
-        """Model whose energy is divided by `temperature` (positive); not for units with a base measure.
+        """Divide the energy by `temperature` (positive); not for units with a base measure.
 
         That would be divided, too: Gaussian and ReLU units would have another variance than 1, and binomial ones
         another distribution.

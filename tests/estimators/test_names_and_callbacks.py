@@ -19,6 +19,7 @@ from fastrbm import (
     SoftmaxRBM,
     callbacks,
     compat,
+    fit_many,
     likelihood,
 )
 from fastrbm._kernels.cpu.runtime import most_threads, n_processors
@@ -171,6 +172,15 @@ def test_they_can_end_a_fit_and_survive_a_failing_one():
         rbm.fit(BITS * np.nan)
     assert recorder.calls == [("setup", "fit"), ("teardown", "fit")]
     assert sorted(vars(rbm).keys() - rbm.get_params(deep=False).keys()) == ["_skl_callbacks"]
+
+
+def test_fit_many_tells_them_too():
+    recorder, weights = Recorder(), np.arange(40) % 3
+    several = [BernoulliRBM(**OPTIONS).set_callbacks(recorder), BernoulliRBM(**OPTIONS)]
+    models = fit_many(several, BITS, sample_weight=weights)
+    assert recorder.calls[0] == ("setup", "fit") and recorder.calls[-1] == ("teardown", "fit")
+    assert len(recorder.models) == 3
+    np.testing.assert_array_equal(models[0].components_, models[1].components_)
 
 
 def test_the_progress_bar_of_scikit_learn_runs():

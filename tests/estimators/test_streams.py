@@ -377,3 +377,16 @@ def test_arrays_are_no_streams(X):
         int,
     ):
         assert streams.source_of(x) is None
+
+
+@pytest.mark.parametrize("library", ["pandas", "polars", "pyarrow"])
+def test_a_list_of_frames_is_chunks(library):
+    frames = pytest.importorskip(library)
+    make = {"pandas": "DataFrame", "polars": "DataFrame", "pyarrow": "table"}[library]
+    x = (np.random.default_rng(0).random((40, 3)) < 0.4).astype(np.float64)
+    chunks = [getattr(frames, make)({name: part[:, i] for i, name in enumerate("abc")}) for part in (x[:25], x[25:])]
+    rbm = BernoulliRBM(3, random_state=0, n_iter=2).fit(chunks)
+    np.testing.assert_array_equal(
+        rbm.components_, BernoulliRBM(3, random_state=0, n_iter=2).fit([x[:25], x[25:]]).components_
+    )
+    assert list(rbm.feature_names_in_) == ["a", "b", "c"]

@@ -19,7 +19,7 @@ from .._kernels import PackedBits, States, join_rows, pack
 from .._kernels.bits import n_words
 from .._kernels.cpu.packing import pack_checked, pack_csr
 from .blocks import batches_per_block, blocks_of, first_entry
-from .ranges import Range, is_rounding, snapped
+from .ranges import Range, check_magnitude, is_rounding, snapped
 
 _ROWS = 128  # blocks of rows are multiples of so many
 _GREY = 1 / 255
@@ -106,6 +106,7 @@ class VisibleData:
     def _look_outside(self, limits: Range, flags: int) -> int:
         """Clip what rounding has put outside [0, 1], and say what else is there; returns the flags that are left."""
         low, high = self._extent()
+        check_magnitude(low, high, self.dtype)
         if is_rounding(low, high, self._x.dtype):
             self._clip = True
             if sp.issparse(self._x):  # what is stored and becomes 0 is not stored
@@ -285,6 +286,7 @@ class SpinData(VisibleData):
 
     def _look_outside(self, limits: Range, flags: int) -> int:
         if not limits.states_only:
+            check_magnitude(*self._extent(), self.dtype)
             return flags
         found = first_entry(self._x, lambda x: np.abs(x) != 1, self._blocks_in_order(), snapped)
         if found is None:

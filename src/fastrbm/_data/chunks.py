@@ -148,7 +148,7 @@ def source_of(x: Any) -> Source | None:
     if isinstance(x, (np.ndarray, *_NO_CHUNKS)) or is_device_array(x) or sp.issparse(x) or hasattr(x, "iloc"):
         return None
     if isinstance(x, (list, tuple)):
-        return ChunkSource(x) if len(x) and getattr(x[0], "ndim", 0) == 2 else None
+        return ChunkSource(x) if len(x) and _is_table(x[0]) else None
     if isinstance(x, Iterator):
         raise ValueError(
             "X must be readable more than once, got an iterator: rows are looked over before training, and read again "
@@ -162,6 +162,12 @@ def source_of(x: Any) -> Source | None:
     if hasattr(x, "__array__") or shape is not None or isinstance(x, type):
         return None
     return ChunkSource(x) if callable(x) or isinstance(x, Iterable) else None
+
+
+def _is_table(x: Any) -> bool:
+    """Whether an element of a list is a chunk of rows: an array of two dimensions, or a frame (some have no ndim)."""
+    shape = getattr(x, "shape", ())
+    return getattr(x, "ndim", 0) == 2 or (isinstance(shape, tuple) and len(shape) == 2)
 
 
 class ChunkedData:

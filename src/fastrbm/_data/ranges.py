@@ -16,6 +16,8 @@ _MOST_LEVELS, _DARKEST_IMAGE = 8, 31
 #: what rounding leaves beyond a bound, in units of the spacing of numbers there
 _ROUNDING = 8
 _GREY = 1 / 255
+#: values by the bytes of a float type whose sums it holds with room to spare
+_LARGEST = {4: 1e30, 8: 1e300}
 _BLOCK = 1 << 22  # values looked at at a time
 
 
@@ -98,6 +100,17 @@ class Range:
             f"which has no probabilistic meaning: scale the data (MinMaxScaler(clip=True), {scale}), or say what is "
             "meant by out_of_range='allow' or 'error'",
             DataRangeWarning,
+        )
+
+
+def check_magnitude(low: float, high: float, dtype: np.dtype[Any]) -> None:
+    """Raise ValueError for values that a float type cannot hold, or sums of which it cannot."""
+    most = _LARGEST[np.dtype(dtype).itemsize]
+    if max(-low, high) > most:
+        raise ValueError(
+            f"X must hold values of magnitudes up to {most:g} to be computed with in {np.dtype(dtype)}, got values "
+            f"from {low:g} to {high:g}: scale the data (sklearn.preprocessing.StandardScaler), or fit with "
+            "dtype=numpy.float64"
         )
 
 

@@ -12,7 +12,7 @@ from sklearn.utils.validation import assert_all_finite
 from .._kernels import States
 from ..units import Unit, get_unit
 from .blocks import batches_per_block, blocks_of, first_entry
-from .ranges import Range, snapped
+from .ranges import Range, check_magnitude, snapped
 
 
 class UnitData:
@@ -60,6 +60,8 @@ class UnitData:
         self._snap = False
         for rows in self._blocks_in_order():
             assert_all_finite(x[rows], estimator_name=name, input_name="X")
+            if x.dtype.kind == "f":
+                check_magnitude(float(x[rows].min()), float(x[rows].max()), self.dtype)
         if limits.states_only and (self._unit.support is not None or type(self._unit).outside is not Unit.outside):
             self._check(self._unit.outside, self._unit.domain)
 

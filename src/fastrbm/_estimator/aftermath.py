@@ -57,7 +57,8 @@ def warn_of_collapse(view: View, chains: States, rows: States, rows_trained: int
 
     def spread(hidden: Any) -> float:
         means = on_host(backend.means(view.units[0], hidden, weights, visible_bias, transpose=True))
-        return float(np.asarray(means, dtype=np.float64).var(axis=0).mean())
+        with np.errstate(over="ignore", invalid="ignore"):  # of chains that run away, which have not collapsed
+            return float(np.asarray(means, dtype=np.float64).var(axis=0).mean())
 
     def hidden_means(visible: States) -> Any:
         return backend.means(view.units[1], visible, weights, hidden_bias)

@@ -166,7 +166,7 @@ class BaseRBM(CallbackSupport, ClassNamePrefixFeaturesOutMixin, TransformerMixin
         cls.__init__ = checked  # type: ignore[method-assign]
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """Options by their names, those of objects in lists too: ``regularizers__l2__strength``."""
+        """Return options by their names, those of objects in lists too: ``regularizers__l2__strength``."""
         params: dict[str, Any] = super().get_params(deep)
         return params | names.params_of_lists(self) if deep else params
 
@@ -241,11 +241,11 @@ class BaseRBM(CallbackSupport, ClassNamePrefixFeaturesOutMixin, TransformerMixin
         source = source_of(X)
         scale = self._scale_policy(fitted=True)
         if source is not None:
-            data: Rows = self._chunked(source, self.components_.dtype, scale, self._limits(check_range), reset=False)
+            data: Rows = self._chunked(source, self._float_type(), scale, self._limits(check_range), reset=False)
         else:
             X = self._validated(X, reset=False)
             self._look(scale, X)
-            data = self._wrap(X, self.components_.dtype, scale.factor(X), self._limits(check_range))
+            data = self._wrap(X, self._float_type(), scale.factor(X), self._limits(check_range))
         scale.check_fit()
         checked.check_width(n_visible, data.shape[1])
         return data
@@ -309,7 +309,7 @@ class BaseRBM(CallbackSupport, ClassNamePrefixFeaturesOutMixin, TransformerMixin
         dtype = np.dtype(data.given_dtype).newbyteorder("=")
         if dtype in FLOAT_TYPES:
             return dtype
-        return self.components_.dtype if dtype in (np.uint8, np.bool_) else np.dtype(np.float64)
+        return self._float_type() if dtype in (np.uint8, np.bool_) else np.dtype(np.float64)
 
     # -- parameters -----------------------------------------------------------------------------------------
 
@@ -323,10 +323,13 @@ class BaseRBM(CallbackSupport, ClassNamePrefixFeaturesOutMixin, TransformerMixin
         checked.check_arrays(given[0], given[1], given[2], self.units)
         return given
 
+    def _float_type(self) -> Any:
+        """Type of the parameters; those that were set by hand may have others."""
+        return np.dtype(np.float32 if np.asarray(self.components_).dtype == np.float32 else np.float64)
+
     def _parameters(self) -> Parameters:
         """Fitted arrays as kernels take them; attributes set by hand are respected."""
-        given = self._arrays()
-        dtype = np.float32 if given[0].dtype == np.float32 else np.float64
+        given, dtype = self._arrays(), self._float_type()
         return Parameters(*(np.ascontiguousarray(x, dtype=dtype) for x in given))
 
     def _scale(self) -> VisibleScale:
@@ -375,6 +378,8 @@ class BaseRBM(CallbackSupport, ClassNamePrefixFeaturesOutMixin, TransformerMixin
         hidden = hidden if state.chains.chains is None else state.chains.chains
         if hidden is not None:
             self.h_samples_ = as_dense(hidden, self.components_.dtype).astype(self.components_.dtype, copy=False)
+        else:
+            self.__dict__.pop("h_samples_", None)
         if "rho" in state.extras:
             self.weight_deviation_ = weight_deviation(state.extras["rho"])
 

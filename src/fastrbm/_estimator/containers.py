@@ -28,7 +28,7 @@ def as_table(estimator: Any, values: Any, given: Any, columns: Any) -> Any:
 
 def visible_names(estimator: Any) -> np.ndarray[Any, Any]:
     """Names of the visible units: those of the columns of X, with the category where a column has several units."""
-    n_visible = estimator.components_.shape[1]
+    n_visible = np.shape(estimator.components_)[1]
     names = getattr(estimator, "feature_names_in_", None)
     n_columns = getattr(estimator, "n_features_in_", n_visible)
     if names is None:

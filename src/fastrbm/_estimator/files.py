@@ -53,11 +53,18 @@ class Stored(BaseRBM):
         Parameters
         ----------
         path : path-like
-            Written as named, usually ``*.npz``. Callbacks and a ``random_state`` that is no integer are not stored.
+            Written as named, usually ``*.npz``, in one step: readers find the old file or the new one, never a part. A
+            file that is there keeps its permissions, a link stays a link. Callbacks and a ``random_state`` that is no
+            integer are not stored.
 
         Returns
         -------
         pathlib.Path
+
+        Raises
+        ------
+        ValueError
+            For folders and devices, and for options that are functions or objects of others.
         """
         self._check_fitted()
         names = ("components_", "intercept_visible_", "intercept_hidden_")
@@ -139,11 +146,14 @@ def load(path: str | os.PathLike[str]) -> Any:
     Parameters
     ----------
     path : path-like
+        The model of a class of your own, derived from those of this package, needs the module that defines it to be
+        imported first.
 
     Returns
     -------
-    BernoulliRBM
-        Fitted; with ``warm_start=True`` its `fit` goes on as if it had never stopped.
+    RBM
+        An estimator of the class that was saved, fitted; with ``warm_start=True`` its `fit` goes on as if it had never
+        stopped.
 
     Raises
     ------

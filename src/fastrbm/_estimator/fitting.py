@@ -20,7 +20,7 @@ from .._fit.minibatch import Step as GeneralStep
 from .._fit.state import FitRun, Inside, TrainingState
 from .._kernels import BIT_UNITS, Backend, ChainState, Parameters, States, TrainingPlan
 from .._kernels.draws import Key
-from ..init import data_bias, get_initializer
+from ..init import data_bias, get_initializer, nearest_means
 from ..optimizers import get_optimizer
 from ..regularizers import get_regularization
 from . import options, watching
@@ -28,7 +28,7 @@ from .aftermath import some_rows, warn_of_bounds, warn_of_collapse
 from .base import BaseRBM
 from .job import FitJob
 from .row_weights import as_repetitions, begin_order, checked_weights, weighted
-from .sklearn_callbacks import begin_callbacks, with_callbacks
+from .sklearn_callbacks import begin_callbacks, has_callbacks, with_callbacks
 from .sklearn_draws import SklearnDraws
 from .untouched import untouched
 from .validation import validation_callbacks
@@ -63,7 +63,8 @@ class Fitting(SklearnDraws, BaseRBM):
         """Visible biases with which a model without weights has these means of its columns, as data hold them."""
         if self.units[0] == "ising":
             mean = 2 * mean - 1
-        return data_bias(mean, self.units[0], 1 / (n_rows + 2))
+        # of values that are used as they are though outside the range, it was said already
+        return data_bias(nearest_means(mean, self.units[0]), self.units[0], 1 / (n_rows + 2))
 
     def _setup(self, n_rows: int) -> Setup:
         return Setup(
@@ -88,14 +89,18 @@ class Fitting(SklearnDraws, BaseRBM):
         return self._plain(sample_weight) and backend.trains_whole_passes(self.units, data.binary, plan)
 
     def _prepare(self, state: TrainingState, n_rows: int, n_visible: int, n_epochs: int) -> None:
-        """Bring a new or continued state in line with the options."""
+        """Bring a new or continued state in line with the options, and with parameters that were set by hand."""
+        by_hand = self._parameters() if hasattr(self, "components_") else None
+        if by_hand is not None and by_hand.weights.shape != state.parameters.weights.shape:
+            state.resize(by_hand)
+        state.own()
         if state.parameters.weights.shape != (self.n_components, n_visible):
             raise ValueError(
                 f"n_components and the features of X must stay {state.parameters.weights.shape} when training goes on, "
                 f"got {(self.n_components, n_visible)}"
             )
-        if hasattr(self, "components_"):  # set by hand, or separated by a copy
-            for value, given in zip(state.parameters, self._parameters(), strict=True):
+        if by_hand is not None:  # or separated by a copy
+            for value, given in zip(state.parameters, by_hand, strict=True):
                 if given is not value:
                     value[...] = given
         n_slots = get_optimizer(self.optimizer).n_slots()
@@ -115,11 +120,12 @@ class Fitting(SklearnDraws, BaseRBM):
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Values the visible units can take; Bernoulli units take all of [0, 1], and uint8 images in 0..255: whether
-            uint8 data are 0/1 or 0..255 is decided here, by their largest value, and remembered as ``input_scale_``.
-            Not copied to float as a whole. Sparse matrices for Bernoulli units only. Also rows on disk (h5py datasets
-            and their like), a list of arrays, or a function that returns an iterator over arrays: these are read piece
-            by piece in every pass, see `fastrbm.streams`.
+            Values the visible units can take, in a table of any kind: arrays, data frames, tensors on the host.
+            Bernoulli units take all of [0, 1], and uint8 images in 0..255; whether uint8 data are images is decided
+            here, unless the option `input_scale` says it, and remembered as ``input_scale_``. Not copied to float as a
+            whole. Sparse matrices for Bernoulli units only. Also rows on disk (h5py datasets and their like), a list of
+            arrays, or a function that returns an iterator over arrays: these are read piece by piece in every pass, see
+            `fastrbm.streams`.
         y : ignored
             For use in pipelines.
         sample_weight : array-like of shape (n_samples,) or None
@@ -132,10 +138,18 @@ class Fitting(SklearnDraws, BaseRBM):
 
         Raises
         ------
-        ValueError
-            For unusable options or data.
+        ValueError, TypeError
+            For unusable options or data. The estimator is then what it was before the call, an earlier fit included.
         fastrbm.DivergenceError
             If parameters become infinite or NaN; the last finite ones are kept.
+
+        Warns
+        -----
+        fastrbm.DataRangeWarning
+            For values outside [0, 1] (option `out_of_range`), and for values that are in another scale than those of an
+            earlier fit that goes on.
+        sklearn.exceptions.ConvergenceWarning
+            If the persistent chains have collapsed, or learned deviations ran to a bound.
         """
         self._check_options()
         told = begin_callbacks(self, X, y)
@@ -294,7 +308,7 @@ class Fitting(SklearnDraws, BaseRBM):
             self.__dict__.pop(name, None)
 
     def partial_fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Any:
-        """One gradient step on X as a minibatch, whatever its size.
+        """Take one gradient step on X as a minibatch, whatever its size.
 
         Options that change from pass to pass have the values of their first one.
 
@@ -312,8 +326,8 @@ class Fitting(SklearnDraws, BaseRBM):
 
         Raises
         ------
-        ValueError
-            For unusable options or data.
+        ValueError, TypeError
+            For unusable options or data. The estimator is then what it was before the call.
         fastrbm.DivergenceError
             If parameters become infinite or NaN; the last finite ones are kept.
         """
@@ -336,7 +350,7 @@ class Fitting(SklearnDraws, BaseRBM):
             self.input_scale_ = scale.value
         if self.random_stream == "sklearn":
             return self._begin_update_with_sklearn_draws(X, scale.factor(X), first)
-        dtype = options.compute_dtype(self, X) if first else self.components_.dtype
+        dtype = options.compute_dtype(self, X) if first else self._float_type()
         data = self._wrap(X, dtype, scale.factor(X), self._limits())
         if first:
             self._in_range = data.in_range
@@ -375,7 +389,7 @@ class Fitting(SklearnDraws, BaseRBM):
 
 
 def begin_fit(estimator: Fitting, X: Any, sample_weight: Any, shared: dict[Any, Any]) -> FitJob | None:
-    """Check the data and set a fit up; None for one that takes scikit-learn's draws, which only `fit` does.
+    """Check the data and set a fit up; None for one with draws or callbacks of scikit-learn, which only `fit` does.
 
     Parameters
     ----------
@@ -386,7 +400,7 @@ def begin_fit(estimator: Fitting, X: Any, sample_weight: Any, shared: dict[Any, 
     shared : dict
         Keeps rows that were packed, for other estimators that are fitted to the same.
     """
-    if estimator.random_stream == "sklearn":
+    if estimator.random_stream == "sklearn" or has_callbacks(estimator):
         return None
     with untouched(estimator):
         return estimator._begin(X, sample_weight, shared)

@@ -49,16 +49,18 @@ class GaussianRBM(Fitting, Scoring, Sampling, Stored):
 
     The energy is sum_i (v_i - a_i)^2 / (2 sigma_i^2) - sum_i v_i (W^T h)_i / sigma_i^kappa - b.h, so that v_i given h
     is normal with standard deviation sigma_i and mean a_i + sigma_i^(2 - kappa) (W^T h)_i. Columns should have
-    comparable sizes: standardise them (`sklearn.preprocessing.StandardScaler`) or use ``sigma="data"``. Learning rates
-    are smaller than for binary data, 0.01 to 0.001 (0.1 is the default here, too), as the mean of a visible unit has no
-    bounds.
+    comparable sizes: standardise them (`sklearn.preprocessing.StandardScaler`), or take ``sigma="data"`` or
+    ``"learned"``, which train on standardised rows (v - mean) / sigma: learning rates are then in units of the
+    deviations, and safe for columns of any scale and offset. Rates are smaller than for binary data, 0.01 to 0.001, as
+    the mean of a visible unit has no bounds.
 
     Parameters
     ----------
     n_components : int, default=256
         Hidden units.
     sigma : float, array-like of shape (n_features,), "data", "learned" or LearnedSigma, default=1.0
-        Standard deviations: given, those of the columns of X (1 for constant ones), or learned from there.
+        Standard deviations: given, those of the columns of X (1 for constant ones), or learned from there, between
+        1/1000 and 10 times those of the columns; `fit` warns where they ran to a bound.
     scaling : {"sigma", "variance"}, default="sigma"
         kappa = 1 (Krizhevsky, "Learning multiple layers of features from tiny images", 2009; Hinton's practical guide)
         or kappa = 2 (Cho, Ilin, Raiko, 2011).
@@ -146,7 +148,7 @@ class GaussianRBM(Fitting, Scoring, Sampling, Stored):
                 raise ValueError(
                     f"sigma must be numbers for parameters that were set by hand, got {self.sigma!r}, which a fit finds"
                 )
-            sigma = np.broadcast_to(np.asarray(self.sigma, dtype=np.float64), self.components_.shape[1:])
+            sigma = np.broadcast_to(np.asarray(self.sigma, dtype=np.float64), np.shape(self.components_)[1:])
             return VisibleScale(1.0, sigma, SCALINGS[self.scaling])
         return VisibleScale(1.0, np.exp(0.5 * log_variance), SCALINGS[self.scaling])
 

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_random_state
 
 from .._checks import check_integer
+from .._fit.loop import DivergenceError
 from .._kernels import BIT_UNITS, Backend, PackedBits, States, as_dense, join_rows, on_host
 from .._kernels.contract import Drawn
 from .._kernels.draws import Key, Stream
@@ -28,7 +29,7 @@ class Sampling(BaseRBM):
     """What an estimator makes of rows, and rows of its own."""
 
     def transform(self, X: Any) -> NDArray[Any]:
-        """Means of the hidden units given rows: p(h=1 | v=X) of Bernoulli ones.
+        """Compute the means of the hidden units given rows: p(h=1 | v=X) of Bernoulli ones.
 
         Parameters
         ----------
@@ -37,8 +38,13 @@ class Sampling(BaseRBM):
         Returns
         -------
         ndarray, shape (n_samples, n_components)
-            Of the float type of X; of the computing type for uint8 and bool; else float64. For X on a CUDA device
-            within `fastrbm.config_context` an array on it.
+            Of the float type of X; of the computing type for uint8 and bool; else float64. A data frame after
+            `set_output`. For X on a CUDA device within `fastrbm.config_context` an array on it.
+
+        Raises
+        ------
+        ValueError
+            For rows of another width, or with values that the visible units cannot have.
         """
         return self._hidden_layer(X)
 
@@ -65,7 +71,7 @@ class Sampling(BaseRBM):
         return _shown_means(on_host(means), self.units[1])
 
     def reconstruct(self, X: Any) -> NDArray[Any]:
-        """Mean-field reconstruction: visible means given the hidden means of X, dtype as `transform`.
+        """Reconstruct rows by mean field: compute the visible means given the hidden means of X.
 
         Parameters
         ----------
@@ -74,7 +80,8 @@ class Sampling(BaseRBM):
         Returns
         -------
         ndarray, shape (n_samples, n_visible)
-            That of X; `SoftmaxRBM`: n_features * n_categories columns.
+            Of the type and kind that `transform` returns. n_visible is that of X; of `SoftmaxRBM` n_features *
+            n_categories.
         """
         return self._visible_table(self._reconstruction(X), X)
 
@@ -85,9 +92,9 @@ class Sampling(BaseRBM):
         return np.concatenate(parts).astype(self._output_dtype(data), copy=False)
 
     def reconstruction_error(self, X: Any) -> float:
-        """Mean squared difference between X (images scaled to [0, 1]) and `reconstruct`, over rows and visible units.
+        """Compute the mean squared difference between X (images scaled to [0, 1]) and `reconstruct`.
 
-        Missing entries (`SoftmaxRBM`) count as groups of zeros.
+        The mean is over rows and visible units. Missing entries (`SoftmaxRBM`) count as groups of zeros.
         """
         data = self._data(X)
         view, backend = self._view(), self._backend()
@@ -119,10 +126,18 @@ class Sampling(BaseRBM):
         states = on_host(states)
         if unit == "ising":
             return 2 * states.dense(np.int8) - 1
-        return states.dense() if isinstance(states, PackedBits) else states
+        if isinstance(states, PackedBits):
+            return states.dense()
+        if states.dtype.kind == "f" and not np.isfinite(states).all():
+            raise DivergenceError(
+                "the chains ran away: values of real units became infinite, as they do where a model has no likelihood "
+                "(weights between two real-valued layers that are too large) or weights are huge. Train with a smaller "
+                "learning_rate or with regularizers=L2(...), or take fewer n_steps"
+            )
+        return states
 
     def sample_hidden(self, X: Any, *, random_state: Any = None) -> NDArray[Any]:
-        """Hidden states drawn from p(h | v=X).
+        """Draw hidden states from p(h | v=X).
 
         Parameters
         ----------
@@ -133,7 +148,8 @@ class Sampling(BaseRBM):
         Returns
         -------
         ndarray, shape (n_samples, n_components)
-            bool for Bernoulli and one-hot units, int8 for Ising ones, else of the type of the parameters.
+            bool for Bernoulli and one-hot units, int8 for Ising ones, else of the type of the parameters. A data frame
+            after `set_output`.
         """
         data = self._data(X)
         view, backend, key = self._view(), self._backend(), self._next_key(random_state)
@@ -148,7 +164,7 @@ class Sampling(BaseRBM):
         return as_table(self, np.concatenate(parts), X, self.get_feature_names_out)
 
     def gibbs(self, v: Any) -> NDArray[Any]:
-        """One Gibbs step: h ~ p(h | v), then v ~ p(v | h).
+        """Do one Gibbs step: draw h ~ p(h | v), then v ~ p(v | h).
 
         Parameters
         ----------
@@ -157,8 +173,8 @@ class Sampling(BaseRBM):
         Returns
         -------
         ndarray, shape (n_samples, n_features)
-            bool for Bernoulli and one-hot units, int8 for Ising ones, else of the type of the parameters. For v on a
-            CUDA device within `fastrbm.config_context` an array on it.
+            bool for Bernoulli and one-hot units, int8 for Ising ones, else of the type of the parameters. A data frame
+            after `set_output`. For v on a CUDA device within `fastrbm.config_context` an array on it.
         """
         self._check_fitted()
         if self.random_stream == "sklearn":
@@ -208,7 +224,7 @@ class Sampling(BaseRBM):
         random_state: Any = None,
         progress: Callable[[int, int], None] | None = None,
     ) -> NDArray[Any]:
-        """States of the visible layer after a Gibbs run.
+        """Draw states of the visible layer by a Gibbs run.
 
         Parameters
         ----------
@@ -232,7 +248,13 @@ class Sampling(BaseRBM):
         Returns
         -------
         ndarray, shape (n_samples, n_features)
-            bool for Bernoulli and one-hot units, int8 for Ising ones, else of the type of the parameters.
+            bool for Bernoulli and one-hot units, int8 for Ising ones, else of the type of the parameters. A data frame
+            after `set_output`.
+
+        Raises
+        ------
+        fastrbm.DivergenceError
+            If values of real-valued units become infinite.
         """
         self._check_fitted()
         check_integer("n_samples", n_samples)

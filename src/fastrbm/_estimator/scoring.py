@@ -33,9 +33,17 @@ class Scoring(BaseRBM):
     """What an estimator says about rows."""
 
     def free_energy(self, X: Any) -> NDArray[np.float64]:
-        """Free energy F(v) = -log sum_h exp(-E(v, h)) of rows under `model_`, shape (n_samples,), float64.
+        """Compute the free energy of rows under `model_`, F(v) = -log sum_h exp(-E(v, h)).
 
-        A formula of v, so any finite values are allowed. Missing entries (`SoftmaxRBM`) are left out.
+        It is a formula of v, so any finite values are allowed. Missing entries (`SoftmaxRBM`) are left out.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of float64, shape (n_samples,)
         """
         data = self._data(X, check_range=False)
         view, backend = self._view(), self._backend()
@@ -49,7 +57,7 @@ class Scoring(BaseRBM):
 
     @available_if(_has_pseudo_likelihood)
     def score_samples(self, X: Any, normalize: bool = False) -> NDArray[np.float64]:
-        """Pseudo-likelihood of rows: sum over features of log p(v_i | all other v).
+        """Compute the pseudo-likelihood of rows, the sum over features of log p(v_i | all other v).
 
         scikit-learn flips one random feature and multiplies by their number; this is the mean over all flips, on the
         same scale and without noise.
@@ -74,7 +82,7 @@ class Scoring(BaseRBM):
         return score / data.shape[1] if normalize else score
 
     def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
-        """Mean score of rows, higher is better: what a grid search maximises.
+        """Compute the mean score of rows, which a grid search maximises.
 
         Parameters
         ----------
@@ -102,7 +110,7 @@ class Scoring(BaseRBM):
         return float(np.average(scores, weights=weights / weights.max()))
 
     def log_partition(self, method: str = "auto", **options: Any) -> likelihood.LogPartition:
-        """Log partition sum of the model; see `fastrbm.likelihood.log_partition`.
+        """Find the log partition sum of the model; see `fastrbm.likelihood.log_partition`.
 
         Parameters
         ----------
@@ -121,9 +129,9 @@ class Scoring(BaseRBM):
         return likelihood.log_partition(model, method, **options)
 
     def log_likelihood(self, X: Any, method: str = "auto", *, log_z: Any = None, **options: Any) -> NDArray[np.float64]:
-        """Log probability of rows, log p(v) = -F(v) - log Z in nats, shape (n_samples,), float64.
+        """Compute the log probability of rows in nats, log p(v) = -F(v) - log Z.
 
-        A density for real-valued units, of v in the scale of the data.
+        For real-valued units it is a density, of v in the scale of the data.
 
         Parameters
         ----------
@@ -136,11 +144,16 @@ class Scoring(BaseRBM):
         **options
             Of `fastrbm.likelihood.log_partition`.
 
+        Returns
+        -------
+        ndarray of float64, shape (n_samples,)
+
         Raises
         ------
         ValueError
-            For rows with other values: the model has no probability for them. For layers that are too large to list if
-            units are other than Bernoulli and Ising ones.
+            For rows with other values: the model has no probability for them. If units are other than Bernoulli and
+            Ising ones, for layers that are too large to list, and without method="exact" for sums that would take more
+            than 20 s.
         """
         rows = self._data(X).states("use score_samples")
         if log_z is None:

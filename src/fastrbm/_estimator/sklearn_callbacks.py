@@ -83,9 +83,14 @@ class SklearnCallbacks(Callback):
 _NOT_COPIED = ("_skl_callbacks", "_callback_fit_ctx", "_skl_callbacks_to_teardown", "_parent_callback_ctx")
 
 
+def has_callbacks(estimator: Any) -> bool:
+    """Whether there are callbacks of scikit-learn to tell, the estimator's or those of what it is fitted by."""
+    return bool(getattr(estimator, "_skl_callbacks", None)) or hasattr(estimator, "_parent_callback_ctx")
+
+
 def begin_callbacks(estimator: Any, X: Any, y: Any) -> list[Callback]:
     """Callbacks of the run that tell scikit-learn's, if the estimator has some."""
-    if not getattr(estimator, "_skl_callbacks", None) and not hasattr(estimator, "_parent_callback_ctx"):
+    if not has_callbacks(estimator):
         return []
     context = estimator._init_callback_context(max_subtasks=int(estimator.n_iter))
     return [SklearnCallbacks(context, X, y)]

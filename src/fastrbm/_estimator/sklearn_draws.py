@@ -18,6 +18,9 @@ from . import watching
 from .job import FitJob
 from .sklearn_trainer import SklearnTrainer
 
+#: bytes that chains may take where they are more than rows
+_MOST_FOR_CHAINS = 1 << 30
+
 
 class SklearnDraws:
     """What an estimator does differently when it repeats scikit-learn's draws. Attributes are those of `BaseRBM`."""
@@ -25,6 +28,7 @@ class SklearnDraws:
     def _begin_with_sklearn_draws(self: Any, given: Any, sample_weight: Any) -> FitJob:
         self._source(given, sample_weight)
         X, data, dtype = self._take_over(given, False)
+        self._check_chains_of_sklearn(X.shape, dtype)
         rng = check_random_state(self.random_state)
         trainer = SklearnTrainer(self.n_components, X.shape[1], self.batch_size, self.learning_rate, rng, dtype)
         parameters = Parameters(trainer.weights, trainer.visible_bias, trainer.hidden_bias)
@@ -56,6 +60,16 @@ class SklearnDraws:
 
         return FitJob(run, epoch, callbacks, False, publish)
 
+    def _check_chains_of_sklearn(self: Any, shape: tuple[int, int], dtype: Any) -> None:
+        """Raise ValueError for a batch_size that takes memory by itself: scikit-learn has as many chains, always."""
+        n_rows, n_features = shape
+        needed = self.batch_size * 2 * (n_features + self.n_components) * np.dtype(dtype).itemsize
+        if self.batch_size > n_rows and needed > _MOST_FOR_CHAINS:
+            raise ValueError(
+                f"batch_size={self.batch_size} would take {needed / 2**30:.3g} GiB with random_stream='sklearn', which "
+                f"runs as many chains whatever the number of rows: use at most the {n_rows} rows of X"
+            )
+
     def _begin_update_with_sklearn_draws(self: Any, X: Any, scale: float, first: bool) -> Callable[[], None]:
         # scikit-learn's partial_fit computes in float64 whatever it is given
         dtype = np.dtype(np.float64) if self.dtype is None else np.dtype(self.dtype)
@@ -66,6 +80,7 @@ class SklearnDraws:
         if not hasattr(self, "random_state_"):
             self.random_state_ = check_random_state(self.random_state)
         if first:
+            self._check_chains_of_sklearn(X.shape, dtype)
             self._trainer = SklearnTrainer(
                 self.n_components, X.shape[1], self.batch_size, self.learning_rate, self.random_state_, dtype
             )

@@ -100,7 +100,7 @@ class SoftmaxRBM(Fitting, Scoring, Sampling, Stored):
         if hasattr(self, "n_categories_"):
             n_categories = self.n_categories_
         elif hasattr(self, "components_"):  # set by hand
-            n_categories = max(1, self.components_.shape[1] // X.shape[1])
+            n_categories = max(1, np.shape(self.components_)[1] // X.shape[1])
         else:
             n_categories = self.n_categories_ = _count(X) if self.n_categories is None else int(self.n_categories)
         return CategoryData(X, n_categories, dtype)
@@ -122,9 +122,10 @@ class SoftmaxRBM(Fitting, Scoring, Sampling, Stored):
     # -- predictions ------------------------------------------------------------------------------------------
 
     def predict_proba(self, X: Any) -> NDArray[Any]:
-        """Probabilities of the categories of all entries given the entries there are.
+        """Compute the probabilities of the categories of all entries given the entries there are.
 
-        Visible means given the hidden means of each row: one step of the mean-field equations, as in the reference.
+        They are the visible means given the hidden means of each row: one step of the mean-field equations, as in the
+        reference.
 
         Parameters
         ----------
@@ -139,7 +140,7 @@ class SoftmaxRBM(Fitting, Scoring, Sampling, Stored):
         return means.reshape(len(means), -1, self.n_categories_)
 
     def predict(self, X: Any) -> NDArray[np.int64]:
-        """Most probable category of all entries given the entries there are.
+        """Find the most probable category of all entries given the entries there are.
 
         Parameters
         ----------
@@ -153,7 +154,7 @@ class SoftmaxRBM(Fitting, Scoring, Sampling, Stored):
         return self.predict_proba(X).argmax(axis=2)
 
     def impute(self, X: Any) -> NDArray[np.float64]:
-        """X with the most probable category in the place of NaN.
+        """Put the most probable category in the place of NaN.
 
         Parameters
         ----------
@@ -163,6 +164,7 @@ class SoftmaxRBM(Fitting, Scoring, Sampling, Stored):
         Returns
         -------
         ndarray of float64, shape (n_samples, n_features)
+            A data frame after `set_output`.
         """
         predicted = self.predict(X)
         values = np.array(as_array(X), dtype=np.float64)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from .._kernels import Backend, Phase, States, TrainingPlan
 from .._kernels.contract import values_of
 from .._kernels.draws import Draw, Stream
-from ..init import data_bias
+from ..init import data_bias, nearest_means
 from ..units import get_unit
 from .scale import VisibleScale
 from .state import TrainingState
@@ -51,8 +51,8 @@ def em_step(
     rate = plan.rate
     s_0 = (1 - rate) * share + rate * found.hidden_bias
     s_1 = (1 - rate) * share[:, None] * unit.mean(theta) + rate * found.weights
-    overall = unit.mean(data_bias(s_1.sum(axis=0), units[0], 1 / (n_rows + 2)))  # inside the range of means
-    mean = (n_rows * s_1 + overall) / (n_rows * s_0 + 1)[:, None]
+    overall = unit.mean(data_bias(nearest_means(s_1.sum(axis=0), units[0]), units[0], 1 / (n_rows + 2)))  # inside
+    mean = nearest_means((n_rows * s_1 + overall) / (n_rows * s_0 + 1)[:, None], units[0])
     theta = np.stack([data_bias(row, units[0], 1e-9) for row in mean])
     state.parameters.weights[...] = scale.shown_weights(theta - visible_bias)
     # a component that has lost all rows keeps a share that the next ones can raise

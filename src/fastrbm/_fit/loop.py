@@ -17,7 +17,10 @@ from .state import FitRun, Snapshot, TrainingState
 
 
 class DivergenceError(FloatingPointError):
-    """Training produced parameters that are not finite. The last finite ones were kept."""
+    """Training produced parameters that are not finite, or chains of real numbers ran away.
+
+    `fit` keeps the last finite parameters.
+    """
 
 
 def check_finite(state: TrainingState, backup: Snapshot, where: str) -> None:
@@ -25,7 +28,7 @@ def check_finite(state: TrainingState, backup: Snapshot, where: str) -> None:
     if state.is_finite():
         return
     state.restore(backup)
-    state.clear_slots()
+    state.start_anew()
     raise DivergenceError(
         f"parameters became infinite or NaN in {where}; the last finite ones were kept. "
         "Lower learning_rate (or momentum), or scale the data"
@@ -168,7 +171,8 @@ def composed_epoch(
             for first in range(0, len(local), plan.batch_size):
                 batch = part[local[first : first + plan.batch_size]]
                 n = batch.shape[0]
-                step(*data.encoded(batch), share_of(sample_weight, rows[done : done + n]))
+                with np.errstate(over="ignore", invalid="ignore"):  # `check_finite` says it, with the remedy
+                    step(*data.encoded(batch), share_of(sample_weight, rows[done : done + n]))
                 done += n
                 if on_batch is not None:
                     on_batch()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -10,12 +11,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .._kernels import Backend, ChainState, Parameters, Resident, States
+from .._kernels import Backend, ChainState, PackedBits, Parameters, Resident, States
 from .._kernels.draws import Key
 from ..samplers import Population
 
 Snapshot = tuple[Parameters, dict[str, NDArray[Any]]]
 _PARAMETERS = ("log_variance", "rho")  # extras that are parameters of the model
+_OF_DATA = ("log_variance_of_data", "offset")  # and those that training does not change
 
 
 @dataclass
@@ -64,11 +66,44 @@ class TrainingState:
         else:
             for value, before in zip(self.parameters, parameters, strict=True):
                 value[...] = before
-        for name, before in extras.items():
-            self.extras[name][...] = before
+        for name in self.extras.keys() & set(_PARAMETERS):
+            if name in extras:
+                self.extras[name][...] = extras[name]
+            else:  # the run that failed has made it
+                del self.extras[name]
 
-    def clear_slots(self) -> None:
-        """Zeros in what the optimiser keeps."""
+    def resize(self, parameters: Parameters) -> None:
+        """Go on with other numbers of units: all that belongs to the old ones is forgotten."""
+        dtype = self.parameters.weights.dtype
+        self.parameters = Parameters(*(np.array(x, dtype=dtype, order="C") for x in parameters))
+        self.slots.clear()
+        self.chains.chains, self.population = None, None
+        for name in self.extras.keys() - {"log_variance", *_OF_DATA}:
+            del self.extras[name]
+
+    def own(self) -> None:
+        """Replace arrays that cannot be written to, those of a file that is mapped for instance, by copies."""
+        self.parameters = _writable(self.parameters)
+        self.slots[:] = map(_writable, self.slots)
+        for name, x in self.extras.items():
+            if not x.flags.writeable:
+                self.extras[name] = x.copy()
+        chains = self.chains.chains
+        if isinstance(chains, PackedBits) and not chains.words.flags.writeable:
+            self.chains.chains = PackedBits(chains.words.copy(), chains.n_units)
+        elif isinstance(chains, np.ndarray) and not chains.flags.writeable:
+            self.chains.chains = chains.copy()
+        if self.population is not None and not all(x.flags.writeable for x in self.population.arrays().values()):
+            self.population = copy.deepcopy(self.population)
+
+    def start_anew(self) -> None:
+        """Forget what a run that failed has gathered beside the parameters, so that another one can go on."""
+        for name in self.extras.keys() - {*_PARAMETERS, *_OF_DATA}:
+            del self.extras[name]
+        if not _are_finite(self.chains.chains):
+            self.chains.chains = None
+        if self.population is not None and not all(map(_are_finite, self.population.arrays().values())):
+            self.population = None
         if self.resident is not None:
             self.resident.clear_slots()
             return
@@ -77,11 +112,13 @@ class TrainingState:
                 value[...] = 0
 
     def is_finite(self) -> bool:
-        """Whether all parameters are, those among the extras too."""
-        extras = all(np.isfinite(x).all() for k, x in self.extras.items() if k in _PARAMETERS)
+        """Whether all parameters are, those among the extras too, and the states of chains."""
+        others = _are_finite(self.chains.chains) and all(
+            np.isfinite(x).all() for k, x in self.extras.items() if k in _PARAMETERS
+        )
         if self.resident is not None:
-            return extras and self.resident.is_finite()
-        return extras and all(np.isfinite(x).all() for x in self.parameters)
+            return others and self.resident.is_finite()
+        return others and all(np.isfinite(x).all() for x in self.parameters)
 
     @contextmanager
     def shown(self) -> Iterator[None]:
@@ -171,3 +208,12 @@ class FitRun:
     def n_batches(self) -> int:
         """Minibatches of the current epoch, or of the last one."""
         return self.batches[min(self.done, len(self.batches) - 1)] if self.batches else 0
+
+
+def _writable(parameters: Parameters) -> Parameters:
+    return Parameters(*(x if x.flags.writeable else x.copy() for x in parameters))
+
+
+def _are_finite(states: Any) -> bool:
+    """Whether states of a layer are; bits, and none at all, are."""
+    return not isinstance(states, np.ndarray) or states.dtype.kind != "f" or bool(np.isfinite(states).all())

@@ -59,7 +59,7 @@ class Initializer(BaseEstimator):
         """Raise ValueError unless the options are usable."""
 
     def weights(self, n_hidden: int, n_visible: int, key: Key, units: tuple[str, str]) -> Start:
-        """Weights and biases to start from.
+        """Make the weights and biases to start from.
 
         Parameters
         ----------
@@ -256,8 +256,32 @@ def has_data_bias(unit: str) -> bool:
     return kind.name in _INVERSE_MEANS
 
 
+def nearest_means(mean: ArrayLike, unit: str) -> NDArray[np.float64]:
+    """Find the means that the unit can have which are nearest to those of rows with values outside its range.
+
+    Parameters
+    ----------
+    mean : array-like, shape (..., n_visible)
+    unit : str
+        Means of units that `data_bias` does not know stay as they are.
+
+    Returns
+    -------
+    ndarray of float64, of the same shape
+    """
+    kind, means = get_unit(unit), np.asarray(mean, dtype=np.float64)
+    if not has_data_bias(unit):
+        return means
+    if isinstance(kind, Mixed):
+        ends = np.cumsum([width for _, width in kind.parts])[:-1]
+        parts = zip(np.split(means, ends, axis=-1), kind.parts, strict=True)
+        return np.concatenate([nearest_means(part, one.spec) for part, (one, _) in parts], axis=-1)
+    _, low, high = _INVERSE_MEANS[kind.name]
+    return np.clip(means, low, high * kind.n if isinstance(kind, Binomial) else high)
+
+
 def data_bias(mean: ArrayLike, unit: str = "bernoulli", clip: float = 1e-3) -> NDArray[np.float64]:
-    """Visible bias with which a model without weights has the means of the data.
+    """Find the visible bias with which a model without weights has the means of the data.
 
     The inverse of the unit's mean: log(p / (1 - p)) for Bernoulli units, atanh for Ising ones, log for a one-hot layer,
     the mean itself for Gaussian ones (variance 1).

@@ -54,7 +54,7 @@ def log_partition(
     device: str = "auto",
     n_threads: int | None = None,
 ) -> LogPartition:
-    r"""Log of the partition sum Z, the sum over all states of both layers of exp(-energy).
+    r"""Find the log of the partition sum Z, the sum over all states of both layers of exp(-energy).
 
     Real-valued units are integrated over.
 
@@ -214,7 +214,9 @@ def _wrong_width(name: str, wanted: int, got: int) -> ValueError:
 
 
 def log_likelihood(model: Any, X: ArrayLike | PackedBits, log_z: Any = None, **options: Any) -> NDArray[np.float64]:
-    """Log probability of rows under the model, log p(v) = -F(v) - log Z, in nats; of density for real-valued units.
+    """Compute the log probability of rows under the model in nats, log p(v) = -F(v) - log Z.
+
+    For real-valued units it is a density.
 
     Parameters
     ----------
@@ -247,9 +249,9 @@ def log_likelihood(model: Any, X: ArrayLike | PackedBits, log_z: Any = None, **o
 
 
 def kl_divergence(model: Any, X: ArrayLike | PackedBits, log_z: Any = None, **options: Any) -> float:
-    """Kullback-Leibler divergence from the distribution of the rows of X to the model, in nats.
+    """Compute the Kullback-Leibler divergence from the distribution of the rows of X to the model, in nats.
 
-    Sum over the distinct rows v of p(v) log(p(v) / p_model(v)), p(v) being the share of rows equal to v. It is meant
+    It sums p(v) log(p(v) / p_model(v)) over the distinct rows v, p(v) being the share of rows equal to v. It is meant
     for visible layers so small that the rows can be expected to cover what is possible; with rows that hardly repeat
     it says no more than the log-likelihood.
 

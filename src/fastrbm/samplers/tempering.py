@@ -218,7 +218,7 @@ class Tempering(PopulationSampler):
         return base
 
     def init(self, n_chains: int, parameters: Parameters, units: tuple[str, str], seed: int) -> TemperedState:
-        """Chains at all temperatures, their hidden states drawn without weights and biases.
+        """Start chains at all temperatures, their hidden states drawn without weights and biases.
 
         Parameters
         ----------

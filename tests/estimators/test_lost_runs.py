@@ -1,0 +1,138 @@
+"""Runs that got lost go on afterwards; what would make a run get lost is said before it begins."""
+
+import warnings
+
+import numpy as np
+import pytest
+from numpy.testing import assert_array_equal
+
+import fastrbm
+from fastrbm import RBM, Adam, BernoulliRBM, DivergenceError, GaussianRBM, IsingRBM, PottsRBM, SoftmaxRBM
+from fastrbm.regularizers import WeightUncertainty
+
+REAL = np.random.default_rng(0).normal(size=(30, 6))
+
+ESTIMATORS = {
+    "bernoulli": lambda **options: BernoulliRBM(4, **options),
+    "gaussian": lambda **options: GaussianRBM(4, **options),
+    "learned": lambda **options: GaussianRBM(4, sigma="learned", **options),
+    "two real layers": lambda **options: GaussianRBM(4, hidden="gaussian", **options),
+    "relu": lambda **options: GaussianRBM(4, hidden="relu", **options),
+}
+
+
+@pytest.mark.parametrize("algorithm", ["pcd", "cd", "fpcd", "pt"])
+@pytest.mark.parametrize("options", [{}, {"centered": True}, {"regularizers": WeightUncertainty()}], ids=str)
+@pytest.mark.parametrize("kind", ESTIMATORS)
+def test_a_fit_that_diverged_in_its_first_pass_goes_on_with_a_smaller_rate(kind, options, algorithm):
+    X = np.eye(6) if kind == "bernoulli" else REAL
+    rbm = ESTIMATORS[kind](random_state=0, algorithm=algorithm, learning_rate=1e30, n_iter=6, **options)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", RuntimeWarning)  # the error says it
+        try:
+            rbm.fit(X)
+        except DivergenceError:
+            pass
+        else:
+            pytest.skip("values of two states bear any rate")
+    assert all(np.isfinite(x).all() for x in vars(rbm).values() if isinstance(x, np.ndarray))
+    assert all(np.isfinite(x).all() for x in rbm._state.extras.values())
+    if np.abs(rbm.components_).max() < 1:  # the parameters are those of the start
+        rbm.set_params(learning_rate=1e-3, warm_start=True).fit(X)
+        assert np.isfinite(rbm.components_).all()
+
+
+@pytest.mark.parametrize("algorithm", ["pcd", "pt"])
+def test_chains_that_run_away_are_a_divergence_though_parameters_are_finite(algorithm):
+    rbm = GaussianRBM(4, hidden="gaussian", random_state=0, n_iter=1, algorithm=algorithm, learning_rate=1e-30)
+    rbm.fit(REAL).set_params(warm_start=True, batch_size=30, n_gibbs_steps=200)
+    rbm.components_ = rbm.components_ + np.float32(50.0)
+    with pytest.raises(DivergenceError):
+        rbm.fit(REAL)
+    assert np.isfinite(rbm.components_).all()
+
+
+@pytest.mark.parametrize("clamp", [None, [0.0] + 5 * [np.nan]], ids=["free", "held"])
+def test_samples_of_a_model_without_likelihood_are_an_error_and_no_nan(clamp):
+    rbm = GaussianRBM(4, hidden="gaussian", random_state=0, n_iter=0).fit(REAL)
+    rbm.components_ *= 300
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(DivergenceError, match="ran away.*learning_rate"):
+            rbm.sample(3, 2000, clamp=clamp)
+
+
+@pytest.mark.parametrize("chunks", [False, True])
+@pytest.mark.parametrize(
+    "rbm",
+    [
+        PottsRBM(3, algorithm="em", learning_rate=1.0),
+        RBM(3, visible="ising", hidden="onehot", algorithm="em", learning_rate=1.0, out_of_range="allow"),
+        RBM(3, visible="binomial(3)", hidden="onehot", algorithm="em", learning_rate=1.0, out_of_range="allow"),
+        BernoulliRBM(3, visible_bias="data"),
+        IsingRBM(3, visible_bias="data", out_of_range="allow"),
+        RBM(3, visible="mixed(gaussian*3,bernoulli*3)", visible_bias="data", out_of_range="allow"),
+    ],
+    ids=lambda rbm: repr(rbm)[:60],
+)
+@pytest.mark.filterwarnings("ignore::fastrbm.DataRangeWarning")
+def test_means_outside_the_range_of_units_fit_like_the_nearest_ones(rbm, chunks):
+    X = 20 * REAL + 5  # whole columns lie outside
+    rbm.set_params(random_state=0).fit([X, X] if chunks else X)
+    for name in ("components_", "intercept_visible_", "intercept_hidden_"):
+        assert np.isfinite(getattr(rbm, name)).all(), name
+
+
+@pytest.mark.parametrize("rbm", [GaussianRBM(3), SoftmaxRBM(3), RBM(3, visible="relu"), RBM(3, visible="binomial(2)")])
+def test_a_pseudo_likelihood_of_units_that_have_none_is_refused_before_the_fit(rbm):
+    X = np.random.default_rng(0).integers(0, 3, (20, 4)).astype(float)
+    rbm.set_params(scoring="pseudo_likelihood")
+    with pytest.raises(ValueError, match="scoring must be 'auto' or 'log_likelihood' for visible units"):
+        rbm.fit(X)
+    rbm.set_params(scoring="auto").fit(X).set_params(scoring="pseudo_likelihood")
+    with pytest.raises(ValueError, match="scoring must be 'auto' or 'log_likelihood' for visible units"):
+        rbm.score(X)
+
+
+def test_adam_starts_anew_after_a_divergence():
+    rbm = GaussianRBM(4, sigma="learned", optimizer=Adam(), learning_rate=1e30, random_state=0)
+    with pytest.raises(DivergenceError):
+        rbm.fit(REAL)
+    assert set(rbm._state.extras) <= {"log_variance", "log_variance_of_data", "offset"}
+    assert_array_equal([np.abs(x).max() for slot in rbm._state.slots for x in slot], 0)
+    assert isinstance(rbm, fastrbm.GaussianRBM)
+
+
+@pytest.mark.parametrize("method", ["fit", "partial_fit"])
+def test_a_batch_size_beyond_the_rows_takes_no_memory(method):
+    X = np.eye(6)
+    getattr(BernoulliRBM(4, batch_size=10**9, random_state=0), method)(X)
+    with pytest.raises(ValueError, match="batch_size=1000000000 would take .* GiB with random_stream='sklearn'"):
+        getattr(fastrbm.compat.BernoulliRBM(4, batch_size=10**9, random_state=0), method)(X)
+
+
+def test_data_biases_of_units_without_a_formula_are_refused_by_name():
+    with pytest.raises(ValueError, match="'relu'.*visible_bias='zeros'"):
+        RBM(3, visible="relu", visible_bias="data").fit(np.abs(REAL))
+
+
+METHODS = ["fit", "partial_fit", "transform", "reconstruct", "gibbs", "sample_hidden", "free_energy", "score"]
+
+
+@pytest.mark.parametrize("chunks", [False, True])
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("kind", [BernoulliRBM, GaussianRBM, IsingRBM])
+@pytest.mark.filterwarnings("ignore::fastrbm.DataRangeWarning")
+def test_values_that_the_type_of_the_parameters_cannot_add_up_are_refused(kind, method, chunks):
+    X = np.where(REAL > 0, 1.0, -1.0)
+    rbm = kind(3, random_state=0, out_of_range="allow" if kind is IsingRBM else "warn").fit(X)
+    before = rbm.transform(X)
+    huge = 1e35 * REAL
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", RuntimeWarning)
+        with pytest.raises((ValueError, TypeError)) as caught:
+            getattr(rbm, method)([huge, huge] if chunks else huge)
+    if not (chunks and method == "partial_fit"):  # which takes no chunks
+        assert "X must hold values of magnitudes up to 1e+30 to be computed with in float32" in str(caught.value)
+    assert_array_equal(rbm.transform(X), before)
+    kind(3, random_state=0, out_of_range="allow", dtype=np.float64, learning_rate=1e-80, n_iter=1).fit(huge)
