@@ -38,8 +38,9 @@ class BernoulliRBM(Fitting, Scoring, Sampling, Stored, SklearnHelpers):
         Minibatches of a pass; None for all rows once. Fewer take the first rows of the pass's order (with `shuffle`
         rows at random), more go round again.
     verbose : int, default=0
-        Non-zero prints a line after each pass, with the mean pseudo-likelihood of X (reconstruction error where visible
-        units are not binary; of the first 1000 rows of data that are read piece by piece).
+        Non-zero prints lines with the mean pseudo-likelihood (reconstruction error where visible units are not binary)
+        of 100 to 1000 rows of X, always the same, and the time since the line before: after each pass, or as often as a
+        tenth of the training's work allows.
     random_state : int, RandomState, Generator or None, default=None
         Seed of the draws. Results are the same bits for any number of threads, any instruction set and any division
         of the work.
@@ -94,14 +95,15 @@ class BernoulliRBM(Fitting, Scoring, Sampling, Stored, SklearnHelpers):
         `fit` goes on where the last one stopped, for `n_iter` further passes: the same bits as one longer fit (unless
         a schedule looks at the number of passes in all, which is that of the passes done and asked for).
     validation_fraction : float, default=0.0
-        Share of the rows that is held out, always the same ones for a seed, and scored after each pass in `history_`:
-        "validation_log_likelihood" (exact or annealed, see `fastrbm.callbacks.LogLikelihood`) of binary rows where that
-        is quick, else "free_energy_gap", or what `early_stopping` names.
+        Share of the rows that is held out, always the same ones for a seed, and scored in `history_`, as often as a
+        tenth of the training's work allows and after the last pass (NaN elsewhere): "validation_log_likelihood"
+        (exact or annealed, see `fastrbm.callbacks.LogLikelihood`) of binary rows where that is quick, else
+        "free_energy_gap", or what `early_stopping` names.
     early_stopping : bool or {"log_likelihood", "pseudo_likelihood", "free_energy_gap"}, default=False
         Stop when the score of the held-out rows has not got better for `n_iter_no_change` passes, and put the best
         parameters back. Needs `validation_fraction`.
     n_iter_no_change : int, default=5
-        Passes without a gain before `early_stopping` ends the fit.
+        Passes without a gain before `early_stopping` ends the fit, after the next one that is scored.
     tol : float, default=0.0
         Gain that counts, in nats.
     scoring : {"auto", "pseudo_likelihood", "log_likelihood"}, default="auto"

@@ -303,3 +303,46 @@ def test_unknown_public_names():
     assert set(fastrbm.__all__) <= set(dir(fastrbm))
     for name in fastrbm.__all__:
         assert getattr(fastrbm, name) is not None
+
+
+@pytest.mark.parametrize("method", ["fit", "partial_fit"])
+def test_weights_whose_sum_is_infinite_are_refused(method):
+    from fastrbm import BernoulliRBM
+
+    X = np.eye(4)
+    rbm = BernoulliRBM(2, n_iter=1)
+    with pytest.raises(ValueError, match="sample_weight must have a finite sum, got values up to 1e\\+308"):
+        getattr(rbm, method)(X, sample_weight=np.full(4, 1e308))
+    getattr(rbm, method)(X, sample_weight=np.full(4, 1e300))
+    assert np.isfinite(rbm.components_).all()
+
+
+@pytest.mark.parametrize(
+    "option,wrong",
+    [("learning_rate", -1.0), ("n_components", True), ("batch_size", 0), ("algorithm", "no"), ("n_threads", True)],
+)
+def test_options_that_were_good_are_looked_at_again_when_they_change(option, wrong):
+    """Good options are remembered by their values and types: True is not 1."""
+    from fastrbm import BernoulliRBM
+
+    rbm = BernoulliRBM(1, n_iter=1, n_threads=1, batch_size=1)
+    for _ in range(3):
+        rbm.partial_fit(np.eye(4))
+    right = rbm.get_params()[option]
+    for value in (wrong, right, wrong):
+        rbm.set_params(**{option: value})
+        if value is right:
+            rbm.partial_fit(np.eye(4))
+            continue
+        with pytest.raises((ValueError, TypeError), match=option):
+            rbm.partial_fit(np.eye(4))
+
+
+def test_plain_tables_are_still_looked_at():
+    """Rows that need no check by scikit-learn skip it, and only those."""
+    from fastrbm import BernoulliRBM
+
+    rbm = BernoulliRBM(2, n_iter=1).fit(np.eye(4))
+    for wrong in (np.ones((2, 3)), np.ones(4), np.full((2, 4), np.nan), np.ones((2, 4), complex), np.ones((0, 4))):
+        with pytest.raises(ValueError):
+            rbm.transform(wrong)

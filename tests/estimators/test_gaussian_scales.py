@@ -10,6 +10,7 @@ from sklearn.preprocessing import StandardScaler
 
 import fastrbm
 from fastrbm import BernoulliRBM, GaussianRBM, IsingRBM, LearnedSigma
+from fastrbm.init import Initializer, Start
 
 PIXELS = load_digits().data[:400] / 16
 VARYING = PIXELS[:, PIXELS.std(axis=0) > 0]
@@ -28,7 +29,8 @@ def log_volume(X):
      {"visible_bias": "data"}, {"batch_size": 64, "dtype": np.float32}],
 )  # fmt: skip
 def test_deviations_of_the_data_are_standardised_columns(options):
-    options = dict(n_components=8, n_iter=3, random_state=0, dtype=np.float64) | options
+    # the order of shuffled rows depends on their values
+    options = dict(n_components=8, n_iter=3, random_state=0, dtype=np.float64, shuffle=False) | options
     rng = np.random.default_rng(0)
     raw = VARYING * 10 ** rng.uniform(-4, 4, VARYING.shape[1])
     if options["dtype"] == np.float64:
@@ -83,8 +85,8 @@ def test_learned_deviations_stay_in_bounds_and_say_so():
 
 def test_given_deviations_have_rates_in_their_units():
     X = 1e-3 * np.random.default_rng(0).normal(size=(200, 5))
-    small = GaussianRBM(4, sigma=1e-3, n_iter=5, random_state=0).fit(X)
-    unit = GaussianRBM(4, n_iter=5, random_state=0).fit(1e3 * X)
+    small = GaussianRBM(4, sigma=1e-3, n_iter=5, random_state=0, shuffle=False).fit(X)
+    unit = GaussianRBM(4, n_iter=5, random_state=0, shuffle=False).fit(1e3 * X)
     np.testing.assert_allclose(small.transform(X), unit.transform(1e3 * X), atol=1e-5)
 
 
@@ -114,17 +116,51 @@ def test_chunks_and_partial_fit_are_standardised_too():
 BITS = (np.tile(load_digits().data, (2, 1)) > 7).astype(float)
 
 
+class SpinsOneSided(Initializer):
+    """The same, of spins s = 2 x - 1."""
+
+    def weights(self, n_hidden, n_visible, key, units):
+        return Start(np.full((n_hidden, n_visible), 0.5), np.zeros(n_visible), np.full(n_hidden, 5.0))
+
+
+class OneSided(Initializer):
+    """A model of two modes, one of which has e^10 times the weight of the other."""
+
+    def __init__(self, bias=-10.0):
+        self.bias = bias
+
+    def weights(self, n_hidden, n_visible, key, units):
+        return Start(np.full((n_hidden, n_visible), 2.0), np.full(n_visible, -1.0), np.full(n_hidden, self.bias))
+
+
+def two_kinds(n=1000):
+    return np.repeat(np.arange(n)[:, None] % 2, 20, axis=1).astype(float)
+
+
 @pytest.mark.parametrize("cls", [BernoulliRBM, IsingRBM])
 def test_collapsed_chains_are_said_once_with_the_remedy(cls):
-    X = 2 * BITS - 1 if cls is IsingRBM else BITS
+    X = two_kinds() if cls is BernoulliRBM else 2 * two_kinds() - 1
+    options = dict(n_components=1, n_iter=70, learning_rate=1e-9, batch_size=100, random_state=0)
+    if cls is IsingRBM:  # the same model of spins
+        options |= {"init": SpinsOneSided()}
+    else:
+        options |= {"init": OneSided()}
     with pytest.warns(ConvergenceWarning, match="chains have collapsed.*learning_rate.*n_chains") as found:
-        cls(64, learning_rate=0.5, n_iter=60, random_state=0).fit(X)
+        cls(**options).fit(X)
     assert len(found) == 1 and found[0].filename == __file__
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        cls(64, learning_rate=0.02, batch_size=100, n_iter=30, random_state=0).fit(X)
-        cls(64, learning_rate=0.02, n_iter=1, random_state=0).fit(X[:100])
-        cls(64, learning_rate=0.5, n_iter=30, algorithm="cd", random_state=0).fit(X[:300])
+        cls(**options | {"algorithm": "cd"}).fit(X)  # has no chains to speak of
+        cls(**options | {"n_iter": 1, "batch_size": 5}).fit(X[:50])  # too short a fit to look
+        cls(**options).fit(X[1::2])  # rows of one kind are samples of one kind
+        noise = np.random.default_rng(0).permuted(X, axis=0)
+        cls(**options | {"init": "normal", "learning_rate": 0.01}).fit(noise)
+
+
+def test_persistent_chains_in_one_place_are_enough():
+    with pytest.warns(ConvergenceWarning, match="chains have collapsed"):
+        options = dict(learning_rate=1e-9, batch_size=50, init=OneSided(), n_gibbs_steps=50)
+        BernoulliRBM(1, n_iter=1, random_state=0, **options).fit(two_kinds(100))
 
 
 def test_looking_at_chains_changes_no_bit_and_no_draw():

@@ -5,6 +5,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 from fastrbm import BernoulliRBM
+from fastrbm._kernels import cpu
 from fastrbm.callbacks import EarlyStopping, FreeEnergyGap, LogLikelihood, PseudoLikelihood
 from fastrbm.likelihood import log_partition
 
@@ -90,8 +91,12 @@ def test_stopping_restores_the_best_parameters(digits):
     rbm = fitted(digits[:60], early_stopping=True, n_iter_no_change=20, **options)
     scores = np.array(rbm.history_["validation_log_likelihood"])
     assert rbm.n_iter_ == len(scores) < 2000
-    assert rbm.best_iteration_ == scores.argmax() + 1 == rbm.n_iter_ - 20
-    assert scores[-1] < scores.max()
+    measured = np.flatnonzero(np.isfinite(scores)) + 1
+    assert 2 < len(measured) < len(scores) / 5  # each costs more than several of these passes
+    assert rbm.best_iteration_ == np.nanargmax(scores) + 1
+    # the first measurement at least 20 passes after the best one ends the run
+    assert rbm.n_iter_ == measured[measured >= rbm.best_iteration_ + 20][0]
+    assert scores[-1] < np.nanmax(scores)
     again = fitted(digits[:60], **(options | dict(n_iter=int(rbm.best_iteration_))))
     assert_array_equal(rbm.components_, again.components_)
 
@@ -102,13 +107,89 @@ def test_the_gap_of_free_energies_stops_grey_training():
     X = (load_digits().data / 16)[:200]
     rbm = fitted(X, 64, validation_fraction=0.3, early_stopping=True, n_iter=400, n_iter_no_change=10)
     gap = np.array(rbm.history_["free_energy_gap"])
-    assert rbm.best_iteration_ == gap.argmin() + 1
+    assert rbm.best_iteration_ == np.nanargmin(gap) + 1
     assert rbm.n_iter_ < 400
 
 
 def test_tolerance_counts_gains(digits):
     impatient = fitted(digits, validation_fraction=0.2, early_stopping=True, tol=1e6, n_iter=50, n_iter_no_change=3)
-    assert impatient.n_iter_ == 4 and impatient.best_iteration_ == 1
+    measured = np.flatnonzero(np.isfinite(impatient.history_["validation_log_likelihood"])) + 1
+    assert impatient.best_iteration_ == measured[0]
+    assert impatient.n_iter_ == measured[-1] == measured[measured >= measured[0] + 3][0]
+
+
+class Counting(LogLikelihood):
+    """Measures every third pass what the pass is."""
+
+    def on_epoch_end(self, run):
+        if run.state.epoch % self.every == 0:
+            run.record(self.name, -abs(run.state.epoch - 7.0))
+
+
+def test_passes_that_are_not_measured_count_for_patience(digits):
+    """Values 3: -4, 6: -1, 9: -2, 12: -5, ...: the best is 6, and 12 is the first one 4 passes later."""
+    stopping = EarlyStopping(Counting(digits[:9], every=3), patience=4)
+    rbm = fitted(digits[:64], n_iter=40, callbacks=[stopping])
+    assert rbm.best_iteration_ == 6 and rbm.n_iter_ == 12
+    assert_array_equal(np.isfinite(rbm.history_["log_likelihood"]), np.arange(1, 13) % 3 == 0)
+    never = fitted(digits[:64], n_iter=4, callbacks=[EarlyStopping(Counting(digits[:9], every=9))])
+    assert never.best_iteration_ == never.n_iter_ == 4
+    assert_array_equal(never.components_, fitted(digits[:64], n_iter=4).components_)
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"early_stopping": "pseudo_likelihood"}, {"early_stopping": "free_energy_gap"}]
+)
+@pytest.mark.parametrize("n_components", [16, 64])
+def test_watching_is_a_small_share_of_the_work(digits, options, n_components):
+    """By counts, not by time."""
+    from fastrbm._estimator.watching import CALL, Pass
+
+    made = dict(n_iter=200, batch_size=10, n_iter_no_change=1000, validation_fraction=0.2) | options
+    history = fitted(digits, n_components, **made).history_
+    column = next(x for name, x in history.items() if name not in ("epoch", "seconds"))
+    assert len(column) == 200 and np.isfinite(column[-1])
+    measured = np.isfinite(column).sum()
+    work = Pass.of(200, (n_components, 64), 1438, 144, 1, False)
+    assert 1 <= measured <= 1 + (0.1 * 200 * work.cost + 1e7) / CALL
+    assert measured < 200
+
+
+def test_verbose_shows_a_fixed_subset_and_all_the_time(digits, capsys, monkeypatch):
+    import time
+
+    from fastrbm._estimator.scoring import Scoring
+
+    seen, score = [], Scoring.score_samples
+
+    def slow(self, X, normalize=False):
+        seen.append(np.asarray(X).copy())
+        time.sleep(0.03)
+        return score(self, X, normalize)
+
+    monkeypatch.setattr(BernoulliRBM, "score_samples", slow)
+    rbm = fitted(digits, verbose=1, n_iter=5)
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == len(seen) == np.isfinite(rbm.history_["pseudo_likelihood"]).sum()
+    assert len(rbm.history_["pseudo_likelihood"]) == 5
+    assert len(seen[0]) < len(digits) and all((x == seen[0]).all() for x in seen)
+    assert all(float(line.rpartition("= ")[2].rstrip("s")) >= 0.03 for line in lines)
+    assert rbm.history_["pseudo_likelihood"][-1] == pytest.approx(score(rbm, seen[0]).mean())
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("target", cpu.supported_targets())
+def test_what_is_watched_depends_on_no_machine(digits, threads, target):
+    options = dict(validation_fraction=0.2, n_iter=30, n_components=20)
+    wanted = fitted(digits, n_threads=1, **options).history_["validation_log_likelihood"]
+    before = cpu.current_target()
+    try:
+        cpu.use_target(target)
+        got = fitted(digits, n_threads=threads, **options).history_["validation_log_likelihood"]
+    finally:
+        cpu.use_target(before)
+    assert_array_equal(np.isnan(got), np.isnan(wanted))
+    assert_allclose(got, wanted, rtol=1e-5)
 
 
 @pytest.mark.parametrize("kind", ["array", "frame", "sparse", "uint8", "float64"])
@@ -172,3 +253,40 @@ def test_bad_data_and_options(digits):
         fitted(digits, validation_fraction=0.1, random_stream="sklearn", shuffle=False)
     with pytest.raises(ValueError, match="an exact sum over the"):
         fitted(np.zeros((3, 70)), 60, callbacks=[LogLikelihood(np.zeros((3, 70)), method="exact")])
+
+
+@pytest.mark.parametrize("options", [{}, {"algorithm": "exact"}, {"centered": True}, {"batch_size": 2000}])
+def test_short_passes_are_reported_once(digits, options):
+    from fastrbm.callbacks import Callback
+
+    class Counting(Callback):
+        def __init__(self):
+            self.seen = []
+
+        def on_batch(self, run):
+            self.seen.append((run.done, run.batches_done, run.n_batches))
+
+    counting = Counting()
+    rbm = fitted(digits[:320], 8, callbacks=[counting], **options)
+    assert {done for done, _, _ in counting.seen} == set(range(rbm.n_iter_))
+    assert all(0 <= done <= most for _, done, most in counting.seen)
+    last = {done: batches for done, batches, _ in counting.seen}
+    if not options:  # one native call that is over before anything is said
+        assert all(batches > 0 for batches in last.values())
+
+
+def test_batches_are_counted_within_a_pass_of_bits():
+    from fastrbm.callbacks import Callback
+
+    class Progress(Callback):
+        def __init__(self):
+            self.seen = []
+
+        def on_batch(self, run):
+            self.seen.append(run.batches_done)
+
+    X = (np.random.default_rng(0).random((40000, 300)) < 0.3).astype(np.uint8)
+    progress = Progress()
+    fitted(X, 128, n_iter=1, batch_size=10, n_threads=1, callbacks=[progress])
+    assert progress.seen == sorted(progress.seen)
+    assert len(progress.seen) > 1 and 0 < progress.seen[0] < 4000

@@ -354,3 +354,20 @@ def test_likelihoods_on_the_digits_7_8_9():
     for title, least in (("8 Bernoulli, exact gradient", -141.8), ("55 one-hot, EM", -126.5)):
         cls, n_hidden, options, _ = generative.LINES[title]
         assert cls(n_hidden, random_state=0, **options).fit(X).log_likelihood(X).mean() > least
+
+
+@pytest.mark.parametrize("units", [("gaussian", "gaussian"), ("gaussian", "relu"), ("relu", "relu")])
+def test_chains_of_real_layers_that_overflow_say_so(units):
+    import warnings
+
+    from fastrbm import RBM
+
+    X = np.abs(np.random.default_rng(0).normal(size=(20, 5)))
+    rbm = RBM(4, visible=units[0], hidden=units[1], learning_rate=1e-4, n_iter=1, random_state=0).fit(X)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        rbm.components_ = 0.01 * np.ones((4, 5), np.float32)
+        assert np.isfinite(rbm.sample(3, 50)).all()
+    rbm.components_ = np.full((4, 5), 1e3, np.float32)
+    with pytest.raises(fastrbm.DivergenceError, match="ran away.*became infinite"):
+        rbm.sample(3, 200)

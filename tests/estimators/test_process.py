@@ -286,3 +286,122 @@ def test_openmp_environment_is_respected_and_left_alone():
     print(cpu.default_threads())
     """
     assert run(code, OMP_NUM_THREADS="1").strip() == "1"
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_forks_while_other_threads_hold_locks():
+    """Every lock of the package is held by a helper while the process forks; the child works all the same."""
+    run(
+        """
+        import os, sys, signal, threading
+        import numpy as np
+        import fastrbm
+        from fastrbm._kernels import strategies
+        from fastrbm._kernels.cpu import runtime
+
+        X = np.random.default_rng(0).random((64, 32))
+        fit = lambda: fastrbm.BernoulliRBM(8, n_iter=1, random_state=0, strategy="lowbit", n_gibbs_steps=2).fit(X)
+        wanted = fit().components_
+        owners = [vars(strategies), vars(runtime.single_threaded_blas)]
+        locks = [x for owner in owners for x in owner.values() if hasattr(x, "acquire")]
+        assert len(locks) == 2, locks
+        held, done = threading.Event(), threading.Event()
+
+        def hold():
+            for lock in locks:
+                lock.acquire()
+            held.set()
+            done.wait()
+
+        threading.Thread(target=hold, daemon=True).start()
+        held.wait()
+        child = os.fork()
+        if child == 0:
+            signal.alarm(60)
+            os._exit(0 if (fit().components_ == wanted).all() else 1)
+        _, status = os.waitpid(child, 0)
+        sys.exit(status != 0)
+        """
+    )
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_forks_within_single_threaded_blas():
+    """A child that leaves the block it was forked in does not count it twice."""
+    run(
+        """
+        import os, sys
+        from fastrbm._kernels.cpu.runtime import single_threaded_blas as single
+        with single():
+            child = os.fork()
+        with single():
+            pass
+        if child == 0:
+            os._exit(0 if vars(single)["_inside"] == 0 else 1)
+        sys.exit(os.waitpid(child, 0)[1] != 0 or vars(single)["_inside"] != 0)
+        """
+    )
+
+
+#: what makes BLAS, NumPy and the kernels of this package choose other instructions
+PROCESSORS = [
+    {},
+    {"OPENBLAS_CORETYPE": "Haswell", "FASTRBM_CPU": "baseline"},
+    {"OPENBLAS_CORETYPE": "Nehalem", "NPY_DISABLE_CPU_FEATURES": "AVX512_SKX AVX512F AVX512CD AVX2 FMA3"},
+    {"OPENBLAS_CORETYPE": "Prescott", "FASTRBM_CPU": "baseline", "OMP_NUM_THREADS": "1"},
+]
+
+
+def test_training_on_bits_has_the_same_bits_whatever_blas_and_numpy_choose():
+    code = """
+        import hashlib, warnings
+        import numpy as np
+        import fastrbm
+        warnings.simplefilter("ignore")
+        rng = np.random.default_rng(0)
+        X = (rng.random((90, 70)) < 0.4).astype(np.float32)
+        weight = rng.random(90)
+        for options, of_rows in [
+            (dict(algorithm="exact"), None),
+            (dict(algorithm="exact", optimizer="adam"), weight),
+            (dict(algorithm="exact", centered=True), None),
+            (dict(centered=True), None),
+            (dict(), weight),
+            (dict(algorithm="cd"), weight),
+            (dict(hidden_statistics="sampled"), weight),
+            (dict(algorithm="pt"), None),
+            (dict(algorithm="fpcd"), None),
+        ]:
+            rbm = fastrbm.BernoulliRBM(9, n_iter=4, batch_size=17, random_state=0, device="cpu", **options)
+            rbm.fit(X, sample_weight=of_rows)
+            print(options, hashlib.sha256(rbm.components_.tobytes() + rbm.intercept_hidden_.tobytes()).hexdigest())
+    """
+    found = [run(code, **processor) for processor in PROCESSORS]
+    for other in found[1:]:
+        assert other == found[0]
+
+
+def test_too_few_threads_are_a_warning():
+    """OpenMP would end the process; here it goes on with those there are, and the same bits."""
+    out = run(
+        """
+        import threading, warnings
+        import numpy as np
+        import fastrbm
+        from fastrbm._kernels.cpu import runtime
+
+        def refuse(self):
+            raise RuntimeError("can't start new thread")
+
+        start, threading.Thread.start = threading.Thread.start, refuse
+        X = (np.random.default_rng(0).random((600, 300)) < 0.3).astype(np.float32)
+        make = lambda n: fastrbm.BernoulliRBM(200, batch_size=100, n_iter=1, random_state=0, n_threads=n).fit(X)
+        with warnings.catch_warnings(record=True) as seen:
+            warnings.simplefilter("always")
+            few = make(5)
+            make(5)
+        print([str(w.message) for w in seen])
+        assert (few.components_ == make(1).components_).all()
+        """
+    )
+    assert "only 1 of" in out and out.count("threads can be started here") == 1

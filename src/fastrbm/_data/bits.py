@@ -25,6 +25,23 @@ _ROWS = 128  # blocks of rows are multiples of so many
 _GREY = 1 / 255
 
 
+def check_indices(x: Any) -> None:
+    """Raise ValueError unless the indices of a sparse matrix are within its shape: SciPy's own loops do not look."""
+    try:
+        if x.format in ("csr", "csc", "bsr"):
+            x.check_format(full_check=True)
+        elif x.format == "coo":
+            for name, index, size in zip(("row", "column"), x.coords, x.shape, strict=True):
+                if len(index) != len(x.data):
+                    raise ValueError(f"{len(index)} {name} indices for {len(x.data)} entries")
+                if len(index) and not 0 <= index.min() <= index.max() < size:
+                    raise ValueError(f"{name} index {index[(index < 0) | (index >= size)][0]} out of {size}")
+    except ValueError as error:
+        raise ValueError(
+            f"X must be a sparse matrix whose indices fit its shape {x.shape}, got one with {error}"
+        ) from None
+
+
 class VisibleData:
     """Rows of visible units of 0 and 1, or grey values between them; see `Rows`.
 
@@ -77,7 +94,8 @@ class VisibleData:
         self._x: Any = _canonical(x) if sp.issparse(x) else x
         flags = self._scan()
         if flags & 2:
-            assert_all_finite(x, estimator_name=name, input_name="X")
+            for part in self._parts():
+                assert_all_finite(part, estimator_name=name, input_name="X")
             flags = self._look_outside(limits or Range(), flags)
         self.binary = not flags
         self.in_range = not flags & 2
@@ -100,8 +118,16 @@ class VisibleData:
         return flags
 
     def _extent(self) -> tuple[float, float]:
-        values = self._x.data if sp.issparse(self._x) else self._x
-        return float(values.min()) * self._scale, float(values.max()) * self._scale
+        ends = [(float(part.min()), float(part.max())) for part in self._parts()]
+        return min(low for low, _ in ends) * self._scale, max(high for _, high in ends) * self._scale
+
+    def _parts(self) -> Iterator[Any]:
+        """Blocks of the values as they are given, so that an interrupt is heard between them."""
+        if sp.issparse(self._x):
+            yield self._x.data
+            return
+        for rows in self._blocks_in_order():
+            yield self._x[rows]
 
     def _scaled(self, x: NDArray[Any]) -> NDArray[np.float64]:
         """Values as units take them."""
@@ -293,6 +319,7 @@ class SpinData(VisibleData):
 
 def _canonical(x: Any) -> Any:
     """CSR without duplicates or explicit zeros; a copy only where that changes something."""
+    check_indices(x)
     if not x.has_canonical_format or not np.all(x.data):
         x = x.copy()
         x.sum_duplicates()

@@ -37,7 +37,8 @@ def _hashes(states: Any) -> NDArray[np.uint64]:
     if isinstance(states, PackedBits):
         words = np.ascontiguousarray(states.words).view(np.uint32)
     else:
-        words = np.ascontiguousarray(states + states.dtype.type(0)).view(np.uint32)  # -0 becomes 0
+        # in single precision, so that the type of the arithmetic changes no order; -0 becomes 0
+        words = (np.ascontiguousarray(states, dtype=np.float32) + np.float32(0)).view(np.uint32)
     factors = _mixed(np.arange(words.shape[1], dtype=np.uint64)) | np.uint64(1)
     out = np.empty(len(words), dtype=np.uint64)
     step = max(1, _BLOCK // max(1, words.shape[1]))

@@ -161,14 +161,14 @@ class InputScale:
         if sp.issparse(x):
             self._seen[0] = True
             x = x.data
-        if not x.size:
-            return
-        if x.max() <= 1:
-            self._seen[[x.min(), x.max()]] = True
-            return
-        rows = max(1, _BLOCK // max(1, x[0].size)) if x.ndim > 1 else _BLOCK
-        for first in range(0, len(x), rows):
-            self._seen[x[first : first + rows]] = True
+        rows = max(1, _BLOCK // max(1, x.shape[1])) if x.ndim > 1 else _BLOCK
+        for first in range(0, len(x), rows):  # a block at a time, so that an interrupt is heard
+            block = x[first : first + rows]
+            low, high = block.min(initial=255), block.max(initial=0)
+            if high <= 1:
+                self._seen[[min(low, high), high]] = True
+                continue
+            self._seen[block] = True
             if self._is_image:
                 return
 

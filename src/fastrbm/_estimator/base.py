@@ -6,12 +6,13 @@ import inspect
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
+import scipy.sparse as sp
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
 from .._data import Rows
-from .._data.bits import SpinData, VisibleData
+from .._data.bits import SpinData, VisibleData, check_indices
 from .._data.chunks import ChunkedData, ChunkSource, RowSource, source_of
 from .._data.device import DeviceData, check_device_array, is_device_array, look_at_device_rows
 from .._data.ranges import InputScale, Range
@@ -24,7 +25,7 @@ from .._kernels.datatypes import FLOAT_TYPES
 from .._kernels.draws import Key
 from ..model import Model
 from ..regularizers import weight_deviation
-from . import names, options
+from . import checked, names, options
 from .sklearn_callbacks import CallbackSupport
 
 
@@ -180,10 +181,15 @@ class BaseRBM(CallbackSupport, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 
     def _check_options(self) -> None:
         """Raise ValueError for options that cannot be used, whatever the data are."""
+        key = checked.key_of(self)
+        if checked.has_passed(self, key):
+            self._backend()
+            return
         self._validate_params()
         options.check(self)
         self._backend()
         options.check_exclusions(self)
+        checked.note_passed(self, key)
 
     def _backend(self) -> Backend:
         return get_backend(self.device, self.n_threads, self.strategy, self.precision, self._work)
@@ -207,6 +213,10 @@ class BaseRBM(CallbackSupport, ClassNamePrefixFeaturesOutMixin, TransformerMixin
                 X, type(self).__name__, device=self.device, unit=self.units[0], random_stream=self.random_stream
             )
             return validate_data(self, X, skip_check_array=True, reset=reset)
+        if not reset and checked.is_plain_table(self, X):
+            return X
+        if sp.issparse(X):
+            check_indices(X)
         sparse: Any = ("csr", "csc") if self.units[0] == "bernoulli" else False
         x = check_array(
             as_array(X, bool(sparse)),
@@ -237,8 +247,7 @@ class BaseRBM(CallbackSupport, ClassNamePrefixFeaturesOutMixin, TransformerMixin
             self._look(scale, X)
             data = self._wrap(X, self._float_type(), scale.factor(X), self._limits(check_range))
         scale.check_fit()
-        if data.shape[1] != n_visible:  # parameters that were set by hand
-            raise ValueError(f"X must have {n_visible} visible values a row, as components_ has, got {data.shape[1]}")
+        checked.check_width(n_visible, data.shape[1])
         return data
 
     def _limits(self, check_range: bool = True) -> Range:
@@ -311,19 +320,7 @@ class BaseRBM(CallbackSupport, ClassNamePrefixFeaturesOutMixin, TransformerMixin
     def _arrays(self) -> list[NDArray[Any]]:
         """Weights, visible and hidden biases; ValueError unless those that were set by hand fit each other."""
         given = [np.asarray(x) for x in (self.components_, self.intercept_visible_, self.intercept_hidden_)]
-        weights, visible_bias, hidden_bias = given
-        shape = weights.shape
-        if len(shape) != 2 or 0 in shape or visible_bias.shape != shape[1:] or hidden_bias.shape != shape[:1]:
-            raise ValueError(
-                "components_, intercept_visible_ and intercept_hidden_ must have shapes (n_hidden, n_visible), "
-                f"(n_visible,) and (n_hidden,), got {shape}, {visible_bias.shape} and {hidden_bias.shape}: units must "
-                "be taken away or added in all of them"
-            )
-        if any(x.dtype.kind not in "buif" for x in given):
-            raise ValueError(
-                "components_, intercept_visible_ and intercept_hidden_ must hold numbers, got dtypes "
-                f"{', '.join(str(x.dtype) for x in given)}"
-            )
+        checked.check_arrays(given[0], given[1], given[2], self.units)
         return given
 
     def _float_type(self) -> Any:

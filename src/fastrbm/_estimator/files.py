@@ -13,12 +13,12 @@ from sklearn.base import BaseEstimator
 
 from .._checks import is_integer
 from .._fit.state import TrainingState
-from .._kernels import ChainState, Parameters
+from .._kernels import ChainState
 from .._kernels.bits import restored, stored
 from .._kernels.draws import Key
 from ..samplers import POPULATIONS
 from ..units import Unit
-from . import io
+from . import io, restoring
 from .base import BaseRBM
 
 #: (module, class) as files name them -> where the class is now. The left side never changes: files are kept.
@@ -105,21 +105,26 @@ class Stored(BaseRBM):
         return io.write_model(path, header, arrays)
 
     def _restore(self, header: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> None:
-        weights = np.ascontiguousarray(arrays["components_"])
-        parameters = Parameters(weights, arrays["intercept_visible_"], arrays["intercept_hidden_"])
         self.input_scale_ = float(header["input_scale"])
         self._in_range = bool(header.get("in_range", True))
-        self.n_features_in_ = int(header["n_features"])
+        if not 0 < self.input_scale_ < np.inf:
+            raise ValueError(f"input_scale must be above 0 and finite, got {self.input_scale_}")
+        restoring.numbers_of(header, ("n_features", "n_iter"))
         for name, value in header.get("fitted", {}).items():
             if name in self._stored:
-                setattr(self, name, value)
-        s = header.get("state") or {"seed": 0, "step": 0, "epoch": header["n_iter"], "updates": 0, "slots": 0}
+                setattr(self, name, restoring.numbers_of({name: value}, (name,))[name])
+        parameters = restoring.parameters_of(arrays, self.units)
+        weights, categories = parameters.weights, int(getattr(self, "n_categories_", 1))
+        self.n_features_in_ = int(header["n_features"])
+        restoring.check_features(self.n_features_in_, weights.shape[1], header["feature_names"], categories)
+        given = header.get("state") or {"seed": 0, "step": 0, "epoch": header["n_iter"], "updates": 0, "slots": 0}
+        s = restoring.numbers_of(given, ("seed", "step", "epoch", "updates", "slots"))
         chains = restored(arrays["chains"], weights.shape[0]) if "chains" in arrays else None
-        slots = [Parameters(*(arrays[f"slot_{k}_{i}"] for i in range(3))) for k in range(s["slots"])]
+        slots = restoring.slots_of(arrays, s["slots"], parameters)
         state = TrainingState(
             parameters, slots, ChainState(s["step"], chains, s["updates"]), Key(s["seed"]), s["epoch"]
         )
-        state.extras |= {name[6:]: x for name, x in arrays.items() if name.startswith("extra_")}
+        state.extras |= restoring.extras_of(arrays, parameters)
         for name in header.keys() & POPULATIONS.keys():
             of_it = {key.removeprefix(f"{name}_"): x for key, x in arrays.items() if key.startswith(f"{name}_")}
             state.population = POPULATIONS[name].restore(header[name], of_it, weights.shape[0])
@@ -162,7 +167,7 @@ def load(path: str | os.PathLike[str]) -> Any:
     try:
         estimator = cls(**_options(header["options"]))
         estimator._restore(header, arrays)
-    except (KeyError, TypeError, IndexError, AttributeError) as error:
+    except (ArithmeticError, KeyError, TypeError, IndexError, AttributeError, ValueError) as error:
         raise ValueError(f"path: {path} is a damaged model file ({error!r})") from error
     return estimator
 

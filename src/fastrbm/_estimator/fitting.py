@@ -8,11 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import _check_sample_weight
 
 from .._data import Rows, columns
 from .._data.chunks import ChunkedData, ChunkSource, RowSource, source_of
-from .._data.content import content_order
 from .._data.split import Split
 from .._fit.callback import as_list
 from .._fit.em import em_step
@@ -22,22 +20,18 @@ from .._fit.minibatch import Step as GeneralStep
 from .._fit.state import FitRun, Inside, TrainingState
 from .._kernels import BIT_UNITS, Backend, ChainState, Parameters, States, TrainingPlan
 from .._kernels.draws import Key
-from ..callbacks import Verbose
 from ..init import data_bias, get_initializer, nearest_means
 from ..optimizers import get_optimizer
 from ..regularizers import get_regularization
-from . import options
+from . import options, watching
 from .aftermath import some_rows, warn_of_bounds, warn_of_collapse
 from .base import BaseRBM
 from .job import FitJob
+from .row_weights import as_repetitions, begin_order, checked_weights, weighted
 from .sklearn_callbacks import begin_callbacks, has_callbacks, with_callbacks
 from .sklearn_draws import SklearnDraws
 from .untouched import untouched
 from .validation import validation_callbacks
-
-#: weights that are whole numbers up to this are repetitions
-MOST_REPETITIONS = 16
-_SHOWN = 1000  # rows of data in chunks whose likelihood `verbose` shows
 
 
 class Fitting(SklearnDraws, BaseRBM):
@@ -83,13 +77,16 @@ class Fitting(SklearnDraws, BaseRBM):
             n_rows,
         )
 
-    def _fused(self, data: Rows, sample_weight: Any, plan: TrainingPlan, backend: Backend) -> bool:
-        """Whether the backend does whole passes itself."""
+    def _plain(self, sample_weight: Any) -> bool:
+        """Whether no option needs whole arrays between minibatches."""
         reg = get_regularization(self.regularizers)
         chains = options.negative_phase(self).plain and self.algorithm != "em"
         plain = chains and reg.in_kernels and not self.centered and sample_weight is None
-        plain = plain and self._scale().trivial and not self._variance_rate()
-        return plain and backend.trains_whole_passes(self.units, data.binary, plan)
+        return plain and self._scale().trivial and not self._variance_rate()
+
+    def _fused(self, data: Rows, sample_weight: Any, plan: TrainingPlan, backend: Backend) -> bool:
+        """Whether the backend does whole passes itself."""
+        return self._plain(sample_weight) and backend.trains_whole_passes(self.units, data.binary, plan)
 
     def _prepare(self, state: TrainingState, n_rows: int, n_visible: int, n_epochs: int) -> None:
         """Bring a new or continued state in line with the options, and with parameters that were set by hand."""
@@ -171,16 +168,11 @@ class Fitting(SklearnDraws, BaseRBM):
         go_on = self.warm_start and hasattr(self, "_state")
         source = self._source(given, sample_weight)
         X, data, dtype = self._take_over(given, go_on, source, shared)
-        sample_weight = _checked_weights(sample_weight, X)
+        sample_weight = checked_weights(sample_weight, X)
         key = self._state.key if go_on else Key.from_random_state(self.random_state)
-        split = Split.of(X.shape[0], self.validation_fraction, key, self._begin_order(data, sample_weight, shared))
-        if sample_weight is not None:
-            split = split.without(sample_weight == 0)
-            if not len(split):
-                raise ValueError("sample_weight must have values above 0 among the rows that are trained on")
-            times = _as_repetitions(sample_weight)
-            if times is not None:
-                split, sample_weight = split.repeated(times), None
+        begin = begin_order(data, self.shuffle, sample_weight, shared)
+        split = Split.of(X.shape[0], self.validation_fraction, key, begin)
+        split, sample_weight = weighted(split, sample_weight)
         state = self._state if go_on else self._initial_state(data, split, dtype, sample_weight)
         state.key = key
         if state.parameters.weights.dtype != dtype:
@@ -195,10 +187,17 @@ class Fitting(SklearnDraws, BaseRBM):
         run = FitRun(self, self.n_iter, batches, state, self.history_, self._inside())
         callbacks = as_list(self.callbacks)
         named = given if hasattr(given, "columns") else X  # what has the names of the columns that it is scored with
-        if self.verbose:
-            callbacks.append(Verbose(data.head(_SHOWN) if isinstance(data, ChunkedData) else named))
-        if split.held_out is not None:
-            callbacks = [*validation_callbacks(self, named, data, split, self._backend()), *callbacks]
+        if self.verbose or split.held_out is not None:
+            plan = options.plan_of(self, state.key.seed, state.epoch, n_epochs, len(split))
+            n_batches = batches[0] if batches else 1
+            n_rows = len(split) if self.steps_per_epoch is None else n_batches * plan.batch_size
+            composed = not self._plain(sample_weight)
+            shape = state.parameters.weights.shape
+            work = watching.Pass.of(self.n_iter, shape, n_rows, n_batches, plan.n_sweeps, composed)
+            if self.verbose:
+                callbacks.append(watching.verbose_callback(named, data, work))
+            if split.held_out is not None:
+                callbacks = [*validation_callbacks(self, named, data, split, work), *callbacks]
         # whoever makes chunks need not bear being called by several threads
         fused = backend is not None and backend.concurrent and not isinstance(data, ChunkedData)
         rows = None if isinstance(data, ChunkedData) or not self.n_iter else some_rows(data)
@@ -212,20 +211,6 @@ class Fitting(SklearnDraws, BaseRBM):
                 warn_of_bounds(state.extras["log_variance"], state.extras["log_variance_of_data"])
 
         return FitJob(run, epoch, callbacks, fused, lambda: self._publish_chains(state), backend, after)
-
-    def _begin_order(
-        self, data: Rows, sample_weight: NDArray[np.float64] | None, shared: dict[Any, Any] | None
-    ) -> NDArray[np.int64] | None:
-        """The order of the rows that passes permute: by their content, so that none other makes a difference."""
-        if not self.shuffle or isinstance(data, ChunkedData):
-            return None
-        if sample_weight is not None or shared is None:
-            return content_order(data, sample_weight)
-        key = ("order", id(data))
-        if key not in shared:
-            shared[key] = content_order(data)
-        order: NDArray[np.int64] = shared[key]
-        return order
 
     def _inside(self) -> Inside:
         """What callbacks of this package ask an estimator beside its public methods."""
@@ -369,12 +354,12 @@ class Fitting(SklearnDraws, BaseRBM):
         data = self._wrap(X, dtype, scale.factor(X), self._limits())
         if first:
             self._in_range = data.in_range
-        sample_weight = _checked_weights(sample_weight, X)
+        sample_weight = checked_weights(sample_weight, X)
         order = np.arange(X.shape[0], dtype=np.int64)
         if sample_weight is not None:
             if not sample_weight.any():
                 raise ValueError("sample_weight must have values above 0")
-            times = _as_repetitions(sample_weight)
+            times = as_repetitions(sample_weight)
             if times is not None:
                 order, sample_weight = np.repeat(order, times), None
         if not hasattr(self, "_state"):
@@ -428,17 +413,3 @@ def check_fit(estimator: Fitting, sample_weight: Any) -> None:
     """Raise ValueError or TypeError for options that cannot be used, before any data are looked at."""
     estimator._check_options()
     options.check_exclusions(estimator, sample_weight=sample_weight)
-
-
-def _as_repetitions(weights: NDArray[np.float64]) -> NDArray[np.int64] | None:
-    """How often rows come, if all weights are small whole numbers."""
-    if weights.max() > MOST_REPETITIONS or (weights != np.floor(weights)).any():
-        return None
-    return weights.astype(np.int64)
-
-
-def _checked_weights(sample_weight: Any, X: Any) -> NDArray[np.float64] | None:
-    if sample_weight is None:
-        return None
-    weights: NDArray[np.float64] = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
-    return weights

@@ -14,7 +14,7 @@ from .._fit.loop import check_finite
 from .._fit.state import FitRun, TrainingState
 from .._kernels import ChainState, Parameters, as_dense
 from .._kernels.draws import Key
-from ..callbacks import Verbose
+from . import watching
 from .job import FitJob
 from .sklearn_trainer import SklearnTrainer
 
@@ -28,10 +28,6 @@ class SklearnDraws:
     def _begin_with_sklearn_draws(self: Any, given: Any, sample_weight: Any) -> FitJob:
         self._source(given, sample_weight)
         X, data, dtype = self._take_over(given, False)
-        callbacks = [
-            *as_list(self.callbacks),
-            *([Verbose(given if hasattr(given, "columns") else X)] if self.verbose else []),
-        ]
         self._check_chains_of_sklearn(X.shape, dtype)
         rng = check_random_state(self.random_state)
         trainer = SklearnTrainer(self.n_components, X.shape[1], self.batch_size, self.learning_rate, rng, dtype)
@@ -44,6 +40,10 @@ class SklearnDraws:
         self._trainer = trainer
         values = _float_rows(X, data, dtype)
         batches = [-(-data.shape[0] // self.batch_size)] * self.n_iter
+        callbacks = as_list(self.callbacks)
+        if self.verbose:
+            work = watching.Pass.of(self.n_iter, state.parameters.weights.shape, data.shape[0], batches[0])
+            callbacks.append(watching.verbose_callback(given if hasattr(given, "columns") else X, data, work))
         run = FitRun(self, self.n_iter, batches, state, self.history_, self._inside())
 
         def epoch(on_batch: Any) -> None:

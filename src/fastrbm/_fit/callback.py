@@ -15,7 +15,7 @@ class Callback:
         """Do what comes before the first epoch."""
 
     def on_batch(self, run: FitRun) -> None:
-        """At minibatch boundaries, about every 50 ms."""
+        """At minibatch boundaries, about every 50 ms, at least once a pass; ``run.batches_done`` are finished."""
 
     def on_epoch_end(self, run: FitRun) -> None:
         """After each epoch; ``run.record`` stores a metric, ``run.stop`` ends the run."""

@@ -85,13 +85,23 @@ class Fit:
         begin, state = time.perf_counter(), self.run.state
         backup = state.snapshot()
         self.run.updates_at_epoch_start = state.chains.updates
+        called = False
+
+        def reported() -> None:
+            nonlocal called
+            called = True
+            if on_batch is not None:
+                on_batch()
+
         try:
-            self._epoch(on_batch)
+            self._epoch(None if on_batch is None else reported)
         except DivergenceError:
             put_back(state, backup)
             raise
         finally:
             check_finite(state, backup, f"epoch {state.epoch + 1}")
+        if not called:  # the pass was shorter than the time between two calls
+            reported()
         self._seconds = time.perf_counter() - begin
 
     def end_epoch(self) -> None:
@@ -105,6 +115,8 @@ class Fit:
             with run.state.shown():
                 for listener in self._listeners:
                     listener.on_epoch_end(run)
+        for column in run.history.values():  # one entry a pass, NaN where nothing was measured
+            column.extend([np.nan] * (len(run.history["epoch"]) - len(column)))
 
     def run_all(self) -> None:
         """Do all epochs after `begin`, and `end` in any case."""

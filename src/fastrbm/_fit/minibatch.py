@@ -235,7 +235,9 @@ class Step:
         mu, lam = offsets
         of_weights, of_visible, of_hidden = gradient
         of_weights = of_weights - np.outer(of_hidden, mu) - np.outer(lam, of_visible)
-        return Parameters(of_weights, of_visible - lam @ of_weights, of_hidden - of_weights @ mu)
+        # sums in an order of our own: that of BLAS depends on the processor
+        by_visible, by_hidden = (of_weights * lam[:, None]).sum(axis=0), (of_weights * mu).sum(axis=1)
+        return Parameters(of_weights, of_visible - by_visible, of_hidden - by_hidden)
 
     def _sparse(self, gradient: Parameters, data: Phase) -> Parameters:
         sparsity, t = self.setup.regularization.sparsity, self.dtype.type

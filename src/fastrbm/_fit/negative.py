@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from .._kernels import Backend, PackedBits, Parameters, Phase, States, TrainingPlan, as_dense, pack
 from .._kernels.draws import Draw, Key, Stream, uniforms
-from ..likelihood import Moments, exact
+from ..likelihood import Moments, exact, exact_bits
 from ..model import Model
 from ..samplers import PopulationSampler
 from ..units import get_unit
@@ -213,6 +213,8 @@ class Exact:
     def model(self, batch: Minibatch, data_states: States | None) -> Moments:
         """Compute exact means under the model."""
         plan, p = exact.choose(Model(*batch.parameters, *batch.units)), np.empty(0)
+        if exact_bits.applies_to(plan):
+            return exact_bits.moments_of_bits(plan, batch.backend)
         if plan.rule.lists:
             log_weights = exact.state_log_weights(plan, batch.backend)
             p = np.exp(log_weights - log_weights.max())

@@ -87,7 +87,18 @@ def stored(states: States) -> NDArray[Any]:
 def restored(array: NDArray[Any], n_units: int) -> States:
     """States that `stored` made this array of."""
     array = np.ascontiguousarray(array)
-    return PackedBits(array, n_units) if array.dtype == np.uint64 else array
+    packed = array.dtype == np.uint64
+    wanted = n_words(n_units) if packed else n_units
+    if array.ndim != 2 or array.shape[1] != wanted:
+        raise ValueError(f"states of {n_units} units must have shape (n_samples, {wanted}), got {array.shape}")
+    if not packed:
+        if array.dtype.kind != "f" or array.dtype.itemsize not in (4, 8) or not np.isfinite(array).all():
+            raise ValueError(f"states must be bits or finite float32 or float64 values, got {array.dtype}")
+        return array
+    surplus = n_units % 64
+    if surplus and (array[:, -1] >> np.uint64(surplus)).any():
+        raise ValueError(f"states of {n_units} units have bits beyond the last unit")
+    return PackedBits(array, n_units)
 
 
 def pack(states: NDArray[Any]) -> PackedBits:

@@ -74,6 +74,10 @@ class Update(NamedTuple):
         return 1 / (1 - float(np.float32(self.momentum)) ** t), 1 / (1 - float(np.float32(self.rule.decay)) ** t)
 
 
+#: Entries of a gradient nearer to 0 than this are the rounding of means of numbers of size 1, in single and double
+#: precision. Rules that divide by the size of a gradient would make whole steps of them, each backend its own.
+ROUNDING = {4: 2.0**-22, 8: 2.0**-50}
+
 Arithmetic = Callable[[Update, NDArray[Any], Sequence[NDArray[Any]], NDArray[Any]], None]
 
 
@@ -89,6 +93,8 @@ def apply_rule(
         g -= t(rule.l1) * np.sign(value)
     if rule.clip:
         np.clip(g, -t(rule.clip), t(rule.clip), out=g)
+    if rule.kind in ("rmsprop", "adam", "amsgrad"):
+        g[np.abs(g) < t(ROUNDING[value.dtype.itemsize])] = 0
     if rule.kind not in RULES:
         raise ValueError(f"rule must be one of {sorted(RULES)}, got {rule.kind!r}")
     RULES[rule.kind](update, value, slots, g)

@@ -7,6 +7,7 @@ another matter: ``"fast"`` rounds the weights, so results differ.
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -41,6 +42,16 @@ def check_precision(precision: Any) -> None:
 
 _open_counts: list[dict[str, int]] = []
 _lock = threading.Lock()
+
+
+def _after_fork() -> None:
+    # a thread of the parent, which the child does not have, may have held it
+    global _lock
+    _lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 @contextmanager

@@ -5,11 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .._kernels import Backend
+from .._kernels import BIT_UNITS, Backend
 from .._kernels.partition import MOST_UNITS
 from ..model import Model
 from ..units import get_unit
@@ -25,6 +26,7 @@ __all__ = [
     "choose",
     "log_partition",
     "moments_of",
+    "nominal_seconds",
     "state_log_weights",
 ]
 
@@ -62,6 +64,19 @@ def check_unasked(plan: Plan, backend: Backend) -> None:
             f"about {_duration(seconds)} here, and there is no estimate for units {plan.units}: ask for it by "
             "method='exact' (progress= shows how far it is), or compare free energies"
         )
+
+
+class _NominalProcessor:
+    """In place of a backend: rates of one ordinary core, the same whatever runs."""
+
+    def seconds_for_states(self, units: tuple[str, str], n_states: float, n_other: int, dtype: Any) -> float:
+        return min(float(n_states), 1e300) * (n_other + 10) / (1e10 if BIT_UNITS.issuperset(units) else 3e7)
+
+
+def nominal_seconds(plan: Plan) -> float:
+    """Rough time of an exact sum on one ordinary core: for decisions that must be the same on all machines."""
+    processor: Any = _NominalProcessor()
+    return plan.seconds(processor)
 
 
 def _limit(plan: Plan, backend: Backend) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .._checks import check_flag, check_integer
+from .._checks import check_flag, check_integer, is_integer
 from .._kernels import Backend, Parameters, join_rows, pack
 from .._kernels.bits import restored, stored
 from .._kernels.contract import States
@@ -105,8 +105,26 @@ class TemperedState(Population):
     @classmethod
     def restore(cls, numbers: dict[str, Any], arrays: dict[str, NDArray[Any]], n_hidden: int) -> TemperedState:
         """See `Population.restore`."""
-        parts: dict[str, Any] = {name: arrays[name] for name in _ARRAYS}
-        return cls(hidden=restored(arrays["hidden"], n_hidden), **numbers, **parts)
+        parts: dict[str, Any] = {name: np.ascontiguousarray(arrays[name]) for name in _ARRAYS}
+        hidden, betas, marks = restored(arrays["hidden"], n_hidden), parts["betas"], parts["marks"]
+        rising = betas.ndim == 1 and len(betas) >= 2 and betas.dtype == np.float64 and (np.diff(betas) > 0).all()
+        if not rising or not 0 <= betas[0] or betas[-1] != 1:
+            raise ValueError(f"betas must be float64 and rise from at least 0 to 1, got {betas!r}")
+        if marks.shape != (hidden.shape[0],) or marks.dtype != np.int8 or not len(marks) or len(marks) % len(betas):
+            raise ValueError(
+                f"marks and hidden must have as many rows at each of {len(betas)} temperatures, got {marks.shape} of "
+                f"{marks.dtype} and {hidden.shape}"
+            )
+        if marks.min() < 0 or marks.max() > 2:
+            raise ValueError("marks must be 0, 1 or 2")
+        for name, dtype in (("swap_accepts", np.int64), ("swap_tries", np.int64), ("acceptance", np.float64)):
+            if parts[name].shape != (len(betas) - 1,) or parts[name].dtype != dtype:
+                raise ValueError(f"{name} must have shape {(len(betas) - 1,)} and type {np.dtype(dtype)}")
+        for name in _NUMBERS:
+            right = isinstance(numbers[name], bool) if name == "adapting" else is_integer(numbers[name])
+            if not right or not 0 <= numbers[name] < 1 << 64:
+                raise ValueError(f"{name} must be {'a flag' if name == 'adapting' else 'a whole number'}")
+        return cls(hidden=hidden, **{name: numbers[name] for name in _NUMBERS}, **parts)
 
 
 class Tempering(PopulationSampler):

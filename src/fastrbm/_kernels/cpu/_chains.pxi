@@ -1,13 +1,17 @@
 # ---- chains ----------------------------------------------------------------------------------------------
 
-def run_chains(uint32_t[:, ::1] hidden, uint32_t[:, ::1] visible, int n_chains, FixedWeights weights not None,
-               const float[::1] visible_bias, const float[::1] hidden_bias, draw, int n_sweeps, int n_threads, Filters filters=None):
+def run_chains(uint32_t[:, ::1] hidden not None, uint32_t[:, ::1] visible not None, int n_chains, FixedWeights weights not None,
+               const float[::1] visible_bias not None, const float[::1] hidden_bias not None, draw, int n_sweeps, int n_threads, Filters filters=None):
     """Gibbs sweeps of chains held as words (lane stride = second dimension, a multiple of 64), in place."""
     cdef frbm_chains c
     memset(&c, 0, sizeof(c))
-    assert hidden.shape[1] == visible.shape[1] and hidden.shape[1] % FRBM_LANES == 0 and n_chains <= hidden.shape[1]
-    assert hidden.shape[0] * 32 >= <Py_ssize_t>weights.n_hidden
-    assert visible.shape[0] * 32 >= <Py_ssize_t>weights.n_visible
+    require(hidden.shape[1] == visible.shape[1] and hidden.shape[1] % FRBM_LANES == 0 and n_chains <= hidden.shape[1], "hidden, visible and n_chains")
+    require(hidden.shape[0] * 32 >= <Py_ssize_t>weights.n_hidden, "hidden")
+    require(visible.shape[0] * 32 >= <Py_ssize_t>weights.n_visible, "visible")
+    require(n_chains > 0, "n_chains")
+    require(visible_bias.shape[0] == <Py_ssize_t>weights.n_visible, "visible_bias")
+    require(hidden_bias.shape[0] == <Py_ssize_t>weights.n_hidden, "hidden_bias")
+    require(filters is None or filters.fits(weights), "filters")
     poller = Poller()
     c.table = TABLE
     c.fixed, c.bias_hidden, c.bias_visible = &weights.f, &hidden_bias[0], &visible_bias[0]
@@ -44,20 +48,21 @@ cdef class Annealing:
     def _report(self):
         self.on_progress(min(self.a.done, self.total), self.total)
 
-    def run(self, uint32_t[:, ::1] hidden, uint32_t[:, ::1] visible, size_t n_chains, FixedWeights weights not None, fields,
-            bases, bint sum_hidden, const double[::1] betas, draw, double[::1] log_weights, int n_threads,
+    def run(self, uint32_t[:, ::1] hidden not None, uint32_t[:, ::1] visible not None, size_t n_chains, FixedWeights weights not None, fields,
+            bases, bint sum_hidden, const double[::1] betas not None, draw, double[::1] log_weights not None, int n_threads,
             on_progress=None):
         """Anneal chains held as words, in place; `fields` and `bases` are (visible, hidden) pairs of float32 arrays."""
         cdef frbm_annealing *a = &self.a
         memset(a, 0, sizeof(a[0]))
         cdef const float[::1] field_visible = fields[0], field_hidden = fields[1]
         cdef const float[::1] base_visible = bases[0], base_hidden = bases[1]
-        assert hidden.shape[1] == visible.shape[1] and hidden.shape[1] % FRBM_LANES == 0
-        assert n_chains <= <size_t>hidden.shape[1] and log_weights.shape[0] == <Py_ssize_t>n_chains
-        assert hidden.shape[0] * 32 >= <Py_ssize_t>weights.n_hidden
-        assert visible.shape[0] * 32 >= <Py_ssize_t>weights.n_visible
-        assert field_visible.shape[0] == base_visible.shape[0] == <Py_ssize_t>weights.n_visible
-        assert field_hidden.shape[0] == base_hidden.shape[0] == <Py_ssize_t>weights.n_hidden
+        require(hidden.shape[1] == visible.shape[1] and hidden.shape[1] % FRBM_LANES == 0, "hidden and visible")
+        require(n_chains <= <size_t>hidden.shape[1] and log_weights.shape[0] == <Py_ssize_t>n_chains, "n_chains and log_weights")
+        require(hidden.shape[0] * 32 >= <Py_ssize_t>weights.n_hidden, "hidden")
+        require(visible.shape[0] * 32 >= <Py_ssize_t>weights.n_visible, "visible")
+        require(field_visible.shape[0] == base_visible.shape[0] == <Py_ssize_t>weights.n_visible, "the visible field and base")
+        require(field_hidden.shape[0] == base_hidden.shape[0] == <Py_ssize_t>weights.n_hidden, "the hidden field and base")
+        require(n_chains > 0 and betas.shape[0] > 0, "n_chains and betas")
         a.table, a.fixed = TABLE, &weights.f
         a.field_visible, a.field_hidden = &field_visible[0], &field_hidden[0]
         a.base_visible, a.base_hidden = &base_visible[0], &base_hidden[0]

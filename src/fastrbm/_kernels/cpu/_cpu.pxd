@@ -31,15 +31,24 @@ cdef extern from "workers.h" nogil:
         uint32_t first_chain
 
     ctypedef struct frbm_pseudo:
-        const float *raise_ "raise"
-        const float *lower
-        size_t ld
-        const float *visible_bias
-        const float *inputs
-        size_t unit_stride, sample_stride
-        const float *grey
-        size_t n_visible, n_hidden, strip
+        const void *weights
+        const void *tail
+        const void *reach
+        const void *raise_ "raise"
+        const void *scaled
+        const void *visible_bias
+        const void *inputs
+        const uint64_t *rows
+        size_t row_words
+        const void *dense
+        size_t dense_ld, n_visible, n_hidden
         double *score
+
+    ctypedef struct frbm_pseudo_tables:
+        void *tail
+        void *reach
+        void *raise_ "raise"
+        void *scaled
 
     ctypedef struct frbm_table:
         const char *name
@@ -56,7 +65,10 @@ cdef extern from "workers.h" nogil:
         void (*quantise_rows)(const frbm_fixed *, const float *, size_t, size_t, size_t, frbm_magnitudes *) noexcept nogil
         void (*quantise)(const float *, size_t, float, int32_t *) noexcept nogil
         void (*sigmoid)(float *, size_t) noexcept nogil
-        void (*pseudo_block)(const frbm_pseudo *, size_t, size_t, float *) noexcept nogil
+        void (*pseudo_block_f32)(const frbm_pseudo *, size_t, size_t, void *) noexcept nogil
+        void (*pseudo_block_f64)(const frbm_pseudo *, size_t, size_t, void *) noexcept nogil
+        void (*pseudo_tables_f32)(const frbm_pseudo *, size_t, const frbm_pseudo_tables *) noexcept nogil
+        void (*pseudo_tables_f64)(const frbm_pseudo *, size_t, const frbm_pseudo_tables *) noexcept nogil
         void (*draw_inputs)(const void *, int, size_t, size_t, size_t, const frbm_draw *, uint64_t *, size_t) noexcept nogil
         void (*philox)(uint32_t *, uint32_t, uint32_t, const frbm_draw *) noexcept nogil
         void (*uniform_rows)(void *, int, size_t, size_t, size_t, const frbm_draw *) noexcept nogil
@@ -175,10 +187,7 @@ cdef extern from "workers.h" nogil:
         frbm_work *work
         const float *visible_bias
         double *energy
-        double *score
-        const float *raise_ "raise"
-        const float *lower
-        size_t ratio_ld, strip, chunk
+        size_t chunk
         frbm_team team
 
     ctypedef struct frbm_chains:

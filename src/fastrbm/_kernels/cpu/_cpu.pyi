@@ -89,7 +89,9 @@ def has_openmp() -> bool: ...
 def max_threads() -> int: ...
 def aligned(n: int, dtype: DTypeLike, clear: bool = False) -> NDArray[Any]: ...
 def pack_rows(x: NDArray[Any], on: int, out: NDArray[np.uint64], n_threads: int) -> int: ...
-def pack_sparse(indptr: NDArray[np.int32], indices: NDArray[np.int32], out: NDArray[np.uint64]) -> None: ...
+def pack_sparse(
+    indptr: NDArray[np.int32], indices: NDArray[np.int32], n_units: int, out: NDArray[np.uint64]
+) -> None: ...
 def transpose_bits(rows: NDArray[np.uint64], n_units: int, out: NDArray[np.uint64], n_threads: int) -> None: ...
 def draw_bits(grey: NDArray[np.float32], draw: Draw, out: NDArray[np.uint64], n_threads: int) -> None: ...
 def draw_inputs(inputs: NDArray[Any], draw: Draw, out: NDArray[np.uint64], n_threads: int) -> None: ...
@@ -131,10 +133,6 @@ def run_rows(
     draw: Draw | None = None,
     visible_bias: NDArray[np.float32] | None = None,
     energy: NDArray[np.float64] | None = None,
-    score: NDArray[np.float64] | None = None,
-    raising: NDArray[np.float32] | None = None,
-    lowering: NDArray[np.float32] | None = None,
-    strip: int = 1,
     filters: Filters | None = None,
 ) -> None: ...
 def run_chains(
@@ -170,21 +168,12 @@ def apply_rule(
     penalised: bool,
     n_threads: int,
 ) -> None: ...
-def pseudo_grey(
-    v: NDArray[np.float32],
-    inputs: NDArray[np.float32],
-    weights: NDArray[np.float32],
-    visible_bias: NDArray[np.float32],
-    n_visible: int,
-    score: NDArray[np.float64],
-    strip: int,
-    n_threads: int,
-) -> None: ...
-def pseudo_any(
-    v: NDArray[Any],
+def pseudo_likelihood(
     inputs: NDArray[Any],
     weights: NDArray[Any],
     visible_bias: NDArray[Any],
+    bits: NDArray[np.uint64] | None,
+    dense: NDArray[Any] | None,
     score: NDArray[np.float64],
     n_threads: int,
 ) -> None: ...

@@ -2,12 +2,12 @@
 """Parallel regions around the C workers: threads, buffers, the GIL and interrupts.
 
 Every function takes its thread count; callers (``__init__.py``) decide it. Arrays are checked by their typed
-signatures; shapes are the caller's business and asserted here where a mistake would write out of bounds.
+signatures, and shapes, strides and index ranges by `require`: a mistake is a ValueError, also under ``python -O``.
 """
 
 from cpython.exc cimport PyErr_CheckSignals
 from cython.parallel cimport parallel, prange, threadid
-from libc.math cimport exp, fabs, ldexp, log1p
+from libc.math cimport ldexp
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t, uintptr_t
 from libc.string cimport memset
 from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
@@ -152,6 +152,20 @@ cdef class LaidOut:
         frbm_give_back(self.start, self.size)
 
 
+cdef int require(bint right, str what) except -1:
+    """Raise ValueError unless an argument is as the C kernels need it; asserts would be gone under ``python -O``."""
+    if not right:
+        raise ValueError(f"{what} must fit the other arguments of this kernel in shape, layout and range")
+    return 0
+
+
+cdef int require_rows(Py_ssize_t n, Py_ssize_t width, const Py_ssize_t *strides, Py_ssize_t item, str what) except -1:
+    """Raise ValueError unless rows are contiguous and one after another."""
+    if (width > 1 and strides[1] != item) or (n > 1 and strides[0] < width * item) or strides[0] % item:
+        raise ValueError(f"{what}: rows must be contiguous and one after another in memory")
+    return 0
+
+
 cdef size_t _up(size_t n, size_t multiple) noexcept nogil:
     return (n + multiple - 1) // multiple * multiple
 
@@ -166,7 +180,7 @@ cdef void _set_draw(frbm_draw *out, draw) except *:
 
 # ---- bits ------------------------------------------------------------------------------------------------
 
-def pack_rows(const pixel[:, :] x, int on, uint64_t[:, ::1] out, int n_threads):
+def pack_rows(const pixel[:, :] x not None, int on, uint64_t[:, ::1] out not None, int n_threads):
     """Pack dense rows; ``on`` is the value of a set bit (1, or 255 for images).
 
     Returns 1 (some value is neither 0 nor `on`) | 2 (some float is outside [0, 1] or not a number).
@@ -175,7 +189,7 @@ def pack_rows(const pixel[:, :] x, int on, uint64_t[:, ::1] out, int n_threads):
     cdef int flags = 0
     if n and width and x.strides[1] != sizeof(pixel):
         raise ValueError("rows must be contiguous")
-    assert out.shape[0] == n and out.shape[1] * 64 >= width
+    require(out.shape[0] == n and out.shape[1] * 64 >= width, "out")
     for i in prange(n, nogil=True, num_threads=n_threads, schedule="static"):
         if pixel is uint8_t:
             flags |= TABLE.pack_u8(&x[i, 0], width, <uint8_t>on, &out[i, 0])
@@ -186,20 +200,29 @@ def pack_rows(const pixel[:, :] x, int on, uint64_t[:, ::1] out, int n_threads):
     return flags
 
 
-def pack_sparse(const int32_t[::1] indptr, const int32_t[::1] indices, uint64_t[:, ::1] out):
+def pack_sparse(const int32_t[::1] indptr not None, const int32_t[::1] indices not None, Py_ssize_t n_units, uint64_t[:, ::1] out not None):
     """Set the listed bits of each CSR row in `out`, which holds zeros."""
     cdef Py_ssize_t row, k
+    cdef bint right = True
+    require(indptr.shape[0] == out.shape[0] + 1 and out.shape[1] * 64 >= n_units, "indptr and out")
+    require(indptr[0] >= 0 and indptr[out.shape[0]] <= indices.shape[0], "indptr")
+    for row in range(out.shape[0]):
+        right &= indptr[row] <= indptr[row + 1]
+    require(right, "indptr")
+    for k in range(indices.shape[0]):
+        right &= 0 <= indices[k] < n_units
+    require(right, "indices")
     with nogil:
         for row in range(out.shape[0]):
             for k in range(indptr[row], indptr[row + 1]):
                 out[row, indices[k] >> 6] |= (<uint64_t>1) << (indices[k] & 63)
 
 
-def transpose_bits(const uint64_t[:, ::1] rows, int n_units, uint64_t[:, ::1] out, int n_threads):
+def transpose_bits(const uint64_t[:, ::1] rows not None, int n_units, uint64_t[:, ::1] out not None, int n_threads):
     """Sample-major bits to unit-major bits, out of shape (n_units, ceil(n_samples / 64))."""
     cdef Py_ssize_t n = rows.shape[0], blocks = (n + 31) // 32, ld = 64 * rows.shape[1], b
     cdef uint32_t[:, ::1] planes = np.zeros((2 * ((blocks + 1) // 2), ld), dtype=np.uint32)
-    assert out.shape[0] == n_units and out.shape[1] * 64 >= n and rows.shape[1] * 64 >= n_units
+    require(out.shape[0] == n_units and out.shape[1] * 64 >= n and rows.shape[1] * 64 >= n_units, "out")
     for b in prange(blocks, nogil=True, num_threads=n_threads):
         TABLE.gather(&rows[32 * b, 0], rows.shape[1], NULL, n - 32 * b if n - 32 * b < 32 else 32, n_units, NULL, 0,
                      &planes[b, 0], ld)
@@ -207,10 +230,11 @@ def transpose_bits(const uint64_t[:, ::1] rows, int n_units, uint64_t[:, ::1] ou
     np.asarray(out)[...] = view[0::2].T.astype(np.uint64) | view[1::2].T.astype(np.uint64) << np.uint64(32)
 
 
-def draw_bits(const float[:, ::1] grey, draw, uint64_t[:, ::1] out, int n_threads):
+def draw_bits(const float[:, ::1] grey not None, draw, uint64_t[:, ::1] out not None, int n_threads):
     """Bits set with probability `grey`."""
     cdef Py_ssize_t n = grey.shape[0], blocks = (n + 31) // 32, b
     cdef frbm_draw address
+    require(out.shape[0] == n and out.shape[1] * 64 >= grey.shape[1], "out")
     _set_draw(&address, draw)
     cdef size_t ld = _up(n, FRBM_LANES), planes_ld = 64 * out.shape[1]
     cdef uint32_t[::1] words = aligned(2 * out.shape[1] * ld, np.uint32)
@@ -221,13 +245,13 @@ def draw_bits(const float[:, ::1] grey, draw, uint64_t[:, ::1] out, int n_thread
     np.asarray(out).view(np.uint32)[...] = np.asarray(words).reshape(-1, ld)[:, :n].T
 
 
-def draw_inputs(const floating[:, ::1] inputs, draw, uint64_t[:, ::1] out, int n_threads):
+def draw_inputs(const floating[:, ::1] inputs not None, draw, uint64_t[:, ::1] out not None, int n_threads):
     """States of Bernoulli units with the given natural parameters."""
     cdef Py_ssize_t n = inputs.shape[0], width = inputs.shape[1], blocks = (n + 31) // 32, b
     cdef frbm_draw address
     cdef frbm_draw *mine
     _set_draw(&address, draw)
-    assert out.shape[0] == n and out.shape[1] * 64 >= width
+    require(out.shape[0] == n and out.shape[1] * 64 >= width, "out")
     for b in prange(blocks, nogil=True, num_threads=n_threads):
         _draw_block(&inputs[32 * b, 0], sizeof(floating) == 8, width, n - 32 * b if n - 32 * b < 32 else 32, &address,
                     32 * b, &out[32 * b, 0], out.shape[1])
@@ -240,7 +264,7 @@ cdef void _draw_block(const void *inputs, int is_double, size_t width, size_t n,
     TABLE.draw_inputs(inputs, is_double, width, n, width, &draw, out, row_words)
 
 
-def uniform_rows(draw, floating[:, ::1] out, int n_threads):
+def uniform_rows(draw, floating[:, ::1] out not None, int n_threads):
     """Fill with the uniforms of `fastrbm._kernels.draws.uniforms`, bit for bit."""
     cdef Py_ssize_t n = out.shape[0], width = out.shape[1], blocks = (n + 31) // 32, b
     cdef frbm_draw address
@@ -258,7 +282,7 @@ cdef void _uniform_block(void *out, int is_double, size_t width, size_t n, const
     TABLE.uniform_rows(out, is_double, width, n, width, &draw)
 
 
-def add_normals(float[:, ::1] inputs, draw, int n_threads):
+def add_normals(float[:, ::1] inputs not None, draw, int n_threads):
     """States of Gaussian units with the given natural parameters, in their place."""
     cdef Py_ssize_t n = inputs.shape[0], width = inputs.shape[1], blocks = (n + 31) // 32, b
     cdef frbm_draw address
@@ -275,16 +299,16 @@ cdef void _normal_block(float *inputs, size_t width, size_t n, const frbm_draw *
     TABLE.add_normals(inputs, width, n, width, &draw)
 
 
-def onehot_rows(float[:, ::1] inputs, size_t group, draw, uint64_t[:, ::1] out, int n_threads):
+def onehot_rows(float[:, ::1] inputs not None, size_t group, draw, uint64_t[:, ::1] out, int n_threads):
     """One-hot units in groups: means in place of their inputs or, with a draw, states as bits in `out`."""
     cdef Py_ssize_t n = inputs.shape[0], width = inputs.shape[1], blocks = (n + 31) // 32, b
     cdef frbm_draw address
     cdef bint drawn = draw is not None
     if width == 0:
         return
-    assert group > 0 and width % group == 0
+    require(group > 0 and width % group == 0, "group")
     if drawn:
-        assert out.shape[0] == n and out.shape[1] * 64 >= width
+        require(out is not None and out.shape[0] == n and out.shape[1] * 64 >= width, "out")
         _set_draw(&address, draw)
     cdef size_t stride = _up(32 * width + _up(width, 32), 16)
     cdef float[::1] scratch = aligned(stride * n_threads, np.float32)
@@ -305,9 +329,9 @@ cdef void _onehot_block(float *inputs, size_t n, size_t width, size_t group, con
     TABLE.onehot_rows(inputs, n, width, group, &draw, out, row_words, scratch)
 
 
-def normal_quantiles(const uint32_t[::1] words):
+def normal_quantiles(const uint32_t[::1] words not None):
     """Normal quantiles of the float32 uniforms of words, a multiple of 16: what tests look at."""
-    assert words.shape[0] % 16 == 0
+    require(words.shape[0] % 16 == 0, "words")
     cdef float[::1] out = np.empty(words.shape[0], dtype=np.float32)
     if words.shape[0]:
         TABLE.normal_quantiles(&words[0], words.shape[0], &out[0])

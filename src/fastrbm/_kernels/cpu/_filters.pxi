@@ -11,7 +11,7 @@ cdef class Filters:
     cdef frbm_work work[FRBM_MOST_THREADS]
 
     def __init__(self, str strategy not None, FixedWeights fixed not None, size_t chunk, bases=None):
-        assert fixed.f.transposed != NULL and strategy != "dense"
+        require(fixed.f.transposed != NULL and strategy != "dense", "strategy and its weights")
         self.fixed = fixed
         memset(&self.f, 0, sizeof(self.f))
         memset(self.work, 0, sizeof(self.work))
@@ -20,13 +20,17 @@ cdef class Filters:
         cdef float[:, ::1] of_hidden, of_visible
         if self.f.strategy == FRBM_LANDMARKS:
             of_hidden, of_visible = bases
-            assert of_hidden.shape[0] == <Py_ssize_t>fixed.n_visible and of_visible.shape[0] == <Py_ssize_t>fixed.n_hidden
-            assert of_hidden.shape[1] == of_visible.shape[1] and of_hidden.shape[1] <= 256
+            require(of_hidden.shape[0] == <Py_ssize_t>fixed.n_visible and of_visible.shape[0] == <Py_ssize_t>fixed.n_hidden, "bases")
+            require(of_hidden.shape[1] == of_visible.shape[1] and of_hidden.shape[1] <= 256, "bases")
             self.f.rank = of_hidden.shape[1]
             self.f.hidden.basis, self.f.visible.basis = &of_hidden[0, 0], &of_visible[0, 0]
         self.bases = bases
         self.memory = LaidOut(frbm_lay_out_filters(&self.f, &fixed.f, fixed.n_visible, fixed.n_hidden, NULL))
         frbm_lay_out_filters(&self.f, &fixed.f, fixed.n_visible, fixed.n_hidden, self.memory.start)
+
+    cdef bint fits(self, FixedWeights weights) noexcept:
+        """Whether this was made for layers as large as those of `weights`."""
+        return self.fixed.n_hidden == weights.n_hidden and self.fixed.n_visible == weights.n_visible
 
     def prepare(self):
         """Take over the fixed-point weights as they are now."""

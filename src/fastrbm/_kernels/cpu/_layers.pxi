@@ -10,8 +10,8 @@ cdef void _gemm(floating *a, floating *b, floating *c, int m, int n, int k, int 
         dgemm(opa, opb, &m, &n, &k, &alpha, a, &lda, b, &ldb, &beta, c, &ldc)
 
 
-def dense_inputs(const floating[:, :] x, const floating[:, ::1] weights, const floating[::1] bias, bint transpose,
-                 floating[:, ::1] out, bint sigmoid, int n_threads):
+def dense_inputs(const floating[:, :] x not None, const floating[:, ::1] weights not None, const floating[::1] bias not None, bint transpose,
+                 floating[:, ::1] out not None, bint sigmoid, int n_threads):
     """out = bias + x @ weights.T (or @ weights), then the float32 sigmoid if asked for.
 
     BLAS must be limited to one thread by the caller: the slices here are the parallelism.
@@ -20,9 +20,9 @@ def dense_inputs(const floating[:, :] x, const floating[:, ::1] weights, const f
     cdef Py_ssize_t n_slices = (n + BLAS_ROWS - 1) // BLAS_ROWS, s, i, j, first, here
     if n == 0:
         return
-    if x.strides[1] != sizeof(floating):
-        raise ValueError("rows must be contiguous")
-    assert weights.shape[1 - transpose] == n_in and weights.shape[0 + transpose] == n_out == bias.shape[0]
+    require_rows(n, n_in, x.strides, sizeof(floating), "x")
+    require(out.shape[0] == n, "out")
+    require(weights.shape[1 - transpose] == n_in and weights.shape[0 + transpose] == n_out == bias.shape[0], "weights and bias")
     cdef int ldx = max(x.strides[0] // sizeof(floating), n_in)
     cdef int ldw = weights.shape[1]
     for s in prange(n_slices, nogil=True, num_threads=n_threads, schedule="dynamic"):
@@ -38,13 +38,14 @@ def dense_inputs(const floating[:, :] x, const floating[:, ::1] weights, const f
                 TABLE.sigmoid(&out[first, 0], here * n_out)
 
 
-def dense_gradient(const floating[:, ::1] hidden, const floating[:, :] visible, floating scale, floating[:, ::1] out, int n_threads):
+def dense_gradient(const floating[:, ::1] hidden not None, const floating[:, :] visible not None, floating scale, floating[:, ::1] out not None, int n_threads):
     """out += scale * hidden.T @ visible, by fixed slices of hidden units (BLAS single-threaded as above)."""
     cdef Py_ssize_t n = hidden.shape[0], n_hidden = out.shape[0], n_visible = out.shape[1]
     cdef Py_ssize_t n_slices = (n_hidden + 63) // 64, s
-    if visible.strides[1] != sizeof(floating):
-        raise ValueError("rows must be contiguous")
-    assert hidden.shape[1] == n_hidden and visible.shape[0] == n and visible.shape[1] == n_visible
+    if n == 0:
+        return
+    require_rows(n, n_visible, visible.strides, sizeof(floating), "visible")
+    require(hidden.shape[1] == n_hidden and visible.shape[0] == n and visible.shape[1] == n_visible, "hidden and visible")
     cdef int ldv = max(visible.strides[0] // sizeof(floating), n_visible)
     for s in prange(n_slices, nogil=True, num_threads=n_threads, schedule="dynamic"):
         _gemm(<floating *>&visible[0, 0], <floating *>&hidden[0, 64 * s], &out[64 * s, 0], n_visible,
@@ -54,14 +55,15 @@ def dense_gradient(const floating[:, ::1] hidden, const floating[:, :] visible, 
 
 # ---- products of bits ------------------------------------------------------------------------------------
 
-def run_rows(const uint64_t[:, ::1] rows, FixedWeights weights not None, const float[::1] bias, bint transpose,
+def run_rows(const uint64_t[:, ::1] rows not None, FixedWeights weights not None, const float[::1] bias not None, bint transpose,
              int n_threads, float[:, ::1] means=None, float[:, ::1] inputs=None, uint64_t[:, ::1] samples=None,
-             draw=None, const float[::1] visible_bias=None, double[::1] energy=None, double[::1] score=None,
-             const float[:, ::1] raising=None, const float[:, ::1] lowering=None, size_t strip=1, Filters filters=None):
+             draw=None, const float[::1] visible_bias=None, double[::1] energy=None, Filters filters=None):
     """One layer given packed rows of the other; see frbm_rows in src/include/workers.h for the outputs."""
     cdef frbm_rows r
     memset(&r, 0, sizeof(r))
     cdef Py_ssize_t n = rows.shape[0]
+    if n == 0:
+        return
     r.table = TABLE
     r.rows = &rows[0, 0]
     r.row_words, r.n_rows = rows.shape[1], n
@@ -70,32 +72,24 @@ def run_rows(const uint64_t[:, ::1] rows, FixedWeights weights not None, const f
     r.out_stride, r.in_stride = weights.f.ld, 1
     if transpose:
         r.n_out, r.n_in, r.out_stride, r.in_stride = r.n_in, r.n_out, r.in_stride, r.out_stride
-    assert bias.shape[0] == <Py_ssize_t>r.n_out and rows.shape[1] * 64 >= <Py_ssize_t>r.n_in
+    require(bias.shape[0] == <Py_ssize_t>r.n_out and rows.shape[1] * 64 >= <Py_ssize_t>r.n_in, "bias and rows")
     if means is not None:
-        assert means.shape[0] == n and means.shape[1] == <Py_ssize_t>r.n_out
+        require(means.shape[0] == n and means.shape[1] == <Py_ssize_t>r.n_out, "means")
         r.means = &means[0, 0]
     if inputs is not None:
-        assert inputs.shape[0] == n and inputs.shape[1] == <Py_ssize_t>r.n_out
+        require(inputs.shape[0] == n and inputs.shape[1] == <Py_ssize_t>r.n_out, "inputs")
         r.inputs = &inputs[0, 0]
     if samples is not None:
-        assert samples.shape[0] == n and samples.shape[1] * 64 >= <Py_ssize_t>r.n_out
+        require(samples.shape[0] == n and samples.shape[1] * 64 >= <Py_ssize_t>r.n_out, "samples")
         r.samples, r.sample_words = &samples[0, 0], samples.shape[1]
         _set_draw(&r.draw, draw)
-    if energy is not None or score is not None:
-        assert visible_bias.shape[0] >= <Py_ssize_t>r.n_in
-        r.visible_bias = &visible_bias[0]
     if energy is not None:
-        assert energy.shape[0] == n
-        r.energy = &energy[0]
-    if score is not None:
-        assert score.shape[0] == n and raising.shape[1] == lowering.shape[1] == visible_bias.shape[0]
-        assert visible_bias.shape[0] % FRBM_LANES == 0
-        r.score, r.raise_, r.lower = &score[0], &raising[0, 0], &lowering[0, 0]
-        r.ratio_ld, r.strip = raising.shape[1], strip
+        require(visible_bias is not None and visible_bias.shape[0] >= <Py_ssize_t>r.n_in and energy.shape[0] == n, "visible_bias and energy")
+        r.visible_bias, r.energy = &visible_bias[0], &energy[0]
     # pieces small enough to share out, large enough (1024 rows) to spread the cost of the tables
     r.chunk = min(1024, max(64, _up((n + n_threads - 1) // n_threads, 64)))
     if filters is not None:
-        assert samples is not None and means is None and inputs is None and energy is None and score is None
+        require(filters.fits(weights) and samples is not None and means is None and inputs is None and energy is None, "filters")
         r.filters, r.work, r.side = &filters.f, filters.work, &filters.f.visible if transpose else &filters.f.hidden
         r.chunk = filters.f.chunk
         n_threads = min(n_threads, FRBM_MOST_THREADS)
@@ -108,51 +102,56 @@ def run_rows(const uint64_t[:, ::1] rows, FixedWeights weights not None, const f
         frbm_run_rows(&r, thread, &scratch[thread * stride])
 
 
-# ---- pseudo-likelihood of dense rows ---------------------------------------------------------------------
+# ---- pseudo-likelihood -----------------------------------------------------------------------------------
 
-def pseudo_grey(const float[:, ::1] v, const float[:, ::1] inputs, const float[:, ::1] weights,
-                const float[::1] visible_bias, int n_visible, double[::1] score, size_t strip, int n_threads):
-    """score[s] += sum_i log p(v_i | rest) for rows in [0, 1]; v, weights, visible_bias padded to 64 units."""
+cdef Py_ssize_t TABLE_ROWS = 8  # rows for which tables of e^W are worth their making
+cdef size_t PSEUDO_BYTES = 4 << 20  # of scratch, about
+
+
+def pseudo_likelihood(const floating[:, ::1] inputs not None, const floating[:, ::1] weights not None, const floating[::1] visible_bias not None,
+                      const uint64_t[:, ::1] bits, const floating[:, :] dense, double[::1] score not None, int n_threads):
+    """score[s] += sum_i log p(v_i | rest) for rows of bits, or dense ones of any values; see src/tiles/pseudo.inc.c."""
     cdef frbm_pseudo p
     memset(&p, 0, sizeof(p))
-    assert v.shape[1] == weights.shape[1] == visible_bias.shape[0] and v.shape[1] % FRBM_LANES == 0
-    assert inputs.shape[0] == v.shape[0] == score.shape[0] and inputs.shape[1] == weights.shape[0]
-    p.raise_, p.lower, p.ld, p.grey = &weights[0, 0], &weights[0, 0], weights.shape[1], &v[0, 0]
-    p.visible_bias, p.inputs, p.unit_stride, p.sample_stride = &visible_bias[0], &inputs[0, 0], 1, inputs.shape[1]
-    p.n_visible, p.n_hidden, p.strip, p.score = n_visible, weights.shape[0], strip, &score[0]
-    cdef Py_ssize_t n = v.shape[0], blocks = (n + FRBM_PSEUDO_BLOCK - 1) // FRBM_PSEUDO_BLOCK, b
-    cdef size_t stride = 2 * FRBM_PSEUDO_BLOCK * p.n_hidden
-    cdef float[::1] scratch = aligned(stride * n_threads, np.float32)
+    cdef Py_ssize_t n = score.shape[0], n_hidden = weights.shape[0], n_visible = weights.shape[1], padded, blocks, b, j
+    if n == 0 or n_visible == 0:
+        return
+    require(inputs.shape[0] == n and inputs.shape[1] == n_hidden, "inputs")
+    require(visible_bias.shape[0] == n_visible, "visible_bias")
+    p.inputs, p.visible_bias, p.score = &inputs[0, 0], &visible_bias[0], &score[0]
+    p.weights, p.n_visible, p.n_hidden = &weights[0, 0], n_visible, n_hidden
+    if bits is not None:
+        require(bits.shape[0] == n and bits.shape[1] * 64 >= n_visible, "bits")
+        p.rows, p.row_words = &bits[0, 0], bits.shape[1]
+    else:
+        require(dense is not None and dense.shape[0] == n and dense.shape[1] == n_visible, "dense")
+        require_rows(n, n_visible, dense.strides, sizeof(floating), "dense")
+        p.dense, p.dense_ld = &dense[0, 0], dense.strides[0] // sizeof(floating)
+    dtype = np.float32 if floating is float else np.float64
+    cdef size_t table = n_hidden * _up(n_visible, FRBM_LANES) if n >= TABLE_ROWS else 0
+    cdef floating[::1] tail = aligned(n_hidden * FRBM_LANES, dtype), reach = aligned(n_hidden, dtype)
+    cdef floating[::1] tables = aligned((2 if bits is not None else 3) * table, dtype)
+    cdef frbm_pseudo_tables to
+    memset(&to, 0, sizeof(to))
+    to.tail, to.reach = &tail[0], &reach[0]
+    if table:
+        to.raise_ = &tables[0]
+        if bits is None:
+            to.scaled = &tables[2 * table]
+    p.tail, p.reach, p.raise_, p.scaled = to.tail, to.reach, to.raise_, to.scaled
+    padded = _up(n_hidden, 16) + 16
+    cdef size_t each = padded * (3 * sizeof(floating) + 2 * sizeof(uint32_t))
+    cdef Py_ssize_t block = max(1, min(FRBM_PSEUDO_BLOCK, (n + n_threads - 1) // n_threads, PSEUDO_BYTES // each))
+    blocks = (n + block - 1) // block
+    cdef size_t stride = _up(each * block, 64)
+    cdef uint8_t[::1] scratch = aligned(stride * n_threads, np.uint8)
+    for j in prange(n_hidden, nogil=True, num_threads=n_threads):
+        if floating is float:
+            TABLE.pseudo_tables_f32(&p, j, &to)
+        else:
+            TABLE.pseudo_tables_f64(&p, j, &to)
     for b in prange(blocks, nogil=True, num_threads=n_threads, schedule="dynamic"):
-        TABLE.pseudo_block(&p, b * FRBM_PSEUDO_BLOCK,
-                           n - b * FRBM_PSEUDO_BLOCK if n - b * FRBM_PSEUDO_BLOCK < FRBM_PSEUDO_BLOCK
-                           else FRBM_PSEUDO_BLOCK, &scratch[threadid() * stride])
-
-
-cdef double _softplus(double x) noexcept nogil:
-    return (x if x > 0 else 0) + log1p(exp(-fabs(x)))
-
-
-def pseudo_any(const floating[:, :] v, const floating[:, ::1] inputs, const floating[:, ::1] weights,
-               const floating[::1] visible_bias, double[::1] score, int n_threads):
-    """score[s] = sum_i log p(v_i | rest) by softplus differences in float64: any values, any size of weights."""
-    cdef Py_ssize_t n = v.shape[0], n_visible = weights.shape[1], n_hidden = weights.shape[0], s
-    assert inputs.shape[0] == n and inputs.shape[1] == n_hidden and v.shape[1] == n_visible and score.shape[0] == n
-    cdef double[:, ::1] before = np.empty((n_threads, n_hidden))
-    for s in prange(n, nogil=True, num_threads=n_threads, schedule="dynamic"):
-        score[s] = _pseudo_row(v, inputs, weights, visible_bias, s, &before[threadid(), 0])
-
-
-cdef double _pseudo_row(const floating[:, :] v, const floating[:, ::1] inputs, const floating[:, ::1] weights,
-                        const floating[::1] visible_bias, Py_ssize_t s, double *before) noexcept nogil:
-    cdef Py_ssize_t i, j
-    cdef double total = 0, flip, gain
-    for j in range(weights.shape[0]):
-        before[j] = _softplus(inputs[s, j])
-    for i in range(weights.shape[1]):
-        flip = 1 - 2 * <double>v[s, i]
-        gain = flip * visible_bias[i]
-        for j in range(weights.shape[0]):
-            gain += _softplus(inputs[s, j] + flip * weights[j, i]) - before[j]
-        total -= _softplus(gain)
-    return total
+        if floating is float:
+            TABLE.pseudo_block_f32(&p, b * block, min(block, n - b * block), &scratch[threadid() * stride])
+        else:
+            TABLE.pseudo_block_f64(&p, b * block, min(block, n - b * block), &scratch[threadid() * stride])

@@ -17,18 +17,18 @@ cdef class PartitionSum:
         self._set_tables(middle[0], low[0])
         self._set_middle(*middle[1:])
         self._set_low(*low[1:])
-        assert p.ld % 16 == 0 and p.n_units <= p.ld and 0 <= block_bits <= <Py_ssize_t>p.n_high < 62
+        require(p.ld % 16 == 0 and p.n_units <= p.ld and 0 <= block_bits <= <Py_ssize_t>p.n_high < 62, "the arrays of a partition sum")
         p.stops, p.n_stops = <const size_t *>&stops[0], stops.shape[0]
-        assert np.min(np.diff(stops, prepend=0)) > 0 and p.stops[p.n_stops - 1] == p.n_units
+        require(np.min(np.diff(stops, prepend=0)) > 0 and p.stops[p.n_stops - 1] == p.n_units, "the arrays of a partition sum")
         cdef size_t states = p.n_low_states * p.n_middle_states << p.n_high
         if log_weights is not None:
-            assert log_weights.shape[0] == <Py_ssize_t>states
+            require(log_weights.shape[0] == <Py_ssize_t>states, "the arrays of a partition sum")
             p.log_weights = &log_weights[0]
         self.r.n_blocks = <size_t>1 << (p.n_high - p.block_bits)
 
-    def _set_high(self, const double[:, ::1] weights, const double[::1] bias, const uint64_t[::1] state):
+    def _set_high(self, const double[:, ::1] weights not None, const double[::1] bias not None, const uint64_t[::1] state not None):
         cdef frbm_partition *p = &self.r.sum
-        assert weights.shape[1] == <Py_ssize_t>p.ld and bias.shape[0] == state.shape[0] == weights.shape[0]
+        require(weights.shape[1] == <Py_ssize_t>p.ld and bias.shape[0] == state.shape[0] == weights.shape[0], "the arrays of a partition sum")
         self.keep += [weights, bias, state]
         p.n_high = weights.shape[0]
         if p.n_high:
@@ -38,23 +38,23 @@ cdef class PartitionSum:
         cdef frbm_partition *p = &self.r.sum
         self.r.is_double = middle.dtype == np.float64
         dtype = np.float64 if self.r.is_double else np.float32
-        assert middle.dtype == low.dtype == dtype and middle.flags.c_contiguous and low.flags.c_contiguous
-        assert middle.shape[1] == p.ld and low.shape[2] == FRBM_PARTITION_LANES
+        require(middle.dtype == low.dtype == dtype and middle.flags.c_contiguous and low.flags.c_contiguous, "the arrays of a partition sum")
+        require(middle.shape[1] == p.ld and low.shape[2] == FRBM_PARTITION_LANES, "the arrays of a partition sum")
         self.keep += [middle, low]
         p.n_middle_states, p.n_units = middle.shape[0], low.shape[1]
         p.middle_table = <const void *><uintptr_t>middle.ctypes.data
         p.low_table = <const void *><uintptr_t>low.ctypes.data
         p.n_low_states = low.shape[0] * FRBM_PARTITION_LANES
 
-    def _set_middle(self, const double[::1] mantissa, const int64_t[::1] exponent, const uint64_t[::1] state):
+    def _set_middle(self, const double[::1] mantissa not None, const int64_t[::1] exponent not None, const uint64_t[::1] state not None):
         cdef frbm_partition *p = &self.r.sum
-        assert mantissa.shape[0] == exponent.shape[0] == state.shape[0] == <Py_ssize_t>p.n_middle_states
+        require(mantissa.shape[0] == exponent.shape[0] == state.shape[0] == <Py_ssize_t>p.n_middle_states, "the arrays of a partition sum")
         self.keep += [mantissa, exponent, state]
         p.middle_mantissa, p.middle_exponent, p.middle_state = &mantissa[0], &exponent[0], &state[0]
 
-    def _set_low(self, const double[::1] mantissa, const int64_t[::1] exponent, const uint64_t[::1] state):
+    def _set_low(self, const double[::1] mantissa not None, const int64_t[::1] exponent not None, const uint64_t[::1] state not None):
         cdef frbm_partition *p = &self.r.sum
-        assert mantissa.shape[0] == exponent.shape[0] == <Py_ssize_t>p.n_low_states >= state.shape[0] > 0
+        require(mantissa.shape[0] == exponent.shape[0] == <Py_ssize_t>p.n_low_states >= state.shape[0] > 0, "the arrays of a partition sum")
         self.keep += [mantissa, exponent, state]
         p.low_mantissa, p.low_exponent, p.low_state = &mantissa[0], &exponent[0], &state[0]
         p.n_low_states = state.shape[0]

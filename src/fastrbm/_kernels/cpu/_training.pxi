@@ -8,18 +8,22 @@ cdef class Training:
     cdef LaidOut memory
     cdef FixedWeights fixed
     cdef Filters filters
+    cdef size_t n_rows, updates_before
+    cdef object state, on_batch
 
     def __init__(self, parameters, slots, plan, units, size_t n_updates, size_t n_rows, uint32_t[:, ::1] chains,
                  size_t n_chains, bint dense, bint transposed, int n_threads, str strategy="dense", bases=None,
                  bint int16=False):
         cdef frbm_training *t = &self.t
         memset(t, 0, sizeof(t[0]))
-        self.keep = [slots, chains]
+        require(n_rows > 0 and plan.batch_size > 0 and plan.n_sweeps > 0, "rows, minibatches and sweeps")
+        self.keep, self.n_rows = [slots, chains], n_rows
         self._set_parameters(*parameters)
-        _set_slots(t.slots, [s.weights for s in slots], t.n_hidden * t.n_visible)
-        _set_slots(t.slots_visible, [s.visible_bias for s in slots], t.n_visible)
-        _set_slots(t.slots_hidden, [s.hidden_bias for s in slots], t.n_hidden)
-        _set_rule(&t.rule, plan.update(n_updates))
+        update = plan.update(n_updates)
+        _set_slots(t.slots, [s.weights for s in slots], t.n_hidden * t.n_visible, update)
+        _set_slots(t.slots_visible, [s.visible_bias for s in slots], t.n_visible, update)
+        _set_slots(t.slots_hidden, [s.hidden_bias for s in slots], t.n_hidden, update)
+        _set_rule(&t.rule, update)
         hidden_type = get_unit(units[1])
         hidden_type.check_width(t.n_hidden)
         t.group = (hidden_type.n_classes or t.n_hidden) if hidden_type.name == "onehot" else 0
@@ -35,7 +39,8 @@ cdef class Training:
         self.memory = LaidOut(frbm_lay_out_training(t, NULL))
         frbm_lay_out_training(t, self.memory.start)
         if plan.persistent:
-            assert chains.shape[1] == <Py_ssize_t>t.chain_ld and chains.shape[0] * 32 >= <Py_ssize_t>t.n_hidden
+            require(chains is not None and 0 < n_chains <= <size_t>chains.shape[1], "chains and n_chains")
+            require(chains.shape[1] == <Py_ssize_t>t.chain_ld and chains.shape[0] * 32 >= <Py_ssize_t>t.n_hidden, "chains")
             t.chains = &chains[0, 0]
         cdef bint filtered = strategy != "dense" and plan.n_sweeps > 1
         self.fixed = FixedWeights(t.n_hidden, t.n_visible, transposed or filtered, n_threads)
@@ -45,10 +50,10 @@ cdef class Training:
             self.filters = Filters(strategy, self.fixed, min(512, _up((t.n_chains + n_threads - 1) // n_threads, 32)), bases)
             t.filters, t.work = &self.filters.f, self.filters.work
 
-    def _set_parameters(self, float[:, ::1] weights, float[::1] visible_bias, float[::1] hidden_bias):
+    def _set_parameters(self, float[:, ::1] weights not None, float[::1] visible_bias not None, float[::1] hidden_bias not None):
         self.keep += [weights, visible_bias, hidden_bias]
         self.t.n_hidden, self.t.n_visible = weights.shape[0], weights.shape[1]
-        assert visible_bias.shape[0] == weights.shape[1] and hidden_bias.shape[0] == weights.shape[0]
+        require(visible_bias.shape[0] == weights.shape[1] and hidden_bias.shape[0] == weights.shape[0], "visible_bias and hidden_bias")
         self.t.weights, self.t.bias_visible = &weights[0, 0], &visible_bias[0]
         self.t.bias_hidden = &hidden_bias[0]
 
@@ -56,21 +61,33 @@ cdef class Training:
         """What the strategy did so far, by the names in COUNTERS; None without one."""
         return None if self.filters is None else self.filters.counters()
 
-    def run(self, const uint64_t[:, ::1] rows, const float[:, ::1] dense, const int64_t[::1] order, state, on_batch):
+    def _report(self):
+        self.state.updates = self.updates_before + self.t.batches_done
+        self.on_batch()
+
+    def run(self, const uint64_t[:, ::1] rows, const float[:, ::1] dense, const int64_t[::1] order not None, state, on_batch):
         """Do the minibatches of `order`; ``state.step`` is advanced by what was done, also on an interrupt.
 
         Returns the number of rows done: fewer than asked for when the weights have outgrown fixed point.
         """
         cdef frbm_training *t = &self.t
+        require(rows is not None or dense is not None, "rows")
         cdef Py_ssize_t limit = rows.shape[0] if rows is not None else dense.shape[0]
-        assert order.shape[0] == 0 or (np.min(order) >= 0 and np.max(order) < limit)
+        cdef Py_ssize_t k
+        cdef bint inside = True
+        for k in range(order.shape[0]):
+            inside &= 0 <= order[k] < limit
+        require(inside and order.shape[0] <= <Py_ssize_t>self.n_rows, "order")
+        if order.shape[0] == 0:
+            return 0
         if rows is not None:
-            assert rows.shape[1] == <Py_ssize_t>t.row_words
+            require(t.kind == FRBM_BIT_ROWS and rows.shape[1] == <Py_ssize_t>t.row_words, "rows")
             t.rows = &rows[0, 0]
         else:
-            assert dense.shape[1] == <Py_ssize_t>t.n_visible
+            require((t.kind != FRBM_BIT_ROWS or t.stochastic_input) and dense.shape[1] == <Py_ssize_t>t.n_visible, "dense")
             t.dense = &dense[0, 0]
-        poller = Poller(on_batch)
+        self.state, self.on_batch, self.updates_before = state, on_batch, state.updates
+        poller = Poller(None if on_batch is None else self._report)
         t.table = TABLE
         t.order, t.n_rows, t.step, t.batches_done = &order[0], order.shape[0], state.step, 0
         t.outgrown = 0
@@ -86,6 +103,6 @@ cdef class Training:
             t.team.n_threads = frbm_team_size()
             frbm_train(t, thread, &scratch[thread * stride])
         state.step = t.step
-        state.updates += t.batches_done
+        state.updates = self.updates_before + t.batches_done
         poller.reraise()
         return min(<size_t>order.shape[0], t.batches_done * t.batch_size)

@@ -49,9 +49,9 @@ cdef class FixedWeights:
             TABLE.quantise_rows(&self.f, weights, self.n_visible, 16 * p,
                            self.n_hidden - 16 * p if self.n_hidden - 16 * p < 16 else 16, &self.magnitudes[threadid()])
 
-    def fill(self, const float[:, ::1] weights):
+    def fill(self, const float[:, ::1] weights not None):
         """Take over `weights`; False when they are too large for fixed point."""
-        assert weights.shape[0] == <Py_ssize_t>self.n_hidden and weights.shape[1] == <Py_ssize_t>self.n_visible
+        require(weights.shape[0] == <Py_ssize_t>self.n_hidden and weights.shape[1] == <Py_ssize_t>self.n_visible, "weights")
         cdef int int16 = self.int16
         self._quantise(&weights[0, 0])
         self.exponent = frbm_exponent(self.magnitudes, self.n_sharing, self.n_visible, self.n_hidden, &int16)
@@ -63,7 +63,7 @@ cdef class FixedWeights:
         return True
 
 
-def quantise_weights(const float[:, ::1] weights, bint transposed, int n_threads, bint int16=False):
+def quantise_weights(const float[:, ::1] weights not None, bint transposed, int n_threads, bint int16=False):
     """Fixed-point copy of float32 weights, with its transpose if asked for; None when they are too large for it."""
     fixed = FixedWeights(weights.shape[0], weights.shape[1], transposed, n_threads, int16)
     return fixed if fixed.fill(weights) else None
@@ -80,7 +80,7 @@ def costs(double n_lanes, double active, bint int16=False):
     return {"look-ups": look + TABLE.build_cost / n_lanes, "rows": TABLE.row_cost * active}
 
 
-def round_means(const float[:, ::1] means, double scale):
+def round_means(const float[:, ::1] means not None, double scale):
     """Unit-major int32 copy of hidden means times `scale`: coefficients of a gradient."""
     cdef float[:, ::1] source = np.ascontiguousarray(np.asarray(means).T)
     out = np.empty((means.shape[1], means.shape[0]), dtype=np.int32)
@@ -90,7 +90,7 @@ def round_means(const float[:, ::1] means, double scale):
     return out
 
 
-def density(const uint64_t[:, ::1] rows, Py_ssize_t n_units):
+def density(const uint64_t[:, ::1] rows not None, Py_ssize_t n_units):
     """Share of set bits in the first 512 rows."""
     cdef Py_ssize_t n = min(rows.shape[0], 512), i, w
     cdef uint64_t word, count = 0

@@ -37,7 +37,6 @@ class Gradients(Backend):
         weights, visible_bias, hidden_bias = parameters
         packed = all(
             isinstance(p.visible, PackedBits)
-            and p.shares is None
             # sums of fixed-point means fit where the means are in [-1, 1]
             and (isinstance(p.hidden, PackedBits) or (np.abs(p.hidden) <= 1).all())
             for p in (data, model)
@@ -47,8 +46,9 @@ class Gradients(Backend):
         threads = threads_for(float(len(data.hidden) + len(model.hidden)) * weights.size, self.n_threads)
         of_visible = (_mean_rows(data) - _mean_rows(model)).astype(np.float32)
         _cpu.apply_rule(update, visible_bias, [s.visible_bias for s in slots], of_visible, False, 1)
+        shared = data.shares is not None or model.shares is not None
         _cpu.gradient_step(
-            _words_of(data), _hidden_factor(data.hidden, 1), _words_of(model), _hidden_factor(model.hidden, -1),
+            _words_of(data), _hidden_factor(data, 1, shared), _words_of(model), _hidden_factor(model, -1, shared),
             weights, hidden_bias, [s.weights for s in slots], [s.hidden_bias for s in slots], update, 1 / _MEAN_SCALE,
             threads,
         )  # fmt: skip
@@ -96,11 +96,18 @@ def _words_of(phase: Phase) -> NDArray[np.uint64]:
     return phase.visible.words
 
 
-def _hidden_factor(hidden: States, sign: int) -> NDArray[Any]:
-    """What the native gradient multiplies with: packed states, or means as fixed-point integers."""
-    if isinstance(hidden, PackedBits):
+def _hidden_factor(phase: Phase, sign: int, shared: bool) -> NDArray[Any]:
+    """What the native gradient multiplies with: packed states, or means times shares as fixed-point integers.
+
+    Shares add up to 1, so that sums of the integers fit; they are exact in any order, which those of BLAS are not.
+    """
+    hidden = phase.hidden
+    if isinstance(hidden, PackedBits) and not shared:
         return hidden.words
-    return _cpu.round_means(hidden, np.float32(sign * _MEAN_SCALE) / np.float32(len(hidden)))
+    means = np.ascontiguousarray(as_dense(hidden, np.float32), dtype=np.float32)
+    if phase.shares is None:
+        return _cpu.round_means(means, np.float32(sign * _MEAN_SCALE) / np.float32(len(means)))
+    return _cpu.round_means(means * phase.shares.astype(np.float32)[:, None], np.float32(sign * _MEAN_SCALE))
 
 
 def _mean_rows(phase: Phase) -> NDArray[np.float64]:
@@ -109,7 +116,7 @@ def _mean_rows(phase: Phase) -> NDArray[np.float64]:
         shares = phase.shares.astype(np.float64)
         total = np.zeros(states.shape[1])
         for rows in dense_blocks(states, np.float64):
-            total += shares[rows] @ as_dense(states[rows], np.float64)
+            total += (shares[rows, None] * as_dense(states[rows], np.float64)).sum(axis=0)
         return total
     if isinstance(states, PackedBits):
         total = np.zeros(states.n_units)

@@ -32,9 +32,15 @@ def pack_checked(x: NDArray[Any], on: int = 1, n_threads: int | None = None) -> 
     return flags, PackedBits(out, x.shape[1])
 
 
+def _as_int32(x: NDArray[Any]) -> NDArray[np.int32]:
+    if x.dtype != np.int32 and x.size and (x.min() < 0 or x.max() > np.iinfo(np.int32).max):
+        raise ValueError("X must be a sparse matrix with less than 2^31 entries and columns, and no negative index")
+    return np.ascontiguousarray(x, dtype=np.int32)
+
+
 def pack_csr(indptr: NDArray[Any], indices: NDArray[Any], shape: tuple[int, int]) -> PackedBits:
     """Set the listed bits of each row of a CSR matrix without duplicates or stored zeros."""
     out = np.zeros((shape[0], n_words(shape[1])), dtype=np.uint64)
     if len(indices):
-        _cpu.pack_sparse(indptr.astype(np.int32, copy=False), indices.astype(np.int32, copy=False), out)
+        _cpu.pack_sparse(_as_int32(indptr), _as_int32(indices), shape[1], out)
     return PackedBits(out, shape[1])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -99,33 +100,50 @@ class _SingleThreadedBlas:
     """
 
     def __init__(self) -> None:
+        self._before: list[int] = []
+        self._libraries: list[Any] | None = None
+        self._forks = 0
+        self.start_anew()
+
+    def start_anew(self) -> None:
+        """Nobody is inside: of a forked process, whose other threads, which may have held the lock, are gone."""
         self._lock = threading.Lock()
         self._inside = 0
-        self._limiter: Any = None
-        self._controller: Any = None
+        self._forks += 1
+
+    def _find(self) -> list[Any]:
+        from threadpoolctl import ThreadpoolController
+
+        return list(ThreadpoolController().select(user_api="blas").lib_controllers)
 
     @contextmanager
     def __call__(self) -> Iterator[None]:
         with self._lock:
             if self._inside == 0:
-                if self._controller is None:
-                    from threadpoolctl import ThreadpoolController
-
-                    self._controller = ThreadpoolController()
-                self._limiter = self._controller.limit(limits=1, user_api="blas")
-                self._limiter.__enter__()
+                # its own context manager asks for much more than the numbers, at every call
+                self._libraries = self._find() if self._libraries is None else self._libraries
+                self._before = [library.get_num_threads() for library in self._libraries]
+                self._set([1] * len(self._before))
             self._inside += 1
+            forks = self._forks
         try:
             yield
         finally:
             with self._lock:
-                self._inside -= 1
-                if self._inside == 0:
-                    self._limiter.__exit__(None, None, None)
-                    self._limiter = None
+                if forks == self._forks:
+                    self._inside -= 1
+                    if self._inside == 0:
+                        self._set(self._before)
+
+    def _set(self, numbers: list[int]) -> None:
+        for library, number in zip(self._libraries or (), numbers, strict=True):
+            if library.get_num_threads() != number:
+                library.set_num_threads(number)
 
 
 single_threaded_blas = _SingleThreadedBlas()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=single_threaded_blas.start_anew)
 
 
 _here = threading.local()
@@ -158,4 +176,37 @@ def most_threads(n_threads: int | None) -> int:
 
 def threads_for(work: float, n_threads: int | None) -> int:
     """Threads for `work` multiply-adds, at most n_threads (None: `default_threads`)."""
-    return max(1, min(most_threads(n_threads), int(work // WORK_PER_THREAD)))
+    wanted = max(1, min(most_threads(n_threads), int(work // WORK_PER_THREAD)))
+    return wanted if wanted <= _startable else _threads_that_start(wanted)
+
+
+_startable = 1
+_short = False  # whether fewer threads could be started than were wanted
+
+
+def _threads_that_start(wanted: int) -> int:
+    """So many threads as the process can start: OpenMP would end it where one cannot be had."""
+    global _startable, _short
+    if _short:
+        return _startable
+    release, started = threading.Event(), []
+    try:
+        for _ in range(wanted - 1):
+            thread = threading.Thread(target=release.wait, daemon=True)
+            thread.start()
+            started.append(thread)
+    except RuntimeError:
+        _short = True
+    finally:
+        release.set()
+        for thread in started:
+            thread.join()
+    _startable = 1 + len(started)
+    if _short:
+        warnings.warn(
+            f"only {_startable} of {wanted} threads can be started here (a limit of processes or memory); fastrbm goes "
+            f"on with {_startable}: set n_threads to it, or raise the limit",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+    return _startable

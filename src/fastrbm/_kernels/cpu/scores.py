@@ -16,7 +16,6 @@ from ..reference import ReferenceBackend
 from . import layers as any_units
 from .runtime import extension as _cpu
 from .runtime import threads_for
-from .words import lanes
 
 #: specs of units whose layers are one native call
 _FAST_UNITS = {"bernoulli"}
@@ -76,9 +75,8 @@ class Scores(Backend):
     def pseudo_likelihood(self, unit: str, states: States, parameters: Parameters) -> NDArray[np.float64]:
         """See `Backend.pseudo_likelihood`.
 
-        float32 rows in [0, 1] go through products of ratios while the weights and inputs are small enough for them;
-        everything else through differences of softplus in float64. Ising hidden units are written as bits; others
-        than binary ones go through the reference.
+        Weights and rows of any size take the same time, and no row counts for another. Ising hidden units are written
+        as bits; others than binary ones go through the reference.
         """
         if not is_native(unit):
             if isinstance(get_unit(unit), Ising):
@@ -86,30 +84,11 @@ class Scores(Backend):
             return ReferenceBackend().pseudo_likelihood(unit, states, parameters)
         weights, visible_bias, hidden_bias = parameters
         score = np.zeros(states.shape[0])
-        if states.shape[0] == 0:
-            return score
-        largest = float(np.abs(weights).max())
-        strip = int(max(1, min(64, 80 // max(largest, 1.0))))
         threads = threads_for(4.0 * score.size * weights.size, self.n_threads)
-        fixed = self._fixed(states, weights)
         for rows in dense_blocks(states, weights.dtype):
             part = states[rows]
             x = self._layer(part, weights, hidden_bias, False, "inputs")
-            moderate = weights.dtype == np.float32 and largest <= 40 and float(np.abs(x).max()) <= 80
-            if moderate and fixed is not None and isinstance(part, PackedBits):
-                width = lanes(weights.shape[1]) - weights.shape[1]
-                padded = np.pad(weights, ((0, 0), (0, width)))
-                _cpu.run_rows(
-                    part.words, fixed, hidden_bias, False, threads, score=score[rows],
-                    visible_bias=np.pad(visible_bias, (0, width)), raising=np.exp(padded), lowering=np.exp(-padded),
-                    strip=strip,
-                )  # fmt: skip
-            elif moderate and isinstance(part, np.ndarray) and 0 <= part.min() and part.max() <= 1:
-                width = ((0, 0), (0, lanes(weights.shape[1]) - weights.shape[1]))
-                _cpu.pseudo_grey(
-                    np.pad(part, width), x, np.pad(weights, width), np.pad(visible_bias, width[1]),
-                    weights.shape[1], score[rows], strip, threads,
-                )  # fmt: skip
-            else:
-                _cpu.pseudo_any(as_dense(part, weights.dtype), x, weights, visible_bias, score[rows], threads)
+            bits = part.words if isinstance(part, PackedBits) else None
+            dense = None if isinstance(part, PackedBits) else as_dense(part, weights.dtype)
+            _cpu.pseudo_likelihood(x, weights, visible_bias, bits, dense, score[rows], threads)
         return score

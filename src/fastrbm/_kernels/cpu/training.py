@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 
 import numpy as np
 from numpy.typing import NDArray
@@ -92,7 +93,8 @@ class Training(Backend):
             threads, strategy, landmark_bases(parameters.weights) if strategy == "bounds" else None, self.int16,
         )  # fmt: skip
         try:
-            with single_threaded_blas():
+            # bits are multiplied without BLAS
+            with nullcontext() if packed is not None else single_threaded_blas():
                 return int(run.run(packed, grey, order, state, on_batch))
         finally:
             note_counters(run.counters())

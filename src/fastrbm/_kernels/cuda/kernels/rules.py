@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import numpy as np
+
+from ...rules import ROUNDING as _ROUNDING
 from .scalar import ONE, ZERO
 from .target import add, device, div, mul, root
 
 #: kinds of `Rule`, by number
 SGD, NESTEROV, RMSPROP, ADAM, AMSGRAD = range(5)
+#: what a gradient's rounding is below
+ROUNDING = np.float32(_ROUNDING[4])
 #: places in the array of a rule's numbers
 RATE, MOMENTUM, DECAY, EPSILON, L1, L2, CLIP = range(7)
 
@@ -32,6 +37,8 @@ def ascend(rule, update, penalised, slots, at, g):
             g = -most
         if g > most:
             g = most
+    if kind >= RMSPROP and -ROUNDING < g < ROUNDING:
+        g = ZERO
     if kind >= ADAM:
         mean = add(mul(momentum, first[at]), mul(add(ONE, -momentum), g))
         square = add(mul(numbers[DECAY], second[at]), mul(add(ONE, -numbers[DECAY]), mul(g, g)))

@@ -37,6 +37,10 @@
 #define FRBM_INT16_EXPONENT 22 /* 16-bit weights are multiples of 2^-6 at least, for sums up to 512 */
 #define FRBM_MEAN_SCALE 1073741824.0f /* 2^30, of hidden means: coefficients of a gradient add up to at most 1 */
 
+/* Entries of a gradient nearer to 0 than this, 2^-22, are the rounding of means of numbers of size 1; rules that divide
+ * by the size of a gradient would make whole steps of them, each backend its own, so they are 0 there. */
+#define FRBM_ROUNDING_GRADIENT 2.384185791015625e-7f
+
 /* ---- numbers of things ------------------------------------------------------------------------------------------- */
 
 #define FRBM_SLOTS 3 /* arrays of the size of the parameters that a rule keeps, at most */

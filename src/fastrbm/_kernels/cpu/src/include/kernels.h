@@ -190,22 +190,27 @@ typedef struct {
     frbm_fixed fixed;
 } frbm_gaussian_gradient;
 
-/* Pseudo-likelihood of binary rows through products of ratios, without exp or log in the inner loop: flipping v_i
- * multiplies the hidden part of p(v) by prod_j (q_j + p_j r_ji), p = sigmoid(input), q = 1 - p,
- * r = e^W where v_i is 0 (`raise`), e^-W where it is 1 (`lower`).  Needs |W| <= 40 and |input| <= 80. */
+/* Pseudo-likelihood of rows, their visible units flipped one at a time; see pseudo.inc.c.  Numbers are float32 or
+ * float64, weights of any size. */
 typedef struct {
-    const float *raise, *lower; /* [hidden][ld], padded to FRBM_LANES visible units */
-    size_t ld;
-    const float *visible_bias; /* padded likewise */
-    const float *inputs;       /* input of hidden unit j, sample s: inputs[j * unit_stride + s * sample_stride] */
-    size_t unit_stride, sample_stride;
-    const uint64_t *rows;
+    const void *weights; /* [hidden][visible] */
+    /* made by pseudo_tables: the last visible units, [hidden][FRBM_LANES], and the largest magnitude of each row */
+    const void *tail, *reach;
+    /* and for many rows, or NULL, of visible units in blocks of FRBM_LANES: e^W and e^-W, [block][hidden][2][lane], and
+     * for dense ones W log2 e, [block][hidden][lane] */
+    const void *raise, *scaled;
+    const void *visible_bias, *inputs; /* inputs of the hidden layer, [sample][hidden] */
+    const uint64_t *rows;              /* bits */
     size_t row_words;
-    const float *grey; /* rows NULL: [sample][ld] in [0, 1]; r = e^((1 - 2 v) W), with W in `raise` */
+    const void *dense; /* rows NULL: [sample][dense_ld], any values */
+    size_t dense_ld;
     size_t n_visible, n_hidden;
-    size_t strip; /* factors that can be multiplied before the exponent must be taken out */
     double *score;
 } frbm_pseudo;
+
+typedef struct {
+    void *tail, *reach, *raise, *scaled;
+} frbm_pseudo_tables;
 
 /* A sum over all states of high, middle and low units, n_units other units summed out; see partition.inc.c.
  * Everything is to base 2.  The weight that the biases give to a middle or low state is mantissa * 2^exponent.
@@ -269,8 +274,12 @@ typedef struct {
     /* energy[lane] += sum over units of softplus(inputs[unit][lane]) */
     void (*add_softplus)(const float *inputs, size_t ld, size_t n_units, size_t n_lanes, double *energy);
     void (*sigmoid)(float *x, size_t n);
-    /* score[s] += sum over i of log p(v_i | the rest of v) for samples [first, first + count) */
-    void (*pseudo_block)(const frbm_pseudo *p, size_t first, size_t count, float *scratch);
+    /* score[s] += sum over i of log p(v_i | the rest of v) for samples [first, first + count), at most FRBM_PSEUDO_BLOCK;
+     * scratch: 3 numbers and 2 words for each of them and each hidden unit, padded to 16 and 16 more */
+    void (*pseudo_block_f32)(const frbm_pseudo *p, size_t first, size_t count, void *scratch);
+    void (*pseudo_block_f64)(const frbm_pseudo *p, size_t first, size_t count, void *scratch);
+    void (*pseudo_tables_f32)(const frbm_pseudo *p, size_t hidden, const frbm_pseudo_tables *to);
+    void (*pseudo_tables_f64)(const frbm_pseudo *p, size_t hidden, const frbm_pseudo_tables *to);
     /* counts[unit] += set bits of its plane over n_words words of samples */
     void (*count_planes)(const uint32_t *planes, size_t ld, size_t n_words, size_t first, size_t count,
                          int32_t *counts);

@@ -144,11 +144,8 @@ typedef struct {
     const frbm_filters *filters; /* with samples alone: strategy that draws them; NULL: whole products */
     const frbm_side *side;
     frbm_work *work; /* one per thread */
-    const float *visible_bias; /* with energy or score */
+    const float *visible_bias; /* with energy */
     double *energy;            /* free energy of each row */
-    double *score;             /* sum over single flips of log p(v_i | rest) */
-    const float *raise, *lower;
-    size_t ratio_ld, strip;
     size_t chunk; /* rows per piece of work, a multiple of 32 */
     frbm_team team;
 } frbm_rows;

@@ -12,34 +12,22 @@ static void run_whole(const frbm_table *table, frbm_layer *layer, float *scratch
 static size_t chunk_words(const frbm_rows *r) { return r->row_words * 2 * r->chunk; }
 
 size_t frbm_rows_scratch(const frbm_rows *r) {
-    const size_t ratios = 2 * FRBM_PSEUDO_BLOCK * r->n_out;
-    const size_t sums = r->energy || r->score ? (r->n_out + 1) * r->chunk : 0;
-    return FRBM_SCRATCH_FLOATS + chunk_words(r) + sums + pieces(r->n_out, 32) * r->chunk + (r->score ? ratios : 0) +
+    const size_t sums = r->energy ? (r->n_out + 1) * r->chunk : 0;
+    return FRBM_SCRATCH_FLOATS + chunk_words(r) + sums + pieces(r->n_out, 32) * r->chunk +
            (r->filters ? frbm_filters_scratch(r->filters) : 0) + 64;
 }
 
-static void score_chunk(frbm_rows *r, size_t first, size_t n, float *inputs, float *ratios) {
-    const frbm_table *k = r->table;
-    if (r->energy) {
-        for (size_t l = 0; l < n; l++) {
-            const uint64_t *row = r->rows + (first + l) * r->row_words;
-            double linear = 0.0;
-            for (size_t w = 0; w < r->row_words; w++)
-                for (uint64_t active = row[w]; active; active &= active - 1)
-                    linear += (double)r->visible_bias[64 * w + (size_t)__builtin_ctzll(active)];
-            r->energy[first + l] = linear;
-        }
-        k->add_softplus(inputs, r->chunk, r->n_out, n, r->energy + first);
-        for (size_t l = 0; l < n; l++) r->energy[first + l] = -r->energy[first + l];
+static void energy_chunk(frbm_rows *r, size_t first, size_t n, const float *inputs) {
+    for (size_t l = 0; l < n; l++) {
+        const uint64_t *row = r->rows + (first + l) * r->row_words;
+        double linear = 0.0;
+        for (size_t w = 0; w < r->row_words; w++)
+            for (uint64_t active = row[w]; active; active &= active - 1)
+                linear += (double)r->visible_bias[64 * w + (size_t)__builtin_ctzll(active)];
+        r->energy[first + l] = linear;
     }
-    if (r->score) {
-        frbm_pseudo p = {.raise = r->raise, .lower = r->lower, .ld = r->ratio_ld, .visible_bias = r->visible_bias,
-                         .inputs = inputs, .unit_stride = r->chunk, .sample_stride = 1,
-                         .rows = r->rows + first * r->row_words, .row_words = r->row_words, .n_visible = r->n_in,
-                         .n_hidden = r->n_out, .strip = r->strip, .score = r->score + first};
-        for (size_t at = 0; at < n; at += FRBM_PSEUDO_BLOCK)
-            k->pseudo_block(&p, at, n - at < FRBM_PSEUDO_BLOCK ? n - at : FRBM_PSEUDO_BLOCK, ratios);
-    }
+    r->table->add_softplus(inputs, r->chunk, r->n_out, n, r->energy + first);
+    for (size_t l = 0; l < n; l++) r->energy[first + l] = -r->energy[first + l];
 }
 
 void frbm_run_rows(frbm_rows *r, int thread, float *scratch) {
@@ -47,7 +35,7 @@ void frbm_run_rows(frbm_rows *r, int thread, float *scratch) {
     uint32_t *words = (uint32_t *)(scratch + FRBM_SCRATCH_FLOATS);
     uint32_t *states = words + chunk_words(r);
     float *inputs = (float *)(states + pieces(r->n_out, 32) * r->chunk);
-    float *ratios = inputs + (r->energy || r->score ? (r->n_out + 1) * r->chunk : 0);
+    float *of_filters = inputs + (r->energy ? (r->n_out + 1) * r->chunk : 0);
     size_t piece;
     while ((piece = next_piece(&r->team)) * r->chunk < r->n_rows) {
         const size_t first = piece * r->chunk, n = r->n_rows - first < r->chunk ? r->n_rows - first : r->chunk;
@@ -62,7 +50,7 @@ void frbm_run_rows(frbm_rows *r, int thread, float *scratch) {
         layer.n_lanes = n;
         if (r->means) layer.means_rows = r->means + first * r->n_out;
         if (r->inputs) layer.inputs_rows = r->inputs + first * r->n_out;
-        if (r->energy || r->score) {
+        if (r->energy) {
             layer.inputs = inputs;
             layer.inputs_ld = r->chunk;
         }
@@ -74,7 +62,7 @@ void frbm_run_rows(frbm_rows *r, int thread, float *scratch) {
         }
         if (r->filters) {
             frbm_memory memory, unused;
-            frbm_filters_start(r->filters, (uint32_t *)ratios, r->side == &r->filters->hidden ? &memory : &unused,
+            frbm_filters_start(r->filters, (uint32_t *)of_filters, r->side == &r->filters->hidden ? &memory : &unused,
                             r->side == &r->filters->hidden ? &unused : &memory);
             frbm_filtered_layer(r->filters, r->side, &memory, &layer, scratch, &r->work[thread]);
         } else {
@@ -86,7 +74,7 @@ void frbm_run_rows(frbm_rows *r, int thread, float *scratch) {
                 for (size_t w = 0; w < 2 * r->sample_words; w++)
                     out[w] = w < pieces(r->n_out, 32) ? states[w * r->chunk + l] : 0;
             }
-        score_chunk(r, first, n, inputs, ratios);
+        if (r->energy) energy_chunk(r, first, n, inputs);
     }
 }
 

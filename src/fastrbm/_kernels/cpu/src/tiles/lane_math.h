@@ -55,6 +55,27 @@ INLINE vec_f exp_vec(vec_f x) {
     p = (p + 0.24022242426872253f) * f;      \
     p = (p + 0.6931470036506653f) * f + 1.0f
 
+/* 2^t, |t| <= 125 */
+INLINE vec_f exp2_vec(vec_f t) {
+    const split_exponent at = split_near(t);
+    vec_f p;
+    FRBM_EXP2(p, at.fraction);
+    return scale_by(p, at.whole);
+}
+
+/* 2^t of 8 lanes, |t| <= 1020: the Taylor series of e^(f ln 2), |f| <= 1/2, to degree 12: remainder 2e-16 relative */
+INLINE vec_d exp2_vec_d(vec_d t) {
+    static const double c[] = {2.5678435993488205e-11, 4.445538271870811e-10, 7.054911620801121e-09,
+                               1.0178086009239696e-07, 1.3215486790144305e-06, 1.5252733804059838e-05,
+                               1.540353039338161e-04,  1.3333558146428443e-03, 9.618129107628477e-03,
+                               5.550410866482158e-02,  2.402265069591007e-01,  6.931471805599453e-01, 1.0};
+    const split_exponent_d at = split_d(t);
+    vec_d p = (vec_d){0} + c[0];
+#pragma GCC unroll 12
+    for (int k = 1; k < 13; k++) p = p * at.fraction + c[k];
+    return scale_by_d(p, at.whole);
+}
+
 INLINE float sigmoid_scale_lane(float x) {
     float t = x * -1.44269504088896341f, p;
     t = t < -125.0f ? -125.0f : t;

@@ -23,6 +23,14 @@ INLINE void clip_values(float *gradient, size_t n, float most) {
     }
 }
 
+/* what is rounding becomes 0; a NaN stays one */
+INLINE void drop_rounding(float *gradient, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        const float size = fabsf(gradient[i]);
+        gradient[i] = size < FRBM_ROUNDING_GRADIENT ? 0.0f : gradient[i];
+    }
+}
+
 INLINE void ascend_plain(const frbm_rule *rule, float *value, const float *gradient, size_t n) {
     for (size_t i = 0; i < n; i++) value[i] += rule->rate * gradient[i];
 }
@@ -72,6 +80,7 @@ INLINE void update(const frbm_rule *rule, int penalised, float *values, float *c
     float *value = values + at;
     if (penalised) penalise(rule, value, gradient, n);
     if (rule->clip > 0.0f) clip_values(gradient, n, rule->clip);
+    if (rule->kind >= FRBM_RMSPROP) drop_rounding(gradient, n);
     float *slot[FRBM_SLOTS];
     for (int s = 0; s < FRBM_SLOTS; s++) slot[s] = slots[s] ? slots[s] + at : NULL;
     switch (rule->kind) {

@@ -5,7 +5,7 @@
  * FRBM_AVX512 or FRBM_AVX2 say what a build may use; neither means the baseline, which is SSE2 on x86-64 and plain C
  * elsewhere.  Every operation gives the same bits on all of them, but fused_f and fused_d.
  *
- * vec_* have 16 lanes whatever the registers are: the compiler takes as many as it needs.  reg_* are one register each:
+ * vec_* have 16 lanes, of float64 8, whatever the registers are: the compiler takes as many as it needs.  reg_* are one register each:
  * what is held over a loop is counted in registers, and wider vectors compile badly in comparisons.
  */
 #ifndef FASTRBM_SIMD_H
@@ -37,6 +37,8 @@
 typedef float vec_f __attribute__((vector_size(64)));
 typedef int32_t vec_i __attribute__((vector_size(64)));
 typedef uint32_t vec_u __attribute__((vector_size(64)));
+typedef double vec_d __attribute__((vector_size(64)));
+typedef int64_t vec_l __attribute__((vector_size(64)));
 
 typedef float reg_f __attribute__((vector_size(REGISTER)));
 typedef int32_t reg_i __attribute__((vector_size(REGISTER)));
@@ -69,6 +71,7 @@ INLINE uint32_t bits_of(float f) {
 FRBM_LOAD(load_f, vec_f, float)
 FRBM_LOAD(load_i, vec_i, void)
 FRBM_LOAD(load_u, vec_u, uint32_t)
+FRBM_LOAD(load_d, vec_d, double)
 FRBM_LOAD(load_reg_f, reg_f, float)
 FRBM_LOAD(load_reg_i, reg_i, void)
 FRBM_LOAD(load_reg_u, reg_u, uint32_t)
@@ -79,6 +82,7 @@ FRBM_LOAD(load_reg_d, reg_d, double)
 #define STORE(to, vector) memcpy((to), &(vector), sizeof(vector))
 
 INLINE vec_f select_f(vec_i mask, vec_f yes, vec_f no) { return (vec_f)((mask & (vec_i)yes) | (~mask & (vec_i)no)); }
+INLINE vec_d select_vd(vec_l mask, vec_d yes, vec_d no) { return (vec_d)((mask & (vec_l)yes) | (~mask & (vec_l)no)); }
 INLINE reg_d select_d(reg_l mask, reg_d yes, reg_d no) { return (reg_d)((mask & (reg_l)yes) | (~mask & (reg_l)no)); }
 
 INLINE vec_f magnitude(vec_f x) { return (vec_f)((vec_u)x & 0x7FFFFFFFu); }
@@ -169,6 +173,30 @@ INLINE uint32_t bits_of_mask(lane_mask mask) {
 INLINE vec_u set_bit(vec_u words, lane_mask mask, uint32_t bit) { return words | ((vec_u)mask & bit); }
 #endif
 
+/* Elements of `yes` where a bit is on, of `no` elsewhere */
+#if defined(FRBM_AVX512)
+typedef __mmask8 lane_mask_d;
+INLINE lane_mask_d mask_of_bits_d(uint32_t bits) { return (lane_mask_d)bits; }
+INLINE vec_f blend(lane_mask mask, vec_f yes, vec_f no) {
+    return (vec_f)_mm512_mask_blend_ps(mask, (__m512)no, (__m512)yes);
+}
+INLINE vec_d blend_d(lane_mask_d mask, vec_d yes, vec_d no) {
+    return (vec_d)_mm512_mask_blend_pd(mask, (__m512d)no, (__m512d)yes);
+}
+#else
+typedef vec_l lane_mask_d;
+INLINE lane_mask_d mask_of_bits_d(uint32_t bits) {
+    const vec_l lane = {1, 2, 4, 8, 16, 32, 64, 128};
+    return (lane & (int64_t)bits) != 0;
+}
+INLINE vec_d blend_d(lane_mask_d mask, vec_d yes, vec_d no) { return select_vd(mask, yes, no); }
+INLINE vec_f blend(lane_mask mask, vec_f yes, vec_f no) {
+    vec_i on;
+    memcpy(&on, &mask, sizeof on);
+    return select_f(on, yes, no);
+}
+#endif
+
 /* ---- arithmetic ------------------------------------------------------------------------------------------------ */
 
 /* t limited to +-125 as whole + fraction, fraction in [-1/2, 1/2]; `whole` is for scale_by alone */
@@ -182,19 +210,42 @@ INLINE split_exponent split(vec_f t) {
     const __m512 limited = _mm512_min_ps(_mm512_set1_ps(125.0f), (__m512)t);
     return (split_exponent){(vec_f)limited, (vec_f)_mm512_reduce_ps(limited, 0)};
 }
+/* The same for |t| <= 125 */
+INLINE split_exponent split_near(vec_f t) { return (split_exponent){t, (vec_f)_mm512_reduce_ps((__m512)t, 0)}; }
 /* p * 2^whole */
 INLINE vec_f scale_by(vec_f p, vec_f whole) {
     return (vec_f)_mm512_scalef_ps((__m512)p, _mm512_roundscale_ps((__m512)whole, 0));
 }
 #else
+INLINE split_exponent split_near(vec_f t) {
+    const vec_f shifted = t + 12582912.0f; /* 1.5 * 2^23 leaves the nearest integer in the low bits */
+    return (split_exponent){shifted, t - (shifted - 12582912.0f)};
+}
 INLINE split_exponent split(vec_f t) {
     const vec_f zero = {0};
     t = select_f(t < -125.0f, zero - 125.0f, t);
     t = select_f(t > 125.0f, zero + 125.0f, t);
-    const vec_f shifted = t + 12582912.0f; /* 1.5 * 2^23 leaves the nearest integer in the low bits */
-    return (split_exponent){shifted, t - (shifted - 12582912.0f)};
+    return split_near(t);
 }
 INLINE vec_f scale_by(vec_f p, vec_f whole) { return (vec_f)((vec_u)p + ((vec_u)whole << 23)); }
+#endif
+
+/* The same of float64 for |t| <= 1020 */
+typedef struct {
+    vec_d whole, fraction;
+} split_exponent_d;
+
+#if defined(FRBM_AVX512)
+INLINE split_exponent_d split_d(vec_d t) { return (split_exponent_d){t, (vec_d)_mm512_reduce_pd((__m512d)t, 0)}; }
+INLINE vec_d scale_by_d(vec_d p, vec_d whole) {
+    return (vec_d)_mm512_scalef_pd((__m512d)p, _mm512_roundscale_pd((__m512d)whole, 0));
+}
+#else
+INLINE split_exponent_d split_d(vec_d t) {
+    const vec_d shifted = t + 6755399441055744.0; /* 1.5 * 2^52 */
+    return (split_exponent_d){shifted, t - (shifted - 6755399441055744.0)};
+}
+INLINE vec_d scale_by_d(vec_d p, vec_d whole) { return (vec_d)((vec_l)p + ((vec_l)whole << 52)); }
 #endif
 
 /* a * b + c, rounded once where there are fused operations */

@@ -16,7 +16,6 @@
 #include "layer.h"
 #include "normal.h"
 #include "philox.h"
-#include "pseudo.h"
 #include "rules.h"
 #include "softmax.h"
 
@@ -60,6 +59,15 @@ static void philox(uint32_t *out, uint32_t unit_block, uint32_t first_chain, con
     memcpy(out, random, sizeof random);
 }
 
+/* ---- pseudo-likelihood ---------------------------------------------------------------------------------------- */
+
+#define FRBM_IS_DOUBLE 0
+#include "pseudo.inc.c"
+#undef FRBM_IS_DOUBLE
+#define FRBM_IS_DOUBLE 1
+#include "pseudo.inc.c"
+#undef FRBM_IS_DOUBLE
+
 /* ---- partition sums ------------------------------------------------------------------------------------------ */
 
 #define FRBM_IS_DOUBLE 0
@@ -86,7 +94,10 @@ const frbm_table FRBM_TABLE = {
     .quantise = quantise,
     .add_softplus = add_softplus,
     .sigmoid = sigmoid,
-    .pseudo_block = pseudo_block,
+    .pseudo_block_f32 = pseudo_block_f32,
+    .pseudo_block_f64 = pseudo_block_f64,
+    .pseudo_tables_f32 = pseudo_tables_f32,
+    .pseudo_tables_f64 = pseudo_tables_f64,
     .count_planes = count_planes,
     .count_flips = count_flips,
     .draw_inputs = draw_inputs,
