@@ -6,6 +6,7 @@ import types
 import numpy as np
 import pytest
 
+import fastrbm
 from fastrbm import RBM, BernoulliRBM, GaussianRBM, IsingRBM, config_context
 from fastrbm._kernels import PackedBits, on_host
 from fastrbm._kernels.cpu import CpuBackend
@@ -225,8 +226,12 @@ def test_bad_values_raise_as_on_the_host(value, message, hosted):
     x[4, 5] = value
     for given, device in ((Foreign(x), "cuda"), (x, "cpu")):
         with pytest.raises(ValueError, match=message):
-            BernoulliRBM(2, n_iter=1, device=device).fit(given)
+            BernoulliRBM(2, n_iter=1, device=device, out_of_range="error").fit(given)
     if np.isfinite(value):
+        with pytest.warns(fastrbm.DataRangeWarning, match=message.replace("must", "should")):
+            warned = BernoulliRBM(2, n_iter=1, device="cuda", random_state=0).fit(Foreign(x))
+        same = BernoulliRBM(2, n_iter=1, device="cpu", random_state=0, out_of_range="allow").fit(x)
+        np.testing.assert_allclose(warned.components_, same.components_, atol=1e-5)
         assert BernoulliRBM(2, n_iter=1, device="cuda", out_of_range="allow").fit(Foreign(x)).n_iter_ == 1
 
 

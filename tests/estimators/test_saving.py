@@ -176,3 +176,11 @@ def test_an_interrupt_ends_an_exact_sum():
     with pytest.raises(KeyboardInterrupt):
         rbm.log_partition("exact", progress=interrupt)
     assert fastrbm.likelihood.log_partition(rbm.model_).stderr == 0
+
+
+@pytest.mark.parametrize("name", ["components_", "intercept_visible_", "intercept_hidden_"])
+def test_what_cannot_be_loaded_is_not_saved(rbm, tmp_path, name):
+    getattr(rbm, name)[...] = np.nan
+    with pytest.raises(ValueError, match=f"{name} must be finite to be saved"):
+        rbm.save(tmp_path / "model.npz")
+    assert not list(tmp_path.iterdir())

@@ -64,11 +64,15 @@ class Stored(BaseRBM):
         Raises
         ------
         ValueError
-            For folders and devices, and for options that are functions or objects of others.
+            For folders and devices, for parameters that are not finite, and for options that are functions or objects of
+            others.
         """
         self._check_fitted()
         names = ("components_", "intercept_visible_", "intercept_hidden_")
         arrays = {name: np.asarray(getattr(self, name)) for name in names}
+        for name, x in arrays.items():
+            if not np.isfinite(x).all():
+                raise ValueError(f"{name} must be finite to be saved, got NaN or infinity")
         features = getattr(self, "feature_names_in_", None)
         module, name = type(self).__module__, type(self).__qualname__
         header: dict[str, Any] = {
