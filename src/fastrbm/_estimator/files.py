@@ -64,8 +64,8 @@ class Stored(BaseRBM):
         Raises
         ------
         ValueError
-            For folders and devices, for parameters that are not finite, and for options that are functions or objects of
-            others.
+            For folders and devices, for parameters that are not finite, and for options that are functions or objects
+            of others.
         """
         self._check_fitted()
         names = ("components_", "intercept_visible_", "intercept_hidden_")
