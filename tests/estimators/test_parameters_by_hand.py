@@ -53,13 +53,17 @@ def test_training_goes_on_after_hidden_units_were_taken_away(name, options, tmp_
     rbm.components_, rbm.intercept_hidden_ = rbm.components_[::2].copy(), rbm.intercept_hidden_[::2].copy()
     rbm.set_params(warm_start=True)
     before, kept = rbm.transform(X), rbm.components_.copy()
+    saved = fastrbm.load(rbm.save(tmp_path / "pruned.npz"))
+    assert_array_equal(saved.transform(X), before)
     for method in ("fit", "partial_fit"):
         with pytest.raises(ValueError, match="n_components and the features of X must stay"):
             getattr(rbm, method)(X)
         assert_array_equal(rbm.transform(X), before)
     rbm.set_params(n_components=4, n_iter=0).fit(X)
     assert_array_equal(rbm.components_, kept)
-    rbm.set_params(n_iter=2).fit(X).partial_fit(X)
+    rbm.set_params(n_iter=2).fit(X)
+    assert_array_equal(saved.set_params(n_components=4).fit(X).components_, rbm.components_)
+    rbm.partial_fit(X)
     assert rbm.components_.shape[0] == 4 and (rbm.components_ != kept).any()
     assert fastrbm.load(rbm.save(tmp_path / "model.npz")).sample(2, 3).shape == (2, rbm.components_.shape[1])
 
@@ -80,3 +84,42 @@ def test_parameters_by_hand_may_have_any_type(kind, rows):
         found[dtype] += (rbm.components_,)
     for got, wanted in zip(found[kind], found[float], strict=True):
         np.testing.assert_allclose(got, wanted, rtol=1e-5)
+
+
+WRONG = {
+    "temperature": [0, -1.0, None, "x", np.nan, np.zeros(2)],
+    "input_scale": [0, -1.0, None, "x", np.nan, np.inf, np.zeros(2)],
+    "out_of_range": ["x", None, 1, np.zeros(2)],
+    "random_stream": ["x", None, np.zeros(2)],
+    "device": ["x", None, np.zeros(2)],
+    "strategy": ["x", None, np.zeros(2)],
+    "precision": ["x", None, np.zeros(2)],
+    "n_threads": [0, 1.5, "x", (1,), np.zeros(2)],
+    "scaling": ["x", None, 1, np.zeros(2)],
+    "sigma": ["x", None, -1.0, [1.0, 2.0], {}],
+}
+
+
+@pytest.mark.parametrize("option", WRONG)
+@pytest.mark.parametrize("by_hand", [True, False], ids=["by hand", "fitted"])
+@pytest.mark.parametrize("cls", [BernoulliRBM, GaussianRBM, fastrbm.compat.BernoulliRBM])
+def test_options_that_were_set_to_nonsense_are_named_by_every_method(cls, by_hand, option):
+    if not hasattr(cls(), option):
+        pytest.skip("no option of this estimator")
+    if not by_hand and option == "sigma":
+        pytest.skip("the fit has found it")
+    for value in WRONG[option]:
+        rbm = cls(2, n_iter=1, random_state=0)
+        if by_hand:
+            rbm.components_, rbm.intercept_visible_, rbm.intercept_hidden_ = np.ones((2, 6)), np.zeros(6), np.zeros(2)
+        else:
+            rbm.fit(BITS)
+        rbm.set_params(**{option: value})
+        for name in ("transform", "reconstruct", "gibbs", "sample_hidden", "free_energy", "score"):
+            with pytest.raises(ValueError, match=option):
+                getattr(rbm, name)(BITS)
+        with pytest.raises(ValueError, match=option):
+            rbm.sample(2, 3)
+        if value is None or option not in ("device", "strategy", "precision"):  # which the model has none of
+            with pytest.raises(ValueError, match=option):
+                rbm.model_  # noqa: B018

@@ -228,3 +228,15 @@ def test_compat_takes_uint8_values_as_scikit_learn_does(silence):
         ours, theirs = compat.BernoulliRBM(**OPTIONS).fit(X), Original(**OPTIONS).fit(X)
         np.testing.assert_allclose(ours.components_, theirs.components_, atol=1e-10)
         np.testing.assert_allclose(ours.transform(X), theirs.transform(X), atol=1e-10)
+
+
+@pytest.mark.parametrize("dtype", ["u1", "i8", "u2", "f2", "f4", "f8", ">i4"])
+@pytest.mark.parametrize("form", [np.asarray, sp.csr_matrix, np.asfortranarray])
+def test_the_same_images_in_any_type_give_the_same_bits(dtype, form):
+    if form is sp.csr_matrix and dtype in ("f2", ">i4"):
+        pytest.skip("SciPy has no sparse matrices of this type")
+    X = np.random.default_rng(0).integers(0, 256, (40, 9)).astype(np.uint8)
+    wanted = BernoulliRBM(3, n_iter=2, random_state=0).fit(X)
+    got = BernoulliRBM(3, n_iter=2, random_state=0, input_scale=1 / 255).fit(form(X.astype(dtype)))
+    np.testing.assert_array_equal(got.components_, wanted.components_)
+    np.testing.assert_allclose(got.transform(form(X.astype(dtype))), wanted.transform(X), rtol=1e-3)

@@ -1,5 +1,6 @@
 """Model files: written in one step whoever else writes, read back whatever was recorded; likelihoods by default."""
 
+import json
 import os
 import stat
 import subprocess
@@ -184,3 +185,32 @@ def test_what_cannot_be_loaded_is_not_saved(rbm, tmp_path, name):
     with pytest.raises(ValueError, match=f"{name} must be finite to be saved"):
         rbm.save(tmp_path / "model.npz")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "history", [None, 1, [[1]], {"epoch": 3}, {"epoch": [1], "seconds": None}, "x"], ids=lambda value: repr(value)
+)
+def test_a_history_that_is_none_is_damage_or_begins_anew(tmp_path, history):
+    rbm = BernoulliRBM(3, n_iter=1, random_state=0).fit(np.eye(4))
+    arrays = dict(np.load(rbm.save(tmp_path / "model.npz")))
+    header = json.loads(str(arrays["header"])) | {"history": history}
+    np.savez(tmp_path / "other.npz", **(arrays | {"header": np.array(json.dumps(header))}))
+    if history is None:
+        again = fastrbm.load(tmp_path / "other.npz").set_params(warm_start=True).fit(np.eye(4))
+        assert again.history_["epoch"] == [2]
+    else:
+        with pytest.raises(ValueError, match="history must hold lists by names"):
+            fastrbm.load(tmp_path / "other.npz")
+
+
+def test_bytes_that_the_readers_of_archives_know_no_answer_to_are_damage(tmp_path):
+    raw = BernoulliRBM(3, n_iter=1, random_state=0).fit(np.eye(4)).save(tmp_path / "model.npz").read_bytes()
+    rng = np.random.default_rng(0)
+    for place in [raw.index(b"PK\x01\x02") + 6, *rng.integers(0, len(raw), 200)]:  # the first: a version of zip files
+        broken = bytearray(raw)
+        broken[place] = 255 - broken[place]
+        (tmp_path / "broken.npz").write_bytes(broken)
+        try:
+            fastrbm.load(tmp_path / "broken.npz")
+        except ValueError as error:
+            assert "broken.npz" in str(error)

@@ -390,3 +390,10 @@ def test_a_list_of_frames_is_chunks(library):
         rbm.components_, BernoulliRBM(3, random_state=0, n_iter=2).fit([x[:25], x[25:]]).components_
     )
     assert list(rbm.feature_names_in_) == ["a", "b", "c"]
+
+
+def test_rows_of_unknown_number_are_named():
+    array = pytest.importorskip("dask.array", reason="dask is not installed: pip install dask")
+    x = array.from_array(np.eye(6), chunks=(2, 6))
+    with pytest.raises(ValueError, match=r"X must have a known shape, got \(nan, 6\).*compute_chunk_sizes"):
+        BernoulliRBM(2).fit(x[x[:, 0] > 0])

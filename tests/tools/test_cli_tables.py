@@ -585,3 +585,16 @@ def test_data_that_are_not_there(tmp_path, capsys, monkeypatch, argv, message):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "folder.csv").mkdir()
     assert_fails(capsys, message, "train", "--out", "m.npz", *argv)
+
+
+@pytest.mark.parametrize("scale", [1e20, 1e200])
+def test_huge_numbers_are_no_whole_ones(tmp_path, capsys, scale):
+    np.save(tmp_path / "x.npy", scale * np.random.default_rng(0).normal(size=(20, 3)))
+    line = assert_fails(capsys, "x.npy holds values -", "train", tmp_path / "x.npy", "--out", tmp_path / "m.npz")
+    assert "GaussianRBM" in line and len(line) < 300
+
+
+def test_infinity_is_no_missing_category(tmp_path, capsys):
+    (tmp_path / "x.csv").write_text("1,inf\n0,1\n")
+    line = assert_fails(capsys, "got inf in row 0", "train", tmp_path / "x.csv", "--out", tmp_path / "m.npz")
+    assert "Softmax" not in line

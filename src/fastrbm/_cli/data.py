@@ -14,6 +14,7 @@ NAMED_SETS = ("digits", "mnist", "fashion-mnist")
 HELP = f"digits, mnist, fashion-mnist, or a file: {tables.KNOWN}"
 _LEVELS, _DARKEST = 8, 31  # bytes are of images with more levels than this, some of them brighter, or with a 255
 _BLOCK = 1 << 22  # values looked at at a time
+_LARGEST_WHOLE = 1 << 32  # of numbers that may be counts, or numbers of categories
 _SLACK = 1e-6  # rounding of values that were scaled to [0, 1]
 
 
@@ -217,9 +218,10 @@ def _refuse_missing(rows: Any, data: Data) -> None:
     row, column = np.argwhere(~np.isfinite(rows))[0]
     name = data.columns[column] if data.columns else str(column)
     what = "a missing value" if np.isnan(rows[row, column]) else f"{rows[row, column]}"
+    other = ", or train a SoftmaxRBM, for which it is a missing category" if np.isnan(rows[row, column]) else ""
     raise ValueError(
-        f"{data.name} must hold finite numbers, got {what} in row {row} (from 0), column {name!r}: fill it in, leave "
-        f"the column out by --drop {name}, or train a SoftmaxRBM, for which it is a missing category"
+        f"{data.name} must hold finite numbers, got {what} in row {row} (from 0), column {name!r}: fill it in, or "
+        f"leave the column out by --drop {name}{other}"
     )
 
 
@@ -281,6 +283,8 @@ def _as_bernoulli(rows: Any, data: Data, estimator: Any, options: argparse.Names
 
 def _whole_numbers(data: Data, values: np.ndarray) -> ValueError:
     low, high = int(values.min()), int(values.max())
+    if max(-low, high) > _LARGEST_WHOLE:  # numbers so large are whole in any case
+        return _outside(data, values)
     scale = 255 if 15 < high <= 255 else max(high, 1)
     what = "divides grey values" if 15 < high <= 255 else "divides by the largest"
     if low < 0:

@@ -84,7 +84,8 @@ def _report(
         if name.startswith("validation_") or name == "free_energy_gap":
             print(f"{name.replace('_', ' ')}: {values[-1]:.4f}")
     if hasattr(machine, "best_iteration_"):
-        print(f"stopped early; the parameters are those of epoch {machine.best_iteration_}")
+        early = "stopped early; " if done < machine.n_iter else ""
+        print(f"{early}the parameters are those of epoch {machine.best_iteration_}")
     name, score, rows = scored
     unit = " nats per row" if name == "pseudo-likelihood" else " (mean square)"
     print(f"{name} {score:.{2 if name == 'pseudo-likelihood' else 5}f}{unit}, on {rows} training rows")

@@ -215,7 +215,7 @@ class VisibleData:
     def _as_floats(self, part: NDArray[Any]) -> NDArray[Any]:
         if self._scale == 1 and not self._clip:
             return np.ascontiguousarray(part, dtype=self.dtype)
-        if part.dtype == np.uint8:
+        if not self._clip:  # one operation for all types, so that the same values give the same bits
             return np.multiply(part, self.dtype.type(self._scale), dtype=self.dtype, order="C")
         return np.ascontiguousarray(self._scaled(part), dtype=self.dtype)
 

@@ -157,6 +157,8 @@ def source_of(x: Any) -> Source | None:
     if hasattr(type(x), "to_numpy") and getattr(x, "chunks", None) is None:
         return None  # xarray's, in memory
     shape, dtype = getattr(x, "shape", None), getattr(x, "dtype", None)
+    if isinstance(shape, tuple) and not all(isinstance(n, (int, np.integer)) for n in shape):
+        raise ValueError(f"X must have a known shape, got {shape}: find it first (dask's compute_chunk_sizes())")
     if isinstance(shape, tuple) and isinstance(dtype, np.dtype) and hasattr(type(x), "__getitem__"):
         return RowSource(x) if len(shape) == 2 and shape[0] else None
     if hasattr(x, "__array__") or shape is not None or isinstance(x, type):

@@ -316,6 +316,7 @@ class BaseRBM(CallbackSupport, ClassNamePrefixFeaturesOutMixin, TransformerMixin
     def _check_fitted(self) -> None:
         """Raise NotFittedError unless there are parameters, fitted or set by hand."""
         check_is_fitted(self, ("components_", "intercept_visible_", "intercept_hidden_"))
+        options.check_used(self)
 
     def _arrays(self) -> list[NDArray[Any]]:
         """Weights, visible and hidden biases; ValueError unless those that were set by hand fit each other."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import importlib
 import os
 from pathlib import Path
@@ -13,7 +14,7 @@ from sklearn.base import BaseEstimator
 
 from .._checks import is_integer
 from .._fit.state import TrainingState
-from .._kernels import ChainState
+from .._kernels import ChainState, Parameters
 from .._kernels.bits import restored, stored
 from .._kernels.draws import Key
 from ..samplers import POPULATIONS
@@ -88,6 +89,10 @@ class Stored(BaseRBM):
             "feature_names": None if features is None else [str(x) for x in features],
         }
         state = getattr(self, "_state", None)
+        if state is not None and state.parameters.weights.shape != arrays["components_"].shape:
+            state = copy.copy(state)  # units were taken away by hand
+            state.slots, state.chains, state.extras = [], copy.copy(state.chains), dict(state.extras)
+            state.resize(Parameters(*(arrays[name] for name in names)))
         if state is not None:
             header["state"] = {
                 "seed": state.key.seed,
@@ -138,8 +143,8 @@ class Stored(BaseRBM):
             del self._state
         if "h_samples_" in arrays:
             self.h_samples_ = arrays["h_samples_"]
-        if header["history"] is not None:
-            self.history_ = header["history"]
+        if header["history"] is not None or "state" in header:
+            self.history_ = restoring.history_of(header["history"] or {})
         if header["feature_names"] is not None:
             self.feature_names_in_ = np.array(header["feature_names"], dtype=object)
 

@@ -127,8 +127,7 @@ class GaussianRBM(Fitting, Scoring, Sampling, Stored):
 
     def _check_options(self) -> None:
         check_units(self, "hidden")
-        if not isinstance(self.scaling, str) or self.scaling not in SCALINGS:
-            raise ValueError(f"scaling must be one of {sorted(SCALINGS)}, got {self.scaling!r}")
+        self._kappa()
         learned = self._learned()
         if learned is not None:
             learned.validate()
@@ -148,9 +147,20 @@ class GaussianRBM(Fitting, Scoring, Sampling, Stored):
                 raise ValueError(
                     f"sigma must be numbers for parameters that were set by hand, got {self.sigma!r}, which a fit finds"
                 )
-            sigma = np.broadcast_to(np.asarray(self.sigma, dtype=np.float64), np.shape(self.components_)[1:])
-            return VisibleScale(1.0, sigma, SCALINGS[self.scaling])
-        return VisibleScale(1.0, np.exp(0.5 * log_variance), SCALINGS[self.scaling])
+            _check_sigma("sigma", self.sigma)
+            n_visible = np.shape(self.components_)[1]
+            if np.size(self.sigma) not in (1, n_visible):
+                raise ValueError(
+                    f"sigma must have one value for each of {n_visible} visible units, got {np.size(self.sigma)}"
+                )
+            sigma = np.broadcast_to(np.asarray(self.sigma, dtype=np.float64), (n_visible,))
+            return VisibleScale(1.0, sigma, self._kappa())
+        return VisibleScale(1.0, np.exp(0.5 * log_variance), self._kappa())
+
+    def _kappa(self) -> int:
+        if not isinstance(self.scaling, str) or self.scaling not in SCALINGS:
+            raise ValueError(f"scaling must be one of {sorted(SCALINGS)}, got {self.scaling!r}")
+        return SCALINGS[self.scaling]
 
     def _variance_rate(self) -> float:
         learned = self._learned()
@@ -178,7 +188,7 @@ class GaussianRBM(Fitting, Scoring, Sampling, Stored):
         if self.visible_bias == "zeros":
             visible_bias[...] = visible_bias * sigma.astype(dtype) + means.astype(dtype)
         state.extras["offset"] = means.astype(dtype)
-        hidden_bias -= weights @ (means / sigma ** SCALINGS[self.scaling]).astype(dtype)
+        hidden_bias -= weights @ (means / sigma ** self._kappa()).astype(dtype)
 
     def _start_of(self, given: Any, data: Rows, split: Split, sample_weight: Any) -> NDArray[np.float64]:
         if not isinstance(given, str):

@@ -6,7 +6,9 @@ import json
 import os
 import stat
 import tempfile
+import tokenize
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,11 @@ from numpy.typing import NDArray
 
 FORMAT = "fastrbm-model"
 VERSION = 1
+#: what reading a file that is damaged may raise
+_DAMAGE = (
+    KeyError, ValueError, TypeError, AttributeError, OSError, EOFError, NotImplementedError, RecursionError,
+    SyntaxError, tokenize.TokenError, zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
 
 
 def write_model(path: str | os.PathLike[str], header: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> Path:
@@ -97,7 +104,7 @@ def read_model(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, 
         header = json.loads(str(arrays.pop("header")))
     except FileNotFoundError:
         raise
-    except (KeyError, ValueError, TypeError, AttributeError, zipfile.BadZipFile, OSError, EOFError) as error:
+    except _DAMAGE as error:
         raise ValueError(f"path: {path} is not a fastrbm model file ({error})") from error
     if not isinstance(header, dict) or header.get("format") != FORMAT:
         raise ValueError(f"path: {path} is not a fastrbm model file")

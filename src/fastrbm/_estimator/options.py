@@ -13,7 +13,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from .._checks import check_integer, check_number, is_integer
 from .._fit.callback import Callback, as_callback, as_list
 from .._fit.negative import Chains, Exact, FastWeights, NegativePhase, PopulationChains
-from .._kernels import Rule, TrainingPlan
+from .._kernels import Rule, TrainingPlan, check_n_threads
 from .._kernels.datatypes import FLOAT_TYPES
 from ..init import get_initializer, has_data_bias
 from ..optimizers import Optimizer, get_optimizer
@@ -62,6 +62,9 @@ CONSTRAINTS: dict[str, Any] = {
     "out_of_range": [StrOptions({"warn", "error", "allow"})],
 }
 
+#: names that are not looked at by a backend
+_NAMES_USED = {"random_stream": {"philox", "sklearn"}, "out_of_range": {"warn", "error", "allow"}}
+
 
 # -- options by themselves --------------------------------------------------------------------------------------------
 
@@ -92,6 +95,22 @@ def check(estimator: Any) -> None:
     algorithm = algorithm_of(estimator)
     if isinstance(algorithm, Sampler):
         algorithm.validate()
+
+
+def check_used(estimator: Any) -> None:
+    """Raise ValueError for options that other methods than `fit` use, too, and that were set to what none can be."""
+    check_number("temperature", estimator.temperature, 0, include_low=False)
+    scale = estimator.input_scale
+    if not (isinstance(scale, str) and scale == "auto"):
+        check_number("input_scale", scale, 0, include_low=False, otherwise="'auto'")
+    for name, allowed in _NAMES_USED.items():
+        value = getattr(estimator, name)
+        if not isinstance(value, str) or value not in allowed:
+            raise ValueError(f"{name} must be one of {sorted(allowed)}, got {value!r}")
+    for name in ("device", "strategy", "precision"):  # which of them there are, the backend says
+        if not isinstance(getattr(estimator, name), str):
+            raise ValueError(f"{name} must be a name, got {getattr(estimator, name)!r}")
+    check_n_threads(estimator.n_threads)
 
 
 def check_units(estimator: Any, *layers: str) -> None:

@@ -81,7 +81,17 @@ def extras_of(arrays: Mapping[str, NDArray[Any]], like: Parameters) -> dict[str,
             found[name] = x
         else:
             raise ValueError(f"{key} must be an array of numbers, got {x.dtype}")
+    fast = {name for name in found if name.startswith("fast_")}
+    if fast and fast != {"fast_0", "fast_1", "fast_2"}:
+        raise ValueError(f"fast weights must be three arrays, got {sorted(fast)}")
     return found
+
+
+def history_of(history: Any) -> dict[str, list[Any]]:
+    """Return what passes have recorded, lists of numbers by names."""
+    if not isinstance(history, Mapping) or not all(isinstance(x, list) for x in history.values()):
+        raise ValueError(f"history must hold lists by names, got {history!r}")
+    return {"epoch": [], "seconds": [], **history}
 
 
 def check_features(n_features: int, n_visible: int, names: Any, n_categories: int) -> None:

@@ -88,7 +88,8 @@ class SoftmaxRBM(Fitting, Scoring, Sampling, Stored):
     @property
     def units(self) -> tuple[str, str]:
         """Specs of the (visible, hidden) units."""
-        return f"onehot({getattr(self, 'n_categories_', self.n_categories or 2)})", get_unit(self.hidden).spec
+        known = self.n_categories_ if hasattr(self, "n_categories_") else self.n_categories or 2
+        return f"onehot({known})", get_unit(self.hidden).spec
 
     def _check_options(self) -> None:
         options.check_units(self, "hidden")
