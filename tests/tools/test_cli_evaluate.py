@@ -176,7 +176,7 @@ def test_layers_too_large_for_a_sum(tmp_path, capsys):
 def test_scores_that_are_not_finite_have_status_1(trained, tmp_path, capsys):
     folder, rbm, _ = trained
     broken = fastrbm.load(folder / "m.npz")
-    broken.components_[:] = np.nan
+    broken.components_[:] = 3e38  # finite, and energies are not
     broken.save(tmp_path / "m.npz")
     assert run(tmp_path / "m.npz", folder / "rows.npy") == 1
     assert capsys.readouterr().err.splitlines()[-1].startswith("fastrbm: error: ")
