@@ -169,3 +169,14 @@ def test_looking_at_chains_changes_no_bit_and_no_draw():
     twice = BernoulliRBM(n_iter=30, **options).fit(BITS).fit(BITS)
     np.testing.assert_array_equal(once.components_, twice.components_)
     np.testing.assert_array_equal(once.gibbs(BITS[:5]), twice.gibbs(BITS[:5]))
+
+
+def test_models_that_do_not_know_the_deviations_of_their_data_keep_them():
+    """As files of fastrbm 0.1 have them."""
+    X = 1000 * VARYING
+    rbm = GaussianRBM(4, sigma="learned", n_iter=1, random_state=0, warm_start=True).fit(X)
+    for name in ("log_variance_of_data", "offset"):
+        del rbm._state.extras[name]
+    before = rbm.sigma_.copy()
+    assert before.max() > 100
+    np.testing.assert_allclose(rbm.set_params(learning_rate=1e-9).fit(X).sigma_, before, rtol=1e-3)

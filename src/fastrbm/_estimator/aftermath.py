@@ -27,7 +27,7 @@ _NEAR = 1e-3  # of a bound of log variances
 
 
 def some_rows(data: Rows) -> States | None:
-    """The first rows as kernels take them; a copy, so that the others can go."""
+    """Take the first rows, as kernels have them; None of no rows."""
     for _, states in data.slices():
         return on_host(states[:_ROWS])
     return None

@@ -30,8 +30,8 @@ def begin_order(
         return content_order(data, sample_weight)
     key = ("order", id(data))
     if key not in shared:
-        shared[key] = content_order(data)
-    order: NDArray[np.int64] = shared[key]
+        shared[key] = data, content_order(data)  # with the rows, so that no others get their number meanwhile
+    order: NDArray[np.int64] = shared[key][1]
     return order
 
 

@@ -28,6 +28,7 @@ _OFFSET_SHARE = 0.01
 #: of learned variances beside those of the data: given the hidden layer columns vary less than without it, so above
 #: deviations of ten times that of the data is a run that got lost; below a thousandth it learns rows by heart
 LOWEST_LOG_VARIANCE, HIGHEST_LOG_VARIANCE = 2 * math.log(1000), 2 * math.log(10)
+_LARGEST_LOG_VARIANCE = 16.0  # of either sign, where those of the data are not known
 
 
 @dataclass(frozen=True)
@@ -210,11 +211,12 @@ class Step:
         update = self.plan.update(self.state.chains.updates)
         update = update._replace(rate=update.rate * self.setup.variance_rate)
         apply_rule(update, extras["log_variance"], slots, gradient, False)
-        of_data = extras.get("log_variance_of_data", 0.0)  # models of fastrbm 0.1 do not have it
-        np.clip(
-            extras["log_variance"], of_data - LOWEST_LOG_VARIANCE, of_data + HIGHEST_LOG_VARIANCE,
-            out=extras["log_variance"],
-        )  # fmt: skip
+        low: Any = -_LARGEST_LOG_VARIANCE
+        high: Any = _LARGEST_LOG_VARIANCE
+        if "log_variance_of_data" in extras:  # models of fastrbm 0.1 do not have it
+            of_data = extras["log_variance_of_data"]
+            low, high = of_data - LOWEST_LOG_VARIANCE, of_data + HIGHEST_LOG_VARIANCE
+        np.clip(extras["log_variance"], low, high, out=extras["log_variance"])
 
     # -- regularisers --------------------------------------------------------------------------------------------
 
