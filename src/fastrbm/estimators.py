@@ -81,7 +81,7 @@ class BernoulliRBM(Fitting, Scoring, Sampling, Stored, SklearnHelpers):
         Weights at the start; see `fastrbm.init`. "normal" has standard deviation 0.01.
     visible_bias : {"zeros", "data"}, default="zeros"
         Visible biases at the start; "data": those with which a model without weights has the means of the data. Take it
-        for images: persistent chains that start from zeros learn nothing for many passes.
+        for images, so that the first passes need not find the means.
     temperature : float, default=1.0
         Divides the energy of the model, in training and afterwards.
     random_stream : {"philox", "sklearn"}, default="philox"
