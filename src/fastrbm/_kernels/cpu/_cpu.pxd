@@ -34,6 +34,8 @@ cdef extern from "workers.h" nogil:
         const void *weights
         const void *tail
         const void *reach
+        const void *slab_reach
+        size_t slab_ld
         const void *raise_ "raise"
         const void *scaled
         const void *visible_bias
@@ -47,6 +49,7 @@ cdef extern from "workers.h" nogil:
     ctypedef struct frbm_pseudo_tables:
         void *tail
         void *reach
+        void *slab_reach
         void *raise_ "raise"
         void *scaled
 
@@ -65,6 +68,8 @@ cdef extern from "workers.h" nogil:
         void (*quantise_rows)(const frbm_fixed *, const float *, size_t, size_t, size_t, frbm_magnitudes *) noexcept nogil
         void (*quantise)(const float *, size_t, float, int32_t *) noexcept nogil
         void (*sigmoid)(float *, size_t) noexcept nogil
+        size_t (*pseudo_scratch_f32)(const frbm_pseudo *) noexcept nogil
+        size_t (*pseudo_scratch_f64)(const frbm_pseudo *) noexcept nogil
         void (*pseudo_block_f32)(const frbm_pseudo *, size_t, size_t, void *) noexcept nogil
         void (*pseudo_block_f64)(const frbm_pseudo *, size_t, size_t, void *) noexcept nogil
         void (*pseudo_tables_f32)(const frbm_pseudo *, size_t, const frbm_pseudo_tables *) noexcept nogil

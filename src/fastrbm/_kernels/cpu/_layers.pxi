@@ -113,7 +113,7 @@ def pseudo_likelihood(const floating[:, ::1] inputs not None, const floating[:, 
     """score[s] += sum_i log p(v_i | rest) for rows of bits, or dense ones of any values; see src/tiles/pseudo.inc.c."""
     cdef frbm_pseudo p
     memset(&p, 0, sizeof(p))
-    cdef Py_ssize_t n = score.shape[0], n_hidden = weights.shape[0], n_visible = weights.shape[1], padded, blocks, b, j
+    cdef Py_ssize_t n = score.shape[0], n_hidden = weights.shape[0], n_visible = weights.shape[1], blocks, b, j
     if n == 0 or n_visible == 0:
         return
     require(inputs.shape[0] == n and inputs.shape[1] == n_hidden, "inputs")
@@ -129,18 +129,20 @@ def pseudo_likelihood(const floating[:, ::1] inputs not None, const floating[:, 
         p.dense, p.dense_ld = &dense[0, 0], dense.strides[0] // sizeof(floating)
     dtype = np.float32 if floating is float else np.float64
     cdef size_t table = n_hidden * _up(n_visible, FRBM_LANES) if n >= TABLE_ROWS else 0
-    cdef floating[::1] tail = aligned(n_hidden * FRBM_LANES, dtype), reach = aligned(n_hidden, dtype)
+    p.slab_ld = _up(n_hidden, 64)
+    cdef size_t slabs = _up(n_visible, FRBM_LANES) * sizeof(floating) // 256
+    cdef floating[::1] tail = aligned(n_hidden * FRBM_LANES, dtype), reach = aligned(p.slab_ld, dtype, True)
+    cdef floating[::1] slab_reach = aligned(slabs * p.slab_ld, dtype, True)
     cdef floating[::1] tables = aligned((2 if bits is not None else 3) * table, dtype)
     cdef frbm_pseudo_tables to
     memset(&to, 0, sizeof(to))
-    to.tail, to.reach = &tail[0], &reach[0]
+    to.tail, to.reach, to.slab_reach = &tail[0], &reach[0], &slab_reach[0]
     if table:
         to.raise_ = &tables[0]
         if bits is None:
             to.scaled = &tables[2 * table]
-    p.tail, p.reach, p.raise_, p.scaled = to.tail, to.reach, to.raise_, to.scaled
-    padded = _up(n_hidden, 16) + 16
-    cdef size_t each = padded * (3 * sizeof(floating) + 2 * sizeof(uint32_t))
+    p.tail, p.reach, p.slab_reach, p.raise_, p.scaled = to.tail, to.reach, to.slab_reach, to.raise_, to.scaled
+    cdef size_t each = TABLE.pseudo_scratch_f32(&p) if floating is float else TABLE.pseudo_scratch_f64(&p)
     cdef Py_ssize_t block = max(1, min(FRBM_PSEUDO_BLOCK, (n + n_threads - 1) // n_threads, PSEUDO_BYTES // each))
     blocks = (n + block - 1) // block
     cdef size_t stride = _up(each * block, 64)

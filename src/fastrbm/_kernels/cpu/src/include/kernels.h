@@ -194,8 +194,10 @@ typedef struct {
  * float64, weights of any size. */
 typedef struct {
     const void *weights; /* [hidden][visible] */
-    /* made by pseudo_tables: the last visible units, [hidden][FRBM_LANES], and the largest magnitude of each row */
-    const void *tail, *reach;
+    /* made by pseudo_tables: the last visible units, [hidden][FRBM_LANES]; the largest magnitude of each row, and of
+     * each slab of 256 bytes of it, [slab][slab_ld], both of hidden units padded to 64 with zeros */
+    const void *tail, *reach, *slab_reach;
+    size_t slab_ld;
     /* and for many rows, or NULL, of visible units in blocks of FRBM_LANES: e^W and e^-W, [block][hidden][2][lane], and
      * for dense ones W log2 e, [block][hidden][lane] */
     const void *raise, *scaled;
@@ -209,7 +211,7 @@ typedef struct {
 } frbm_pseudo;
 
 typedef struct {
-    void *tail, *reach, *raise, *scaled;
+    void *tail, *reach, *slab_reach, *raise, *scaled;
 } frbm_pseudo_tables;
 
 /* A sum over all states of high, middle and low units, n_units other units summed out; see partition.inc.c.
@@ -275,7 +277,9 @@ typedef struct {
     void (*add_softplus)(const float *inputs, size_t ld, size_t n_units, size_t n_lanes, double *energy);
     void (*sigmoid)(float *x, size_t n);
     /* score[s] += sum over i of log p(v_i | the rest of v) for samples [first, first + count), at most FRBM_PSEUDO_BLOCK;
-     * scratch: 3 numbers and 2 words for each of them and each hidden unit, padded to 16 and 16 more */
+     * scratch: pseudo_scratch bytes for each of them, aligned to 64 */
+    size_t (*pseudo_scratch_f32)(const frbm_pseudo *p);
+    size_t (*pseudo_scratch_f64)(const frbm_pseudo *p);
     void (*pseudo_block_f32)(const frbm_pseudo *p, size_t first, size_t count, void *scratch);
     void (*pseudo_block_f64)(const frbm_pseudo *p, size_t first, size_t count, void *scratch);
     void (*pseudo_tables_f32)(const frbm_pseudo *p, size_t hidden, const frbm_pseudo_tables *to);

@@ -60,7 +60,7 @@ INLINE vec_f exp2_vec(vec_f t) {
     const split_exponent at = split_near(t);
     vec_f p;
     FRBM_EXP2(p, at.fraction);
-    return scale_by(p, at.whole);
+    return scale_near(p, at.whole);
 }
 
 /* 2^t of 8 lanes, |t| <= 1020: the Taylor series of e^(f ln 2), |f| <= 1/2, to degree 12: remainder 2e-16 relative */

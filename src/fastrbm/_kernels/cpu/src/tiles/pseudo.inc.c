@@ -21,6 +21,11 @@
 #define BLEND blend_d
 #define SELECT select_vd
 #define NAME(x) x##_f64
+#define MAX max_vd
+#define MIN min_vd
+#define REG reg_d
+#define LOAD_REG load_reg_d
+#define MASK_LANES MASK_64
 #define MANTISSA 52
 #define ONE_BITS 0x3FF0000000000000
 #define BIAS 1023
@@ -41,6 +46,11 @@
 #define BLEND blend
 #define SELECT select_f
 #define NAME(x) x##_f32
+#define MAX max_vf
+#define MIN min_vf
+#define REG reg_f
+#define LOAD_REG load_reg_f
+#define MASK_LANES MASK_32
 #define MANTISSA 23
 #define ONE_BITS 0x3F800000
 #define BIAS 127
@@ -54,22 +64,42 @@
 
 #define WIDTH (64 / sizeof(NUMBER)) /* units of a vector */
 #define UNITS (4 * WIDTH)           /* visible units that are done at once */
+#define LANES (REGISTER / sizeof(NUMBER))
+#define HIDDEN_AT_ONCE 64 /* whose tables are in L1 together */
+#if REGISTER == 64        /* rows that share what is loaded of a table; their products and masks are in registers */
+#define ROWS_AT_ONCE 3
+#else
+#define ROWS_AT_ONCE 1
+#endif
 #define LN_2 ((NUMBER)0.69314718055994530942)
 #define LOG2_E ((NUMBER)1.44269504088896340736)
 #define EXP(x) EXP2((x) * LOG2_E)
+#define ALL(x) ((x) - (VEC){0}) /* x + 0 would not be a mere broadcast: -0 + 0 is 0 */
 #define AND(mask, x) ((VEC)((mask) & (IVEC)(x)))
 
-/* Hidden units of one row by kind: factors with p and q from the front, those of any size from the back */
+/* Hidden units of one row; p and q are of all units, 0 and 1 for inputs beyond the reach.  `index` lists those whose
+ * factor has p and q, `on` those whose factor is e^d; the others are told apart slab by slab. */
 typedef struct {
+    const uint64_t *words; /* the row where it is of bits, else NULL */
     uint32_t *index, *on;
-    NUMBER *p, *q, *reach;
-    size_t n_products, n_any, n_on;
+    NUMBER *x, *p, *q, largest;
+    size_t n_products, n_on;
+    int any; /* factors of any size */
 } NAME(hidden_kinds);
 
 typedef struct {
     VEC product[4], sum[4];
     IVEC exponent[4];
 } NAME(ratios);
+
+/* Whether any lane is below 0 */
+INLINE int NAME(any_negative)(VEC x) {
+    REG part[sizeof(VEC) / sizeof(REG)];
+    memcpy(part, &x, sizeof x);
+    uint32_t found = 0;
+    for (size_t k = 0; k < sizeof(VEC) / sizeof(REG); k++) found |= (uint32_t)MASK_LANES(part[k]);
+    return found != 0;
+}
 
 /* atanh(s), |s| <= 0.172 */
 INLINE VEC NAME(atanh_vec)(VEC s) {
@@ -88,25 +118,47 @@ INLINE VEC NAME(number_of)(IVEC x) {
 #endif
 }
 
-/* log(1 + f e^g), f in [1, 2), any g */
-INLINE VEC NAME(log_of_more)(VEC f, VEC g) {
-    const VEC zero = {0}, low = zero + (NUMBER)LEAST, high = zero + (NUMBER)MOST_GAIN;
-    const VEC far = SELECT(g > high, g - high, zero), near = SELECT(g > high, high, SELECT(g > low, g, low));
-    const VEC more = f * EXP(near), u = 1 + more, lost = AND(u < 2, more - (u - 1));
-    const IVEC bits = (IVEC)u;
-    const VEC m = (VEC)((bits & (((IVEC){0} + 1 << MANTISSA) - 1)) | ONE_BITS);
-    const IVEC upper = m > (NUMBER)1.41421356237309504880;
-    const VEC reduced = SELECT(upper, m * (NUMBER)0.5, m), s = (reduced - 1) / (reduced + 1);
-    return far + (NAME(number_of)((bits >> MANTISSA) - BIAS - upper) * LN_2 + (2 * NAME(atanh_vec)(s) + lost));
+/* Mantissas in [1, 2) in place of a product, its exponents added up */
+INLINE VEC NAME(take_exponent)(VEC product, IVEC *exponent) {
+    const IVEC bits = (IVEC)product;
+    *exponent += (bits >> MANTISSA) - BIAS;
+    return (VEC)((bits & (((IVEC){0} + 1 << MANTISSA) - 1)) | ONE_BITS);
 }
 
-/* Mantissas in [1, 2) in place of the products, their exponents added up */
-INLINE void NAME(give_exponents)(NAME(ratios) *r) {
-    for (int v = 0; v < 4; v++) {
-        const IVEC bits = (IVEC)r->product[v];
-        r->exponent[v] += (bits >> MANTISSA) - BIAS;
-        r->product[v] = (VEC)((bits & (((IVEC){0} + 1 << MANTISSA) - 1)) | ONE_BITS);
+/* Sums of log(1 + more) over the visible units: of each lane a product of 1 + more, and what its rounding lost */
+typedef struct {
+    VEC product, lost;
+    IVEC exponent;
+    double far; /* of those too large for a product */
+} NAME(totals);
+
+/* total += log(1 + f e^g), f in [1, 2) or 0, any g */
+INLINE void NAME(add_log)(NAME(totals) *total, VEC f, VEC g) {
+    const VEC zero = {0}, high = zero + (NUMBER)MOST_GAIN;
+    const VEC near = MIN(MAX(g, zero + (NUMBER)LEAST), high);
+    if (NAME(any_negative)(high - g)) {
+        NUMBER over[WIDTH];
+        const VEC far = g - near;
+        STORE(over, far);
+        for (size_t l = 0; l < WIDTH; l++) total->far += over[l] > 0 ? over[l] : 0;
     }
+    const VEC more = f * EXP(near), u = 1 + more;
+    total->lost += AND(u < 2, more - (u - 1));
+    total->product = NAME(take_exponent)(total->product * u, &total->exponent);
+}
+
+INLINE double NAME(sum_of)(const NAME(totals) *total) {
+    const IVEC upper = total->product > (NUMBER)1.41421356237309504880;
+    const VEC m = SELECT(upper, total->product * (NUMBER)0.5, total->product);
+    const VEC rest = 2 * NAME(atanh_vec)((m - 1) / (m + 1)) + total->lost;
+    const IVEC whole = total->exponent - upper;
+    double sum = 0;
+    for (size_t l = 0; l < WIDTH; l++) sum += (double)whole[l] * 0.69314718055994530942 + (double)rest[l];
+    return total->far + sum;
+}
+
+INLINE void NAME(give_exponents)(NAME(ratios) *r) {
+    for (int v = 0; v < 4; v++) r->product[v] = NAME(take_exponent)(r->product[v], &r->exponent[v]);
 }
 
 /* Weights of hidden unit j from visible unit `unit`; the last ones stand in a padded copy */
@@ -125,18 +177,19 @@ INLINE size_t NAME(table_at)(const frbm_pseudo *a, size_t j, size_t unit) {
  * values are all 0 or 1.  The same bits in any way. */
 enum NAME(exponentials) { NAME(FROM_WEIGHTS), NAME(FROM_SCALED), NAME(FROM_TABLES) };
 
-/* Factors with p and q */
+/* Factors with p and q of one row */
 INLINE void NAME(multiply_products)(const frbm_pseudo *a, const NAME(hidden_kinds) *h, const int way, size_t unit,
                                     const VEC flip[4], const MASK on[4], const int binary[4], NAME(ratios) *r) {
     NUMBER used = 0;
     for (size_t k = 0; k < h->n_products; k++) {
         const size_t j = h->index[k];
-        used += h->reach[k];
+        const NUMBER reach = ((const NUMBER *)a->reach)[j] * h->largest;
+        used += reach;
         if (used > ROOM) {
             NAME(give_exponents)(r);
-            used = h->reach[k];
+            used = reach;
         }
-        const VEC p = (VEC){0} + h->p[k], q = (VEC){0} + h->q[k];
+        const VEC p = ALL(h->p[j]), q = ALL(h->q[j]);
         const size_t at = NAME(table_at)(a, j, unit);
         const NUMBER *raise = (const NUMBER *)a->raise + 2 * at - unit % FRBM_LANES, *lower = raise + FRBM_LANES;
         const NUMBER *weights =
@@ -146,7 +199,7 @@ INLINE void NAME(multiply_products)(const frbm_pseudo *a, const NAME(hidden_kind
             VEC e;
             if (way == NAME(FROM_WEIGHTS))
                 e = EXP2(flip[v] * (LOAD(weights + WIDTH * v) * LOG2_E));
-            else if (way == NAME(FROM_TABLES) || binary[v])
+            else if (binary[v])
                 e = BLEND(on[v], LOAD(lower + WIDTH * v), LOAD(raise + WIDTH * v));
             else
                 e = EXP2(flip[v] * LOAD(weights + WIDTH * v));
@@ -156,153 +209,269 @@ INLINE void NAME(multiply_products)(const frbm_pseudo *a, const NAME(hidden_kind
     NAME(give_exponents)(r);
 }
 
-/* Factors of any size; p holds the input and q the sigmoid of its magnitude */
-INLINE void NAME(multiply_any)(const frbm_pseudo *a, const NAME(hidden_kinds) *h, size_t unit, const VEC flip[4],
-                               NAME(ratios) *r) {
-    const VEC zero = {0}, least = zero + (NUMBER)LEAST;
-    size_t used = 0;
-    for (size_t k = a->n_hidden - h->n_any; k < a->n_hidden; k++) {
-        const NUMBER x = h->p[k], below = x < 0 ? x : 0;
-        const NUMBER *weights = NAME(weights_at)(a, h->index[k], unit);
-        if (++used > 64) { /* each is within 1/2 and 2 */
-            NAME(give_exponents)(r);
-            used = 1;
+/* The same of n_rows rows of bits, two vectors from `v`, hidden units [first, end).  From unit j to next[j] the products
+ * stay within range, and have p and q. */
+INLINE void NAME(multiply_bits)(const frbm_pseudo *a, const int n_rows, const NAME(hidden_kinds) *h,
+                                const uint32_t *next, size_t first, size_t end, size_t unit, const int v,
+                                NAME(ratios) *r) {
+    VEC product[ROWS_AT_ONCE][2];
+    MASK on[ROWS_AT_ONCE][2];
+    const NUMBER *p_of[ROWS_AT_ONCE], *q_of[ROWS_AT_ONCE];
+    for (int s = 0; s < n_rows; s++) {
+        const uint32_t word = (uint32_t)(h[s].words[unit / 64] >> (unit % 64 + WIDTH * v));
+        p_of[s] = h[s].p;
+        q_of[s] = h[s].q;
+        for (int u = 0; u < 2; u++) {
+            product[s][u] = r[s].product[v + u];
+            on[s][u] = MASK_OF(word >> u * WIDTH & ((1u << WIDTH) - 1));
         }
-        for (int v = 0; v < 4; v++) {
-            const VEC d = flip[v] * LOAD(weights + WIDTH * v), y = d + x, edge = zero - x;
-            const VEC down = SELECT(y > zero, -y, y);
-            r->sum[v] += SELECT(d > edge, d, edge) + below;
-            r->product[v] *= (1 + EXP(SELECT(down > least, down, least))) * h->q[k];
+    }
+    while (first < end) {
+        const size_t stop = next[first];
+        if (((const NUMBER *)a->reach)[first] <= MOST) {
+            const NUMBER *table =
+                (const NUMBER *)a->raise + 2 * NAME(table_at)(a, first, unit) - unit % FRBM_LANES + WIDTH * v;
+            for (size_t j = first; j < stop; j++, table += 2 * FRBM_LANES) {
+                VEC up[2] = {LOAD(table), LOAD(table + WIDTH)};
+                VEC down[2] = {LOAD(table + FRBM_LANES), LOAD(table + FRBM_LANES + WIDTH)};
+                if (n_rows > 1) {
+                    KEEP(up[0]);
+                    KEEP(up[1]);
+                    KEEP(down[0]);
+                    KEEP(down[1]);
+                }
+#pragma GCC unroll 4
+                for (int s = 0; s < n_rows; s++) {
+                    const VEC p = ALL(p_of[s][j]), q = ALL(q_of[s][j]);
+#pragma GCC unroll 2
+                    for (int u = 0; u < 2; u++) product[s][u] *= q + p * BLEND(on[s][u], down[u], up[u]);
+                }
+            }
+            for (int s = 0; s < n_rows; s++)
+                for (int u = 0; u < 2; u++)
+                    product[s][u] = NAME(take_exponent)(product[s][u], &r[s].exponent[v + u]);
+        }
+        first = stop;
+    }
+    for (int s = 0; s < n_rows; s++)
+        for (int u = 0; u < 2; u++) r[s].product[v + u] = product[s][u];
+}
+
+/* One factor of any size; `all` is the sigmoid of |x|.  Where all x + d are far from 0 it has no exponential. */
+INLINE void NAME(multiply_far)(const NUMBER *weights, NUMBER x, NUMBER all, const VEC flip[4], NAME(ratios) *r) {
+    const VEC zero = {0}, least = zero + (NUMBER)LEAST, edge = ALL(x < 0 ? 0 : -x), below = ALL(x < 0 ? x : 0);
+    VEC size[4], nearest = zero + (NUMBER)FAR;
+    for (int v = 0; v < 4; v++) {
+        const VEC d = flip[v] * LOAD(weights + WIDTH * v), y = d + x;
+        r->sum[v] += MAX(d + below, edge);
+        size[v] = MAX(y, -y);
+        nearest = MIN(nearest, size[v]);
+    }
+    if (NAME(any_negative)(nearest - (NUMBER)FAR))
+        for (int v = 0; v < 4; v++) r->product[v] *= (1 + EXP(MAX(-size[v], least))) * all;
+    else if (all != 1)
+        for (int v = 0; v < 4; v++) r->product[v] *= all;
+}
+
+/* Factors of any size */
+INLINE void NAME(multiply_any)(const frbm_pseudo *a, const NAME(hidden_kinds) *h, size_t unit, const VEC flip[4],
+                               NAME(ratios) *r, VEC on[4]) {
+    const NUMBER *reach = a->reach, *here = (const NUMBER *)a->slab_reach + unit / UNITS * a->slab_ld;
+    size_t used = 0;
+    for (size_t first = 0; first < a->n_hidden; first += 32) {
+        uint32_t any = 0, always = 0;
+        for (size_t l = 0; l < 32; l += LANES) {
+            const REG x = LOAD_REG(h->x + first + l), far = LOAD_REG(here + first + l) * h->largest + (NUMBER)FAR;
+            const REG more = MOST - LOAD_REG(reach + first + l) * h->largest, below = x + far, above = far - x;
+            const uint32_t large = (uint32_t)MASK_LANES(more);
+            const uint32_t never = (uint32_t)MASK_LANES(below), over = (uint32_t)MASK_LANES(above);
+            any |= (large & ~never & ~over) << l;
+            always |= (large & over) << l;
+        }
+        for (; always; always &= always - 1) {
+            const NUMBER *weights = NAME(weights_at)(a, first + (size_t)__builtin_ctz(always), unit);
+            for (int v = 0; v < 4; v++) on[v] += LOAD(weights + WIDTH * v);
+        }
+        for (; any; any &= any - 1) {
+            const size_t j = first + (size_t)__builtin_ctz(any);
+            if (++used > 64) { /* each is within 1/2 and 2 */
+                NAME(give_exponents)(r);
+                used = 1;
+            }
+            NAME(multiply_far)(NAME(weights_at)(a, j, unit), h->x[j], h->x[j] > 0 ? h->p[j] : h->q[j], flip, r);
         }
     }
     if (used) NAME(give_exponents)(r);
 }
 
-/* One row, UNITS visible units: sum over the first `here` of -log p(v_i | rest) */
-INLINE double NAME(pseudo_units)(const frbm_pseudo *a, const NAME(hidden_kinds) *h, const int way, size_t sample,
-                                 size_t unit, size_t here) {
+INLINE void NAME(start)(NAME(ratios) *r) {
+    for (int v = 0; v < 4; v++) {
+        r->product[v] = (VEC){0} + 1;
+        r->sum[v] = (VEC){0};
+        r->exponent[v] = (IVEC){0};
+    }
+}
+
+/* One row, UNITS visible units: total += -log p(v_i | rest) of the first `here`; `done`: `r` holds products already */
+INLINE void NAME(pseudo_units)(const frbm_pseudo *a, const NAME(hidden_kinds) *h, size_t sample, size_t unit,
+                                 size_t here, NAME(ratios) *r, const int done, NAME(totals) *total) {
     const NUMBER *bias = (const NUMBER *)a->visible_bias + unit;
-    const NUMBER *dense = a->rows ? NULL : (const NUMBER *)a->dense + sample * a->dense_ld + unit;
-    NUMBER part[2][UNITS] = {0};
+    const NUMBER *dense = h->words ? NULL : (const NUMBER *)a->dense + sample * a->dense_ld + unit;
+    NUMBER part[2][UNITS] = {0}, last[UNITS] = {0};
     if (here < UNITS) {
-        bias = memcpy(part[0], bias, here * sizeof(NUMBER));
+        bias = memcpy(last, bias, here * sizeof(NUMBER));
         if (dense) dense = memcpy(part[1], dense, here * sizeof(NUMBER));
     }
-    uint64_t word = a->rows ? a->rows[sample * a->row_words + unit / 64] >> unit % 64 : 0;
-    int binary[4] = {1, 1, 1, 1}, all = 1;
-    if (way == NAME(FROM_SCALED)) {
+    uint64_t word = h->words ? h->words[unit / 64] >> unit % 64 : 0;
+    int binary[4] = {1, 1, 1, 1};
+    if (dense)
         for (size_t i = 0; i < UNITS; i++) {
             word |= (uint64_t)(dense[i] == 1) << i;
             binary[i / WIDTH] &= (dense[i] == 1) | (dense[i] == 0);
         }
-        all = binary[0] & binary[1] & binary[2] & binary[3];
-    }
-    VEC flip[4];
+    VEC flip[4], on[4] = {{0}};
     MASK on_bits[4];
-    NAME(ratios) r;
     for (size_t u = 0; u < 4; u++) {
         const VEC one = (VEC){0} + 1;
         on_bits[u] = MASK_OF((uint32_t)(word >> u * WIDTH) & ((1u << WIDTH) - 1));
         flip[u] = dense ? 1 - 2 * LOAD(dense + WIDTH * u) : BLEND(on_bits[u], -one, one);
-        r.product[u] = one;
-        r.sum[u] = (VEC){0};
-        r.exponent[u] = (IVEC){0};
     }
-    if (way == NAME(FROM_SCALED) && all)
-        NAME(multiply_products)(a, h, NAME(FROM_TABLES), unit, flip, on_bits, binary, &r);
-    else
-        NAME(multiply_products)(a, h, way, unit, flip, on_bits, binary, &r);
-    if (h->n_any) NAME(multiply_any)(a, h, unit, flip, &r);
-    VEC on[4] = {{0}};
+    if (!done) {
+        NAME(start)(r);
+        if (a->scaled)
+            NAME(multiply_products)(a, h, NAME(FROM_SCALED), unit, flip, on_bits, binary, r);
+        else
+            NAME(multiply_products)(a, h, NAME(FROM_WEIGHTS), unit, flip, on_bits, binary, r);
+    }
+    if (h->any) NAME(multiply_any)(a, h, unit, flip, r, on);
     for (size_t k = 0; k < h->n_on; k++) {
         const NUMBER *weights = NAME(weights_at)(a, h->on[k], unit);
         for (int u = 0; u < 4; u++) on[u] += LOAD(weights + WIDTH * u);
     }
-    NUMBER terms[UNITS];
-    for (int u = 0; u < 4; u++) {
-        const VEC ratio = r.sum[u] + NAME(number_of)(r.exponent[u]) * LN_2;
-        const VEC term = NAME(log_of_more)(r.product[u], flip[u] * (LOAD(bias + WIDTH * u) + on[u]) + ratio);
-        STORE(terms + WIDTH * u, term);
+    for (size_t u = 0; u < 4; u++) {
+        const VEC ratio = r->sum[u] + NAME(number_of)(r->exponent[u]) * LN_2;
+        VEC f = r->product[u], g = flip[u] * (LOAD(bias + WIDTH * u) + on[u]) + ratio;
+        if (here < UNITS) { /* units beyond the last one add nothing */
+            const size_t valid = here < WIDTH * u ? 0 : here < WIDTH * (u + 1) ? here - WIDTH * u : WIDTH;
+            memcpy(part[0], &f, valid * sizeof(NUMBER));
+            memcpy(part[1], &g, valid * sizeof(NUMBER));
+            memset(part[0] + valid, 0, (WIDTH - valid) * sizeof(NUMBER));
+            memset(part[1] + valid, 0, (WIDTH - valid) * sizeof(NUMBER));
+            f = LOAD(part[0]);
+            g = LOAD(part[1]);
+        }
+        NAME(add_log)(total, f, g);
     }
-    for (size_t i = here; i < UNITS; i++) terms[i] = 0;
-    double lanes[8] = {0}, sum = 0.0;
-    for (size_t i = 0; i < UNITS; i += 8)
-        for (size_t l = 0; l < 8; l++) lanes[l] += (double)terms[i + l];
-    for (size_t l = 0; l < 8; l++) sum += lanes[l];
-    return sum;
 }
 
-INLINE void NAME(tell_apart)(const frbm_pseudo *a, size_t sample, NAME(hidden_kinds) *h) {
+/* Bits of a dense row; NULL where it holds other values.  Its largest |1 - 2 v|, at least 1, in either case. */
+INLINE const uint64_t *NAME(bits_of_row)(const frbm_pseudo *a, size_t sample, uint64_t *to, NUMBER *largest) {
+    const NUMBER *row = (const NUMBER *)a->dense + sample * a->dense_ld;
+    int binary = 1;
+    *largest = 1;
+    for (size_t i = 0; i < a->n_visible; i++) {
+        const NUMBER flip = 1 - 2 * row[i], size = flip < 0 ? -flip : flip;
+        *largest = size > *largest ? size : *largest;
+        binary &= (row[i] == 0) | (row[i] == 1);
+    }
+    if (!binary) return NULL;
+    memset(to, 0, (a->n_visible + 63) / 64 * 8);
+    for (size_t i = 0; i < a->n_visible; i++) to[i / 64] |= (uint64_t)(row[i] == 1) << i % 64;
+    return to;
+}
+
+INLINE void NAME(tell_apart)(const frbm_pseudo *a, size_t sample, uint64_t *words, NAME(hidden_kinds) *h) {
     const NUMBER *inputs = (const NUMBER *)a->inputs + sample * a->n_hidden, *reaches = a->reach;
-    NUMBER largest = 1;
-    if (!a->rows)
-        for (size_t i = 0; i < a->n_visible; i++) {
-            const NUMBER flip = 1 - 2 * ((const NUMBER *)a->dense)[sample * a->dense_ld + i];
-            const NUMBER size = flip < 0 ? -flip : flip;
-            largest = size > largest ? size : largest;
-        }
-    h->n_products = h->n_any = h->n_on = 0;
+    const VEC zero = {0}, one = zero + 1, end = zero + (NUMBER)-LEAST;
+    h->largest = 1;
+    h->words = a->rows ? a->rows + sample * a->row_words : NAME(bits_of_row)(a, sample, words, &h->largest);
+    const size_t padded = frbm_round_up(a->n_hidden, 32);
+    memcpy(h->x, inputs, a->n_hidden * sizeof(NUMBER));
+    memset(h->x + a->n_hidden, 0, (padded - a->n_hidden) * sizeof(NUMBER));
+    for (size_t j = 0; j < a->n_hidden; j += WIDTH) {
+        const VEC x = LOAD(h->x + j), beyond = LOAD(reaches + j) * h->largest + (NUMBER)FAR;
+        const VEC near = SELECT(x > end, end, SELECT(x < -end, -end, x));
+        const VEC p = 1 / (1 + EXP(-near)), q = 1 / (1 + EXP(near));
+        const IVEC over = x > beyond, under = x < -beyond;
+        const VEC exact_p = SELECT(over, one, SELECT(under, zero, p)), exact_q = SELECT(under, one, SELECT(over, zero, q));
+        STORE(h->p + j, exact_p);
+        STORE(h->q + j, exact_q);
+    }
+    h->n_products = h->n_on = 0;
+    h->any = 0;
+    for (size_t j = 0; j < a->n_hidden; j++) h->any |= reaches[j] * h->largest > MOST;
+    if (h->words && a->raise) return;
     for (size_t j = 0; j < a->n_hidden; j++) {
-        const NUMBER x = inputs[j], reach = reaches[j] * largest, beyond = reach + (NUMBER)FAR;
-        if (x < -beyond) continue;
-        if (x > beyond) {
+        if (reaches[j] * h->largest > MOST || h->p[j] == 0) continue;
+        if (h->q[j] == 0 && !h->words)
             h->on[h->n_on++] = (uint32_t)j;
-        } else if (reach <= MOST) {
-            h->index[h->n_products] = (uint32_t)j;
-            h->p[h->n_products] = x;
-            h->reach[h->n_products++] = reach;
-        } else {
-            const size_t k = a->n_hidden - ++h->n_any;
-            h->index[k] = (uint32_t)j;
-            h->p[k] = x;
-        }
+        else
+            h->index[h->n_products++] = (uint32_t)j;
     }
-    /* the arrays are padded to whole vectors, at both ends */
-    for (size_t k = 0; k < h->n_products; k += WIDTH) {
-        const VEC x = LOAD(h->p + k), p = 1 / (1 + EXP(-x)), q = 1 / (1 + EXP(x));
-        VEC keep_p = p, keep_q = q;
-        const size_t valid = h->n_products - k;
-        if (valid < WIDTH) memcpy((NUMBER *)&keep_p + valid, h->p + k + valid, (WIDTH - valid) * sizeof(NUMBER));
-        STORE(h->p + k, keep_p);
-        STORE(h->q + k, keep_q);
+}
+
+/* Ends of the runs of hidden units that multiply_bits takes together */
+INLINE void NAME(find_runs)(const frbm_pseudo *a, uint32_t *next) {
+    const NUMBER *reach = a->reach;
+    for (size_t first = 0, j = 0; first < a->n_hidden; first = j) {
+        const size_t end = (first / HIDDEN_AT_ONCE + 1) * HIDDEN_AT_ONCE;
+        NUMBER used = 0;
+        for (j = first; j < a->n_hidden && j < end && reach[j] <= MOST && used + reach[j] <= ROOM; j++) used += reach[j];
+        if (j == first) j++;
+        next[first] = (uint32_t)j;
     }
-    const VEC zero = {0}, least = zero + (NUMBER)LEAST;
-    for (size_t k = a->n_hidden - h->n_any; k < a->n_hidden; k++) {
-        const NUMBER x = h->p[k];
-        const VEC down = zero + (x > 0 ? -x : x), all = 1 / (1 + EXP(SELECT(down > least, down, least)));
-        h->q[k] = all[0];
-    }
+}
+
+/* Scratch of one row: three numbers and three words for each hidden unit, ratios, totals, and bits */
+static size_t NAME(pseudo_scratch)(const frbm_pseudo *a) {
+    return frbm_round_up(a->n_hidden, 64) * (3 * sizeof(NUMBER) + 12) + sizeof(NAME(ratios)) + sizeof(NAME(totals)) +
+           frbm_round_up(a->n_visible, 512) / 8;
 }
 
 static void NAME(pseudo_block)(const frbm_pseudo *a, size_t first, size_t count, void *scratch) {
     NAME(hidden_kinds) kinds[FRBM_PSEUDO_BLOCK];
-    const size_t n = frbm_round_up(a->n_hidden, 16) + 16;
+    const size_t n = frbm_round_up(a->n_hidden, 64), words = frbm_round_up(a->n_visible, 512) / 64;
+    NAME(ratios) *ratios = scratch;
+    NAME(totals) *totals = (NAME(totals) *)(ratios + count);
+    NUMBER *numbers = (NUMBER *)(totals + count);
+    uint64_t *bits = (uint64_t *)(numbers + 3 * n * count);
+    uint32_t *indices = (uint32_t *)(bits + words * count), *next = indices + 2 * n * count;
+    size_t n_bits = 0, order[FRBM_PSEUDO_BLOCK], n_others = 0;
+    /* rows of bits from the front, others from the back */
     for (size_t s = 0; s < count; s++) {
-        NUMBER *numbers = (NUMBER *)scratch + 3 * n * s;
-        uint32_t *indices = (uint32_t *)((NUMBER *)scratch + 3 * n * count) + 2 * n * s;
-        kinds[s].p = numbers;
-        kinds[s].q = numbers + n;
-        kinds[s].reach = numbers + 2 * n;
-        kinds[s].index = indices;
-        kinds[s].on = indices + n;
-        NAME(tell_apart)(a, first + s, &kinds[s]);
+        NAME(hidden_kinds) h = {.index = indices + 2 * n * s, .on = indices + 2 * n * s + n,
+                                .x = numbers + 3 * n * s, .p = numbers + 3 * n * s + n, .q = numbers + 3 * n * s + 2 * n};
+        NAME(tell_apart)(a, first + s, bits + words * s, &h);
+        const size_t at = h.words && a->raise ? n_bits++ : count - ++n_others;
+        kinds[at] = h;
+        order[at] = first + s;
+        totals[s] = (NAME(totals)){.product = (VEC){0} + 1};
     }
+    NAME(find_runs)(a, next);
     /* all rows of the block read one slab of weights while it is in cache */
     for (size_t unit = 0; unit < a->n_visible; unit += UNITS) {
         const size_t here = a->n_visible - unit < UNITS ? a->n_visible - unit : UNITS;
+        for (size_t s = 0; s < n_bits; s++) NAME(start)(ratios + s);
+        for (size_t j = 0; j < a->n_hidden; j += HIDDEN_AT_ONCE) {
+            const size_t end = a->n_hidden - j < HIDDEN_AT_ONCE ? a->n_hidden : j + HIDDEN_AT_ONCE;
+            for (int v = 0; v < 4; v += 2) {
+                size_t s = 0;
+                for (; s + ROWS_AT_ONCE <= n_bits; s += ROWS_AT_ONCE)
+                    NAME(multiply_bits)(a, ROWS_AT_ONCE, kinds + s, next, j, end, unit, v, ratios + s);
+                for (; s < n_bits; s++) NAME(multiply_bits)(a, 1, kinds + s, next, j, end, unit, v, ratios + s);
+            }
+        }
         for (size_t s = 0; s < count; s++)
-            a->score[first + s] -=
-                a->scaled  ? NAME(pseudo_units)(a, &kinds[s], NAME(FROM_SCALED), first + s, unit, here)
-                : a->raise ? NAME(pseudo_units)(a, &kinds[s], NAME(FROM_TABLES), first + s, unit, here)
-                           : NAME(pseudo_units)(a, &kinds[s], NAME(FROM_WEIGHTS), first + s, unit, here);
+            NAME(pseudo_units)(a, kinds + s, order[s], unit, here, ratios + s, s < n_bits, totals + s);
     }
+    for (size_t s = 0; s < count; s++) a->score[order[s]] -= NAME(sum_of)(totals + s);
 }
 
 /* What hidden unit j adds to tables, the padded copy and reaches */
 static void NAME(pseudo_tables)(const frbm_pseudo *a, size_t j, const frbm_pseudo_tables *to) {
     const NUMBER *weights = (const NUMBER *)a->weights + j * a->n_visible;
     const size_t whole = a->n_visible / FRBM_LANES * FRBM_LANES;
-    NUMBER *last = (NUMBER *)to->tail + j * FRBM_LANES, largest[WIDTH] = {0};
+    NUMBER *last = (NUMBER *)to->tail + j * FRBM_LANES, reach = 0;
     memset(last, 0, FRBM_LANES * sizeof(NUMBER));
     memcpy(last, weights + whole, (a->n_visible - whole) * sizeof(NUMBER));
     const VEC zero = {0};
@@ -310,6 +479,14 @@ static void NAME(pseudo_tables)(const frbm_pseudo *a, size_t j, const frbm_pseud
     for (size_t unit = 0; unit < frbm_round_up(a->n_visible, FRBM_LANES); unit += WIDTH) {
         const VEC w = LOAD(NAME(weights_at)(a, j, unit)), size = SELECT(w < zero, -w, w);
         most = SELECT(size > most, size, most);
+        if ((unit + WIDTH) % UNITS == 0) {
+            NUMBER largest[WIDTH];
+            STORE(largest, most);
+            for (size_t l = 1; l < WIDTH; l++) largest[0] = largest[l] > largest[0] ? largest[l] : largest[0];
+            ((NUMBER *)to->slab_reach)[unit / UNITS * a->slab_ld + j] = largest[0];
+            reach = largest[0] > reach ? largest[0] : reach;
+            most = zero;
+        }
         if (!to->raise) continue;
         /* of use where the reach is at most MOST alone */
         const VEC scaled = w * LOG2_E, near = SELECT(size > zero + MOST, zero, scaled);
@@ -320,9 +497,7 @@ static void NAME(pseudo_tables)(const frbm_pseudo *a, size_t j, const frbm_pseud
         STORE(both + FRBM_LANES, down);
         if (to->scaled) STORE((NUMBER *)to->scaled + at, scaled);
     }
-    STORE(largest, most);
-    for (size_t l = 1; l < WIDTH; l++) largest[0] = largest[l] > largest[0] ? largest[l] : largest[0];
-    ((NUMBER *)to->reach)[j] = largest[0];
+    ((NUMBER *)to->reach)[j] = reach;
 }
 
 #undef NUMBER
@@ -331,12 +506,21 @@ static void NAME(pseudo_tables)(const frbm_pseudo *a, size_t j, const frbm_pseud
 #undef LOAD
 #undef EXP2
 #undef EXP
+#undef ALL
 #undef MASK
 #undef MASK_OF
 #undef BLEND
 #undef LOG2_E
 #undef SELECT
 #undef NAME
+#undef MAX
+#undef MIN
+#undef REG
+#undef LOAD_REG
+#undef MASK_LANES
+#undef LANES
+#undef HIDDEN_AT_ONCE
+#undef ROWS_AT_ONCE
 #undef MANTISSA
 #undef ONE_BITS
 #undef BIAS
