@@ -16,6 +16,7 @@
 #define IVEC vec_l
 #define LOAD load_d
 #define EXP2 exp2_vec_d
+#define EXP2_EACH exp2_each_d
 #define MASK lane_mask_d
 #define MASK_OF mask_of_bits_d
 #define BLEND blend_d
@@ -24,6 +25,7 @@
 #define MAX max_vd
 #define MIN min_vd
 #define REG reg_d
+#define EIGHT(x, k) (x)
 #define LOAD_REG load_reg_d
 #define MASK_LANES MASK_64
 #define MANTISSA 52
@@ -41,6 +43,7 @@
 #define IVEC vec_i
 #define LOAD load_f
 #define EXP2 exp2_vec
+#define EXP2_EACH exp2_each
 #define MASK lane_mask
 #define MASK_OF mask_of_bits
 #define BLEND blend
@@ -49,6 +52,7 @@
 #define MAX max_vf
 #define MIN min_vf
 #define REG reg_f
+#define EIGHT eight_of
 #define LOAD_REG load_reg_f
 #define MASK_LANES MASK_32
 #define MANTISSA 23
@@ -92,13 +96,13 @@ typedef struct {
     IVEC exponent[4];
 } NAME(ratios);
 
-/* Whether any lane is below 0 */
-INLINE int NAME(any_negative)(VEC x) {
+/* Bit l: sign of lane l */
+INLINE uint32_t NAME(signs)(VEC x) {
     REG part[sizeof(VEC) / sizeof(REG)];
     memcpy(part, &x, sizeof x);
     uint32_t found = 0;
-    for (size_t k = 0; k < sizeof(VEC) / sizeof(REG); k++) found |= (uint32_t)MASK_LANES(part[k]);
-    return found != 0;
+    for (size_t k = 0; k < sizeof(VEC) / sizeof(REG); k++) found |= (uint32_t)MASK_LANES(part[k]) << k * LANES;
+    return found;
 }
 
 /* atanh(s), |s| <= 0.172 */
@@ -129,18 +133,16 @@ INLINE VEC NAME(take_exponent)(VEC product, IVEC *exponent) {
 typedef struct {
     VEC product, lost;
     IVEC exponent;
-    double far; /* of those too large for a product */
+    vec_d far[WIDTH / 8]; /* of those too large for a product */
 } NAME(totals);
 
 /* total += log(1 + f e^g), f in [1, 2) or 0, any g */
 INLINE void NAME(add_log)(NAME(totals) *total, VEC f, VEC g) {
     const VEC zero = {0}, high = zero + (NUMBER)MOST_GAIN;
     const VEC near = MIN(MAX(g, zero + (NUMBER)LEAST), high);
-    if (NAME(any_negative)(high - g)) {
-        NUMBER over[WIDTH];
-        const VEC far = g - near;
-        STORE(over, far);
-        for (size_t l = 0; l < WIDTH; l++) total->far += over[l] > 0 ? over[l] : 0;
+    if (NAME(signs)(high - g)) {
+        const VEC far = MAX(g - near, zero);
+        for (size_t k = 0; k < WIDTH / 8; k++) total->far[k] += EIGHT(far, k);
     }
     const VEC more = f * EXP(near), u = 1 + more;
     total->lost += AND(u < 2, more - (u - 1));
@@ -154,7 +156,8 @@ INLINE double NAME(sum_of)(const NAME(totals) *total) {
     const IVEC whole = total->exponent - upper;
     double sum = 0;
     for (size_t l = 0; l < WIDTH; l++) sum += (double)whole[l] * 0.69314718055994530942 + (double)rest[l];
-    return total->far + sum;
+    for (size_t l = 0; l < WIDTH; l++) sum += total->far[l / 8][l % 8];
+    return sum;
 }
 
 INLINE void NAME(give_exponents)(NAME(ratios) *r) {
@@ -173,40 +176,49 @@ INLINE size_t NAME(table_at)(const frbm_pseudo *a, size_t j, size_t unit) {
     return (unit / FRBM_LANES * a->n_hidden + j) * FRBM_LANES + unit % FRBM_LANES;
 }
 
-/* How e^d is had: from W itself; from W log2 e; or from tables of e^W and e^-W, of all units or of those vectors whose
- * values are all 0 or 1.  The same bits in any way. */
-enum NAME(exponentials) { NAME(FROM_WEIGHTS), NAME(FROM_SCALED), NAME(FROM_TABLES) };
-
-/* Factors with p and q of one row */
-INLINE void NAME(multiply_products)(const frbm_pseudo *a, const NAME(hidden_kinds) *h, const int way, size_t unit,
-                                    const VEC flip[4], const MASK on[4], const int binary[4], NAME(ratios) *r) {
+/* Factors with p and q of one row.  e^d is had from W, or for the last vectors, those whose values are all 0 or 1, from
+ * tables of e^W and e^-W; the same bits in either way.  `place` says where the vectors of the slab stand. */
+INLINE void NAME(multiply_products)(const frbm_pseudo *a, const NAME(hidden_kinds) *h, const int tables,
+                                    const int n_real, size_t unit, const int place[4], const VEC flip[4],
+                                    const MASK on[4], NAME(ratios) *r) {
     NUMBER used = 0;
-    for (size_t k = 0; k < h->n_products; k++) {
+    const size_t n_products = h->n_products;
+    const NUMBER largest = h->largest, *reaches = a->reach;
+    VEC product[4], real[4];
+    MASK bits[4];
+    for (int v = 0; v < 4; v++) {
+        product[v] = (VEC){0} + 1;
+        real[v] = flip[place[v]];
+        bits[v] = on[place[v]];
+    }
+    for (size_t k = 0; k < n_products; k++) {
         const size_t j = h->index[k];
-        const NUMBER reach = ((const NUMBER *)a->reach)[j] * h->largest;
+        const NUMBER reach = reaches[j] * largest;
         used += reach;
         if (used > ROOM) {
-            NAME(give_exponents)(r);
+            for (int v = 0; v < 4; v++) product[v] = NAME(take_exponent)(product[v], &r->exponent[place[v]]);
             used = reach;
         }
         const VEC p = ALL(h->p[j]), q = ALL(h->q[j]);
         const size_t at = NAME(table_at)(a, j, unit);
         const NUMBER *raise = (const NUMBER *)a->raise + 2 * at - unit % FRBM_LANES, *lower = raise + FRBM_LANES;
-        const NUMBER *weights =
-            way == NAME(FROM_WEIGHTS) ? NAME(weights_at)(a, j, unit) : (const NUMBER *)a->scaled + at;
+        const NUMBER *weights = tables ? (const NUMBER *)a->scaled + at : NAME(weights_at)(a, j, unit);
+        VEC e[4];
 #pragma GCC unroll 4
-        for (int v = 0; v < 4; v++) {
-            VEC e;
-            if (way == NAME(FROM_WEIGHTS))
-                e = EXP2(flip[v] * (LOAD(weights + WIDTH * v) * LOG2_E));
-            else if (binary[v])
-                e = BLEND(on[v], LOAD(lower + WIDTH * v), LOAD(raise + WIDTH * v));
-            else
-                e = EXP2(flip[v] * LOAD(weights + WIDTH * v));
-            r->product[v] *= q + p * e;
+        for (int v = 0; v < n_real; v++) {
+            const VEC w = LOAD(weights + WIDTH * place[v]);
+            e[v] = real[v] * (tables ? w : w * LOG2_E);
         }
+        EXP2_EACH(n_real, e);
+#pragma GCC unroll 4
+        for (int v = n_real; v < 4; v++)
+            e[v] = BLEND(bits[v], LOAD(lower + WIDTH * place[v]), LOAD(raise + WIDTH * place[v]));
+#pragma GCC unroll 4
+        for (int v = 0; v < 4; v++) e[v] = p * e[v];
+#pragma GCC unroll 4
+        for (int v = 0; v < 4; v++) product[v] *= q + e[v];
     }
-    NAME(give_exponents)(r);
+    for (int v = 0; v < 4; v++) r->product[place[v]] = NAME(take_exponent)(product[v], &r->exponent[place[v]]);
 }
 
 /* The same of n_rows rows of bits, two vectors from `v`, hidden units [first, end).  From unit j to next[j] the products
@@ -267,9 +279,11 @@ INLINE void NAME(multiply_far)(const NUMBER *weights, NUMBER x, NUMBER all, cons
         size[v] = MAX(y, -y);
         nearest = MIN(nearest, size[v]);
     }
-    if (NAME(any_negative)(nearest - (NUMBER)FAR))
-        for (int v = 0; v < 4; v++) r->product[v] *= (1 + EXP(MAX(-size[v], least))) * all;
-    else if (all != 1)
+    if (NAME(signs)(nearest - (NUMBER)FAR)) {
+        for (int v = 0; v < 4; v++) size[v] = MAX(-size[v], least) * LOG2_E;
+        EXP2_EACH(4, size);
+        for (int v = 0; v < 4; v++) r->product[v] *= (1 + size[v]) * all;
+    } else if (all != 1)
         for (int v = 0; v < 4; v++) r->product[v] *= all;
 }
 
@@ -324,11 +338,11 @@ INLINE void NAME(pseudo_units)(const frbm_pseudo *a, const NAME(hidden_kinds) *h
     }
     uint64_t word = h->words ? h->words[unit / 64] >> unit % 64 : 0;
     int binary[4] = {1, 1, 1, 1};
-    if (dense)
-        for (size_t i = 0; i < UNITS; i++) {
-            word |= (uint64_t)(dense[i] == 1) << i;
-            binary[i / WIDTH] &= (dense[i] == 1) | (dense[i] == 0);
-        }
+    for (size_t v = 0; dense && v < 4; v++) {
+        const VEC x = LOAD(dense + WIDTH * v);
+        word |= (uint64_t)NAME(signs)((VEC)(x == 1)) << v * WIDTH;
+        binary[v] = NAME(signs)((VEC)((x == 1) | (x == 0))) == (1u << WIDTH) - 1;
+    }
     VEC flip[4], on[4] = {{0}};
     MASK on_bits[4];
     for (size_t u = 0; u < 4; u++) {
@@ -337,11 +351,17 @@ INLINE void NAME(pseudo_units)(const frbm_pseudo *a, const NAME(hidden_kinds) *h
         flip[u] = dense ? 1 - 2 * LOAD(dense + WIDTH * u) : BLEND(on_bits[u], -one, one);
     }
     if (!done) {
+        int place[4], n_real = 0, last = 4;
+        for (int v = 0; v < 4; v++) place[dense && !binary[v] ? n_real++ : --last] = v;
         NAME(start)(r);
-        if (a->scaled)
-            NAME(multiply_products)(a, h, NAME(FROM_SCALED), unit, flip, on_bits, binary, r);
-        else
-            NAME(multiply_products)(a, h, NAME(FROM_WEIGHTS), unit, flip, on_bits, binary, r);
+        switch (a->scaled ? n_real : -1) {
+        case 0: NAME(multiply_products)(a, h, 1, 0, unit, place, flip, on_bits, r); break;
+        case 1: NAME(multiply_products)(a, h, 1, 1, unit, place, flip, on_bits, r); break;
+        case 2: NAME(multiply_products)(a, h, 1, 2, unit, place, flip, on_bits, r); break;
+        case 3: NAME(multiply_products)(a, h, 1, 3, unit, place, flip, on_bits, r); break;
+        case 4: NAME(multiply_products)(a, h, 1, 4, unit, place, flip, on_bits, r); break;
+        default: NAME(multiply_products)(a, h, 0, 4, unit, place, flip, on_bits, r);
+        }
     }
     if (h->any) NAME(multiply_any)(a, h, unit, flip, r, on);
     for (size_t k = 0; k < h->n_on; k++) {
@@ -367,17 +387,23 @@ INLINE void NAME(pseudo_units)(const frbm_pseudo *a, const NAME(hidden_kinds) *h
 /* Bits of a dense row; NULL where it holds other values.  Its largest |1 - 2 v|, at least 1, in either case. */
 INLINE const uint64_t *NAME(bits_of_row)(const frbm_pseudo *a, size_t sample, uint64_t *to, NUMBER *largest) {
     const NUMBER *row = (const NUMBER *)a->dense + sample * a->dense_ld;
+    const size_t n = a->n_visible;
+    VEC most = (VEC){0} + 1;
+    NUMBER part[WIDTH] = {0};
     int binary = 1;
-    *largest = 1;
-    for (size_t i = 0; i < a->n_visible; i++) {
-        const NUMBER flip = 1 - 2 * row[i], size = flip < 0 ? -flip : flip;
-        *largest = size > *largest ? size : *largest;
-        binary &= (row[i] == 0) | (row[i] == 1);
+    for (size_t i = 0; i < n; i += WIDTH) {
+        const VEC v = LOAD(n - i < WIDTH ? memcpy(part, row + i, (n - i) * sizeof(NUMBER)) : row + i), flip = 1 - 2 * v;
+        most = MAX(most, MAX(flip, -flip));
+        if (binary) {
+            const uint32_t one = NAME(signs)((VEC)(v == 1));
+            binary = (one | NAME(signs)((VEC)(v == 0))) == (1u << WIDTH) - 1;
+            to[i / 64] = (i % 64 ? to[i / 64] : 0) | (uint64_t)one << i % 64;
+        }
     }
-    if (!binary) return NULL;
-    memset(to, 0, (a->n_visible + 63) / 64 * 8);
-    for (size_t i = 0; i < a->n_visible; i++) to[i / 64] |= (uint64_t)(row[i] == 1) << i % 64;
-    return to;
+    STORE(part, most);
+    *largest = 1;
+    for (size_t l = 0; l < WIDTH; l++) *largest = part[l] > *largest ? part[l] : *largest;
+    return binary ? to : NULL;
 }
 
 INLINE void NAME(tell_apart)(const frbm_pseudo *a, size_t sample, uint64_t *words, NAME(hidden_kinds) *h) {
@@ -416,8 +442,9 @@ INLINE void NAME(find_runs)(const frbm_pseudo *a, uint32_t *next) {
     for (size_t first = 0, j = 0; first < a->n_hidden; first = j) {
         const size_t end = (first / HIDDEN_AT_ONCE + 1) * HIDDEN_AT_ONCE;
         NUMBER used = 0;
-        for (j = first; j < a->n_hidden && j < end && reach[j] <= MOST && used + reach[j] <= ROOM; j++) used += reach[j];
-        if (j == first) j++;
+        const int any = reach[first] > MOST;
+        for (j = first; j < a->n_hidden && j < end && (reach[j] > MOST) == any && (any || used + reach[j] <= ROOM); j++)
+            used += reach[j];
         next[first] = (uint32_t)j;
     }
 }
@@ -505,6 +532,7 @@ static void NAME(pseudo_tables)(const frbm_pseudo *a, size_t j, const frbm_pseud
 #undef IVEC
 #undef LOAD
 #undef EXP2
+#undef EXP2_EACH
 #undef EXP
 #undef ALL
 #undef MASK
@@ -516,6 +544,7 @@ static void NAME(pseudo_tables)(const frbm_pseudo *a, size_t j, const frbm_pseud
 #undef MAX
 #undef MIN
 #undef REG
+#undef EIGHT
 #undef LOAD_REG
 #undef MASK_LANES
 #undef LANES

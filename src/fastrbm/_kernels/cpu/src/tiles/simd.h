@@ -78,9 +78,9 @@ FRBM_LOAD(load_reg_u, reg_u, uint32_t)
 FRBM_LOAD(load_reg_d, reg_d, double)
 #undef FRBM_LOAD
 
-/* Keeps a vector in a register over several uses of it, where the compiler would load it for each */
+/* Has a vector in a register here: not loaded again for each use, nor worked out later, one chain after the other */
 #ifdef FRBM_AVX512
-#define KEEP(vector) __asm__("" : "+v"(vector))
+#define KEEP(vector) __asm__ volatile("" : "+v"(vector))
 #else
 #define KEEP(vector) (void)(vector)
 #endif
@@ -91,6 +91,13 @@ FRBM_LOAD(load_reg_d, reg_d, double)
 INLINE vec_f select_f(vec_i mask, vec_f yes, vec_f no) { return (vec_f)((mask & (vec_i)yes) | (~mask & (vec_i)no)); }
 INLINE vec_d select_vd(vec_l mask, vec_d yes, vec_d no) { return (vec_d)((mask & (vec_l)yes) | (~mask & (vec_l)no)); }
 INLINE reg_d select_d(reg_l mask, reg_d yes, reg_d no) { return (reg_d)((mask & (reg_l)yes) | (~mask & (reg_l)no)); }
+
+/* Lanes 8 k to 8 k + 7 in float64 */
+INLINE vec_d eight_of(vec_f x, size_t k) {
+    float half __attribute__((vector_size(32)));
+    memcpy(&half, (const float *)&x + 8 * k, sizeof half);
+    return __builtin_convertvector(half, vec_d);
+}
 
 /* a > b ? a : b, and a < b ? a : b */
 #ifdef FRBM_AVX512
