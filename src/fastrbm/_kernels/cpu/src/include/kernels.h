@@ -198,7 +198,8 @@ typedef struct {
      * each slab of 256 bytes of it, [slab][slab_ld], both of hidden units padded to 64 with zeros */
     const void *tail, *reach, *slab_reach;
     size_t slab_ld;
-    /* and for many rows, or NULL, of visible units in blocks of FRBM_LANES: e^W and e^-W, [block][hidden][2][lane], and
+    /* and for many rows, or NULL, of visible units in blocks of FRBM_LANES: e^W and e^-W (or twice W where it is large),
+     * [block][hidden][2][lane], and
      * for dense ones W log2 e, [block][hidden][lane] */
     const void *raise, *scaled;
     const void *visible_bias, *inputs; /* inputs of the hidden layer, [sample][hidden] */

@@ -94,6 +94,7 @@ typedef struct {
 typedef struct {
     VEC product[4], sum[4];
     IVEC exponent[4];
+    VEC on[4]; /* weights of hidden units that are on whatever is flipped */
 } NAME(ratios);
 
 /* Bit l: sign of lane l */
@@ -176,6 +177,11 @@ INLINE size_t NAME(table_at)(const frbm_pseudo *a, size_t j, size_t unit) {
     return (unit / FRBM_LANES * a->n_hidden + j) * FRBM_LANES + unit % FRBM_LANES;
 }
 
+/* e^W from visible unit `unit`; FRBM_LANES further e^-W */
+INLINE const NUMBER *NAME(raised)(const frbm_pseudo *a, size_t j, size_t unit) {
+    return (const NUMBER *)a->raise + 2 * NAME(table_at)(a, j, unit) - unit % FRBM_LANES;
+}
+
 /* Factors with p and q of one row.  e^d is had from W, or for the last vectors, those whose values are all 0 or 1, from
  * tables of e^W and e^-W; the same bits in either way.  `place` says where the vectors of the slab stand. */
 INLINE void NAME(multiply_products)(const frbm_pseudo *a, const NAME(hidden_kinds) *h, const int tables,
@@ -201,7 +207,7 @@ INLINE void NAME(multiply_products)(const frbm_pseudo *a, const NAME(hidden_kind
         }
         const VEC p = ALL(h->p[j]), q = ALL(h->q[j]);
         const size_t at = NAME(table_at)(a, j, unit);
-        const NUMBER *raise = (const NUMBER *)a->raise + 2 * at - unit % FRBM_LANES, *lower = raise + FRBM_LANES;
+        const NUMBER *raise = NAME(raised)(a, j, unit), *lower = raise + FRBM_LANES;
         const NUMBER *weights = tables ? (const NUMBER *)a->scaled + at : NAME(weights_at)(a, j, unit);
         VEC e[4];
 #pragma GCC unroll 4
@@ -241,8 +247,7 @@ INLINE void NAME(multiply_bits)(const frbm_pseudo *a, const int n_rows, const NA
     while (first < end) {
         const size_t stop = next[first];
         if (((const NUMBER *)a->reach)[first] <= MOST) {
-            const NUMBER *table =
-                (const NUMBER *)a->raise + 2 * NAME(table_at)(a, first, unit) - unit % FRBM_LANES + WIDTH * v;
+            const NUMBER *table = NAME(raised)(a, first, unit) + WIDTH * v;
             for (size_t j = first; j < stop; j++, table += 2 * FRBM_LANES) {
                 VEC up[2] = {LOAD(table), LOAD(table + WIDTH)};
                 VEC down[2] = {LOAD(table + FRBM_LANES), LOAD(table + FRBM_LANES + WIDTH)};
@@ -287,35 +292,42 @@ INLINE void NAME(multiply_far)(const NUMBER *weights, NUMBER x, NUMBER all, cons
         for (int v = 0; v < 4; v++) r->product[v] *= all;
 }
 
-/* Factors of any size */
-INLINE void NAME(multiply_any)(const frbm_pseudo *a, const NAME(hidden_kinds) *h, size_t unit, const VEC flip[4],
-                               NAME(ratios) *r, VEC on[4]) {
+/* Factors of any size of hidden units [first, end), `first` a multiple of 32 */
+INLINE void NAME(multiply_any)(const frbm_pseudo *a, const NAME(hidden_kinds) *h, size_t first, size_t end,
+                               size_t unit, const VEC flip[4], NAME(ratios) *to) {
     const NUMBER *reach = a->reach, *here = (const NUMBER *)a->slab_reach + unit / UNITS * a->slab_ld;
+    const NUMBER largest = h->largest;
+    /* where e^W is of no use, its table holds W */
+    const int tables = a->raise && largest == 1;
+    NAME(ratios) r = *to;
     size_t used = 0;
-    for (size_t first = 0; first < a->n_hidden; first += 32) {
+    for (; first < end; first += 32) {
         uint32_t any = 0, always = 0;
         for (size_t l = 0; l < 32; l += LANES) {
-            const REG x = LOAD_REG(h->x + first + l), far = LOAD_REG(here + first + l) * h->largest + (NUMBER)FAR;
-            const REG more = MOST - LOAD_REG(reach + first + l) * h->largest, below = x + far, above = far - x;
+            const REG x = LOAD_REG(h->x + first + l), far = LOAD_REG(here + first + l) * largest + (NUMBER)FAR;
+            const REG more = MOST - LOAD_REG(reach + first + l) * largest, below = x + far, above = far - x;
             const uint32_t large = (uint32_t)MASK_LANES(more);
             const uint32_t never = (uint32_t)MASK_LANES(below), over = (uint32_t)MASK_LANES(above);
             any |= (large & ~never & ~over) << l;
             always |= (large & over) << l;
         }
         for (; always; always &= always - 1) {
-            const NUMBER *weights = NAME(weights_at)(a, first + (size_t)__builtin_ctz(always), unit);
-            for (int v = 0; v < 4; v++) on[v] += LOAD(weights + WIDTH * v);
+            const size_t j = first + (size_t)__builtin_ctz(always);
+            const NUMBER *weights = tables ? NAME(raised)(a, j, unit) : NAME(weights_at)(a, j, unit);
+            for (int v = 0; v < 4; v++) r.on[v] += LOAD(weights + WIDTH * v);
         }
         for (; any; any &= any - 1) {
             const size_t j = first + (size_t)__builtin_ctz(any);
+            const NUMBER *weights = tables ? NAME(raised)(a, j, unit) : NAME(weights_at)(a, j, unit);
             if (++used > 64) { /* each is within 1/2 and 2 */
-                NAME(give_exponents)(r);
+                NAME(give_exponents)(&r);
                 used = 1;
             }
-            NAME(multiply_far)(NAME(weights_at)(a, j, unit), h->x[j], h->x[j] > 0 ? h->p[j] : h->q[j], flip, r);
+            NAME(multiply_far)(weights, h->x[j], h->x[j] > 0 ? h->p[j] : h->q[j], flip, &r);
         }
     }
-    if (used) NAME(give_exponents)(r);
+    if (used) NAME(give_exponents)(&r);
+    *to = r;
 }
 
 INLINE void NAME(start)(NAME(ratios) *r) {
@@ -323,60 +335,68 @@ INLINE void NAME(start)(NAME(ratios) *r) {
         r->product[v] = (VEC){0} + 1;
         r->sum[v] = (VEC){0};
         r->exponent[v] = (IVEC){0};
+        r->on[v] = (VEC){0};
     }
 }
 
-/* One row, UNITS visible units: total += -log p(v_i | rest) of the first `here`; `done`: `r` holds products already */
-INLINE void NAME(pseudo_units)(const frbm_pseudo *a, const NAME(hidden_kinds) *h, size_t sample, size_t unit,
-                                 size_t here, NAME(ratios) *r, const int done, NAME(totals) *total) {
-    const NUMBER *bias = (const NUMBER *)a->visible_bias + unit;
+/* UNITS visible units of one row */
+typedef struct {
+    VEC flip[4];
+    MASK on[4];
+    int binary[4];
+} NAME(slab_row);
+
+INLINE void NAME(load_row)(const frbm_pseudo *a, const NAME(hidden_kinds) *h, size_t sample, size_t unit, size_t here,
+                           NAME(slab_row) *row) {
     const NUMBER *dense = h->words ? NULL : (const NUMBER *)a->dense + sample * a->dense_ld + unit;
-    NUMBER part[2][UNITS] = {0}, last[UNITS] = {0};
-    if (here < UNITS) {
-        bias = memcpy(last, bias, here * sizeof(NUMBER));
-        if (dense) dense = memcpy(part[1], dense, here * sizeof(NUMBER));
-    }
+    NUMBER last[UNITS] = {0};
+    if (dense && here < UNITS) dense = memcpy(last, dense, here * sizeof(NUMBER));
     uint64_t word = h->words ? h->words[unit / 64] >> unit % 64 : 0;
-    int binary[4] = {1, 1, 1, 1};
-    for (size_t v = 0; dense && v < 4; v++) {
-        const VEC x = LOAD(dense + WIDTH * v);
-        word |= (uint64_t)NAME(signs)((VEC)(x == 1)) << v * WIDTH;
-        binary[v] = NAME(signs)((VEC)((x == 1) | (x == 0))) == (1u << WIDTH) - 1;
-    }
-    VEC flip[4], on[4] = {{0}};
-    MASK on_bits[4];
-    for (size_t u = 0; u < 4; u++) {
+    for (size_t v = 0; v < 4; v++) {
         const VEC one = (VEC){0} + 1;
-        on_bits[u] = MASK_OF((uint32_t)(word >> u * WIDTH) & ((1u << WIDTH) - 1));
-        flip[u] = dense ? 1 - 2 * LOAD(dense + WIDTH * u) : BLEND(on_bits[u], -one, one);
-    }
-    if (!done) {
-        int place[4], n_real = 0, last = 4;
-        for (int v = 0; v < 4; v++) place[dense && !binary[v] ? n_real++ : --last] = v;
-        NAME(start)(r);
-        switch (a->scaled ? n_real : -1) {
-        case 0: NAME(multiply_products)(a, h, 1, 0, unit, place, flip, on_bits, r); break;
-        case 1: NAME(multiply_products)(a, h, 1, 1, unit, place, flip, on_bits, r); break;
-        case 2: NAME(multiply_products)(a, h, 1, 2, unit, place, flip, on_bits, r); break;
-        case 3: NAME(multiply_products)(a, h, 1, 3, unit, place, flip, on_bits, r); break;
-        case 4: NAME(multiply_products)(a, h, 1, 4, unit, place, flip, on_bits, r); break;
-        default: NAME(multiply_products)(a, h, 0, 4, unit, place, flip, on_bits, r);
+        row->binary[v] = 1;
+        if (dense) {
+            const VEC x = LOAD(dense + WIDTH * v);
+            word |= (uint64_t)NAME(signs)((VEC)(x == 1)) << v * WIDTH;
+            row->binary[v] = NAME(signs)((VEC)((x == 1) | (x == 0))) == (1u << WIDTH) - 1;
         }
+        row->on[v] = MASK_OF((uint32_t)(word >> v * WIDTH) & ((1u << WIDTH) - 1));
+        row->flip[v] = dense ? 1 - 2 * LOAD(dense + WIDTH * v) : BLEND(row->on[v], -one, one);
     }
-    if (h->any) NAME(multiply_any)(a, h, unit, flip, r, on);
+}
+
+INLINE void NAME(multiply_row)(const frbm_pseudo *a, const NAME(hidden_kinds) *h, const NAME(slab_row) *row,
+                               size_t unit, NAME(ratios) *r) {
+    int place[4], n_real = 0, last = 4;
+    for (int v = 0; v < 4; v++) place[row->binary[v] ? --last : n_real++] = v;
+    switch (a->scaled ? n_real : -1) {
+    case 0: NAME(multiply_products)(a, h, 1, 0, unit, place, row->flip, row->on, r); break;
+    case 1: NAME(multiply_products)(a, h, 1, 1, unit, place, row->flip, row->on, r); break;
+    case 2: NAME(multiply_products)(a, h, 1, 2, unit, place, row->flip, row->on, r); break;
+    case 3: NAME(multiply_products)(a, h, 1, 3, unit, place, row->flip, row->on, r); break;
+    case 4: NAME(multiply_products)(a, h, 1, 4, unit, place, row->flip, row->on, r); break;
+    default: NAME(multiply_products)(a, h, 0, 4, unit, place, row->flip, row->on, r);
+    }
     for (size_t k = 0; k < h->n_on; k++) {
         const NUMBER *weights = NAME(weights_at)(a, h->on[k], unit);
-        for (int u = 0; u < 4; u++) on[u] += LOAD(weights + WIDTH * u);
+        for (int v = 0; v < 4; v++) r->on[v] += LOAD(weights + WIDTH * v);
     }
+}
+
+/* total += -log p(v_i | rest) of the first `here` units */
+INLINE void NAME(add_units)(const frbm_pseudo *a, const NAME(slab_row) *row, const NAME(ratios) *r, size_t unit,
+                            size_t here, NAME(totals) *total) {
+    const NUMBER *bias = (const NUMBER *)a->visible_bias + unit;
+    NUMBER part[2][WIDTH], last[UNITS] = {0};
+    if (here < UNITS) bias = memcpy(last, bias, here * sizeof(NUMBER));
     for (size_t u = 0; u < 4; u++) {
         const VEC ratio = r->sum[u] + NAME(number_of)(r->exponent[u]) * LN_2;
-        VEC f = r->product[u], g = flip[u] * (LOAD(bias + WIDTH * u) + on[u]) + ratio;
+        VEC f = r->product[u], g = row->flip[u] * (LOAD(bias + WIDTH * u) + r->on[u]) + ratio;
         if (here < UNITS) { /* units beyond the last one add nothing */
             const size_t valid = here < WIDTH * u ? 0 : here < WIDTH * (u + 1) ? here - WIDTH * u : WIDTH;
+            memset(part, 0, sizeof part);
             memcpy(part[0], &f, valid * sizeof(NUMBER));
             memcpy(part[1], &g, valid * sizeof(NUMBER));
-            memset(part[0] + valid, 0, (WIDTH - valid) * sizeof(NUMBER));
-            memset(part[1] + valid, 0, (WIDTH - valid) * sizeof(NUMBER));
             f = LOAD(part[0]);
             g = LOAD(part[1]);
         }
@@ -449,10 +469,10 @@ INLINE void NAME(find_runs)(const frbm_pseudo *a, uint32_t *next) {
     }
 }
 
-/* Scratch of one row: three numbers and three words for each hidden unit, ratios, totals, and bits */
+/* Scratch of one row */
 static size_t NAME(pseudo_scratch)(const frbm_pseudo *a) {
     return frbm_round_up(a->n_hidden, 64) * (3 * sizeof(NUMBER) + 12) + sizeof(NAME(ratios)) + sizeof(NAME(totals)) +
-           frbm_round_up(a->n_visible, 512) / 8;
+           sizeof(NAME(slab_row)) +            frbm_round_up(a->n_visible, 512) / 8;
 }
 
 static void NAME(pseudo_block)(const frbm_pseudo *a, size_t first, size_t count, void *scratch) {
@@ -460,7 +480,8 @@ static void NAME(pseudo_block)(const frbm_pseudo *a, size_t first, size_t count,
     const size_t n = frbm_round_up(a->n_hidden, 64), words = frbm_round_up(a->n_visible, 512) / 64;
     NAME(ratios) *ratios = scratch;
     NAME(totals) *totals = (NAME(totals) *)(ratios + count);
-    NUMBER *numbers = (NUMBER *)(totals + count);
+    NAME(slab_row) *rows = (NAME(slab_row) *)(totals + count);
+    NUMBER *numbers = (NUMBER *)(rows + count);
     uint64_t *bits = (uint64_t *)(numbers + 3 * n * count);
     uint32_t *indices = (uint32_t *)(bits + words * count), *next = indices + 2 * n * count;
     size_t n_bits = 0, order[FRBM_PSEUDO_BLOCK], n_others = 0;
@@ -475,11 +496,16 @@ static void NAME(pseudo_block)(const frbm_pseudo *a, size_t first, size_t count,
         totals[s] = (NAME(totals)){.product = (VEC){0} + 1};
     }
     NAME(find_runs)(a, next);
-    /* all rows of the block read one slab of weights while it is in cache */
+    int any = 0;
+    for (size_t s = 0; s < count; s++) any |= kinds[s].any;
+    /* all rows of the block read one slab of weights while it is in cache, and of it HIDDEN_AT_ONCE while in L1 */
     for (size_t unit = 0; unit < a->n_visible; unit += UNITS) {
         const size_t here = a->n_visible - unit < UNITS ? a->n_visible - unit : UNITS;
-        for (size_t s = 0; s < n_bits; s++) NAME(start)(ratios + s);
-        for (size_t j = 0; j < a->n_hidden; j += HIDDEN_AT_ONCE) {
+        for (size_t s = 0; s < count; s++) {
+            NAME(load_row)(a, kinds + s, order[s], unit, here, rows + s);
+            NAME(start)(ratios + s);
+        }
+        for (size_t j = 0; n_bits && j < a->n_hidden; j += HIDDEN_AT_ONCE) {
             const size_t end = a->n_hidden - j < HIDDEN_AT_ONCE ? a->n_hidden : j + HIDDEN_AT_ONCE;
             for (int v = 0; v < 4; v += 2) {
                 size_t s = 0;
@@ -488,8 +514,13 @@ static void NAME(pseudo_block)(const frbm_pseudo *a, size_t first, size_t count,
                 for (; s < n_bits; s++) NAME(multiply_bits)(a, 1, kinds + s, next, j, end, unit, v, ratios + s);
             }
         }
-        for (size_t s = 0; s < count; s++)
-            NAME(pseudo_units)(a, kinds + s, order[s], unit, here, ratios + s, s < n_bits, totals + s);
+        for (size_t s = n_bits; s < count; s++) NAME(multiply_row)(a, kinds + s, rows + s, unit, ratios + s);
+        for (size_t j = 0; any && j < a->n_hidden; j += HIDDEN_AT_ONCE) {
+            const size_t end = a->n_hidden - j < HIDDEN_AT_ONCE ? a->n_hidden : j + HIDDEN_AT_ONCE;
+            for (size_t s = 0; s < count; s++)
+                if (kinds[s].any) NAME(multiply_any)(a, kinds + s, j, end, unit, rows[s].flip, ratios + s);
+        }
+        for (size_t s = 0; s < count; s++) NAME(add_units)(a, rows + s, ratios + s, unit, here, totals + s);
     }
     for (size_t s = 0; s < count; s++) a->score[order[s]] -= NAME(sum_of)(totals + s);
 }
@@ -503,28 +534,28 @@ static void NAME(pseudo_tables)(const frbm_pseudo *a, size_t j, const frbm_pseud
     memcpy(last, weights + whole, (a->n_visible - whole) * sizeof(NUMBER));
     const VEC zero = {0};
     VEC most = zero;
-    for (size_t unit = 0; unit < frbm_round_up(a->n_visible, FRBM_LANES); unit += WIDTH) {
-        const VEC w = LOAD(NAME(weights_at)(a, j, unit)), size = SELECT(w < zero, -w, w);
-        most = SELECT(size > most, size, most);
-        if ((unit + WIDTH) % UNITS == 0) {
-            NUMBER largest[WIDTH];
-            STORE(largest, most);
-            for (size_t l = 1; l < WIDTH; l++) largest[0] = largest[l] > largest[0] ? largest[l] : largest[0];
-            ((NUMBER *)to->slab_reach)[unit / UNITS * a->slab_ld + j] = largest[0];
-            reach = largest[0] > reach ? largest[0] : reach;
-            most = zero;
-        }
-        if (!to->raise) continue;
-        /* of use where the reach is at most MOST alone */
-        const VEC scaled = w * LOG2_E, near = SELECT(size > zero + MOST, zero, scaled);
-        const VEC up = EXP2(near), down = EXP2(-near);
+    const size_t end = frbm_round_up(a->n_visible, FRBM_LANES);
+    for (size_t unit = 0; unit < end; unit += WIDTH) {
+        const VEC w = LOAD(NAME(weights_at)(a, j, unit));
+        most = MAX(most, MAX(w, -w));
+        if ((unit + WIDTH) % UNITS) continue;
+        NUMBER largest[WIDTH];
+        STORE(largest, most);
+        for (size_t l = 1; l < WIDTH; l++) largest[0] = largest[l] > largest[0] ? largest[l] : largest[0];
+        ((NUMBER *)to->slab_reach)[unit / UNITS * a->slab_ld + j] = largest[0];
+        reach = largest[0] > reach ? largest[0] : reach;
+        most = zero;
+    }
+    ((NUMBER *)to->reach)[j] = reach;
+    for (size_t unit = 0; to->raise && unit < end; unit += WIDTH) {
+        const VEC w = LOAD(NAME(weights_at)(a, j, unit)), scaled = w * LOG2_E;
+        const VEC up = reach > MOST ? w : EXP2(scaled), down = reach > MOST ? w : EXP2(-scaled);
         const size_t at = NAME(table_at)(a, j, unit);
         NUMBER *both = (NUMBER *)to->raise + 2 * at - unit % FRBM_LANES;
         STORE(both, up);
         STORE(both + FRBM_LANES, down);
         if (to->scaled) STORE((NUMBER *)to->scaled + at, scaled);
     }
-    ((NUMBER *)to->reach)[j] = reach;
 }
 
 #undef NUMBER
