@@ -69,9 +69,11 @@
 #define WIDTH (64 / sizeof(NUMBER)) /* units of a vector */
 #define UNITS (4 * WIDTH)           /* visible units that are done at once */
 #define LANES (REGISTER / sizeof(NUMBER))
-#define HIDDEN_AT_ONCE 64 /* whose tables are in L1 together */
+#define HIDDEN_AT_ONCE 32 /* whose tables are in L1 together */
 #if REGISTER == 64        /* rows that share what is loaded of a table; their products and masks are in registers */
-#define ROWS_AT_ONCE 3
+#define ROWS_AT_ONCE 6
+#elif REGISTER == 32
+#define ROWS_AT_ONCE 2
 #else
 #define ROWS_AT_ONCE 1
 #endif
@@ -129,6 +131,13 @@ INLINE VEC NAME(take_exponent)(VEC product, IVEC *exponent) {
     *exponent += (bits >> MANTISSA) - BIAS;
     return (VEC)((bits & (((IVEC){0} + 1 << MANTISSA) - 1)) | ONE_BITS);
 }
+
+/* UNITS visible units of one row */
+typedef struct {
+    VEC flip[4];
+    MASK on[4];
+    int binary[4];
+} NAME(slab_row);
 
 /* Sums of log(1 + more) over the visible units: of each lane a product of 1 + more, and what its rounding lost */
 typedef struct {
@@ -227,51 +236,39 @@ INLINE void NAME(multiply_products)(const frbm_pseudo *a, const NAME(hidden_kind
     for (int v = 0; v < 4; v++) r->product[place[v]] = NAME(take_exponent)(product[v], &r->exponent[place[v]]);
 }
 
-/* The same of n_rows rows of bits, two vectors from `v`, hidden units [first, end).  From unit j to next[j] the products
- * stay within range, and have p and q. */
+/* The same of vector v of n_rows rows of bits, hidden units [first, end).  From unit j to next[j] the products stay
+ * within range, and have p and q. */
 INLINE void NAME(multiply_bits)(const frbm_pseudo *a, const int n_rows, const NAME(hidden_kinds) *h,
-                                const uint32_t *next, size_t first, size_t end, size_t unit, const int v,
-                                NAME(ratios) *r) {
-    VEC product[ROWS_AT_ONCE][2];
-    MASK on[ROWS_AT_ONCE][2];
+                                const NAME(slab_row) *rows, const uint32_t *next, size_t first, size_t end,
+                                size_t unit, int v, NAME(ratios) *r) {
+    VEC product[ROWS_AT_ONCE];
+    MASK on[ROWS_AT_ONCE];
     const NUMBER *p_of[ROWS_AT_ONCE], *q_of[ROWS_AT_ONCE];
     for (int s = 0; s < n_rows; s++) {
-        const uint32_t word = (uint32_t)(h[s].words[unit / 64] >> (unit % 64 + WIDTH * v));
         p_of[s] = h[s].p;
         q_of[s] = h[s].q;
-        for (int u = 0; u < 2; u++) {
-            product[s][u] = r[s].product[v + u];
-            on[s][u] = MASK_OF(word >> u * WIDTH & ((1u << WIDTH) - 1));
-        }
+        product[s] = r[s].product[v];
+        on[s] = rows[s].on[v];
     }
     while (first < end) {
         const size_t stop = next[first];
         if (((const NUMBER *)a->reach)[first] <= MOST) {
             const NUMBER *table = NAME(raised)(a, first, unit) + WIDTH * v;
             for (size_t j = first; j < stop; j++, table += 2 * FRBM_LANES) {
-                VEC up[2] = {LOAD(table), LOAD(table + WIDTH)};
-                VEC down[2] = {LOAD(table + FRBM_LANES), LOAD(table + FRBM_LANES + WIDTH)};
+                VEC up = LOAD(table), down = LOAD(table + FRBM_LANES);
                 if (n_rows > 1) {
-                    KEEP(up[0]);
-                    KEEP(up[1]);
-                    KEEP(down[0]);
-                    KEEP(down[1]);
+                    KEEP(up);
+                    KEEP(down);
                 }
-#pragma GCC unroll 4
-                for (int s = 0; s < n_rows; s++) {
-                    const VEC p = ALL(p_of[s][j]), q = ALL(q_of[s][j]);
-#pragma GCC unroll 2
-                    for (int u = 0; u < 2; u++) product[s][u] *= q + p * BLEND(on[s][u], down[u], up[u]);
-                }
+#pragma GCC unroll 6
+                for (int s = 0; s < n_rows; s++)
+                    product[s] *= ALL(q_of[s][j]) + ALL(p_of[s][j]) * BLEND(on[s], down, up);
             }
-            for (int s = 0; s < n_rows; s++)
-                for (int u = 0; u < 2; u++)
-                    product[s][u] = NAME(take_exponent)(product[s][u], &r[s].exponent[v + u]);
+            for (int s = 0; s < n_rows; s++) product[s] = NAME(take_exponent)(product[s], &r[s].exponent[v]);
         }
         first = stop;
     }
-    for (int s = 0; s < n_rows; s++)
-        for (int u = 0; u < 2; u++) r[s].product[v + u] = product[s][u];
+    for (int s = 0; s < n_rows; s++) r[s].product[v] = product[s];
 }
 
 /* One factor of any size; `all` is the sigmoid of |x|.  Where all x + d are far from 0 it has no exponential. */
@@ -338,13 +335,6 @@ INLINE void NAME(start)(NAME(ratios) *r) {
         r->on[v] = (VEC){0};
     }
 }
-
-/* UNITS visible units of one row */
-typedef struct {
-    VEC flip[4];
-    MASK on[4];
-    int binary[4];
-} NAME(slab_row);
 
 INLINE void NAME(load_row)(const frbm_pseudo *a, const NAME(hidden_kinds) *h, size_t sample, size_t unit, size_t here,
                            NAME(slab_row) *row) {
@@ -469,15 +459,18 @@ INLINE void NAME(find_runs)(const frbm_pseudo *a, uint32_t *next) {
     }
 }
 
+/* Numbers of one kind of a row; never a power of two, or those of several rows would share sets of the L1 */
+INLINE size_t NAME(padded_hidden)(const frbm_pseudo *a) { return frbm_round_up(a->n_hidden, 64) + 16; }
+
 /* Scratch of one row */
 static size_t NAME(pseudo_scratch)(const frbm_pseudo *a) {
-    return frbm_round_up(a->n_hidden, 64) * (3 * sizeof(NUMBER) + 12) + sizeof(NAME(ratios)) + sizeof(NAME(totals)) +
+    return NAME(padded_hidden)(a) * (3 * sizeof(NUMBER) + 12) + sizeof(NAME(ratios)) + sizeof(NAME(totals)) +
            sizeof(NAME(slab_row)) +            frbm_round_up(a->n_visible, 512) / 8;
 }
 
 static void NAME(pseudo_block)(const frbm_pseudo *a, size_t first, size_t count, void *scratch) {
     NAME(hidden_kinds) kinds[FRBM_PSEUDO_BLOCK];
-    const size_t n = frbm_round_up(a->n_hidden, 64), words = frbm_round_up(a->n_visible, 512) / 64;
+    const size_t n = NAME(padded_hidden)(a), words = frbm_round_up(a->n_visible, 512) / 64;
     NAME(ratios) *ratios = scratch;
     NAME(totals) *totals = (NAME(totals) *)(ratios + count);
     NAME(slab_row) *rows = (NAME(slab_row) *)(totals + count);
@@ -507,11 +500,12 @@ static void NAME(pseudo_block)(const frbm_pseudo *a, size_t first, size_t count,
         }
         for (size_t j = 0; n_bits && j < a->n_hidden; j += HIDDEN_AT_ONCE) {
             const size_t end = a->n_hidden - j < HIDDEN_AT_ONCE ? a->n_hidden : j + HIDDEN_AT_ONCE;
-            for (int v = 0; v < 4; v += 2) {
+            for (int v = 0; v < 4; v++) {
                 size_t s = 0;
                 for (; s + ROWS_AT_ONCE <= n_bits; s += ROWS_AT_ONCE)
-                    NAME(multiply_bits)(a, ROWS_AT_ONCE, kinds + s, next, j, end, unit, v, ratios + s);
-                for (; s < n_bits; s++) NAME(multiply_bits)(a, 1, kinds + s, next, j, end, unit, v, ratios + s);
+                    NAME(multiply_bits)(a, ROWS_AT_ONCE, kinds + s, rows + s, next, j, end, unit, v, ratios + s);
+                for (; s < n_bits; s++)
+                    NAME(multiply_bits)(a, 1, kinds + s, rows + s, next, j, end, unit, v, ratios + s);
             }
         }
         for (size_t s = n_bits; s < count; s++) NAME(multiply_row)(a, kinds + s, rows + s, unit, ratios + s);
