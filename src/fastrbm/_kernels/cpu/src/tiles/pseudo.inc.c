@@ -271,60 +271,57 @@ INLINE void NAME(multiply_bits)(const frbm_pseudo *a, const int n_rows, const NA
     for (int s = 0; s < n_rows; s++) r[s].product[v] = product[s];
 }
 
-/* One factor of any size; `all` is the sigmoid of |x|.  Where all x + d are far from 0 it has no exponential. */
-INLINE void NAME(multiply_far)(const NUMBER *weights, NUMBER x, NUMBER all, const VEC flip[4], NAME(ratios) *r) {
-    const VEC zero = {0}, least = zero + (NUMBER)LEAST, edge = ALL(x < 0 ? 0 : -x), below = ALL(x < 0 ? x : 0);
-    VEC size[4], nearest = zero + (NUMBER)FAR;
-    for (int v = 0; v < 4; v++) {
-        const VEC d = flip[v] * LOAD(weights + WIDTH * v), y = d + x;
-        r->sum[v] += MAX(d + below, edge);
-        size[v] = MAX(y, -y);
-        nearest = MIN(nearest, size[v]);
-    }
-    if (NAME(signs)(nearest - (NUMBER)FAR)) {
-        for (int v = 0; v < 4; v++) size[v] = MAX(-size[v], least) * LOG2_E;
-        EXP2_EACH(4, size);
-        for (int v = 0; v < 4; v++) r->product[v] *= (1 + size[v]) * all;
-    } else if (all != 1)
-        for (int v = 0; v < 4; v++) r->product[v] *= all;
-}
-
-/* Factors of any size of hidden units [first, end), `first` a multiple of 32 */
+/* Factors of any size of hidden units [first, end), `first` a multiple of 64 and `end` at most 64 further */
 INLINE void NAME(multiply_any)(const frbm_pseudo *a, const NAME(hidden_kinds) *h, size_t first, size_t end,
-                               size_t unit, const VEC flip[4], NAME(ratios) *to) {
+                               size_t unit, const VEC flip_of[4], NAME(ratios) *r) {
     const NUMBER *reach = a->reach, *here = (const NUMBER *)a->slab_reach + unit / UNITS * a->slab_ld;
     const NUMBER largest = h->largest;
     /* where e^W is of no use, its table holds W */
     const int tables = a->raise && largest == 1;
-    NAME(ratios) r = *to;
-    size_t used = 0;
-    for (; first < end; first += 32) {
-        uint32_t any = 0, always = 0;
-        for (size_t l = 0; l < 32; l += LANES) {
-            const REG x = LOAD_REG(h->x + first + l), far = LOAD_REG(here + first + l) * largest + (NUMBER)FAR;
-            const REG more = MOST - LOAD_REG(reach + first + l) * largest, below = x + far, above = far - x;
-            const uint32_t large = (uint32_t)MASK_LANES(more);
-            const uint32_t never = (uint32_t)MASK_LANES(below), over = (uint32_t)MASK_LANES(above);
-            any |= (large & ~never & ~over) << l;
-            always |= (large & over) << l;
-        }
-        for (; always; always &= always - 1) {
-            const size_t j = first + (size_t)__builtin_ctz(always);
-            const NUMBER *weights = tables ? NAME(raised)(a, j, unit) : NAME(weights_at)(a, j, unit);
-            for (int v = 0; v < 4; v++) r.on[v] += LOAD(weights + WIDTH * v);
-        }
-        for (; any; any &= any - 1) {
-            const size_t j = first + (size_t)__builtin_ctz(any);
-            const NUMBER *weights = tables ? NAME(raised)(a, j, unit) : NAME(weights_at)(a, j, unit);
-            if (++used > 64) { /* each is within 1/2 and 2 */
-                NAME(give_exponents)(&r);
-                used = 1;
-            }
-            NAME(multiply_far)(weights, h->x[j], h->x[j] > 0 ? h->p[j] : h->q[j], flip, &r);
-        }
+    const NUMBER *weights = tables ? NAME(raised)(a, first, unit) : NAME(weights_at)(a, first, unit);
+    const size_t ld = tables ? 2 * FRBM_LANES : (size_t)(NAME(weights_at)(a, 1, unit) - NAME(weights_at)(a, 0, unit));
+    uint64_t any = 0, always = 0;
+    for (size_t l = 0; l < end - first; l += LANES) {
+        const REG x = LOAD_REG(h->x + first + l), far = LOAD_REG(here + first + l) * largest + (NUMBER)FAR;
+        const REG more = MOST - LOAD_REG(reach + first + l) * largest, below = x + far, above = far - x;
+        const uint64_t large = (uint32_t)MASK_LANES(more);
+        const uint64_t never = (uint32_t)MASK_LANES(below), over = (uint32_t)MASK_LANES(above);
+        any |= (large & ~never & ~over) << l;
+        always |= (large & over) << l;
     }
-    if (used) NAME(give_exponents)(&r);
-    *to = r;
+    if (always) {
+        VEC on[4] = {r->on[0], r->on[1], r->on[2], r->on[3]};
+        for (; always; always &= always - 1) {
+            const NUMBER *w = weights + (size_t)__builtin_ctzll(always) * ld;
+            for (int v = 0; v < 4; v++) on[v] += LOAD(w + WIDTH * v);
+        }
+        for (int v = 0; v < 4; v++) r->on[v] = on[v];
+    }
+    if (!any) return;
+    const VEC zero = {0}, least = zero + (NUMBER)LEAST, limit = zero + (NUMBER)FAR;
+    const VEC flip[4] = {flip_of[0], flip_of[1], flip_of[2], flip_of[3]};
+    VEC sum[4] = {r->sum[0], r->sum[1], r->sum[2], r->sum[3]};
+    for (; any; any &= any - 1) {
+        const size_t l = (size_t)__builtin_ctzll(any);
+        const NUMBER *w = weights + l * ld, x = h->x[first + l], all = x > 0 ? h->p[first + l] : h->q[first + l];
+        const VEC edge = ALL(x < 0 ? 0 : -x), below = ALL(x < 0 ? x : 0), input = ALL(x);
+        VEC size[4], nearest = limit;
+        for (int v = 0; v < 4; v++) {
+            const VEC d = flip[v] * LOAD(w + WIDTH * v), y = d + input;
+            sum[v] += MAX(d + below, edge);
+            size[v] = MAX(y, -y);
+            nearest = MIN(nearest, size[v]);
+        }
+        /* where all x + d are far from 0 there is no exponential; each product is within 1/2 and 2 */
+        if (NAME(signs)(nearest - limit)) {
+            for (int v = 0; v < 4; v++) size[v] = MAX(-size[v], least) * LOG2_E;
+            EXP2_EACH(4, size);
+            for (int v = 0; v < 4; v++) r->product[v] *= (1 + size[v]) * all;
+        } else if (all != 1)
+            for (int v = 0; v < 4; v++) r->product[v] *= all;
+    }
+    for (int v = 0; v < 4; v++) r->sum[v] = sum[v];
+    NAME(give_exponents)(r);
 }
 
 INLINE void NAME(start)(NAME(ratios) *r) {
@@ -421,7 +418,7 @@ INLINE void NAME(tell_apart)(const frbm_pseudo *a, size_t sample, uint64_t *word
     const VEC zero = {0}, one = zero + 1, end = zero + (NUMBER)-LEAST;
     h->largest = 1;
     h->words = a->rows ? a->rows + sample * a->row_words : NAME(bits_of_row)(a, sample, words, &h->largest);
-    const size_t padded = frbm_round_up(a->n_hidden, 32);
+    const size_t padded = frbm_round_up(a->n_hidden, 64);
     memcpy(h->x, inputs, a->n_hidden * sizeof(NUMBER));
     memset(h->x + a->n_hidden, 0, (padded - a->n_hidden) * sizeof(NUMBER));
     for (size_t j = 0; j < a->n_hidden; j += WIDTH) {
@@ -509,8 +506,8 @@ static void NAME(pseudo_block)(const frbm_pseudo *a, size_t first, size_t count,
             }
         }
         for (size_t s = n_bits; s < count; s++) NAME(multiply_row)(a, kinds + s, rows + s, unit, ratios + s);
-        for (size_t j = 0; any && j < a->n_hidden; j += HIDDEN_AT_ONCE) {
-            const size_t end = a->n_hidden - j < HIDDEN_AT_ONCE ? a->n_hidden : j + HIDDEN_AT_ONCE;
+        for (size_t j = 0; any && j < a->n_hidden; j += 64) {
+            const size_t end = a->n_hidden - j < 64 ? a->n_hidden : j + 64;
             for (size_t s = 0; s < count; s++)
                 if (kinds[s].any) NAME(multiply_any)(a, kinds + s, j, end, unit, rows[s].flip, ratios + s);
         }
