@@ -303,11 +303,13 @@ INLINE void NAME(multiply_any)(const frbm_pseudo *a, const NAME(hidden_kinds) *h
     VEC sum[4] = {r->sum[0], r->sum[1], r->sum[2], r->sum[3]};
     for (; any; any &= any - 1) {
         const size_t l = (size_t)__builtin_ctzll(any);
-        const NUMBER *w = weights + l * ld, x = h->x[first + l], all = x > 0 ? h->p[first + l] : h->q[first + l];
-        const VEC edge = ALL(x < 0 ? 0 : -x), below = ALL(x < 0 ? x : 0), input = ALL(x);
+        const NUMBER *w = weights + l * ld;
+        /* no branches on the sign of x: they would be guessed wrong half of the time */
+        const VEC x = ALL(h->x[first + l]), edge = MIN(-x, zero), below = MIN(x, zero);
+        const VEC all = MAX(ALL(h->p[first + l]), ALL(h->q[first + l]));
         VEC size[4], nearest = limit;
         for (int v = 0; v < 4; v++) {
-            const VEC d = flip[v] * LOAD(w + WIDTH * v), y = d + input;
+            const VEC d = flip[v] * LOAD(w + WIDTH * v), y = d + x;
             sum[v] += MAX(d + below, edge);
             size[v] = MAX(y, -y);
             nearest = MIN(nearest, size[v]);
@@ -317,7 +319,7 @@ INLINE void NAME(multiply_any)(const frbm_pseudo *a, const NAME(hidden_kinds) *h
             for (int v = 0; v < 4; v++) size[v] = MAX(-size[v], least) * LOG2_E;
             EXP2_EACH(4, size);
             for (int v = 0; v < 4; v++) r->product[v] *= (1 + size[v]) * all;
-        } else if (all != 1)
+        } else if (all[0] != 1)
             for (int v = 0; v < 4; v++) r->product[v] *= all;
     }
     for (int v = 0; v < 4; v++) r->sum[v] = sum[v];
@@ -497,6 +499,7 @@ static void NAME(pseudo_block)(const frbm_pseudo *a, size_t first, size_t count,
         }
         for (size_t j = 0; n_bits && j < a->n_hidden; j += HIDDEN_AT_ONCE) {
             const size_t end = a->n_hidden - j < HIDDEN_AT_ONCE ? a->n_hidden : j + HIDDEN_AT_ONCE;
+            if (next[j] == end && ((const NUMBER *)a->reach)[j] > MOST) continue;
             for (int v = 0; v < 4; v++) {
                 size_t s = 0;
                 for (; s + ROWS_AT_ONCE <= n_bits; s += ROWS_AT_ONCE)
