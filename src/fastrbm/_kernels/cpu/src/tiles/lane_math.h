@@ -55,55 +55,56 @@ INLINE vec_f exp_vec(vec_f x) {
     p = (p + 0.24022242426872253f) * f;      \
     p = (p + 0.6931470036506653f) * f + 1.0f
 
-/* t[v] = 2^t[v], |t| <= 125, of n vectors.  Step by step of all of them where each is one register: one after the other
- * their chains of operations would wait in the scheduler, which holds but two or three. */
-INLINE void exp2_each(const int n, vec_f t[]) {
-    const int step = REGISTER == 64 ? n : 1;
-    for (int first = 0; first < n; first += step) {
-        split_exponent at[4];
-        vec_f p[4], *x = t + first;
-        for (int v = 0; v < step; v++) at[v] = split_near(x[v]);
-        static const float c[] = {0.009671512991189957f, 0.05550733581185341f, 0.24022242426872253f, 0.6931470036506653f,
-                                  1.0f};
-        for (int v = 0; v < step; v++) p[v] = at[v].fraction * 0.001326472731307149f;
+/* t[v] = 2^t[v], |t| <= 125, of n registers.  Four of them step by step: one after
+ * the other their chains of operations would wait in the scheduler.  Plain arithmetic splits t, as reduce and scalef
+ * take two cycles each where additions stand beside the multiplications. */
+INLINE void exp2_each(const int n, reg_f t[]) {
+    static const float c[] = {0.009671512991189957f, 0.05550733581185341f, 0.24022242426872253f, 0.6931470036506653f,
+                              1.0f};
+    for (int first = 0; first < n; first += 4) {
+        const int here = n - first < 4 ? n - first : 4;
+        reg_f shifted[4], f[4], p[4], *x = t + first;
+        for (int v = 0; v < here; v++) shifted[v] = x[v] + 12582912.0f; /* the nearest integer in the low bits */
+        for (int v = 0; v < here; v++) f[v] = x[v] - (shifted[v] - 12582912.0f);
+        for (int v = 0; v < here; v++) p[v] = f[v] * 0.001326472731307149f;
 #pragma GCC unroll 5
         for (int k = 0; k < 5; k++)
-            for (int v = 0; v < step; v++) {
-                p[v] = k < 4 ? (p[v] + c[k]) * at[v].fraction : p[v] + c[k];
+            for (int v = 0; v < here; v++) {
+                p[v] = k < 4 ? (p[v] + c[k]) * f[v] : p[v] + c[k];
                 if (n > 1) KEEP(p[v]);
             }
-        for (int v = 0; v < step; v++) x[v] = scale_near(p[v], at[v].whole);
+        for (int v = 0; v < here; v++) x[v] = (reg_f)((reg_u)p[v] + ((reg_u)shifted[v] << 23));
     }
 }
 
-INLINE vec_f exp2_vec(vec_f t) {
+INLINE reg_f exp2_reg(reg_f t) {
     exp2_each(1, &t);
     return t;
 }
 
 /* The same of float64 for |t| <= 1020: the Taylor series of e^(f ln 2), |f| <= 1/2, to degree 12: remainder 2e-16 */
-INLINE void exp2_each_d(const int n, vec_d t[]) {
+INLINE void exp2_each_d(const int n, reg_d t[]) {
     static const double c[] = {2.5678435993488205e-11, 4.445538271870811e-10, 7.054911620801121e-09,
                                1.0178086009239696e-07, 1.3215486790144305e-06, 1.5252733804059838e-05,
                                1.540353039338161e-04,  1.3333558146428443e-03, 9.618129107628477e-03,
                                5.550410866482158e-02,  2.402265069591007e-01,  6.931471805599453e-01, 1.0};
-    const int step = REGISTER == 64 ? n : 1;
-    for (int first = 0; first < n; first += step) {
-        split_exponent_d at[4];
-        vec_d p[4], *x = t + first;
-        for (int v = 0; v < step; v++) at[v] = split_d(x[v]);
-        for (int v = 0; v < step; v++) p[v] = (vec_d){0} + c[0];
+    for (int first = 0; first < n; first += 4) {
+        const int here = n - first < 4 ? n - first : 4;
+        reg_d shifted[4], f[4], p[4], *x = t + first;
+        for (int v = 0; v < here; v++) shifted[v] = x[v] + 6755399441055744.0; /* 1.5 * 2^52 */
+        for (int v = 0; v < here; v++) f[v] = x[v] - (shifted[v] - 6755399441055744.0);
+        for (int v = 0; v < here; v++) p[v] = (reg_d){0} + c[0];
 #pragma GCC unroll 12
         for (int k = 1; k < 13; k++)
-            for (int v = 0; v < step; v++) {
-                p[v] = p[v] * at[v].fraction + c[k];
+            for (int v = 0; v < here; v++) {
+                p[v] = p[v] * f[v] + c[k];
                 if (n > 1) KEEP(p[v]);
             }
-        for (int v = 0; v < step; v++) x[v] = scale_by_d(p[v], at[v].whole);
+        for (int v = 0; v < here; v++) x[v] = (reg_d)((reg_l)p[v] + ((reg_l)shifted[v] << 52));
     }
 }
 
-INLINE vec_d exp2_vec_d(vec_d t) {
+INLINE reg_d exp2_reg_d(reg_d t) {
     exp2_each_d(1, &t);
     return t;
 }

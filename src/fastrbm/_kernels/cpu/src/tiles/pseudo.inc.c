@@ -12,21 +12,18 @@
 
 #if FRBM_IS_DOUBLE
 #define NUMBER double
-#define VEC vec_d
-#define IVEC vec_l
-#define LOAD load_d
-#define EXP2 exp2_vec_d
+#define VEC reg_d
+#define IVEC reg_l
+#define LOAD load_reg_d
+#define EXP2 exp2_reg_d
 #define EXP2_EACH exp2_each_d
-#define MASK lane_mask_d
+#define MASK reg_mask_d
 #define MASK_OF mask_of_bits_d
 #define BLEND blend_d
-#define SELECT select_vd
+#define SELECT select_d
 #define NAME(x) x##_f64
-#define MAX max_vd
-#define MIN min_vd
-#define REG reg_d
-#define EIGHT(x, k) (x)
-#define LOAD_REG load_reg_d
+#define MAX max_d
+#define MIN min_d
 #define MASK_LANES MASK_64
 #define MANTISSA 52
 #define ONE_BITS 0x3FF0000000000000
@@ -39,21 +36,18 @@
 #define ATANH_TERMS 11
 #else
 #define NUMBER float
-#define VEC vec_f
-#define IVEC vec_i
-#define LOAD load_f
-#define EXP2 exp2_vec
+#define VEC reg_f
+#define IVEC reg_i
+#define LOAD load_reg_f
+#define EXP2 exp2_reg
 #define EXP2_EACH exp2_each
-#define MASK lane_mask
-#define MASK_OF mask_of_bits
-#define BLEND blend
-#define SELECT select_f
+#define MASK reg_mask_f
+#define MASK_OF mask_of_bits_f
+#define BLEND blend_f
+#define SELECT select_rf
 #define NAME(x) x##_f32
-#define MAX max_vf
-#define MIN min_vf
-#define REG reg_f
-#define EIGHT eight_of
-#define LOAD_REG load_reg_f
+#define MAX max_f
+#define MIN min_f
 #define MASK_LANES MASK_32
 #define MANTISSA 23
 #define ONE_BITS 0x3F800000
@@ -66,16 +60,15 @@
 #define ATANH_TERMS 5
 #endif
 
-#define WIDTH (64 / sizeof(NUMBER)) /* units of a vector */
-#define UNITS (4 * WIDTH)           /* visible units that are done at once */
-#define LANES (REGISTER / sizeof(NUMBER))
+#define WIDTH (REGISTER / sizeof(NUMBER)) /* units of a vector, which is one register: wider ones compile badly */
+#define PARTS (64 / REGISTER)             /* vectors of a line of 64 bytes */
+#define VECS (4 * PARTS)
+#define UNITS (256 / sizeof(NUMBER)) /* visible units that are done at once, on all targets */
 #define HIDDEN_AT_ONCE 32 /* whose tables are in L1 together */
 #if REGISTER == 64        /* rows that share what is loaded of a table; their products and masks are in registers */
 #define ROWS_AT_ONCE 6
-#elif REGISTER == 32
-#define ROWS_AT_ONCE 2
 #else
-#define ROWS_AT_ONCE 1
+#define ROWS_AT_ONCE 4
 #endif
 #define LN_2 ((NUMBER)0.69314718055994530942)
 #define LOG2_E ((NUMBER)1.44269504088896340736)
@@ -94,19 +87,13 @@ typedef struct {
 } NAME(hidden_kinds);
 
 typedef struct {
-    VEC product[4], sum[4];
-    IVEC exponent[4];
-    VEC on[4]; /* weights of hidden units that are on whatever is flipped */
+    VEC product[VECS], sum[VECS];
+    IVEC exponent[VECS];
+    VEC on[VECS]; /* weights of hidden units that are on whatever is flipped */
 } NAME(ratios);
 
 /* Bit l: sign of lane l */
-INLINE uint32_t NAME(signs)(VEC x) {
-    REG part[sizeof(VEC) / sizeof(REG)];
-    memcpy(part, &x, sizeof x);
-    uint32_t found = 0;
-    for (size_t k = 0; k < sizeof(VEC) / sizeof(REG); k++) found |= (uint32_t)MASK_LANES(part[k]) << k * LANES;
-    return found;
-}
+INLINE uint32_t NAME(signs)(VEC x) { return (uint32_t)MASK_LANES(x); }
 
 /* atanh(s), |s| <= 0.172 */
 INLINE VEC NAME(atanh_vec)(VEC s) {
@@ -134,44 +121,49 @@ INLINE VEC NAME(take_exponent)(VEC product, IVEC *exponent) {
 
 /* UNITS visible units of one row */
 typedef struct {
-    VEC flip[4];
-    MASK on[4];
-    int binary[4];
+    VEC flip[VECS];
+    MASK on[VECS];
+    int binary[4]; /* of each line of 64 bytes: values are all 0 or 1 */
 } NAME(slab_row);
 
-/* Sums of log(1 + more) over the visible units: of each lane a product of 1 + more, and what its rounding lost */
+/* Sums of log(1 + more) over the visible units: of each lane of a line of 64 bytes a product of 1 + more, what its
+ * rounding lost, and the sum of those too large for a product */
 typedef struct {
-    VEC product, lost;
-    IVEC exponent;
-    vec_d far[WIDTH / 8]; /* of those too large for a product */
+    VEC product[PARTS], lost[PARTS];
+    IVEC exponent[PARTS];
+    double far[64 / sizeof(NUMBER)];
 } NAME(totals);
 
 /* total += log(1 + f e^g), f in [1, 2) or 0, any g */
-INLINE void NAME(add_log)(NAME(totals) *total, VEC f, VEC g) {
+INLINE void NAME(add_log)(NAME(totals) *total, size_t part, VEC f, VEC g) {
     const VEC zero = {0}, high = zero + (NUMBER)MOST_GAIN;
     const VEC near = MIN(MAX(g, zero + (NUMBER)LEAST), high);
     if (NAME(signs)(high - g)) {
         const VEC far = MAX(g - near, zero);
-        for (size_t k = 0; k < WIDTH / 8; k++) total->far[k] += EIGHT(far, k);
+        NUMBER over[WIDTH];
+        STORE(over, far);
+        for (size_t l = 0; l < WIDTH; l++) total->far[part * WIDTH + l] += (double)over[l];
     }
     const VEC more = f * EXP(near), u = 1 + more;
-    total->lost += AND(u < 2, more - (u - 1));
-    total->product = NAME(take_exponent)(total->product * u, &total->exponent);
+    total->lost[part] += AND(u < 2, more - (u - 1));
+    total->product[part] = NAME(take_exponent)(total->product[part] * u, &total->exponent[part]);
 }
 
 INLINE double NAME(sum_of)(const NAME(totals) *total) {
-    const IVEC upper = total->product > (NUMBER)1.41421356237309504880;
-    const VEC m = SELECT(upper, total->product * (NUMBER)0.5, total->product);
-    const VEC rest = 2 * NAME(atanh_vec)((m - 1) / (m + 1)) + total->lost;
-    const IVEC whole = total->exponent - upper;
     double sum = 0;
-    for (size_t l = 0; l < WIDTH; l++) sum += (double)whole[l] * 0.69314718055994530942 + (double)rest[l];
-    for (size_t l = 0; l < WIDTH; l++) sum += total->far[l / 8][l % 8];
+    for (size_t k = 0; k < PARTS; k++) {
+        const IVEC upper = total->product[k] > (NUMBER)1.41421356237309504880;
+        const VEC m = SELECT(upper, total->product[k] * (NUMBER)0.5, total->product[k]);
+        const VEC rest = 2 * NAME(atanh_vec)((m - 1) / (m + 1)) + total->lost[k];
+        const IVEC whole = total->exponent[k] - upper;
+        for (size_t l = 0; l < WIDTH; l++) sum += (double)whole[l] * 0.69314718055994530942 + (double)rest[l];
+    }
+    for (size_t l = 0; l < 64 / sizeof(NUMBER); l++) sum += total->far[l];
     return sum;
 }
 
 INLINE void NAME(give_exponents)(NAME(ratios) *r) {
-    for (int v = 0; v < 4; v++) r->product[v] = NAME(take_exponent)(r->product[v], &r->exponent[v]);
+    for (int v = 0; v < VECS; v++) r->product[v] = NAME(take_exponent)(r->product[v], &r->exponent[v]);
 }
 
 /* Weights of hidden unit j from visible unit `unit`; the last ones stand in a padded copy */
@@ -194,14 +186,14 @@ INLINE const NUMBER *NAME(raised)(const frbm_pseudo *a, size_t j, size_t unit) {
 /* Factors with p and q of one row.  e^d is had from W, or for the last vectors, those whose values are all 0 or 1, from
  * tables of e^W and e^-W; the same bits in either way.  `place` says where the vectors of the slab stand. */
 INLINE void NAME(multiply_products)(const frbm_pseudo *a, const NAME(hidden_kinds) *h, const int tables,
-                                    const int n_real, size_t unit, const int place[4], const VEC flip[4],
-                                    const MASK on[4], NAME(ratios) *r) {
+                                    const int n_real, size_t unit, const int place[VECS], const VEC flip[VECS],
+                                    const MASK on[VECS], NAME(ratios) *r) {
     NUMBER used = 0;
     const size_t n_products = h->n_products;
     const NUMBER largest = h->largest, *reaches = a->reach;
-    VEC product[4], real[4];
-    MASK bits[4];
-    for (int v = 0; v < 4; v++) {
+    VEC product[VECS], real[VECS];
+    MASK bits[VECS];
+    for (int v = 0; v < VECS; v++) {
         product[v] = (VEC){0} + 1;
         real[v] = flip[place[v]];
         bits[v] = on[place[v]];
@@ -211,29 +203,29 @@ INLINE void NAME(multiply_products)(const frbm_pseudo *a, const NAME(hidden_kind
         const NUMBER reach = reaches[j] * largest;
         used += reach;
         if (used > ROOM) {
-            for (int v = 0; v < 4; v++) product[v] = NAME(take_exponent)(product[v], &r->exponent[place[v]]);
+            for (int v = 0; v < VECS; v++) product[v] = NAME(take_exponent)(product[v], &r->exponent[place[v]]);
             used = reach;
         }
         const VEC p = ALL(h->p[j]), q = ALL(h->q[j]);
         const size_t at = NAME(table_at)(a, j, unit);
         const NUMBER *raise = NAME(raised)(a, j, unit), *lower = raise + FRBM_LANES;
         const NUMBER *weights = tables ? (const NUMBER *)a->scaled + at : NAME(weights_at)(a, j, unit);
-        VEC e[4];
-#pragma GCC unroll 4
-        for (int v = 0; v < n_real; v++) {
+        VEC e[VECS];
+#pragma GCC unroll 16
+        for (int v = 0; v < n_real * PARTS; v++) {
             const VEC w = LOAD(weights + WIDTH * place[v]);
             e[v] = real[v] * (tables ? w : w * LOG2_E);
         }
-        EXP2_EACH(n_real, e);
-#pragma GCC unroll 4
-        for (int v = n_real; v < 4; v++)
+        EXP2_EACH(n_real * PARTS, e);
+#pragma GCC unroll 16
+        for (int v = n_real * PARTS; v < VECS; v++)
             e[v] = BLEND(bits[v], LOAD(lower + WIDTH * place[v]), LOAD(raise + WIDTH * place[v]));
-#pragma GCC unroll 4
-        for (int v = 0; v < 4; v++) e[v] = p * e[v];
-#pragma GCC unroll 4
-        for (int v = 0; v < 4; v++) product[v] *= q + e[v];
+#pragma GCC unroll 16
+        for (int v = 0; v < VECS; v++) e[v] = p * e[v];
+#pragma GCC unroll 16
+        for (int v = 0; v < VECS; v++) product[v] *= q + e[v];
     }
-    for (int v = 0; v < 4; v++) r->product[place[v]] = NAME(take_exponent)(product[v], &r->exponent[place[v]]);
+    for (int v = 0; v < VECS; v++) r->product[place[v]] = NAME(take_exponent)(product[v], &r->exponent[place[v]]);
 }
 
 /* The same of vector v of n_rows rows of bits, hidden units [first, end).  From unit j to next[j] the products stay
@@ -273,7 +265,7 @@ INLINE void NAME(multiply_bits)(const frbm_pseudo *a, const int n_rows, const NA
 
 /* Factors of any size of hidden units [first, end), `first` a multiple of 64 and `end` at most 64 further */
 INLINE void NAME(multiply_any)(const frbm_pseudo *a, const NAME(hidden_kinds) *h, size_t first, size_t end,
-                               size_t unit, const VEC flip_of[4], NAME(ratios) *r) {
+                               size_t unit, const VEC flip_of[VECS], NAME(ratios) *r) {
     const NUMBER *reach = a->reach, *here = (const NUMBER *)a->slab_reach + unit / UNITS * a->slab_ld;
     const NUMBER largest = h->largest;
     /* where e^W is of no use, its table holds W */
@@ -281,34 +273,36 @@ INLINE void NAME(multiply_any)(const frbm_pseudo *a, const NAME(hidden_kinds) *h
     const NUMBER *weights = tables ? NAME(raised)(a, first, unit) : NAME(weights_at)(a, first, unit);
     const size_t ld = tables ? 2 * FRBM_LANES : (size_t)(NAME(weights_at)(a, 1, unit) - NAME(weights_at)(a, 0, unit));
     uint64_t any = 0, always = 0;
-    for (size_t l = 0; l < end - first; l += LANES) {
-        const REG x = LOAD_REG(h->x + first + l), far = LOAD_REG(here + first + l) * largest + (NUMBER)FAR;
-        const REG more = MOST - LOAD_REG(reach + first + l) * largest, below = x + far, above = far - x;
+    for (size_t l = 0; l < end - first; l += WIDTH) {
+        const VEC x = LOAD(h->x + first + l), far = LOAD(here + first + l) * largest + (NUMBER)FAR;
+        const VEC more = MOST - LOAD(reach + first + l) * largest, below = x + far, above = far - x;
         const uint64_t large = (uint32_t)MASK_LANES(more);
         const uint64_t never = (uint32_t)MASK_LANES(below), over = (uint32_t)MASK_LANES(above);
         any |= (large & ~never & ~over) << l;
         always |= (large & over) << l;
     }
     if (always) {
-        VEC on[4] = {r->on[0], r->on[1], r->on[2], r->on[3]};
+        VEC on[VECS] = {{0}};
+        memcpy(on, r->on, sizeof on);
         for (; always; always &= always - 1) {
             const NUMBER *w = weights + (size_t)__builtin_ctzll(always) * ld;
-            for (int v = 0; v < 4; v++) on[v] += LOAD(w + WIDTH * v);
+            for (int v = 0; v < VECS; v++) on[v] += LOAD(w + WIDTH * v);
         }
-        for (int v = 0; v < 4; v++) r->on[v] = on[v];
+        for (int v = 0; v < VECS; v++) r->on[v] = on[v];
     }
     if (!any) return;
     const VEC zero = {0}, least = zero + (NUMBER)LEAST, limit = zero + (NUMBER)FAR;
-    const VEC flip[4] = {flip_of[0], flip_of[1], flip_of[2], flip_of[3]};
-    VEC sum[4] = {r->sum[0], r->sum[1], r->sum[2], r->sum[3]};
+    VEC flip[VECS], sum[VECS];
+    memcpy(flip, flip_of, sizeof flip);
+    memcpy(sum, r->sum, sizeof sum);
     for (; any; any &= any - 1) {
         const size_t l = (size_t)__builtin_ctzll(any);
         const NUMBER *w = weights + l * ld;
         /* no branches on the sign of x: they would be guessed wrong half of the time */
         const VEC x = ALL(h->x[first + l]), edge = MIN(-x, zero), below = MIN(x, zero);
         const VEC all = MAX(ALL(h->p[first + l]), ALL(h->q[first + l]));
-        VEC size[4], nearest = limit;
-        for (int v = 0; v < 4; v++) {
+        VEC size[VECS], nearest = limit;
+        for (int v = 0; v < VECS; v++) {
             const VEC d = flip[v] * LOAD(w + WIDTH * v), y = d + x;
             sum[v] += MAX(d + below, edge);
             size[v] = MAX(y, -y);
@@ -316,18 +310,18 @@ INLINE void NAME(multiply_any)(const frbm_pseudo *a, const NAME(hidden_kinds) *h
         }
         /* where all x + d are far from 0 there is no exponential; each product is within 1/2 and 2 */
         if (NAME(signs)(nearest - limit)) {
-            for (int v = 0; v < 4; v++) size[v] = MAX(-size[v], least) * LOG2_E;
-            EXP2_EACH(4, size);
-            for (int v = 0; v < 4; v++) r->product[v] *= (1 + size[v]) * all;
+            for (int v = 0; v < VECS; v++) size[v] = MAX(-size[v], least) * LOG2_E;
+            EXP2_EACH(VECS, size);
+            for (int v = 0; v < VECS; v++) r->product[v] *= (1 + size[v]) * all;
         } else if (all[0] != 1)
-            for (int v = 0; v < 4; v++) r->product[v] *= all;
+            for (int v = 0; v < VECS; v++) r->product[v] *= all;
     }
-    for (int v = 0; v < 4; v++) r->sum[v] = sum[v];
+    for (int v = 0; v < VECS; v++) r->sum[v] = sum[v];
     NAME(give_exponents)(r);
 }
 
 INLINE void NAME(start)(NAME(ratios) *r) {
-    for (int v = 0; v < 4; v++) {
+    for (int v = 0; v < VECS; v++) {
         r->product[v] = (VEC){0} + 1;
         r->sum[v] = (VEC){0};
         r->exponent[v] = (IVEC){0};
@@ -341,13 +335,13 @@ INLINE void NAME(load_row)(const frbm_pseudo *a, const NAME(hidden_kinds) *h, si
     NUMBER last[UNITS] = {0};
     if (dense && here < UNITS) dense = memcpy(last, dense, here * sizeof(NUMBER));
     uint64_t word = h->words ? h->words[unit / 64] >> unit % 64 : 0;
-    for (size_t v = 0; v < 4; v++) {
+    for (size_t v = 0; v < VECS; v++) {
         const VEC one = (VEC){0} + 1;
-        row->binary[v] = 1;
+        if (v % PARTS == 0) row->binary[v / PARTS] = 1;
         if (dense) {
             const VEC x = LOAD(dense + WIDTH * v);
             word |= (uint64_t)NAME(signs)((VEC)(x == 1)) << v * WIDTH;
-            row->binary[v] = NAME(signs)((VEC)((x == 1) | (x == 0))) == (1u << WIDTH) - 1;
+            row->binary[v / PARTS] &= NAME(signs)((VEC)((x == 1) | (x == 0))) == (1u << WIDTH) - 1;
         }
         row->on[v] = MASK_OF((uint32_t)(word >> v * WIDTH) & ((1u << WIDTH) - 1));
         row->flip[v] = dense ? 1 - 2 * LOAD(dense + WIDTH * v) : BLEND(row->on[v], -one, one);
@@ -356,8 +350,11 @@ INLINE void NAME(load_row)(const frbm_pseudo *a, const NAME(hidden_kinds) *h, si
 
 INLINE void NAME(multiply_row)(const frbm_pseudo *a, const NAME(hidden_kinds) *h, const NAME(slab_row) *row,
                                size_t unit, NAME(ratios) *r) {
-    int place[4], n_real = 0, last = 4;
-    for (int v = 0; v < 4; v++) place[row->binary[v] ? --last : n_real++] = v;
+    int place[VECS], n_real = 0, last = 4;
+    for (int line = 0; line < 4; line++) {
+        const int to = row->binary[line] ? --last : n_real++;
+        for (int part = 0; part < PARTS; part++) place[to * PARTS + part] = line * PARTS + part;
+    }
     switch (a->scaled ? n_real : -1) {
     case 0: NAME(multiply_products)(a, h, 1, 0, unit, place, row->flip, row->on, r); break;
     case 1: NAME(multiply_products)(a, h, 1, 1, unit, place, row->flip, row->on, r); break;
@@ -368,7 +365,7 @@ INLINE void NAME(multiply_row)(const frbm_pseudo *a, const NAME(hidden_kinds) *h
     }
     for (size_t k = 0; k < h->n_on; k++) {
         const NUMBER *weights = NAME(weights_at)(a, h->on[k], unit);
-        for (int v = 0; v < 4; v++) r->on[v] += LOAD(weights + WIDTH * v);
+        for (int v = 0; v < VECS; v++) r->on[v] += LOAD(weights + WIDTH * v);
     }
 }
 
@@ -378,7 +375,7 @@ INLINE void NAME(add_units)(const frbm_pseudo *a, const NAME(slab_row) *row, con
     const NUMBER *bias = (const NUMBER *)a->visible_bias + unit;
     NUMBER part[2][WIDTH], last[UNITS] = {0};
     if (here < UNITS) bias = memcpy(last, bias, here * sizeof(NUMBER));
-    for (size_t u = 0; u < 4; u++) {
+    for (size_t u = 0; u < VECS; u++) {
         const VEC ratio = r->sum[u] + NAME(number_of)(r->exponent[u]) * LN_2;
         VEC f = r->product[u], g = row->flip[u] * (LOAD(bias + WIDTH * u) + r->on[u]) + ratio;
         if (here < UNITS) { /* units beyond the last one add nothing */
@@ -389,7 +386,7 @@ INLINE void NAME(add_units)(const frbm_pseudo *a, const NAME(slab_row) *row, con
             f = LOAD(part[0]);
             g = LOAD(part[1]);
         }
-        NAME(add_log)(total, f, g);
+        NAME(add_log)(total, u % PARTS, f, g);
     }
 }
 
@@ -485,7 +482,8 @@ static void NAME(pseudo_block)(const frbm_pseudo *a, size_t first, size_t count,
         const size_t at = h.words && a->raise ? n_bits++ : count - ++n_others;
         kinds[at] = h;
         order[at] = first + s;
-        totals[s] = (NAME(totals)){.product = (VEC){0} + 1};
+        memset(totals + s, 0, sizeof totals[s]);
+        for (size_t k = 0; k < PARTS; k++) totals[s].product[k] = (VEC){0} + 1;
     }
     NAME(find_runs)(a, next);
     int any = 0;
@@ -500,7 +498,7 @@ static void NAME(pseudo_block)(const frbm_pseudo *a, size_t first, size_t count,
         for (size_t j = 0; n_bits && j < a->n_hidden; j += HIDDEN_AT_ONCE) {
             const size_t end = a->n_hidden - j < HIDDEN_AT_ONCE ? a->n_hidden : j + HIDDEN_AT_ONCE;
             if (next[j] == end && ((const NUMBER *)a->reach)[j] > MOST) continue;
-            for (int v = 0; v < 4; v++) {
+            for (int v = 0; v < VECS; v++) {
                 size_t s = 0;
                 for (; s + ROWS_AT_ONCE <= n_bits; s += ROWS_AT_ONCE)
                     NAME(multiply_bits)(a, ROWS_AT_ONCE, kinds + s, rows + s, next, j, end, unit, v, ratios + s);
@@ -568,11 +566,7 @@ static void NAME(pseudo_tables)(const frbm_pseudo *a, size_t j, const frbm_pseud
 #undef NAME
 #undef MAX
 #undef MIN
-#undef REG
-#undef EIGHT
-#undef LOAD_REG
 #undef MASK_LANES
-#undef LANES
 #undef HIDDEN_AT_ONCE
 #undef ROWS_AT_ONCE
 #undef MANTISSA
@@ -586,5 +580,7 @@ static void NAME(pseudo_tables)(const frbm_pseudo *a, size_t j, const frbm_pseud
 #undef ATANH_TERMS
 #undef LN_2
 #undef WIDTH
+#undef PARTS
+#undef VECS
 #undef UNITS
 #undef AND

@@ -79,8 +79,10 @@ FRBM_LOAD(load_reg_d, reg_d, double)
 #undef FRBM_LOAD
 
 /* Has a vector in a register here: not loaded again for each use, nor worked out later, one chain after the other */
-#ifdef FRBM_AVX512
+#if defined(FRBM_AVX512)
 #define KEEP(vector) __asm__ volatile("" : "+v"(vector))
+#elif defined(__SSE2__)
+#define KEEP(vector) __asm__ volatile("" : "+x"(vector))
 #else
 #define KEEP(vector) (void)(vector)
 #endif
@@ -90,26 +92,30 @@ FRBM_LOAD(load_reg_d, reg_d, double)
 
 INLINE vec_f select_f(vec_i mask, vec_f yes, vec_f no) { return (vec_f)((mask & (vec_i)yes) | (~mask & (vec_i)no)); }
 INLINE vec_d select_vd(vec_l mask, vec_d yes, vec_d no) { return (vec_d)((mask & (vec_l)yes) | (~mask & (vec_l)no)); }
+INLINE reg_f select_rf(reg_i mask, reg_f yes, reg_f no) { return (reg_f)((mask & (reg_i)yes) | (~mask & (reg_i)no)); }
 INLINE reg_d select_d(reg_l mask, reg_d yes, reg_d no) { return (reg_d)((mask & (reg_l)yes) | (~mask & (reg_l)no)); }
 
-/* Lanes 8 k to 8 k + 7 in float64 */
-INLINE vec_d eight_of(vec_f x, size_t k) {
-    float half __attribute__((vector_size(32)));
-    memcpy(&half, (const float *)&x + 8 * k, sizeof half);
-    return __builtin_convertvector(half, vec_d);
-}
-
 /* a > b ? a : b, and a < b ? a : b */
-#ifdef FRBM_AVX512
-INLINE vec_f max_vf(vec_f a, vec_f b) { return (vec_f)_mm512_max_ps((__m512)a, (__m512)b); }
-INLINE vec_f min_vf(vec_f a, vec_f b) { return (vec_f)_mm512_min_ps((__m512)a, (__m512)b); }
-INLINE vec_d max_vd(vec_d a, vec_d b) { return (vec_d)_mm512_max_pd((__m512d)a, (__m512d)b); }
-INLINE vec_d min_vd(vec_d a, vec_d b) { return (vec_d)_mm512_min_pd((__m512d)a, (__m512d)b); }
+#if defined(FRBM_AVX512)
+INLINE reg_f max_f(reg_f a, reg_f b) { return (reg_f)_mm512_max_ps((__m512)a, (__m512)b); }
+INLINE reg_f min_f(reg_f a, reg_f b) { return (reg_f)_mm512_min_ps((__m512)a, (__m512)b); }
+INLINE reg_d max_d(reg_d a, reg_d b) { return (reg_d)_mm512_max_pd((__m512d)a, (__m512d)b); }
+INLINE reg_d min_d(reg_d a, reg_d b) { return (reg_d)_mm512_min_pd((__m512d)a, (__m512d)b); }
+#elif defined(FRBM_AVX2)
+INLINE reg_f max_f(reg_f a, reg_f b) { return (reg_f)_mm256_max_ps((__m256)a, (__m256)b); }
+INLINE reg_f min_f(reg_f a, reg_f b) { return (reg_f)_mm256_min_ps((__m256)a, (__m256)b); }
+INLINE reg_d max_d(reg_d a, reg_d b) { return (reg_d)_mm256_max_pd((__m256d)a, (__m256d)b); }
+INLINE reg_d min_d(reg_d a, reg_d b) { return (reg_d)_mm256_min_pd((__m256d)a, (__m256d)b); }
+#elif defined(__SSE2__)
+INLINE reg_f max_f(reg_f a, reg_f b) { return (reg_f)_mm_max_ps((__m128)a, (__m128)b); }
+INLINE reg_f min_f(reg_f a, reg_f b) { return (reg_f)_mm_min_ps((__m128)a, (__m128)b); }
+INLINE reg_d max_d(reg_d a, reg_d b) { return (reg_d)_mm_max_pd((__m128d)a, (__m128d)b); }
+INLINE reg_d min_d(reg_d a, reg_d b) { return (reg_d)_mm_min_pd((__m128d)a, (__m128d)b); }
 #else
-INLINE vec_f max_vf(vec_f a, vec_f b) { return select_f(a > b, a, b); }
-INLINE vec_f min_vf(vec_f a, vec_f b) { return select_f(a < b, a, b); }
-INLINE vec_d max_vd(vec_d a, vec_d b) { return select_vd(a > b, a, b); }
-INLINE vec_d min_vd(vec_d a, vec_d b) { return select_vd(a < b, a, b); }
+INLINE reg_f max_f(reg_f a, reg_f b) { return select_rf(a > b, a, b); }
+INLINE reg_f min_f(reg_f a, reg_f b) { return select_rf(a < b, a, b); }
+INLINE reg_d max_d(reg_d a, reg_d b) { return select_d(a > b, a, b); }
+INLINE reg_d min_d(reg_d a, reg_d b) { return select_d(a < b, a, b); }
 #endif
 
 INLINE vec_f magnitude(vec_f x) { return (vec_f)((vec_u)x & 0x7FFFFFFFu); }
@@ -200,28 +206,40 @@ INLINE uint32_t bits_of_mask(lane_mask mask) {
 INLINE vec_u set_bit(vec_u words, lane_mask mask, uint32_t bit) { return words | ((vec_u)mask & bit); }
 #endif
 
-/* Elements of `yes` where a bit is on, of `no` elsewhere */
+/* Elements of `yes` where a bit is on, of `no` elsewhere, of one register */
 #if defined(FRBM_AVX512)
-typedef __mmask8 lane_mask_d;
-INLINE lane_mask_d mask_of_bits_d(uint32_t bits) { return (lane_mask_d)bits; }
-INLINE vec_f blend(lane_mask mask, vec_f yes, vec_f no) {
-    return (vec_f)_mm512_mask_blend_ps(mask, (__m512)no, (__m512)yes);
+typedef __mmask16 reg_mask_f;
+typedef __mmask8 reg_mask_d;
+INLINE reg_mask_f mask_of_bits_f(uint32_t bits) { return (reg_mask_f)bits; }
+INLINE reg_mask_d mask_of_bits_d(uint32_t bits) { return (reg_mask_d)bits; }
+INLINE reg_f blend_f(reg_mask_f mask, reg_f yes, reg_f no) {
+    return (reg_f)_mm512_mask_blend_ps(mask, (__m512)no, (__m512)yes);
 }
-INLINE vec_d blend_d(lane_mask_d mask, vec_d yes, vec_d no) {
-    return (vec_d)_mm512_mask_blend_pd(mask, (__m512d)no, (__m512d)yes);
+INLINE reg_d blend_d(reg_mask_d mask, reg_d yes, reg_d no) {
+    return (reg_d)_mm512_mask_blend_pd(mask, (__m512d)no, (__m512d)yes);
 }
 #else
-typedef vec_l lane_mask_d;
-INLINE lane_mask_d mask_of_bits_d(uint32_t bits) {
-    const vec_l lane = {1, 2, 4, 8, 16, 32, 64, 128};
-    return (lane & (int64_t)bits) != 0;
+typedef reg_i reg_mask_f;
+typedef reg_l reg_mask_d;
+INLINE reg_mask_f mask_of_bits_f(uint32_t bits) {
+    static const int32_t lane[8] = {1, 2, 4, 8, 16, 32, 64, 128};
+    return (load_reg_i(lane) & (int32_t)bits) != 0;
 }
-INLINE vec_d blend_d(lane_mask_d mask, vec_d yes, vec_d no) { return select_vd(mask, yes, no); }
-INLINE vec_f blend(lane_mask mask, vec_f yes, vec_f no) {
-    vec_i on;
-    memcpy(&on, &mask, sizeof on);
-    return select_f(on, yes, no);
+INLINE reg_mask_d mask_of_bits_d(uint32_t bits) {
+    static const int64_t lane[4] = {1, 2, 4, 8};
+    return ((reg_l)load_reg_i(lane) & (int64_t)bits) != 0;
 }
+#if defined(FRBM_AVX2)
+INLINE reg_f blend_f(reg_mask_f mask, reg_f yes, reg_f no) {
+    return (reg_f)_mm256_blendv_ps((__m256)no, (__m256)yes, (__m256)mask);
+}
+INLINE reg_d blend_d(reg_mask_d mask, reg_d yes, reg_d no) {
+    return (reg_d)_mm256_blendv_pd((__m256d)no, (__m256d)yes, (__m256d)mask);
+}
+#else
+INLINE reg_f blend_f(reg_mask_f mask, reg_f yes, reg_f no) { return select_rf(mask, yes, no); }
+INLINE reg_d blend_d(reg_mask_d mask, reg_d yes, reg_d no) { return select_d(mask, yes, no); }
+#endif
 #endif
 
 /* ---- arithmetic ------------------------------------------------------------------------------------------------ */
@@ -230,14 +248,6 @@ INLINE vec_f blend(lane_mask mask, vec_f yes, vec_f no) {
 typedef struct {
     vec_f whole, fraction;
 } split_exponent;
-
-/* The same for |t| <= 125, with p * 2^whole.  Plain arithmetic everywhere: reduce and scalef, with the same result,
- * take two cycles each where additions take one beside the multiplications. */
-INLINE split_exponent split_near(vec_f t) {
-    const vec_f shifted = t + 12582912.0f; /* 1.5 * 2^23 leaves the nearest integer in the low bits */
-    return (split_exponent){shifted, t - (shifted - 12582912.0f)};
-}
-INLINE vec_f scale_near(vec_f p, vec_f whole) { return (vec_f)((vec_u)p + ((vec_u)whole << 23)); }
 
 #if defined(FRBM_AVX512)
 INLINE split_exponent split(vec_f t) {
@@ -254,21 +264,11 @@ INLINE split_exponent split(vec_f t) {
     const vec_f zero = {0};
     t = select_f(t < -125.0f, zero - 125.0f, t);
     t = select_f(t > 125.0f, zero + 125.0f, t);
-    return split_near(t);
+    const vec_f shifted = t + 12582912.0f; /* 1.5 * 2^23 leaves the nearest integer in the low bits */
+    return (split_exponent){shifted, t - (shifted - 12582912.0f)};
 }
-INLINE vec_f scale_by(vec_f p, vec_f whole) { return scale_near(p, whole); }
+INLINE vec_f scale_by(vec_f p, vec_f whole) { return (vec_f)((vec_u)p + ((vec_u)whole << 23)); }
 #endif
-
-/* The same of float64 for |t| <= 1020 */
-typedef struct {
-    vec_d whole, fraction;
-} split_exponent_d;
-
-INLINE split_exponent_d split_d(vec_d t) {
-    const vec_d shifted = t + 6755399441055744.0; /* 1.5 * 2^52 */
-    return (split_exponent_d){shifted, t - (shifted - 6755399441055744.0)};
-}
-INLINE vec_d scale_by_d(vec_d p, vec_d whole) { return (vec_d)((vec_l)p + ((vec_l)whole << 52)); }
 
 /* a * b + c, rounded once where there are fused operations */
 #if defined(FRBM_AVX512)
