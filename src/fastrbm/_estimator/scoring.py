@@ -114,7 +114,7 @@ class Scoring(BaseRBM):
 
         Parameters
         ----------
-        method : {"auto", "exact", "ais", "mais", "reverse", "bracket"}, default="auto"
+        method : {"auto", "exact", "ais", "mais", "smc", "reverse", "bracket", "tempering"}, default="auto"
         **options
             Of `fastrbm.likelihood.log_partition`; the seed is by default that of the fit, so that repeated calls agree.
 
@@ -137,8 +137,8 @@ class Scoring(BaseRBM):
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
             States of the visible layer: zeros and ones (or images of 0 and 255) for Bernoulli units, no NaN.
-        method : {"auto", "exact", "ais", "mais", "reverse", "bracket"}, default="auto"
-            How log Z is found.
+        method : {"auto", "exact", "ais", "mais", "smc", "reverse", "bracket", "tempering"}, default="auto"
+            How log Z is found; rows of X show whether chains have missed states.
         log_z : float, LogPartition or None
             Known log Z, in place of finding it.
         **options
@@ -151,13 +151,16 @@ class Scoring(BaseRBM):
         Raises
         ------
         ValueError
-            For rows with other values: the model has no probability for them. If units are other than Bernoulli and
-            Ising ones, for layers that are too large to list, and without method="exact" for sums that would take more
-            than 20 s.
+            For rows with other values: the model has no probability for them.
+
+        Warns
+        -----
+        ConvergenceWarning
+            Where log Z is not reliable.
         """
         rows = self._data(X).states("use score_samples")
         if log_z is None:
-            log_z = self.log_partition(method, **options)
+            log_z = self.log_partition(method, **({"data": likelihood.some_rows(rows)} | options))
         elif options or method != "auto":
             raise ValueError("log_z is given, so method and options of log_partition are not used: leave one of them")
         return likelihood.log_likelihood(self.model_, rows, log_z) - self._log_volume()

@@ -8,29 +8,26 @@ from .._data import Rows
 from .._data.split import Split
 from .._fit.callback import Callback
 from ..callbacks import N_CHAINS, N_TEMPERATURES, EarlyStopping, FreeEnergyGap, LogLikelihood, PseudoLikelihood
-from ..likelihood import exact
-from ..model import Model
 from . import watching
 
 #: what can be watched, and whether more of it is better
 MONITORS = {"log_likelihood": True, "pseudo_likelihood": True, "free_energy_gap": False}
 _PREFIX = "validation_"
-_QUICK = 1.0  # seconds
 
 
 def validation_callbacks(estimator: Any, X: Any, data: Rows, split: Split, work: watching.Pass) -> list[Callback]:
     """Callbacks that record held-out rows, and stop if the estimator asks for it.
 
     They look at a fixed subset of the rows, and only now and then, where all of it would cost more than a tenth of the
-    training. Without a name in ``early_stopping`` they record the log-likelihood of binary rows, if the log Z of such a
-    model can be found quickly, else the free-energy gap.
+    training. Without a name in ``early_stopping`` they record the log-likelihood, or the free-energy gap of rows that
+    have none: grey ones, and those with missing entries.
     """
     assert split.held_out is not None and split.trained is not None
     asked = estimator.early_stopping
     if isinstance(asked, str):
         name = asked
     else:
-        name = "log_likelihood" if data.binary and has_quick_partition(estimator.model_) else "free_energy_gap"
+        name = "log_likelihood" if data.are_states and not data.missing else "free_energy_gap"
     if name == "log_likelihood" and not data.are_states:
         raise ValueError(
             "early_stopping='log_likelihood' needs rows that are states of the visible units (0 and 1 for Bernoulli "
@@ -57,8 +54,3 @@ def validation_callbacks(estimator: Any, X: Any, data: Rows, split: Split, work:
     if not asked:
         return [monitor]
     return [EarlyStopping(monitor, MONITORS[name], estimator.n_iter_no_change, estimator.tol)]
-
-
-def has_quick_partition(model: Model) -> bool:
-    """Whether log Z can be estimated, or summed up in a second of an ordinary core."""
-    return exact.can_be_annealed(model) or exact.nominal_seconds(exact.choose(model)) <= _QUICK

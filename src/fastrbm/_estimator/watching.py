@@ -100,14 +100,12 @@ def verbose_callback(X: Any, data: Rows, work: Pass) -> Verbose:
 
 
 def annealing_cost(work: Pass, n_chains: int, n_temperatures: int) -> float:
-    """Nanoseconds of an annealed estimate, its pilot run included."""
-    return 1.5e7 + n_chains * n_temperatures * (0.03 * work.weights + 2 * work.units)
+    """Nanoseconds of an annealed estimate, its pilot run and a broad start that confirms it included."""
+    return 3e7 + 2 * n_chains * n_temperatures * (0.03 * work.weights + 2 * work.units)
 
 
 def likelihood_cost(model: Model, work: Pass, n_chains: int, n_temperatures: int) -> tuple[str, float]:
     """How log Z is found, and what that and the calls around it cost in nanoseconds."""
     annealed = annealing_cost(work, n_chains, n_temperatures)
-    whole = 1e9 * exact.nominal_seconds(exact.choose(model))
-    if whole <= annealed or not exact.can_be_annealed(model):
-        return "exact", 2 * CALL + whole
-    return "mais", 2 * CALL + annealed
+    whole = 1e9 * exact.nominal_seconds(exact.choose(model)) if exact.is_possible(model) else math.inf
+    return ("exact", 2 * CALL + whole) if whole <= annealed else ("smc", 2 * CALL + annealed)

@@ -189,7 +189,7 @@ class Backend:
 
     def anneal(
         self,
-        states: PackedBits,
+        states: States,
         parameters: Parameters,
         units: tuple[str, str],
         bases: tuple[NDArray[Any], NDArray[Any]],
@@ -198,7 +198,7 @@ class Backend:
         draw: Draw,
         log_weights: NDArray[np.float64],
         on_progress: Callable[[int, int], None] | None = None,
-    ) -> PackedBits:
+    ) -> States:
         """Annealed importance sampling of chains between inverse temperatures; ``log_weights`` grow in place.
 
         At inverse temperature beta the layers have the inputs beta * (bias - base + W s) + base, so beta = 0 is a model
@@ -209,10 +209,10 @@ class Backend:
 
         Parameters
         ----------
-        states : PackedBits, shape (n_chains, n_units)
+        states : PackedBits or ndarray, shape (n_chains, n_units)
             Of the layer that is kept, at ``betas[0]``.
         parameters : Parameters
-        units : (visible unit, hidden unit), binary
+        units : (visible unit, hidden unit)
         bases : (visible, hidden) arrays, of the dtype of the parameters
         sum_out : {"hidden", "visible"}
         betas : ndarray of float64, at least one
@@ -225,7 +225,7 @@ class Backend:
 
         Returns
         -------
-        PackedBits
+        PackedBits or ndarray
             The kept layer at ``betas[-1]``.
         """
         hidden = sum_out == "hidden"
@@ -239,7 +239,7 @@ class Backend:
         for k in range(1, n_steps + 1):
             before, beta = betas[k - 1], betas[k]
             d = self.inputs(states, weights, fields[summed], transpose=not hidden).astype(np.float64)
-            log_weights += (beta - before) * (states.dense(np.float64) @ fields[kept].astype(np.float64))
+            log_weights += (beta - before) * (as_dense(states, np.float64) @ fields[kept].astype(np.float64))
             log_weights += (cgf(beta * d + wide_base) - cgf(before * d + wide_base)).sum(axis=1)
             scale = weights.dtype.type(beta)
             for layer in (summed, kept):

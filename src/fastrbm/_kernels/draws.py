@@ -47,6 +47,7 @@ class Stream(IntEnum):
     DROPOUT = 8
     DROP_CONNECT = 9
     WEIGHT_NOISE = 10
+    RESAMPLE = 11
 
 
 class Draw(NamedTuple):

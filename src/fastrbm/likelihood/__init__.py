@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from sklearn.exceptions import ConvergenceWarning
 
 from .._checks import check_integer, check_number
-from .._kernels import PackedBits, get_backend, pack
+from .._kernels import Backend, PackedBits, get_backend, pack
 from .._kernels.draws import Key
 from ..model import Model
 from ..units import get_unit
-from . import annealed, exact
+from . import annealed, exact, paths
 from ._result import LogPartition, Moments
 from .exact_rules import wide
+from .survey import make_job
 
 __all__ = ["LogPartition", "Moments", "kl_divergence", "log_likelihood", "log_partition"]
 
-METHODS = ("auto", "exact", "ais", "mais", "reverse", "bracket")
+METHODS = ("auto", "exact", *annealed.METHODS)
 #: "auto" takes the exact sum where it is expected to take this many seconds at most
 PATIENCE = 10.0
+_LOOKED_AT = 500  # rows
 
 
 def as_model(model: Any) -> Model:
@@ -43,7 +47,7 @@ def log_partition(
     n_chains: int = 1000,
     n_temperatures: int = 1000,
     schedule: str | ArrayLike = "adaptive",
-    start: str | ArrayLike = "biases",
+    start: str | ArrayLike = "auto",
     data: ArrayLike | PackedBits | None = None,
     stderr: float | None = None,
     max_chains: int = 100_000,
@@ -61,9 +65,9 @@ def log_partition(
     Parameters
     ----------
     model : Model or fitted estimator
-        Of any units. Bernoulli and Ising layers have all methods, for which Ising ones are written as bits
-        (`Model.as_bernoulli`). Others have "exact" only.
-    method : {"auto", "exact", "ais", "mais", "reverse", "bracket"}, default="auto"
+        Of any units. All have all methods, as far as their partition sum is finite; "exact" needs a layer whose states
+        can be listed, or two Gaussian layers. Ising layers are written as bits (`Model.as_bernoulli`).
+    method : {"auto", "exact", "ais", "mais", "smc", "reverse", "bracket", "tempering"}, default="auto"
         "exact"
             Sum over the states of one layer, the other one summed out: of the smaller one where both can be listed, of
             the one-hot layer beside a binary one. Two Gaussian layers have a closed form.
@@ -72,14 +76,20 @@ def log_partition(
         "mais"
             Marginalised: the larger layer summed out, which varies less. The same as "ais" with more hidden than
             visible units.
+        "smc"
+            "mais" with chains resampled on their way (sequential Monte Carlo, population annealing), in 16 populations
+            that do not mix (8 below 128 chains); the error is told from the differences between them.
         "reverse"
-            From samples of the model to the start. They are exact where the smaller layer has at most 20 units, else
-            the ends of Gibbs runs of 1000 sweeps.
+            From samples of the model to the start. They are exact where a layer has at most 2^20 states, else the ends
+            of populations as for "smc" and 100 Gibbs sweeps.
         "bracket"
             "mais" and "reverse"; the value is Bennett's combination of both.
+        "tempering"
+            Replica exchange: chains at as many temperatures as the path is long, in 8 groups that do not mix, from
+            annealed populations (half of them from `data`, where there is some); neighbours are joined by Bennett's
+            acceptance ratio. It does as many Gibbs sweeps as "smc" with the same options.
         "auto"
-            "exact" where it should take 10 s at most, else "bracket". Where nothing but "exact" is there, that up to
-            20 s; longer sums are for those who ask for them.
+            "exact" where it should take 10 s at most, else "smc".
 
         The mean of forward weights is Z without bias, so the log is low on average; that of reverse weights is 1 / Z,
         and the log high. These are statements on averages: a single value may be on the other side.
@@ -90,11 +100,12 @@ def log_partition(
     schedule : {"adaptive", "linear", "salakhutdinov"} or array-like, default="adaptive"
         Spacing of the inverse temperatures: by a short pilot run so that each step costs the same effective sample
         size; evenly; in three linear pieces as in the paper below; or values that rise from 0 to 1.
-    start : {"uniform", "biases", "base-rate"} or array-like of shape (n_visible,), default="biases"
+    start : {"auto", "uniform", "biases", "base-rate"} or array-like of shape (n_visible,), default="auto"
         Biases without weights where the path starts: none, the model's own, those of the means of `data`, or given
-        visible ones (of the model's own units).
+        visible ones (of the model's own units). All of these are tried with few chains, whatever is asked for, as each
+        may miss what another finds; "auto" goes on with the one that has found most.
     data : array-like of shape (n_samples, n_visible) or None
-        Rows of visible states. For start="base-rate", and where the long Gibbs runs of "reverse" start.
+        Rows of visible states: for start="base-rate", and to see whether the chains have missed what they know.
     stderr : float or None
         Add `n_chains` chains at a time until the standard error (of each way of a bracket) is at most this, or
         `max_chains` is reached.
@@ -106,7 +117,8 @@ def log_partition(
     progress : callable or None
         Called with (done, total) of each stage now and then; it may raise to stop.
     device : {"auto", "cpu", "cuda", "reference"}, default="auto"
-        Of Bernoulli and Ising layers; sums over others are done in NumPy, by one thread beside that of its products.
+        Exact sums over layers other than Bernoulli and Ising ones are done in NumPy, by one thread beside that of its
+        products.
     n_threads : int or None
 
     Returns
@@ -116,11 +128,19 @@ def log_partition(
     Raises
     ------
     ValueError
-        For bad options, for "exact" with too many units, for annealed methods with units that are not binary, for
-        two Gaussian layers whose sum is infinite, and for two layers with real-valued units that are not both Gaussian.
+        For bad options, for "exact" with too many units or without a layer that can be listed, for two Gaussian layers
+        whose sum is infinite, and for energies that overflow.
+
+    Warns
+    -----
+    ConvergenceWarning
+        Where the value is not reliable. The `interval` and the `message` of the result say what is known.
 
     Notes
     -----
+    An interval can be trusted as far as the evidence goes: states that no start of the path and no row of `data` leads
+    to cannot be seen by any method but "exact".
+
     Z is finite for all weights where the states of one layer can be listed. Where both layers have real-valued units it
     is finite if the singular values of the weights between these are below 1; for two Gaussian layers only then. ReLU
     units beside real-valued ones satisfy less (the quadratic form of the energy must be positive where all ReLU units
@@ -128,6 +148,7 @@ def log_partition(
 
     References
     ----------
+    Del Moral, Doucet, Jasra, "Sequential Monte Carlo samplers", J. R. Stat. Soc. B 68 (2006), for "smc".
     Salakhutdinov and Murray, "On the quantitative analysis of deep belief networks", ICML 2008.
     Yasuda and Takahashi, "Marginalized annealed importance sampling", Phys. Rev. E 106, 024127 (2022).
     Burda, Grosse, Salakhutdinov, "Accurate and conservative estimates of MRF log-likelihood using reverse annealing",
@@ -151,34 +172,53 @@ def log_partition(
     if stderr is not None:
         check_number("stderr", stderr, 0, include_low=False, otherwise="None")
     Key.check(random_state)
-    binary = exact.can_be_annealed(model)
     if method == "auto":
-        asked = moments or probabilities
-        if not binary and not asked:
-            exact.check_unasked(exact.choose(model), backend)
-        quick = asked or not binary or exact.choose(model).seconds(backend) <= PATIENCE
-        method = "exact" if quick else "bracket"
+        quick = moments or probabilities or _is_quick(model, backend)
+        method = "exact" if quick else "smc"
     if method == "exact":
         plan = exact.choose(model)
         return exact.log_partition(plan, backend, moments=moments, probabilities=probabilities, progress=progress)
     if moments or probabilities:
         raise ValueError(f"moments and probabilities need method='exact', got method={method!r}")
-    if not binary:
-        raise ValueError(
-            f"method={method!r} is for two binary layers ('bernoulli' or 'ising'), got units {model.units}; "
-            "use method='exact'"
-        )
     rows = None if data is None else checked_rows(data, model, "data")
-    assert rows is None or isinstance(rows, PackedBits)
-    bits, constant = model.as_bernoulli()
-    larger = "visible" if exact.choose(bits).layer == "hidden" else "hidden"
-    bases = annealed.bases_of(model, start, rows)
-    sum_out = "hidden" if method == "ais" else larger
-    path = annealed.Path(bits, bases, sum_out, backend, Key.from_random_state(random_state))
-    betas = annealed.temperatures(path, schedule, n_temperatures)
-    found = annealed.estimate(method, path, betas, n_chains, stderr, max_chains, rows, progress)
-    low, high = found.interval
-    return replace(found, value=found.value - constant, interval=(low - constant, high - constant))
+    doubt = _doubt_of_existence(model)
+    job, constant = make_job(
+        model,
+        start,
+        rows,
+        backend=backend,
+        key=Key.from_random_state(random_state),
+        schedule=schedule,
+        n_temperatures=n_temperatures,
+        n_chains=n_chains,
+        stderr=stderr,
+        max_chains=max_chains,
+        progress=progress,
+    )
+    found = annealed.estimate(method, job).shifted(-constant)
+    if not doubt:
+        return found
+    warnings.warn(doubt, ConvergenceWarning, stacklevel=2)
+    message = "; ".join(filter(None, (found.message, doubt)))
+    return replace(found, reliable=False, message=message, interval=(found.interval[0], np.inf))
+
+
+def _is_quick(model: Model, backend: Backend) -> bool:
+    """Whether there is an exact sum that takes some seconds at most."""
+    return exact.is_possible(model) and exact.choose(model).seconds(backend) <= PATIENCE
+
+
+def _doubt_of_existence(model: Model) -> str:
+    """Say why the partition sum may be infinite; ValueError where it is."""
+    size = paths.real_couplings(model)
+    if size < 1:
+        return ""
+    if model.units == ("gaussian", "gaussian"):
+        exact.log_partition(exact.choose(model), get_backend())  # says so
+    return (
+        f"the partition sum of units {model.units} may be infinite: the largest singular value of the weights between "
+        f"real-valued units is {size:.4g}, and it is known to be finite below 1"
+    )
 
 
 def checked_rows(x: ArrayLike | PackedBits, model: Model, name: str) -> PackedBits | NDArray[np.float64]:
@@ -225,7 +265,7 @@ def log_likelihood(model: Any, X: ArrayLike | PackedBits, log_z: Any = None, **o
         Rows of visible states: 0 and 1 (Bernoulli), -1 and +1 (Ising), one 1 a row or group (one-hot), whole numbers
         (binomial), numbers of at least 0 (ReLU), or any (Gaussian).
     log_z : float, LogPartition or None
-        Known log partition sum; None computes it by `log_partition` with `options`.
+        Known log partition sum; None computes it by `log_partition` with `options`, rows of X being its `data`.
     **options
         Of `log_partition`.
 
@@ -236,7 +276,7 @@ def log_likelihood(model: Any, X: ArrayLike | PackedBits, log_z: Any = None, **o
     model = as_model(model)
     rows = checked_rows(X, model, "X")
     if log_z is None:
-        log_z = log_partition(model, **options)
+        log_z = log_partition(model, **({"data": some_rows(rows)} | options))
     elif options:
         raise ValueError(f"log_z is given, so options of log_partition are not used, got {sorted(options)}")
     elif not np.isfinite(float(log_z)):
@@ -246,6 +286,11 @@ def log_likelihood(model: Any, X: ArrayLike | PackedBits, log_z: Any = None, **o
         # float64: else rows of real numbers and the biases of the bits would be rounded to the type of the weights
         model, constant = wide(model).as_bernoulli()
     return -model.free_energy(rows) - (float(log_z) + constant)
+
+
+def some_rows(rows: Any) -> Any:
+    """Rows that are looked at for states that chains may have missed: some hundred of them, evenly spread."""
+    return rows[:: max(1, len(rows) // _LOOKED_AT)]
 
 
 def kl_divergence(model: Any, X: ArrayLike | PackedBits, log_z: Any = None, **options: Any) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -42,14 +42,22 @@ class LogPartition:
     interval : (float, float)
         95 % confidence interval, which holds the value. With "bracket" from the lower end of the forward estimate to
         the upper end of the reverse one, and wider where the two contradict each other or the value's own error is
-        larger.
+        larger. Where the value is not reliable it reaches as far as the evidence allows: its upper end is infinite
+        where only a lower bound is known.
     method : str
-        "exact", "ais", "mais", "reverse" or "bracket".
+        "exact", "ais", "mais", "smc", "reverse", "bracket", "tempering" or "trajectory".
     ess : float
-        Effective number of chains, (sum w)^2 / sum w^2; the smaller one of a bracket; infinite for an exact sum.
+        Effective number of chains: (sum w)^2 / sum w^2 of weighted ones, the smaller one of a bracket; of "smc" the
+        number of independent ancestors; of "tempering" that of independent samples of the model. Infinite for an exact
+        sum.
     seconds : float
     n_chains, n_temperatures : int
         0 for an exact sum.
+    reliable : bool
+        False where the evidence says that the value may be far off: few chains carry the weight, populations are far
+        apart, or other starts of the path have found what this one missed.
+    message : str
+        Why the value is not reliable; empty where it is.
     moments : Moments or None
         On request, with an exact sum.
     log_probabilities : ndarray of float64, shape (2 ** n,), or None
@@ -66,6 +74,8 @@ class LogPartition:
     seconds: float = 0.0
     n_chains: int = 0
     n_temperatures: int = 0
+    reliable: bool = True
+    message: str = ""
     moments: Moments | None = field(default=None, repr=False)
     log_probabilities: NDArray[np.float64] | None = field(default=None, repr=False)
 
@@ -78,6 +88,11 @@ class LogPartition:
             )
         low, high = self.interval
         object.__setattr__(self, "interval", (min(low, self.value), max(high, self.value)))
+
+    def shifted(self, by: float) -> LogPartition:
+        """Add a constant to the value and the interval."""
+        low, high = self.interval
+        return replace(self, value=self.value + by, interval=(low + by, high + by))
 
     def __float__(self) -> float:
         return self.value

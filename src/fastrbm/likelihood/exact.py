@@ -15,15 +15,14 @@ from .._kernels.partition import MOST_UNITS
 from ..model import Model
 from ..units import get_unit
 from ._result import LogPartition, Moments
-from .exact_rules import Plan, all_states, choose, log2_states
+from .exact_rules import Plan, all_states, choose, log2_states, rule_of
 
 __all__ = [
     "Plan",
     "all_states",
-    "can_be_annealed",
     "check_size",
-    "check_unasked",
     "choose",
+    "is_possible",
     "log_partition",
     "moments_of",
     "nominal_seconds",
@@ -34,8 +33,6 @@ __all__ = [
 MOST_LISTED = 26
 #: seconds an exact sum may be expected to take when it is asked for
 LONGEST = 3600.0
-#: seconds it may be expected to take when it is not
-LONGEST_UNASKED = 20.0
 
 
 def check_size(plan: Plan, backend: Backend) -> None:
@@ -45,25 +42,11 @@ def check_size(plan: Plan, backend: Backend) -> None:
     seconds = plan.seconds(backend)
     if seconds <= LONGEST and plan.log2_states <= MOST_UNITS:
         return
-    advice = "use method='bracket' or method='mais', which estimate it"
-    if not can_be_annealed(plan.model):
-        advice = f"{_limit(plan, backend)}, and there is no estimate for units {plan.units}"
     raise ValueError(
         f"an exact sum over the 2^{plan.log2_states:.3g} states of {plan.n_units} {plan.layer} units would take about "
-        f"{_duration(seconds)} here; {advice}"
+        f"{_duration(seconds)} here, {_limit(plan, backend)}; use "
+        "method='smc' or another one that estimates it"
     )
-
-
-def check_unasked(plan: Plan, backend: Backend) -> None:
-    """Raise ValueError if an exact sum, which is all there is, would take long and was not asked for."""
-    check_size(plan, backend)
-    seconds = plan.seconds(backend) if plan.rule.lists else 0.0
-    if seconds > LONGEST_UNASKED:
-        raise ValueError(
-            f"an exact sum over the 2^{plan.log2_states:.3g} states of {plan.n_units} {plan.layer} units would take "
-            f"about {_duration(seconds)} here, and there is no estimate for units {plan.units}: ask for it by "
-            "method='exact' (progress= shows how far it is), or compare free energies"
-        )
 
 
 class _NominalProcessor:
@@ -93,9 +76,9 @@ def _limit(plan: Plan, backend: Backend) -> str:
     return f"the limit is {most} units" if most else f"the limit is 2^{MOST_UNITS} states"
 
 
-def can_be_annealed(model: Model) -> bool:
-    """Whether there are annealed estimates: both layers are binary."""
-    return model.as_bernoulli()[0].units == ("bernoulli", "bernoulli")
+def is_possible(model: Model) -> bool:
+    """Whether the states of a layer can be listed, or there is a closed form."""
+    return rule_of(model, "hidden") is not None or rule_of(model, "visible") is not None
 
 
 def _duration(seconds: float) -> str:

@@ -330,7 +330,7 @@ RULES = {
 }
 
 
-def _rule_of(model: Model, layer: str) -> Rule | None:
+def rule_of(model: Model, layer: str) -> Rule | None:
     """Rule that lists the states of `layer`, or None."""
     units = model.units if layer == "hidden" else model.units[::-1]
     if units in RULES:
@@ -344,13 +344,13 @@ def choose(model: Model, layer: str | None = None) -> Plan:
     ValueError where nothing can be listed and there is no closed form, also of a `layer` that is asked for.
     """
     if layer is not None:
-        rule = _rule_of(model, layer)
+        rule = rule_of(model, layer)
         if rule is None:
             raise ValueError(f"there is no sum over the states of the {layer} layer for units {model.units}")
         return Plan(layer, rule, transposed(model, layer))
     found = []
     for n_units, layer in zip(model.weights.shape, ("hidden", "visible"), strict=True):
-        rule = _rule_of(model, layer)
+        rule = rule_of(model, layer)
         if rule is not None:
             found.append((rule is _GENERIC, log2_states(model, layer), n_units, layer, rule))
     if not found:

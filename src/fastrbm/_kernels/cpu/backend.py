@@ -19,7 +19,7 @@ from .gradients import Gradients
 from .partition import log_partition_sum, seconds_for_states
 from .runtime import extension as _cpu
 from .runtime import single_threaded_blas, threads_for
-from .scores import Scores, check_unit, dense_blocks, is_native
+from .scores import Scores, dense_blocks, is_native
 from .strategy import GUESSED_DENSITY, choose_for_chains, choose_for_rows, make_filters, note_filters
 from .training import Training
 from .words import from_words, lanes, to_words
@@ -239,7 +239,7 @@ class CpuBackend(Training, Gradients, Scores):
 
     def anneal(
         self,
-        states: PackedBits,
+        states: States,
         parameters: Parameters,
         units: tuple[str, str],
         bases: tuple[NDArray[Any], NDArray[Any]],
@@ -248,17 +248,20 @@ class CpuBackend(Training, Gradients, Scores):
         draw: Draw,
         log_weights: NDArray[np.float64],
         on_progress: Callable[[int, int], None] | None = None,
-    ) -> PackedBits:
-        """See `Backend.anneal`; float32 temperatures where the weights are float32."""
+    ) -> States:
+        """See `Backend.anneal`: two layers of bits natively; float32 temperatures where the weights are float32."""
         n, weights = len(states), parameters.weights
-        for unit in units:
-            check_unit(unit, "anneal")
+        if not all(map(is_native, units)):
+            return super().anneal(
+                states, parameters, units, bases, sum_out, betas, draw, log_weights, on_progress
+            )  # fmt: skip
         by_rows = _cpu.prefers_rows(max(1, n), GUESSED_DENSITY)
         fixed = self._fixed(states, weights, by_rows) if n and len(betas) > 1 else None
         if fixed is None:
             return super().anneal(
                 states, parameters, units, bases, sum_out, betas, draw, log_weights, on_progress
             )  # fmt: skip
+        assert isinstance(states, PackedBits)  # only bits have fixed-point weights
         layers = [np.zeros((2 * n_words(size), lanes(n)), dtype=np.uint32) for size in weights.shape]
         kept = 1 if sum_out == "hidden" else 0
         layers[kept] = to_words(states)
