@@ -26,12 +26,12 @@ def run_chains(uint32_t[:, ::1] hidden not None, uint32_t[:, ::1] visible not No
         c.filters, c.work, c.chunk = &filters.f, filters.work, filters.f.chunk
         n_threads = min(n_threads, FRBM_MOST_THREADS)
         stride += _up(frbm_filters_scratch(&filters.f), 16)
-    cdef float[::1] scratch = aligned(stride * n_threads, np.float32)
+    cdef Memory scratch = Memory(sizeof(float) * stride * n_threads)
     cdef int thread
     with nogil, parallel(num_threads=n_threads):
         thread = threadid()
         c.team.n_threads = frbm_team_size()
-        frbm_run_chains(&c, thread, &scratch[thread * stride])
+        frbm_run_chains(&c, thread, <float *>scratch.start + thread * stride)
     poller.reraise()
 
 
@@ -75,10 +75,10 @@ cdef class Annealing:
         poller = Poller(self._report if on_progress is not None else None)
         a.poll, a.poll_context = &_poll, <void *>poller
         cdef size_t stride = FRBM_SCRATCH_FLOATS + _up(max(a.n_hidden, a.n_visible), 16)
-        cdef float[::1] scratch = aligned(stride * n_threads, np.float32)
+        cdef Memory scratch = Memory(sizeof(float) * stride * n_threads)
         cdef int thread
         with nogil, parallel(num_threads=n_threads):
             thread = threadid()
             a.team.n_threads = frbm_team_size()
-            frbm_anneal(a, thread, &scratch[thread * stride])
+            frbm_anneal(a, thread, <float *>scratch.start + thread * stride)
         poller.reraise()

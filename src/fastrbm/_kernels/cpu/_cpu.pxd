@@ -69,6 +69,7 @@ cdef extern from "workers.h" nogil:
         void (*pseudo_block_f64)(const frbm_pseudo *, size_t, size_t, void *) noexcept nogil
         void (*pseudo_tables_f32)(const frbm_pseudo *, size_t, const frbm_pseudo_tables *) noexcept nogil
         void (*pseudo_tables_f64)(const frbm_pseudo *, size_t, const frbm_pseudo_tables *) noexcept nogil
+        void (*count_planes)(const uint32_t *, size_t, size_t, size_t, size_t, int32_t *) noexcept nogil
         void (*draw_inputs)(const void *, int, size_t, size_t, size_t, const frbm_draw *, uint64_t *, size_t) noexcept nogil
         void (*philox)(uint32_t *, uint32_t, uint32_t, const frbm_draw *) noexcept nogil
         void (*uniform_rows)(void *, int, size_t, size_t, size_t, const frbm_draw *) noexcept nogil

@@ -94,12 +94,12 @@ def run_rows(const uint64_t[:, ::1] rows not None, FixedWeights weights not None
         r.chunk = filters.f.chunk
         n_threads = min(n_threads, FRBM_MOST_THREADS)
     cdef size_t stride = _up(frbm_rows_scratch(&r), 16)
-    cdef float[::1] scratch = aligned(stride * n_threads, np.float32)
+    cdef Memory scratch = Memory(sizeof(float) * stride * n_threads)
     cdef int thread
     with nogil, parallel(num_threads=n_threads):
         thread = threadid()
         r.team.n_threads = frbm_team_size()
-        frbm_run_rows(&r, thread, &scratch[thread * stride])
+        frbm_run_rows(&r, thread, <float *>scratch.start + thread * stride)
 
 
 # ---- pseudo-likelihood -----------------------------------------------------------------------------------
@@ -144,7 +144,7 @@ def pseudo_likelihood(const floating[:, ::1] inputs not None, const floating[:, 
     cdef Py_ssize_t block = max(1, min(FRBM_PSEUDO_BLOCK, (n + n_threads - 1) // n_threads, PSEUDO_BYTES // each))
     blocks = (n + block - 1) // block
     cdef size_t stride = _up(each * block, 64)
-    cdef uint8_t[::1] scratch = aligned(stride * n_threads, np.uint8)
+    cdef Memory scratch = Memory(stride * n_threads)
     for j in prange(n_hidden, nogil=True, num_threads=n_threads):
         if floating is float:
             TABLE.pseudo_tables_f32(&p, j, &to)
@@ -152,6 +152,6 @@ def pseudo_likelihood(const floating[:, ::1] inputs not None, const floating[:, 
             TABLE.pseudo_tables_f64(&p, j, &to)
     for b in prange(blocks, nogil=True, num_threads=n_threads, schedule="dynamic"):
         if floating is float:
-            TABLE.pseudo_block_f32(&p, b * block, min(block, n - b * block), &scratch[threadid() * stride])
+            TABLE.pseudo_block_f32(&p, b * block, min(block, n - b * block), <uint8_t *>scratch.start + threadid() * stride)
         else:
-            TABLE.pseudo_block_f64(&p, b * block, min(block, n - b * block), &scratch[threadid() * stride])
+            TABLE.pseudo_block_f64(&p, b * block, min(block, n - b * block), <uint8_t *>scratch.start + threadid() * stride)

@@ -96,12 +96,12 @@ cdef class Training:
         memset(&t.grey_team, 0, sizeof(t.grey_team))
         cdef size_t stride = frbm_training_scratch(t)
         cdef int n_threads = self.fixed.n_sharing
-        cdef float[::1] scratch = aligned(stride * n_threads, np.float32)
+        cdef Memory scratch = Memory(sizeof(float) * stride * n_threads)
         cdef int thread
         with nogil, parallel(num_threads=n_threads):
             thread = threadid()
             t.team.n_threads = frbm_team_size()
-            frbm_train(t, thread, &scratch[thread * stride])
+            frbm_train(t, thread, <float *>scratch.start + thread * stride)
         state.step = t.step
         state.updates = self.updates_before + t.batches_done
         poller.reraise()

@@ -176,6 +176,8 @@ def most_threads(n_threads: int | None) -> int:
 
 def threads_for(work: float, n_threads: int | None) -> int:
     """Threads for `work` multiply-adds, at most n_threads (None: `default_threads`)."""
+    if work < 2 * WORK_PER_THREAD:
+        return 1
     wanted = max(1, min(most_threads(n_threads), int(work // WORK_PER_THREAD)))
     return wanted if wanted <= _startable else _threads_that_start(wanted)
 
