@@ -23,6 +23,7 @@ from ..units import get_unit
 from .bits import PackedBits, as_dense
 from .datatypes import FLOAT_TYPES, ChainState, Drawn, Parameters, Phase, States, TrainingPlan
 from .draws import Draw, Stream, uniforms
+from .ladders import ComposedLadder, Ladder
 from .partition import REFERENCE_RATE, log_partition_sum
 from .rules import Update, apply_rule
 
@@ -103,6 +104,10 @@ class Backend:
         from scipy.special import ndtri
 
         return ndtri(uniforms(draw, n_rows, n_units, dtype)).astype(dtype, copy=False)
+
+    def uniforms(self, draw: Draw, n_rows: int, n_units: int, dtype: Any) -> NDArray[Any]:
+        """Uniforms of an address in (0, 1), shape (n_rows, n_units): those of `fastrbm._kernels.draws.uniforms`."""
+        return uniforms(draw, n_rows, n_units, dtype)
 
     @contextmanager
     def holding(self, *weights: NDArray[Any]) -> Iterator[None]:
@@ -186,6 +191,30 @@ class Backend:
             visible = self.samples(units[0], hidden, weights, visible_bias, at, transpose=True)
             hidden = self.samples(units[1], visible, weights, hidden_bias, at._replace(stream=Stream.HIDDEN))
         return visible, hidden
+
+    def ladder(
+        self,
+        parameters: Parameters,
+        units: tuple[str, str],
+        base: NDArray[Any],
+        betas: NDArray[np.float64],
+        n_chains: int,
+        n_sweeps: int,
+    ) -> Ladder:
+        """Model at all inverse temperatures, for rounds of tempering.
+
+        Parameters
+        ----------
+        parameters : Parameters
+            At beta = 1.
+        units : (visible unit, hidden unit)
+        base : ndarray, shape (n_visible,)
+            Visible biases at beta = 0, of the dtype of the parameters.
+        betas : ndarray of float64, shape (n_temperatures,)
+        n_chains, n_sweeps : int
+            Of each temperature in each round.
+        """
+        return ComposedLadder(self, parameters, units, base, betas)
 
     def anneal(
         self,

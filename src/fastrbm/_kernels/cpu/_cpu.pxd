@@ -137,6 +137,7 @@ cdef extern from "workers.h" nogil:
 
     ctypedef struct frbm_team:
         int n_threads
+        int64_t ticket
 
     ctypedef void (*frbm_sgemm)(char *, char *, int *, int *, int *, float *, float *, int *, float *, int *, float *,
                                 float *, int *) noexcept nogil

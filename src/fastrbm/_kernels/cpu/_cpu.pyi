@@ -39,6 +39,30 @@ class Filters:
     def prepare(self) -> None: ...
     def counters(self) -> dict[str, int]: ...
 
+class Ladder:
+    def __init__(self, n_temperatures: int, n_hidden: int, n_visible: int, transposed: bool) -> None: ...
+    def fill(
+        self,
+        weights: NDArray[np.float32],
+        visible_bias: NDArray[np.float32],
+        hidden_bias: NDArray[np.float32],
+        base: NDArray[np.float32],
+        betas: NDArray[np.float64],
+        n_threads: int,
+    ) -> bool: ...
+    def energies(
+        self, hidden: NDArray[np.uint64], first: int, out: NDArray[np.float64], n_threads: int
+    ) -> None: ...
+    def run_chains(
+        self,
+        hidden: NDArray[np.uint64],
+        visible_out: NDArray[np.uint64],
+        hidden_out: NDArray[np.uint64],
+        draw: Draw,
+        n_sweeps: int,
+        n_threads: int,
+    ) -> None: ...
+
 class Training:
     def __init__(
         self,

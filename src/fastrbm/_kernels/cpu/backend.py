@@ -13,9 +13,11 @@ from ...units import get_unit
 from ..bits import PackedBits, n_words
 from ..contract import Drawn, Parameters, States
 from ..draws import Draw
+from ..ladders import Ladder
 from ..partition import check_partition
 from . import layers as any_units
 from .gradients import Gradients
+from .ladders import NativeLadder
 from .partition import log_partition_sum, seconds_for_states
 from .runtime import extension as _cpu
 from .runtime import single_threaded_blas, threads_for
@@ -236,6 +238,29 @@ class CpuBackend(Training, Gradients, Scores):
         )  # fmt: skip
         note_filters(filters)
         return from_words(v, n, weights.shape[1]), from_words(h, n, weights.shape[0])
+
+    def ladder(
+        self,
+        parameters: Parameters,
+        units: tuple[str, str],
+        base: NDArray[Any],
+        betas: NDArray[np.float64],
+        n_chains: int,
+        n_sweeps: int,
+    ) -> Ladder:
+        """See `Backend.ladder`: native for float32 layers of bits whose chains are drawn by whole products."""
+        by_products = choose_for_chains(self.strategy, n_chains, n_sweeps, self.int16) == "dense" and not self.int16
+        if by_products and all(map(is_native, units)) and parameters.weights.dtype == np.float32:
+            native = NativeLadder.make(parameters, base, betas, n_chains, self.n_threads)
+            if native is not None:
+                return native
+        return super().ladder(parameters, units, base, betas, n_chains, n_sweeps)
+
+    def uniforms(self, draw: Draw, n_rows: int, n_units: int, dtype: Any) -> NDArray[Any]:
+        """See `Backend.uniforms`."""
+        out = np.empty((n_rows, n_units), dtype)
+        _cpu.uniform_rows(draw, out, threads_for(40.0 * out.size, self.n_threads))
+        return out
 
     def anneal(
         self,
