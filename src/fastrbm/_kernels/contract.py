@@ -23,6 +23,7 @@ from ..units import get_unit
 from .bits import PackedBits, as_dense
 from .datatypes import FLOAT_TYPES, ChainState, Drawn, Parameters, Phase, States, TrainingPlan
 from .draws import Draw, Stream, uniforms
+from .exponentials import exponentials
 from .ladders import ComposedLadder, Ladder
 from .partition import REFERENCE_RATE, log_partition_sum
 from .rules import Update, apply_rule
@@ -155,6 +156,12 @@ class Backend:
     def free_energy(self, unit: str, states: States, parameters: Parameters) -> NDArray[np.float64]:
         """-a.v - sum over hidden units of cgf(input), shape (n_samples,); `unit` is that of the hidden layer."""
         raise TypeError(f"backend {self.name!r} lacks free_energy")
+
+    def probabilities(self, log_weights: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Numbers that add up to 1, in the ratios of these logs, by operations that are rounded alike everywhere."""
+        p = exponentials(log_weights - log_weights.max())
+        p /= p.sum()
+        return p
 
     def pseudo_likelihood(self, unit: str, states: States, parameters: Parameters) -> NDArray[np.float64]:
         """Sum over visible units of log p(v_i | all other v) for Bernoulli visibles, shape (n_samples,).

@@ -27,19 +27,26 @@ class Ladder(Protocol):
 
     def __exit__(self, *error: object) -> None: ...
 
-    def energies(self, hidden: States, first: int) -> NDArray[np.float64]:
-        """Free energies of hidden states, the visible layer summed out, for the exchange of neighbours.
+    def exchange(
+        self, hidden: States, marks: NDArray[np.int8], first: int, log_u: NDArray[np.float64]
+    ) -> tuple[States, NDArray[np.int8], NDArray[np.float64], NDArray[np.int64]]:
+        """Exchange the states of neighbouring temperatures, the visible layer summed out.
 
         Parameters
         ----------
         hidden : PackedBits or ndarray, shape (n_temperatures * n_chains, n_hidden)
+        marks : ndarray of int8, shape (n_temperatures * n_chains,)
+            They travel with the states.
         first : {0, 1}
-            Pairs are (first, first + 1), (first + 2, first + 3), ...
+            Pairs are (first, first + 1), (first + 2, first + 3), ...; there must be one.
+        log_u : ndarray, shape (n_pairs, n_chains)
+            Logs of uniforms.
 
         Returns
         -------
-        ndarray, shape (n_pairs, 2, 2 * n_chains)
-            For the hotter temperature of a pair and the colder one: of its hotter chains, then of the colder ones.
+        (hidden, marks, log_ratio, accepted) : tuple
+            New arrays; logs of the ratios of probabilities, shape (n_pairs, n_chains), above which nothing is
+            exchanged; and the number of exchanges of each pair.
         """
         ...
 
@@ -95,19 +102,29 @@ class ComposedLadder:
         # what the backend makes of the weights serves all rounds
         self._held.enter_context(self._backend.holding(*(p.weights for p in models)))
 
-    def energies(self, hidden: States, first: int) -> NDArray[np.float64]:
-        """See `Ladder.energies`."""
+    def exchange(
+        self, hidden: States, marks: NDArray[np.int8], first: int, log_u: NDArray[np.float64]
+    ) -> tuple[States, NDArray[np.int8], NDArray[np.float64], NDArray[np.int64]]:
+        """See `Ladder.exchange`."""
         if not self._turned:  # models whose layers have changed places, for energies of hidden states
             weights = np.ascontiguousarray(self._parameters.weights.T)
             for beta in self._betas:
                 visible, of_hidden = self._biases(beta)
                 self._turned.append(Parameters(weights.dtype.type(beta) * weights, of_hidden, visible))
             self._hold(self._turned)
-        n, found = hidden.shape[0] // len(self._betas), []
-        for k in range(first, len(self._betas) - 1, 2):
+        n_pairs, n = log_u.shape
+        log_ratio = np.empty((n_pairs, n))
+        for pair in range(n_pairs):
+            k = first + 2 * pair
             both = hidden[k * n : (k + 2) * n]
-            found.append([self._backend.free_energy(self._units[0], both, self._turned[j]) for j in (k, k + 1)])
-        return np.array(found).reshape(-1, 2, 2 * n)
+            hot, cold = (self._backend.free_energy(self._units[0], both, self._turned[j]) for j in (k, k + 1))
+            gain = hot - cold  # -log f_k + log f_(k+1) of the hotter chains, then of the colder ones
+            log_ratio[pair] = gain[:n] - gain[n:]
+        accepted = log_u < log_ratio
+        order = np.arange(len(marks))
+        pairs = order[first * n : (first + 2 * n_pairs) * n].reshape(n_pairs, 2, n)
+        pairs[...] = np.where(accepted[:, None], pairs[:, ::-1], pairs)
+        return hidden[order], marks[order], log_ratio, accepted.sum(axis=1)
 
     def run_chains(self, hidden: States, draw: Draw, n_sweeps: int) -> tuple[Drawn, States]:
         """See `Ladder.run_chains`."""

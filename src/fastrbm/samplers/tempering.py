@@ -320,47 +320,46 @@ class Tempering(PopulationSampler):
 
     def _exchange(self, state: TemperedState, ladder: Ladder, seed: int, backend: Backend) -> bool:
         """Try the pairs whose turn it is; True if the temperatures have moved."""
-        n, n_temperatures, first = state.n_chains, len(state.betas), state.round % 2
-        tried = np.full(n_temperatures - 1, np.nan)
-        n_pairs = (n_temperatures - first) // 2
-        if n_pairs:
-            energies = ladder.energies(state.hidden, first)
-            gain = energies[:, 0] - energies[:, 1]  # -log f_k + log f_(k+1) of the hotter chains, then of the colder ones
-            log_ratio = gain[:, :n] - gain[:, n:]
+        n, n_pairs, first = state.n_chains, len(state.betas) - 1, state.round % 2
+        turn = slice(first, None, 2)
+        tried = np.empty(0)
+        if first < n_pairs:
             draw = Draw(seed, state.step, Stream.SWAP, first * n)
-            u = backend.uniforms(draw, (n_temperatures - 1 - first) * n, 1, np.float64).reshape(-1, n)[::2]
-            accepted = np.log(u) < log_ratio
-            order = np.arange(n * n_temperatures)
-            pairs = order[first * n : (first + 2 * n_pairs) * n].reshape(n_pairs, 2, n)
-            pairs[...] = np.where(accepted[:, None], pairs[:, ::-1], pairs)
-            tried[first::2] = np.exp(np.minimum(log_ratio, 0)).mean(axis=1)
-            state.swap_accepts[first::2] += accepted.sum(axis=1)
-            state.swap_tries[first::2] += n
-            state.hidden = state.hidden[order]
-            state.marks = state.marks[order]
+            u = backend.uniforms(draw, (n_pairs - first) * n, 1, np.float64).reshape(-1, n)[::2]
+            state.hidden, state.marks, log_ratio, accepted = ladder.exchange(
+                state.hidden, state.marks, first, np.log(u)
+            )
+            tried = np.add.reduce(np.exp(np.minimum(log_ratio, 0)), axis=1) / n
+            state.swap_accepts[turn] += accepted
+            state.swap_tries[turn] += n
         hottest, coldest = state.marks[:n], state.marks[-n:]
         hottest[hottest == 1] = 2
-        state.round_trips += int((coldest == 2).sum())
+        state.round_trips += int(np.count_nonzero(coldest == 2))
         coldest[:] = 1
-        return state.adapting and _adapt(state, tried)
+        return state.adapting and _adapt(state, turn, tried)
 
 
-def _adapt(state: TemperedState, tried: NDArray[np.float64]) -> bool:
-    """Widen distances whose exchanges are accepted more often than the mean, narrow the others."""
+def _adapt(state: TemperedState, turn: slice, tried: NDArray[np.float64]) -> bool:
+    """Widen distances whose exchanges are accepted more often than the mean, narrow the others.
+
+    `tried` are the rates of the pairs whose turn it was.
+    """
     gain = _GAIN / (state.n_adaptations + _DELAY) ** _DECAY
-    new = ~np.isnan(tried)
-    first = np.isnan(state.acceptance)
-    share = np.where(first, 1.0, min(gain, 1.0))
-    state.acceptance[new] = np.where(first, 0, state.acceptance)[new] * (1 - share[new]) + (share * tried)[new]
+    share, acceptance = min(gain, 1.0), state.acceptance
     state.n_adaptations += 1
-    if np.isnan(state.acceptance).any():
-        return False  # pairs of one parity have not had their turn yet
-    logs = np.log(np.diff(state.betas))
-    logs[new] += gain * (tried[new] - state.acceptance.mean())
-    distances = np.exp(logs - logs.max())
+    acceptance[turn] = acceptance[turn] * (1 - share) + share * tried
+    total = np.add.reduce(acceptance)
+    if np.isnan(total):
+        acceptance[turn] = np.where(np.isnan(acceptance[turn]), tried, acceptance[turn])
+        total = np.add.reduce(acceptance)
+        if np.isnan(total):
+            return False  # pairs of one parity have not had their turn yet
+    logs = np.log(state.betas[1:] - state.betas[:-1])
+    logs[turn] += gain * (tried - total / len(logs))
+    distances = np.exp(logs - np.maximum.reduce(logs))
     reach = 1 - state.betas[0]
     # none below a thousandth of an even one: chains of equal temperatures would count as exchanges and carry nothing
-    distances = np.maximum(distances / distances.sum(), 1e-3 / len(distances))
-    state.betas[1:] = state.betas[0] + reach * np.cumsum(distances / distances.sum())
+    distances = np.maximum(distances / np.add.reduce(distances), 1e-3 / len(distances))
+    state.betas[1:] = state.betas[0] + reach * np.add.accumulate(distances / np.add.reduce(distances))
     state.betas[-1] = 1.0
     return True

@@ -27,12 +27,22 @@ def run_chains(uint32_t[:, ::1] hidden not None, uint32_t[:, ::1] visible not No
         n_threads = min(n_threads, FRBM_MOST_THREADS)
         stride += _up(frbm_filters_scratch(&filters.f), 16)
     cdef Memory scratch = Memory(sizeof(float) * stride * n_threads)
+    _run_chains(&c, n_threads, <float *>scratch.start, stride)
+    poller.reraise()
+
+
+cdef void _run_chains(frbm_chains *c, int n_threads, float *scratch, size_t stride) noexcept:
+    """Chains by a team, as `_run_rows` does layers."""
     cdef int thread
+    c.team.ticket, c.team.n_threads = 0, 1
+    if n_threads == 1:
+        with nogil:
+            frbm_run_chains(c, 0, scratch)
+        return
     with nogil, parallel(num_threads=n_threads):
         thread = threadid()
         c.team.n_threads = frbm_team_size()
-        frbm_run_chains(&c, thread, <float *>scratch.start + thread * stride)
-    poller.reraise()
+        frbm_run_chains(c, thread, scratch + thread * stride)
 
 
 # ---- annealed importance sampling ------------------------------------------------------------------------

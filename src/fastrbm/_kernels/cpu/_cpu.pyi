@@ -50,8 +50,17 @@ class Ladder:
         betas: NDArray[np.float64],
         n_threads: int,
     ) -> bool: ...
-    def energies(
-        self, hidden: NDArray[np.uint64], first: int, out: NDArray[np.float64], n_threads: int
+    def exchange(
+        self,
+        hidden: NDArray[np.uint64],
+        marks: NDArray[np.int8],
+        first: int,
+        log_u: NDArray[np.float64],
+        hidden_out: NDArray[np.uint64],
+        marks_out: NDArray[np.int8],
+        log_ratio: NDArray[np.float64],
+        accepted: NDArray[np.int64],
+        n_threads: int,
     ) -> None: ...
     def run_chains(
         self,
@@ -181,6 +190,7 @@ def gradient_of_bits(
 def ascend(
     update: Update, parameters: Parameters, slots: Sequence[Parameters], gradient: Parameters, n_threads: int
 ) -> None: ...
+def exponentials(x: NDArray[np.float64], top: float, series: tuple[float, ...], out: NDArray[np.float64]) -> None: ...
 def pseudo_likelihood(
     inputs: NDArray[Any],
     weights: NDArray[Any],

@@ -7,10 +7,10 @@ signatures, and shapes, strides and index ranges by `require`: a mistake is a Va
 
 from cpython.exc cimport PyErr_CheckSignals
 from cython.parallel cimport parallel, prange, threadid
-from libc.math cimport ldexp
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t, uintptr_t
+from libc.math cimport ldexp, rint
+from libc.stdint cimport int8_t, int32_t, int64_t, uint8_t, uint32_t, uint64_t, uintptr_t
 from libc.stdlib cimport calloc, free, malloc
-from libc.string cimport memset
+from libc.string cimport memcpy, memset
 from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 from scipy.linalg.cython_blas cimport dgemm, sgemm
 
@@ -294,7 +294,10 @@ def uniform_rows(draw, floating[:, ::1] out not None, int n_threads):
     cdef Py_ssize_t n = out.shape[0], width = out.shape[1], blocks = (n + 31) // 32, b
     cdef frbm_draw address
     _set_draw(&address, draw)
-    if width == 0:
+    if width == 0 or n == 0:
+        return
+    if n_threads == 1:
+        _uniform_block(&out[0, 0], sizeof(floating) == 8, width, n, &address, 0)
         return
     for b in prange(blocks, nogil=True, num_threads=n_threads):
         _uniform_block(&out[32 * b, 0], sizeof(floating) == 8, width, n - 32 * b if n - 32 * b < 32 else 32, &address, 32 * b)

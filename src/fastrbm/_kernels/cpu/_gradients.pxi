@@ -40,22 +40,22 @@ def ascend(update, parameters, slots, gradient, int n_threads):
     """Apply a rule to the three arrays of parameters; float32 gradients that lie in one piece are overwritten."""
     cdef frbm_rule rule
     cdef float *pointers[3][FRBM_SLOTS]
-    cdef float *values[3]
-    cdef float *along[3]
-    cdef float[::1] value, of_value
-    cdef Py_ssize_t n[3]
+    cdef float[:, ::1] weights = parameters[0], of_weights = np.ascontiguousarray(gradient[0], dtype=np.float32)
+    cdef float[::1] visible = parameters[1], of_visible = np.ascontiguousarray(gradient[1], dtype=np.float32)
+    cdef float[::1] hidden = parameters[2], of_hidden = np.ascontiguousarray(gradient[2], dtype=np.float32)
+    cdef Py_ssize_t n_hidden = weights.shape[0], n_visible = weights.shape[1], n[3]
     cdef int i
+    require(visible.shape[0] == n_visible > 0 and hidden.shape[0] == n_hidden > 0, "parameters")
+    require(of_weights.shape[0] == of_hidden.shape[0] == n_hidden, "gradient")
+    require(of_weights.shape[1] == of_visible.shape[0] == n_visible, "gradient")
+    n[0], n[1], n[2] = n_hidden * n_visible, n_visible, n_hidden
     memset(pointers, 0, sizeof(pointers))
     _set_rule(&rule, update)
-    arrays = [np.ascontiguousarray(g, dtype=np.float32).reshape(-1) for g in gradient]
     for i in range(3):
-        require(parameters[i].flags.c_contiguous, "parameters")
-        value, of_value = parameters[i].reshape(-1), arrays[i]
-        n[i], values[i], along[i] = value.shape[0], &value[0], &of_value[0]
-        require(of_value.shape[0] == n[i] > 0, "gradient")
         _set_slots(pointers[i], [slot[i] for slot in slots], n[i], update)
-    for i in range(3):
-        _apply(&rule, i == 0, values[i], pointers[i], along[i], n[i], n_threads)
+    _apply(&rule, True, &weights[0, 0], pointers[0], &of_weights[0, 0], n[0], n_threads)
+    _apply(&rule, False, &visible[0], pointers[1], &of_visible[0], n[1], n_threads)
+    _apply(&rule, False, &hidden[0], pointers[2], &of_hidden[0], n[2], n_threads)
 
 
 # ---- gradients -------------------------------------------------------------------------------------------
@@ -220,6 +220,11 @@ def gradient_of_bits(data, model, parameters, slots, update, int n_threads):
     _apply(&g.rule, False, &visible_bias[0], of_visible, gradient, n_visible, 1)
     cdef size_t stride = FRBM_SCRATCH_FLOATS
     cdef Memory scratch = Memory(sizeof(float) * stride * n_threads)
+    if n_threads == 1:
+        for tile in range(tiles):
+            TABLE.gradient_rows(&g, 12 * tile, n_hidden - 12 * tile if n_hidden - 12 * tile < 12 else 12, NULL,
+                                <float *>scratch.start)
+        return True
     for tile in prange(tiles, nogil=True, num_threads=n_threads, schedule="dynamic"):
         TABLE.gradient_rows(&g, 12 * tile, n_hidden - 12 * tile if n_hidden - 12 * tile < 12 else 12, NULL,
                             <float *>scratch.start + threadid() * stride)

@@ -95,11 +95,43 @@ def run_rows(const uint64_t[:, ::1] rows not None, FixedWeights weights not None
         n_threads = min(n_threads, FRBM_MOST_THREADS)
     cdef size_t stride = _up(frbm_rows_scratch(&r), 16)
     cdef Memory scratch = Memory(sizeof(float) * stride * n_threads)
+    _run_rows(&r, n_threads, <float *>scratch.start, stride)
+
+
+cdef void _run_rows(frbm_rows *r, int n_threads, float *scratch, size_t stride) noexcept:
+    """One layer by a team; one thread enters no parallel region, which takes longer than small layers."""
     cdef int thread
+    r.team.ticket, r.team.n_threads = 0, 1
+    if n_threads == 1:
+        with nogil:
+            frbm_run_rows(r, 0, scratch)
+        return
     with nogil, parallel(num_threads=n_threads):
         thread = threadid()
         r.team.n_threads = frbm_team_size()
-        frbm_run_rows(&r, thread, <float *>scratch.start + thread * stride)
+        frbm_run_rows(r, thread, scratch + thread * stride)
+
+
+# ---- exponentials ----------------------------------------------------------------------------------------
+
+def exponentials(const double[::1] x not None, double top, series, double[::1] out not None):
+    """e^(x - top) as `fastrbm._kernels.exponentials.exponentials` has it, by the same operations."""
+    cdef double c[16]
+    cdef Py_ssize_t i
+    cdef int n = len(series), k
+    cdef double t, whole, p
+    require(out.shape[0] == x.shape[0] and 0 < n <= 16, "out")
+    for k in range(n):
+        c[k] = series[k]
+    with nogil:
+        for i in range(x.shape[0]):
+            t = (x[i] - top) * 1.4426950408889634
+            t = -1000.0 if t < -1000.0 else t  # a NaN stays one
+            whole = rint(t)
+            p = c[0]
+            for k in range(1, n):
+                p = p * (t - whole) + c[k]
+            out[i] = ldexp(p, <int>whole)
 
 
 # ---- pseudo-likelihood -----------------------------------------------------------------------------------

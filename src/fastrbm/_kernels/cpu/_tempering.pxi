@@ -93,44 +93,59 @@ cdef class Ladder:
         cdef size_t stride = _up(self.n_hidden * self.n_visible, 16) + _up(self.n_visible, 16)
         cdef Memory scratch = Memory(sizeof(float) * stride * n_threads)
         cdef float *scaled = <float *>scratch.start
+        if n_threads == 1:
+            for k in range(self.n_temperatures):
+                outgrown |= self._quantise(k, &weights[0, 0], <float>betas[k], scaled,
+                                           <uint32_t *>scaled + _up(self.n_hidden * self.n_visible, 16))
+            return outgrown == 0
         for k in prange(self.n_temperatures, nogil=True, num_threads=n_threads, schedule="dynamic"):
             outgrown |= self._quantise(k, &weights[0, 0], <float>betas[k], scaled + threadid() * stride,
                                        <uint32_t *>(scaled + threadid() * stride) + _up(self.n_hidden * self.n_visible, 16))
         return outgrown == 0
 
-    def energies(self, const uint64_t[:, ::1] hidden not None, Py_ssize_t first, double[:, :, ::1] out not None, int n_threads):
-        """Free energies of the hidden states of pairs of neighbours, (first, first + 1) and every other one from there.
+    def exchange(self, const uint64_t[:, ::1] hidden not None, const int8_t[::1] marks not None, Py_ssize_t first,
+                 const double[:, ::1] log_u not None, uint64_t[:, ::1] hidden_out not None, int8_t[::1] marks_out not None,
+                 double[:, ::1] log_ratio not None, int64_t[::1] accepted not None, int n_threads):
+        """Exchange the states of pairs of neighbours, (first, first + 1) and every other one from there.
 
-        `out` [pair][temperature of the pair][state]: states of the hotter chains, then of the colder ones, at the hotter
-        temperature, then at the colder one.
+        `log_u` and `log_ratio` [pair][chain]: logs of uniforms, and of the ratios of probabilities below which they
+        must be; `accepted` counts the exchanges of each pair. Marks travel with their states.
         """
-        cdef Py_ssize_t n = hidden.shape[0] // self.n_temperatures, words = (self.n_hidden + 63) // 64, pair, side, k
+        cdef Py_ssize_t n = log_u.shape[1], words = (self.n_hidden + 63) // 64, pair, side, k, c, w, hot, cold
         cdef frbm_rows r
         memset(&r, 0, sizeof(r))
-        require(hidden.shape[0] == n * self.n_temperatures and n > 0 and hidden.shape[1] == words, "hidden")
-        require(first >= 0 and first + 2 * out.shape[0] <= self.n_temperatures, "first")
-        require(out.shape[1] == 2 and out.shape[2] == 2 * n, "out")
-        r.table, r.row_words, r.n_rows = TABLE, words, 2 * n
+        require(n > 0 and hidden.shape[0] == n * self.n_temperatures and hidden.shape[1] == words, "hidden")
+        require(hidden_out.shape[0] == hidden.shape[0] and hidden_out.shape[1] == words, "hidden_out")
+        require(marks.shape[0] == marks_out.shape[0] == hidden.shape[0], "marks")
+        require(first >= 0 and first + 2 * log_u.shape[0] <= self.n_temperatures, "first")
+        require(log_ratio.shape[0] == accepted.shape[0] == log_u.shape[0] and log_ratio.shape[1] == n, "log_ratio")
+        cdef Memory found = Memory(sizeof(double) * 4 * n)
+        cdef double *energy = <double *>found.start  # of the states of a pair at the hotter temperature, at the colder one
+        r.table, r.row_words, r.n_rows, r.energy = TABLE, words, 2 * n, energy
         r.n_out, r.n_in, r.out_stride, r.in_stride = self.n_visible, self.n_hidden, 1, self.fixed[0].ld
         r.chunk = min(1024, max(64, _up((2 * n + n_threads - 1) // n_threads, 64)))
-        cdef double unused
-        r.energy = &unused
         cdef size_t stride = _up(frbm_rows_scratch(&r), 16)
         cdef Memory scratch = Memory(sizeof(float) * stride * n_threads)
-        cdef int thread
-        for pair in range(out.shape[0]):
+        memcpy(&hidden_out[0, 0], &hidden[0, 0], sizeof(uint64_t) * hidden.shape[0] * words)
+        memcpy(&marks_out[0], &marks[0], marks.shape[0])
+        for pair in range(log_u.shape[0]):
+            hot, cold = (first + 2 * pair) * n, (first + 2 * pair + 1) * n
             for side in range(2):
                 k = first + 2 * pair + side
-                r.rows = &hidden[(first + 2 * pair) * n, 0]
+                r.rows = &hidden[hot, 0]
                 r.coef, r.quantum = self.fixed[k].weights, 1 / self.fixed[k].scale
                 r.bias = <float *>self.visible_bias.start + k * self.n_visible
                 r.visible_bias = <float *>self.hidden_bias.start + k * self.n_hidden
-                r.energy = &out[pair, side, 0]
-                r.team.ticket = 0
-                with nogil, parallel(num_threads=n_threads):
-                    thread = threadid()
-                    r.team.n_threads = frbm_team_size()
-                    frbm_run_rows(&r, thread, <float *>scratch.start + thread * stride)
+                r.energy = energy + 2 * n * side
+                _run_rows(&r, n_threads, <float *>scratch.start, stride)
+            accepted[pair] = 0
+            for c in range(n):
+                log_ratio[pair, c] = (energy[c] - energy[2 * n + c]) - (energy[n + c] - energy[3 * n + c])
+                if log_u[pair, c] < log_ratio[pair, c]:
+                    accepted[pair] += 1
+                    marks_out[hot + c], marks_out[cold + c] = marks[cold + c], marks[hot + c]
+                    for w in range(words):
+                        hidden_out[hot + c, w], hidden_out[cold + c, w] = hidden[cold + c, w], hidden[hot + c, w]
 
     def run_chains(self, const uint64_t[:, ::1] hidden not None, uint64_t[:, ::1] visible_out not None,
                    uint64_t[:, ::1] hidden_out not None, draw, int n_sweeps, int n_threads):
@@ -155,16 +170,12 @@ cdef class Ladder:
         c.chunk = min(512, max(64, _up((n + n_threads - 1) // n_threads, 64)))
         cdef size_t stride = FRBM_SCRATCH_FLOATS
         cdef Memory scratch = Memory(sizeof(float) * stride * n_threads)
-        cdef int thread
         for k in range(self.n_temperatures):
             _to_lanes(&hidden[k * n, 0], n, words, c.hidden, c.ld)
-            c.fixed, c.draw.first_chain, c.team.ticket = &self.fixed[k], first_chain + <uint32_t>(k * n), 0
+            c.fixed, c.draw.first_chain = &self.fixed[k], first_chain + <uint32_t>(k * n)
             c.bias_visible = <float *>self.visible_bias.start + k * self.n_visible
             c.bias_hidden = <float *>self.hidden_bias.start + k * self.n_hidden
-            with nogil, parallel(num_threads=n_threads):
-                thread = threadid()
-                c.team.n_threads = frbm_team_size()
-                frbm_run_chains(&c, thread, <float *>scratch.start + thread * stride)
+            _run_chains(&c, n_threads, <float *>scratch.start, stride)
             poller.reraise()
             _from_lanes(c.hidden, c.ld, n, self.n_hidden, &hidden_out[k * n, 0])
         _from_lanes(c.visible, c.ld, n, self.n_visible, &visible_out[0, 0])

@@ -43,6 +43,11 @@ cdef class FixedWeights:
 
     cdef void _quantise(self, const float *weights) noexcept nogil:
         cdef Py_ssize_t pieces = (self.n_hidden + 15) // 16, p
+        if self.n_sharing == 1:  # a parallel region takes longer than small layers
+            for p in range(pieces):
+                TABLE.quantise_rows(&self.f, weights, self.n_visible, 16 * p,
+                               self.n_hidden - 16 * p if self.n_hidden - 16 * p < 16 else 16, &self.magnitudes[0])
+            return
         for p in prange(pieces, num_threads=self.n_sharing, schedule="static"):
             TABLE.quantise_rows(&self.f, weights, self.n_visible, 16 * p,
                            self.n_hidden - 16 * p if self.n_hidden - 16 * p < 16 else 16, &self.magnitudes[threadid()])

@@ -47,14 +47,16 @@ class NativeLadder:
     def _threads(self, n_rows: int) -> int:
         return threads_for(float(n_rows) * self._shape[0] * self._shape[1], self._n_threads)
 
-    def energies(self, hidden: States, first: int) -> NDArray[np.float64]:
-        """See `Ladder.energies`."""
+    def exchange(
+        self, hidden: States, marks: NDArray[np.int8], first: int, log_u: NDArray[np.float64]
+    ) -> tuple[PackedBits, NDArray[np.int8], NDArray[np.float64], NDArray[np.int64]]:
+        """See `Ladder.exchange`."""
         assert isinstance(hidden, PackedBits)
-        n = len(hidden) // self._n_temperatures
-        out = np.empty(((self._n_temperatures - first) // 2, 2, 2 * n))
-        if out.size:
-            self._native.energies(hidden.words, first, out, self._threads(2 * n))
-        return out
+        words, to, log_ratio = np.empty_like(hidden.words), np.empty_like(marks), np.empty_like(log_u)
+        accepted = np.empty(len(log_u), dtype=np.int64)
+        threads = self._threads(2 * log_u.shape[1])
+        self._native.exchange(hidden.words, marks, first, log_u, words, to, log_ratio, accepted, threads)
+        return PackedBits(words, hidden.n_units), to, log_ratio, accepted
 
     def run_chains(self, hidden: States, draw: Draw, n_sweeps: int) -> tuple[PackedBits, PackedBits]:
         """See `Ladder.run_chains`."""

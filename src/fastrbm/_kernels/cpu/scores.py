@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from ...units import Ising, get_unit
 from ..bits import PackedBits, as_dense
 from ..contract import Backend, Parameters, States
+from ..exponentials import SERIES
 from ..reference import ReferenceBackend
 from . import layers as any_units
 from .runtime import extension as _cpu
@@ -71,6 +72,13 @@ class Scores(Backend):
             x = self._layer(v, weights, hidden_bias, False, "inputs")
             energy[rows] = -(v @ visible_bias).astype(np.float64) - np.logaddexp(0, x, dtype=np.float64).sum(axis=1)
         return energy
+
+    def probabilities(self, log_weights: NDArray[np.float64]) -> NDArray[np.float64]:
+        """See `Backend.probabilities`."""
+        p = np.empty(len(log_weights))
+        _cpu.exponentials(log_weights, log_weights.max(), SERIES, p)
+        p /= p.sum()
+        return p
 
     def pseudo_likelihood(self, unit: str, states: States, parameters: Parameters) -> NDArray[np.float64]:
         """See `Backend.pseudo_likelihood`.
