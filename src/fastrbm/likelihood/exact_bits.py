@@ -1,8 +1,8 @@
 """Exact moments of two layers of bits for every minibatch: the same bits on all processors, and few calls.
 
 Log weights of the states are free energies by fixed-point products, their exponentials are made of multiplications and
-additions alone (`Backend.probabilities`), and the sums over states are sums of integers. No product goes through BLAS, and no function that
-libraries choose by the processor is called.
+additions alone (`Backend.probabilities`), and the sums over states are sums of integers. No product goes through BLAS,
+and no function that libraries choose by the processor is called.
 """
 
 from __future__ import annotations

@@ -12,7 +12,6 @@ from libc.stdint cimport int8_t, int32_t, int64_t, uint8_t, uint32_t, uint64_t, 
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy, memset
 from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
-from scipy.linalg.cython_blas cimport dgemm, sgemm
 
 import numpy as np
 
@@ -47,7 +46,6 @@ STRATEGY_NUMBERS = {
 }
 STREAM_NUMBERS = {"visible": FRBM_VISIBLE, "hidden": FRBM_HIDDEN, "input": FRBM_INPUT}
 cdef size_t LARGE_BYTES = 4 << 20  # from here on NumPy asks for huge pages
-cdef Py_ssize_t BLAS_ROWS = 512  # rows of one BLAS call: fixed, so that results do not depend on the thread count
 
 
 # ---- processor -------------------------------------------------------------------------------------------

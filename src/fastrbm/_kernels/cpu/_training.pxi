@@ -32,7 +32,7 @@ cdef class Training:
         t.persistent, t.n_chains, t.sampled_hidden = plan.persistent, n_chains, plan.sampled_hidden
         t.key[0], t.key[1] = plan.seed & 0xFFFFFFFF, plan.seed >> 32
         t.stochastic_input = dense and plan.stochastic_input
-        t.int16, t.sgemm = int16, <frbm_sgemm>sgemm
+        t.int16 = int16
         t.kind = FRBM_GREY_ROWS if dense and not plan.stochastic_input else FRBM_BIT_ROWS
         if units[0] == "gaussian":
             t.kind = FRBM_GAUSSIAN_ROWS

@@ -1,4 +1,4 @@
-"""The CPU backend: native kernels for float32 and packed bits, BLAS for dense rows and float64."""
+"""The CPU backend: native kernels for float32 and packed bits, products in a fixed order for dense rows and float64."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .gradients import Gradients
 from .ladders import NativeLadder
 from .partition import log_partition_sum, seconds_for_states
 from .runtime import extension as _cpu
-from .runtime import single_threaded_blas, threads_for
+from .runtime import threads_for
 from .scores import Scores, check_unit, dense_blocks, is_native
 from .strategy import GUESSED_DENSITY, choose_for_chains, choose_for_rows, make_filters, note_filters
 from .training import Training
@@ -64,7 +64,7 @@ class CpuBackend(Training, Gradients, Scores):
     def _fixed(self, states: States, weights: NDArray[Any], transposed: bool = False, int16: bool = False) -> Any:
         """Fixed-point copy of the weights for products with `states`.
 
-        None where the states are dense, the weights float64 or too large: BLAS does those products.
+        None where the states are dense, the weights float64 or too large: those products are dense.
         """
         if not isinstance(states, PackedBits) or weights.dtype != np.float32:
             return None
@@ -118,13 +118,12 @@ class CpuBackend(Training, Gradients, Scores):
             _cpu.run_rows(states.words, fixed, bias, transpose, threads, **{what: out})
             return out
         native_sigmoid = what == "means" and weights.dtype == np.float32
-        with single_threaded_blas():
-            if isinstance(states, PackedBits):
-                for rows in dense_blocks(states, weights.dtype):
-                    x = states[rows].dense(weights.dtype)
-                    _cpu.dense_inputs(x, weights, bias, transpose, out[rows], native_sigmoid, threads)
-            else:
-                _cpu.dense_inputs(states, weights, bias, transpose, out, native_sigmoid, threads)
+        if isinstance(states, PackedBits):
+            for rows in dense_blocks(states, weights.dtype):
+                x = states[rows].dense(weights.dtype)
+                _cpu.dense_inputs(x, weights, bias, transpose, out[rows], native_sigmoid, threads)
+        else:
+            _cpu.dense_inputs(states, weights, bias, transpose, out, native_sigmoid, threads)
         if what == "means" and not native_sigmoid:
             from scipy.special import expit
 

@@ -12,7 +12,7 @@ from ..bits import PackedBits, as_dense
 from ..contract import Backend, Parameters, Phase
 from ..rules import Rule, Update
 from .runtime import extension as _cpu
-from .runtime import single_threaded_blas, threads_for
+from .runtime import threads_for
 from .scores import dense_blocks
 
 _PLAIN = Update(Rule(), 1.0)  # leaves the gradient in zeros
@@ -56,13 +56,12 @@ class Gradients(Backend):
         if self._gradient_of_bits(out, (), phase, None, _PLAIN):
             return out
         n, threads = phase.hidden.shape[0], threads_for(float(phase.hidden.shape[0]) * out.weights.size, self.n_threads)
-        with single_threaded_blas():
-            for rows in dense_blocks(phase.visible, dtype):
-                v, h = (as_dense(x[rows], dtype).astype(dtype, copy=False) for x in (phase.visible, phase.hidden))
-                scale = 1 / n
-                if phase.shares is not None:
-                    h, scale = h * phase.shares[rows, None].astype(dtype), 1.0
-                _cpu.dense_gradient(np.ascontiguousarray(h), v, scale, out.weights, threads)
+        for rows in dense_blocks(phase.visible, dtype):
+            v, h = (as_dense(x[rows], dtype).astype(dtype, copy=False) for x in (phase.visible, phase.hidden))
+            scale = 1 / n
+            if phase.shares is not None:
+                h, scale = h * phase.shares[rows, None].astype(dtype), 1.0
+            _cpu.dense_gradient(np.ascontiguousarray(h), v, scale, out.weights, threads)
         out.visible_bias[...] = _mean_rows(phase)
         out.hidden_bias[...] = _mean_rows(Phase(phase.hidden, phase.hidden, phase.shares))
         return out
