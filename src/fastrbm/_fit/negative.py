@@ -212,8 +212,8 @@ class Exact:
 
     def model(self, batch: Minibatch, data_states: States | None) -> Moments:
         """Compute exact means under the model."""
-        if exact_bits.applies_to(batch.parameters, batch.units):
-            return exact_bits.moments_of_bits(batch.parameters, batch.backend)
+        if exact_bits.applies_to(batch.units):
+            return exact_bits.moments_of_bits(batch.parameters, batch.units, batch.backend)
         plan, p = exact.choose(Model(*batch.parameters, *batch.units)), np.empty(0)
         if plan.rule.lists:
             log_weights = exact.state_log_weights(plan, batch.backend)
