@@ -110,7 +110,7 @@ static void NAME(dense_layer)(const frbm_dense_layer *layer, size_t first, size_
             for (size_t u = 0; u < n_out; u++) out[r * n_out + u] += bias[u];
         return;
     }
-    if (!FRBM_IS_DOUBLE && n <= DENSE_FEW) {
+    if (n <= DENSE_FEW) {
         for (size_t unit = 0; unit < n_out; unit += FRBM_DENSE_BLOCK) {
             const size_t here = n_out - unit < FRBM_DENSE_BLOCK ? n_out - unit : FRBM_DENSE_BLOCK;
             NAME(dense_lanes)(weights + unit * n_in, n_in, here, n_in, given, FRBM_DENSE_BLOCK);
