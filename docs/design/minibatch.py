@@ -75,7 +75,7 @@ BOXES = (
         (
             "<h v> of data - <h v> of model",
             "coincidences of bits are counted",
-            "grey and real rows: BLAS, fixed slices",
+            "grey and real rows: sums in a fixed order",
             "regularisers that need whole arrays",
         ),
     ),
@@ -118,7 +118,7 @@ BOXES = (
             "signals and callbacks have their turn",
             "a device settles what was changed",
             "weights too large for integers:",
-            "one minibatch through BLAS, try again",
+            "one minibatch of dense products, try again",
         ),
     ),
 )

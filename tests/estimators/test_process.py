@@ -302,9 +302,8 @@ def test_forks_while_other_threads_hold_locks():
         X = np.random.default_rng(0).random((64, 32))
         fit = lambda: fastrbm.BernoulliRBM(8, n_iter=1, random_state=0, strategy="lowbit", n_gibbs_steps=2).fit(X)
         wanted = fit().components_
-        owners = [vars(strategies), vars(runtime.single_threaded_blas)]
-        locks = [x for owner in owners for x in owner.values() if hasattr(x, "acquire")]
-        assert len(locks) == 2, locks
+        locks = [x for x in vars(strategies).values() if hasattr(x, "acquire")]
+        assert len(locks) == 1, locks
         held, done = threading.Event(), threading.Event()
 
         def hold():
@@ -325,30 +324,21 @@ def test_forks_while_other_threads_hold_locks():
     )
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-def test_forks_within_single_threaded_blas():
-    """A child that leaves the block it was forked in does not count it twice."""
-    run(
-        """
-        import os, sys
-        from fastrbm._kernels.cpu.runtime import single_threaded_blas as single
-        with single():
-            child = os.fork()
-        with single():
-            pass
-        if child == 0:
-            os._exit(0 if vars(single)["_inside"] == 0 else 1)
-        sys.exit(os.waitpid(child, 0)[1] != 0 or vars(single)["_inside"] != 0)
-        """
-    )
-
-
 #: what makes BLAS, NumPy and the kernels of this package choose other instructions
 PROCESSORS = [
     {},
     {"OPENBLAS_CORETYPE": "Haswell", "FASTRBM_CPU": "baseline"},
     {"OPENBLAS_CORETYPE": "Nehalem", "NPY_DISABLE_CPU_FEATURES": "AVX512_SKX AVX512F AVX512CD AVX2 FMA3"},
     {"OPENBLAS_CORETYPE": "Prescott", "FASTRBM_CPU": "baseline", "OMP_NUM_THREADS": "1"},
+]
+
+
+#: what makes BLAS and the kernels of this package choose other instructions
+BLAS_KERNELS = [
+    {},
+    {"OPENBLAS_CORETYPE": "Haswell", "FASTRBM_CPU": "baseline"},
+    {"OPENBLAS_CORETYPE": "SkylakeX", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "3"},
+    {"OPENBLAS_CORETYPE": "Nehalem", "OMP_NUM_THREADS": "3"},
 ]
 
 
@@ -379,6 +369,55 @@ def test_training_on_bits_has_the_same_bits_whatever_blas_and_numpy_choose():
     found = [run(code, **processor) for processor in PROCESSORS]
     for other in found[1:]:
         assert other == found[0]
+
+
+def test_training_of_all_units_has_the_same_bits_whatever_blas_chooses():
+    """Grey rows, float64 and all unit types, by chains of all kinds, and exact gradients of layers of two values."""
+    code = """
+        import hashlib, warnings
+        import numpy as np
+        import fastrbm
+        warnings.simplefilter("ignore")
+        rng = np.random.default_rng(0)
+        grey, real = rng.random((90, 70)).astype(np.float32), rng.normal(size=(90, 70)).astype(np.float32)
+        bits, counts = (grey < 0.4).astype(np.float32), rng.integers(0, 4, (90, 70)).astype(np.float32)
+        weight, mixed = rng.random(90), "mixed(gaussian*10,bernoulli*30,binomial(3)*30)"
+        MODELS = {
+            "bits": (fastrbm.BernoulliRBM, {}, bits),
+            "grey": (fastrbm.BernoulliRBM, {}, grey),
+            "ising": (fastrbm.IsingRBM, {}, 2 * bits - 1),
+            "potts": (fastrbm.PottsRBM, {}, bits),
+            "gaussian": (fastrbm.GaussianRBM, {}, real),
+            "deviations of the data": (fastrbm.GaussianRBM, {"sigma": "data"}, real),
+            "learned deviations": (fastrbm.GaussianRBM, {"sigma": "learned"}, real),
+            "softmax": (fastrbm.SoftmaxRBM, {}, counts[:, :20]),
+            "binomial": (fastrbm.RBM, {"visible": "binomial(3)"}, counts),
+            "relu": (fastrbm.RBM, {"visible": "relu"}, counts),
+            "hidden relu": (fastrbm.RBM, {"visible": "bernoulli", "hidden": "relu"}, bits),
+            "mixed": (fastrbm.RBM, {"visible": mixed, "hidden": "ising"}, np.hstack([real[:, :10], bits[:, :30],
+                                                                                      counts[:, :30]])),
+        }
+        ALGORITHMS = [{}, {"algorithm": "cd"}, {"centered": True}, {"algorithm": "fpcd"}, {"algorithm": "pt"},
+                      {"hidden_statistics": "sampled"}, {"algorithm": "exact"}]
+        for name, (cls, own, X) in MODELS.items():
+            for options in ALGORITHMS:
+                for dtype in (np.float32, np.float64):
+                    wide = dtype is np.float64 and options == {"algorithm": "exact"}
+                    if wide and name not in ("bits", "grey", "ising"):
+                        continue  # sums over states of other units are those of NumPy
+                    rbm = cls(9, n_iter=2, batch_size=17, random_state=0, device="cpu", dtype=dtype, learning_rate=1e-3,
+                              **own, **options)
+                    try:
+                        rbm.fit(X, sample_weight=weight if dtype is np.float64 else None)
+                    except ValueError:
+                        continue  # layers that cannot be listed
+                    parts = rbm.components_, rbm.intercept_hidden_, rbm.intercept_visible_, rbm.free_energy(X)
+                    print(name, options, dtype, hashlib.sha256(b"".join(x.tobytes() for x in parts)).hexdigest())
+    """
+    found = [run(code, **processor).splitlines() for processor in BLAS_KERNELS]
+    assert len(found[0]) > 140
+    for other in found[1:]:
+        assert [x for x, y in zip(found[0], other, strict=True) if x != y] == []
 
 
 def test_too_few_threads_are_a_warning():

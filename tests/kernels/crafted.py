@@ -21,6 +21,7 @@ BITS = pack(RNG.random((N, M)) < 0.4)
 HIDDEN = pack(RNG.random((N, H)) < 0.4)
 WEIGHTS = RNG.normal(size=(H, M)).astype(np.float32)
 A, B = np.zeros(M, np.float32), np.zeros(H, np.float32)
+PARAMETERS = Parameters(WEIGHTS, A, B)
 FIXED = native.quantise_weights(WEIGHTS, True, 1)
 DRAW = Draw(1, 2, Stream.HIDDEN)
 DENSE = BITS.dense(np.float32)
@@ -63,6 +64,12 @@ def native_training(n_rows, order, rows=BITS.words):
     parameters = Parameters(WEIGHTS.copy(), A.copy(), B.copy())
     run = native.Training(parameters, [], plan, UNITS, 0, n_rows, words, 10, False, False, 1)
     run.run(rows, None, np.asarray(order), ChainState(0, None), None)
+
+
+def gradient_of_bits(hidden, shares=None, parameters=None):
+    parameters = parameters or Parameters(WEIGHTS.copy(), A.copy(), B.copy())
+    model = (BITS.words, HIDDEN.words, None)
+    native.gradient_of_bits((BITS.words, hidden, shares), model, parameters, [], Update(Rule(), 0.1), 1)
 
 
 def sparse(indices, shape=(2, 5), form=sp.csr_matrix):
@@ -177,17 +184,18 @@ CASES = {
     "run_chains, bias": lambda: native.run_chains(
         np.zeros((1, 64), np.uint32), np.zeros((3, 64), np.uint32), 64, FIXED, f32(3), B, DRAW, 1, 1
     ),
-    "apply_rule, slots": lambda: native.apply_rule(Update(Rule("adam", 0.9), 0.1), f32(9), [], f32(9), False, 1),
-    "apply_rule, short slot": lambda: native.apply_rule(
-        Update(Rule("rmsprop", 0.9), 0.1), f32(9), [f32(3)], f32(9), False, 1
+    "ascend, slots": lambda: native.ascend(Update(Rule("adam", 0.9), 0.1), PARAMETERS, [], PARAMETERS, 1),
+    "ascend, short slot": lambda: native.ascend(
+        Update(Rule("rmsprop", 0.9), 0.1), PARAMETERS, [Parameters(f32(3), A, B)], PARAMETERS, 1
     ),
-    "apply_rule, gradient": lambda: native.apply_rule(Update(Rule(), 0.1), f32(9), [], f32(2), False, 1),
-    "gradient_step": lambda: native.gradient_step(
-        BITS.words, HIDDEN.words, BITS.words, HIDDEN.words[:5], f32(H, M), f32(H), [], [], Update(Rule(), 0.1), 1.0, 1
-    ),
-    "gradient_step, weights": lambda: native.gradient_step(
-        BITS.words, HIDDEN.words, BITS.words, HIDDEN.words, f32(H, 500), f32(H), [], [], Update(Rule(), 0.1), 1.0, 1
-    ),
+    "ascend, gradient": lambda: native.ascend(Update(Rule(), 0.1), PARAMETERS, [], Parameters(WEIGHTS, A, f32(2)), 1),
+    "gradient, hidden states": lambda: gradient_of_bits(HIDDEN.words[:5]),
+    "gradient, hidden means": lambda: gradient_of_bits(f32(5, H)),
+    "gradient, width of hidden means": lambda: gradient_of_bits(f32(len(BITS), H + 1)),
+    "gradient, hidden layers of two kinds": lambda: gradient_of_bits(f32(len(BITS), H)),
+    "gradient, shares": lambda: gradient_of_bits(HIDDEN.words, np.zeros(3)),
+    "gradient, weights": lambda: gradient_of_bits(HIDDEN.words, parameters=Parameters(f32(H, 500), f32(500), f32(H))),
+    "gradient, biases": lambda: gradient_of_bits(HIDDEN.words, parameters=Parameters(WEIGHTS.copy(), f32(3), f32(H))),
     # training
     "order beyond": lambda: train(order=[0, N]),
     "order below": lambda: train(order=[-1, 0]),

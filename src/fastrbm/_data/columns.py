@@ -40,7 +40,7 @@ def means(data: Rows, split: Split, sample_weight: NDArray[np.float64] | None) -
     """Compute the means of the columns."""
     total = np.zeros(data.shape[1])
     for rows, shares in _blocks(data, split, sample_weight):
-        total += shares @ rows
+        total += (shares[:, None] * rows).sum(axis=0)
     return total
 
 
@@ -48,7 +48,7 @@ def deviations(data: Rows, split: Split, sample_weight: NDArray[np.float64] | No
     """Compute the standard deviations of the columns, 1 for constant ones; two passes, as one would cancel digits."""
     mean, square, largest = means(data, split, sample_weight), np.zeros(data.shape[1]), np.zeros(data.shape[1])
     for rows, shares in _blocks(data, split, sample_weight):
-        square += shares @ np.square(rows - mean)
+        square += (shares[:, None] * np.square(rows - mean)).sum(axis=0)
         largest = np.maximum(largest, np.abs(rows).max(axis=0, initial=0))
     sigma = np.sqrt(square)
     sigma[sigma <= _SMALLEST * largest] = 1.0

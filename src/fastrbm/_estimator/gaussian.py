@@ -188,7 +188,7 @@ class GaussianRBM(Fitting, Scoring, Sampling, Stored):
         if self.visible_bias == "zeros":
             visible_bias[...] = visible_bias * sigma.astype(dtype) + means.astype(dtype)
         state.extras["offset"] = means.astype(dtype)
-        hidden_bias -= weights @ (means / sigma ** self._kappa()).astype(dtype)
+        hidden_bias -= (weights * (means / sigma ** self._kappa()).astype(dtype)).sum(axis=1)
 
     def _start_of(self, given: Any, data: Rows, split: Split, sample_weight: Any) -> NDArray[np.float64]:
         if not isinstance(given, str):

@@ -197,7 +197,7 @@ class Step:
             if isinstance(phase, Phase):
                 v = as_dense(phase.visible, self.dtype)
                 shares = np.full(len(v), 1 / len(v)) if phase.shares is None else phase.shares
-                squares = shares.astype(self.dtype) @ np.square(v - center)
+                squares = (shares.astype(self.dtype)[:, None] * np.square(v - center)).sum(axis=0)
                 of_both = self.backend.moments(phase, self.dtype).weights
             else:  # x is normal around center + W^T h with variance 1
                 of_both = phase.pairs

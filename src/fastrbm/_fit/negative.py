@@ -212,9 +212,9 @@ class Exact:
 
     def model(self, batch: Minibatch, data_states: States | None) -> Moments:
         """Compute exact means under the model."""
+        if exact_bits.applies_to(batch.units):
+            return exact_bits.moments_of_bits(batch.parameters, batch.units, batch.backend)
         plan, p = exact.choose(Model(*batch.parameters, *batch.units)), np.empty(0)
-        if exact_bits.applies_to(plan):
-            return exact_bits.moments_of_bits(plan, batch.backend)
         if plan.rule.lists:
             log_weights = exact.state_log_weights(plan, batch.backend)
             p = np.exp(log_weights - log_weights.max())

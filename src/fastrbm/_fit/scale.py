@@ -82,7 +82,8 @@ class VisibleScale:
         sigma, offset = self.sigma.astype(dtype), self.offset.astype(dtype)
         return kernels._replace(
             visible_bias=(shown.visible_bias - offset) / sigma,
-            hidden_bias=kernels.hidden_bias + kernels.weights @ (offset / sigma),
+            # an order of our own: that of BLAS depends on the processor
+            hidden_bias=kernels.hidden_bias + (kernels.weights * (offset / sigma)).sum(axis=1),
         )
 
     def follow(self, shown: Parameters, before: Parameters, after: Parameters, now: VisibleScale) -> None:
@@ -98,7 +99,10 @@ class VisibleScale:
         shown.hidden_bias[...] += after.hidden_bias - before.hidden_bias
         if self.offset is not None:
             factor = [(self.offset / sigma**self.kappa).astype(dtype) for sigma in (self.sigma, now.sigma)]
-            shown.hidden_bias[...] -= moved @ factor[1] + shown.weights @ (factor[1] - factor[0])
+            drift = moved * factor[1]
+            if not np.array_equal(*factor):
+                drift += shown.weights * (factor[1] - factor[0])
+            shown.hidden_bias[...] -= drift.sum(axis=1)
         shown.weights[...] += moved
         shown.visible_bias[...] += sigma * (after.visible_bias - before.visible_bias)
 

@@ -23,6 +23,8 @@ from ..units import get_unit
 from .bits import PackedBits, as_dense
 from .datatypes import FLOAT_TYPES, ChainState, Drawn, Parameters, Phase, States, TrainingPlan
 from .draws import Draw, Stream, uniforms
+from .exponentials import exponentials
+from .ladders import ComposedLadder, Ladder
 from .partition import REFERENCE_RATE, log_partition_sum
 from .rules import Update, apply_rule
 
@@ -104,6 +106,10 @@ class Backend:
 
         return ndtri(uniforms(draw, n_rows, n_units, dtype)).astype(dtype, copy=False)
 
+    def uniforms(self, draw: Draw, n_rows: int, n_units: int, dtype: Any) -> NDArray[Any]:
+        """Uniforms of an address in (0, 1), shape (n_rows, n_units): those of `fastrbm._kernels.draws.uniforms`."""
+        return uniforms(draw, n_rows, n_units, dtype)
+
     @contextmanager
     def holding(self, *weights: NDArray[Any]) -> Iterator[None]:
         """Within the block these weights do not change, so what is derived from them may be kept."""
@@ -151,6 +157,12 @@ class Backend:
         """-a.v - sum over hidden units of cgf(input), shape (n_samples,); `unit` is that of the hidden layer."""
         raise TypeError(f"backend {self.name!r} lacks free_energy")
 
+    def probabilities(self, log_weights: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Numbers that add up to 1, in the ratios of these logs, by operations that are rounded alike everywhere."""
+        p = exponentials(log_weights - log_weights.max())
+        p /= p.sum()
+        return p
+
     def pseudo_likelihood(self, unit: str, states: States, parameters: Parameters) -> NDArray[np.float64]:
         """Sum over visible units of log p(v_i | all other v) for Bernoulli visibles, shape (n_samples,).
 
@@ -186,6 +198,30 @@ class Backend:
             visible = self.samples(units[0], hidden, weights, visible_bias, at, transpose=True)
             hidden = self.samples(units[1], visible, weights, hidden_bias, at._replace(stream=Stream.HIDDEN))
         return visible, hidden
+
+    def ladder(
+        self,
+        parameters: Parameters,
+        units: tuple[str, str],
+        base: NDArray[Any],
+        betas: NDArray[np.float64],
+        n_chains: int,
+        n_sweeps: int,
+    ) -> Ladder:
+        """Model at all inverse temperatures, for rounds of tempering.
+
+        Parameters
+        ----------
+        parameters : Parameters
+            At beta = 1.
+        units : (visible unit, hidden unit)
+        base : ndarray, shape (n_visible,)
+            Visible biases at beta = 0, of the dtype of the parameters.
+        betas : ndarray of float64, shape (n_temperatures,)
+        n_chains, n_sweeps : int
+            Of each temperature in each round.
+        """
+        return ComposedLadder(self, parameters, units, base, betas)
 
     def anneal(
         self,

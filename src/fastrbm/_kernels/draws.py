@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import secrets
 from enum import IntEnum
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -127,6 +128,12 @@ def uniforms(draw: Draw, n_chains: int, n_units: int, dtype: Any = np.float32) -
     return (w.astype(np.float64) + 0.5) * 2.0**-32
 
 
+@lru_cache(maxsize=256)  # training asks for the same ones in every minibatch
+def _folded(seed: int, number: int) -> int:
+    w = words(Draw(seed, number, Stream.FOLD), 1, 2)[0]
+    return int(w[0]) | int(w[1]) << 32
+
+
 class Key:
     """A 64-bit seed and what is derived from it.
 
@@ -193,8 +200,7 @@ class Key:
 
     def fold_in(self, number: int) -> Key:
         """Derive the key of independent draws, one for every `number` in [0, 2**56)."""
-        w = words(self.at(number, Stream.FOLD), 1, 2)[0]
-        return Key(int(w[0]) | int(w[1]) << 32)
+        return Key(_folded(self.seed, int(number)))
 
     def at(self, step: int, stream: Stream, first_chain: int = 0) -> Draw:
         """Address draws of this key."""

@@ -173,8 +173,15 @@ def _sum_of_spins(model: Model, backend: Backend, dtype: Any, terms: Terms, prog
 
 
 def _moments_of_spins(model: Model, p: NDArray[np.float64], backend: Backend) -> Moments:
-    visible, hidden, of_both = _moments_of_bits(model.as_bernoulli()[0], p, backend)
-    (sv, ov), (sh, oh) = ((2, -1) if unit == "ising" else (1, 0) for unit in model.units)
+    return as_spins(_moments_of_bits(model.as_bernoulli()[0], p, backend), model.units)
+
+
+def as_spins(moments: Moments, units: tuple[str, str]) -> Moments:
+    """Means of layers of spins (Ising), where they are, from those of the bits they are written as."""
+    if "ising" not in units:
+        return moments
+    visible, hidden, of_both = moments
+    (sv, ov), (sh, oh) = ((2, -1) if unit == "ising" else (1, 0) for unit in units)
     of_both = sh * sv * of_both + (sh * ov * hidden)[:, None] + oh * sv * visible + oh * ov
     return Moments(sv * visible + ov, sh * hidden + oh, of_both)
 

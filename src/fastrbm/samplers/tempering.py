@@ -13,10 +13,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .._checks import check_flag, check_integer, is_integer
-from .._kernels import Backend, Parameters, join_rows, pack
+from .._kernels import Backend, Parameters, pack
 from .._kernels.bits import restored, stored
 from .._kernels.contract import States
 from .._kernels.draws import Draw, Stream, uniforms
+from .._kernels.ladders import Ladder
 from ..units import get_unit
 from ._base import Population, PopulationSampler
 
@@ -300,101 +301,65 @@ class Tempering(PopulationSampler):
         """
         check_integer("n_rounds", n_rounds)
         base = self._base(parameters)
-        transposed_weights = np.ascontiguousarray(parameters.weights.T)
-        done = 0
+        n, done, exchanged = state.n_chains, 0, False
         while done < n_rounds:
-            ladder, transposed = _ladders(parameters, transposed_weights, base, state.betas)
             # as long as the temperatures stay, what the backend makes of the weights serves all rounds
-            with backend.holding(*(p.weights for p in (*ladder, *transposed))):
-                moved = False
-                while done < n_rounds and not moved:
-                    moved = self._exchange(state, transposed, units, seed, backend)
-                    if moved:
-                        ladder, _ = _ladders(parameters, transposed_weights, base, state.betas)
-                    visible = self._sweep(state, ladder, units, seed, backend)
-                    done += 1
+            with backend.ladder(parameters, units, base, state.betas, n, self.n_steps) as ladder:
+                while done < n_rounds:
+                    if not exchanged:
+                        exchanged = True
+                        if self._exchange(state, ladder, seed, backend):
+                            break  # sweeps are those of the temperatures of now
+                    visible, state.hidden = ladder.run_chains(
+                        state.hidden, Draw(seed, state.step, Stream.VISIBLE), self.n_steps
+                    )
+                    state.step += self.n_steps
+                    state.round += 1
+                    done, exchanged = done + 1, False
         return visible
 
-    def _sweep(
-        self, state: TemperedState, ladder: list[Parameters], units: tuple[str, str], seed: int, backend: Backend
-    ) -> States:
-        """Sweeps of the chains at all temperatures; returns the visible states at beta = 1."""
-        n = state.n_chains
-        rows: list[Any] = []
-        for k, at_beta in enumerate(ladder):
-            draw = Draw(seed, state.step, Stream.VISIBLE, k * n)
-            start: Any = state.hidden[k * n : (k + 1) * n]
-            visible, hidden = backend.run_chains(start, at_beta, units, draw, self.n_steps)
-            rows.append(hidden)
-        state.hidden = join_rows(rows)
-        state.step += self.n_steps
-        state.round += 1
-        return visible
-
-    def _exchange(
-        self, state: TemperedState, transposed: list[Parameters], units: tuple[str, str], seed: int, backend: Backend
-    ) -> bool:
+    def _exchange(self, state: TemperedState, ladder: Ladder, seed: int, backend: Backend) -> bool:
         """Try the pairs whose turn it is; True if the temperatures have moved."""
-        n, n_temperatures = state.n_chains, len(state.betas)
-        pairs = range(state.round % 2, n_temperatures - 1, 2)
-        order = np.arange(n * n_temperatures)
-        tried = np.full(n_temperatures - 1, np.nan)
-        for k in pairs:
-            both = state.hidden[k * n : (k + 2) * n]
-            hot, cold = (backend.free_energy(units[0], both, transposed[j]) for j in (k, k + 1))
-            gain = hot - cold  # -log f_k + log f_(k+1) of the hotter chains, then of the colder ones
-            log_ratio = gain[:n] - gain[n:]
-            u = uniforms(Draw(seed, state.step, Stream.SWAP, k * n), n, 1, np.float64)[:, 0]
-            accepted = np.flatnonzero(np.log(u) < log_ratio)
-            order[k * n + accepted], order[(k + 1) * n + accepted] = (k + 1) * n + accepted, k * n + accepted
-            tried[k] = np.exp(np.minimum(log_ratio, 0)).mean()
-            state.swap_accepts[k] += len(accepted)
-            state.swap_tries[k] += n
-        state.hidden = state.hidden[order]
-        state.marks = state.marks[order]
+        n, n_pairs, first = state.n_chains, len(state.betas) - 1, state.round % 2
+        turn = slice(first, None, 2)
+        tried = np.empty(0)
+        if first < n_pairs:
+            draw = Draw(seed, state.step, Stream.SWAP, first * n)
+            u = backend.uniforms(draw, (n_pairs - first) * n, 1, np.float64).reshape(-1, n)[::2]
+            state.hidden, state.marks, log_ratio, accepted = ladder.exchange(
+                state.hidden, state.marks, first, np.log(u)
+            )
+            tried = np.add.reduce(np.exp(np.minimum(log_ratio, 0)), axis=1) / n
+            state.swap_accepts[turn] += accepted
+            state.swap_tries[turn] += n
         hottest, coldest = state.marks[:n], state.marks[-n:]
         hottest[hottest == 1] = 2
-        state.round_trips += int((coldest == 2).sum())
+        state.round_trips += int(np.count_nonzero(coldest == 2))
         coldest[:] = 1
-        return state.adapting and _adapt(state, tried)
+        return state.adapting and _adapt(state, turn, tried)
 
 
-def _ladders(
-    parameters: Parameters, transposed_weights: NDArray[Any], base: NDArray[Any], betas: NDArray[np.float64]
-) -> tuple[list[Parameters], list[Parameters]]:
-    """Models at all inverse temperatures, the hidden layer's base being 0, and with their layers in each other's place.
+def _adapt(state: TemperedState, turn: slice, tried: NDArray[np.float64]) -> bool:
+    """Widen distances whose exchanges are accepted more often than the mean, narrow the others.
 
-    Free energies of the latter are those of hidden states. The transposed weights are given, as it takes longer to
-    transpose than to scale them.
+    `tried` are the rates of the pairs whose turn it was.
     """
-    weights, visible_bias, hidden_bias = parameters
-    ladder, transposed = [], []
-    for beta in betas:
-        scale = weights.dtype.type(beta)
-        # the model itself to the last bit
-        bias = visible_bias if beta == 1 else scale * (visible_bias - base) + base
-        hidden = scale * hidden_bias
-        ladder.append(Parameters(scale * weights, bias, hidden))
-        transposed.append(Parameters(scale * transposed_weights, hidden, bias))
-    return ladder, transposed
-
-
-def _adapt(state: TemperedState, tried: NDArray[np.float64]) -> bool:
-    """Widen distances whose exchanges are accepted more often than the mean, narrow the others."""
     gain = _GAIN / (state.n_adaptations + _DELAY) ** _DECAY
-    new = ~np.isnan(tried)
-    first = np.isnan(state.acceptance)
-    share = np.where(first, 1.0, min(gain, 1.0))
-    state.acceptance[new] = np.where(first, 0, state.acceptance)[new] * (1 - share[new]) + (share * tried)[new]
+    share, acceptance = min(gain, 1.0), state.acceptance
     state.n_adaptations += 1
-    if np.isnan(state.acceptance).any():
-        return False  # pairs of one parity have not had their turn yet
-    logs = np.log(np.diff(state.betas))
-    logs[new] += gain * (tried[new] - state.acceptance.mean())
-    distances = np.exp(logs - logs.max())
+    acceptance[turn] = acceptance[turn] * (1 - share) + share * tried
+    total = np.add.reduce(acceptance)
+    if np.isnan(total):
+        acceptance[turn] = np.where(np.isnan(acceptance[turn]), tried, acceptance[turn])
+        total = np.add.reduce(acceptance)
+        if np.isnan(total):
+            return False  # pairs of one parity have not had their turn yet
+    logs = np.log(state.betas[1:] - state.betas[:-1])
+    logs[turn] += gain * (tried - total / len(logs))
+    distances = np.exp(logs - np.maximum.reduce(logs))
     reach = 1 - state.betas[0]
     # none below a thousandth of an even one: chains of equal temperatures would count as exchanges and carry nothing
-    distances = np.maximum(distances / distances.sum(), 1e-3 / len(distances))
-    state.betas[1:] = state.betas[0] + reach * np.cumsum(distances / distances.sum())
+    distances = np.maximum(distances / np.add.reduce(distances), 1e-3 / len(distances))
+    state.betas[1:] = state.betas[0] + reach * np.add.accumulate(distances / np.add.reduce(distances))
     state.betas[-1] = 1.0
     return True

@@ -1,4 +1,4 @@
-"""CPU kernels: native products of bits, draws, gradients and exact sums; BLAS for dense rows and float64.
+"""CPU kernels: native products of bits and of dense rows, draws, gradients and exact sums.
 
 ``FASTRBM_CPU=avx512|avx2|baseline`` forces an instruction set. Results do not depend on it, nor on the thread count;
 but partition sums differ in their last bits between instruction sets.

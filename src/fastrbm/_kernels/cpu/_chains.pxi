@@ -26,13 +26,23 @@ def run_chains(uint32_t[:, ::1] hidden not None, uint32_t[:, ::1] visible not No
         c.filters, c.work, c.chunk = &filters.f, filters.work, filters.f.chunk
         n_threads = min(n_threads, FRBM_MOST_THREADS)
         stride += _up(frbm_filters_scratch(&filters.f), 16)
-    cdef float[::1] scratch = aligned(stride * n_threads, np.float32)
+    cdef Memory scratch = Memory(sizeof(float) * stride * n_threads)
+    _run_chains(&c, n_threads, <float *>scratch.start, stride)
+    poller.reraise()
+
+
+cdef void _run_chains(frbm_chains *c, int n_threads, float *scratch, size_t stride) noexcept:
+    """Chains by a team, as `_run_rows` does layers."""
     cdef int thread
+    c.team.ticket, c.team.n_threads = 0, 1
+    if n_threads == 1:
+        with nogil:
+            frbm_run_chains(c, 0, scratch)
+        return
     with nogil, parallel(num_threads=n_threads):
         thread = threadid()
         c.team.n_threads = frbm_team_size()
-        frbm_run_chains(&c, thread, &scratch[thread * stride])
-    poller.reraise()
+        frbm_run_chains(c, thread, scratch + thread * stride)
 
 
 # ---- annealed importance sampling ------------------------------------------------------------------------
@@ -75,10 +85,10 @@ cdef class Annealing:
         poller = Poller(self._report if on_progress is not None else None)
         a.poll, a.poll_context = &_poll, <void *>poller
         cdef size_t stride = FRBM_SCRATCH_FLOATS + _up(max(a.n_hidden, a.n_visible), 16)
-        cdef float[::1] scratch = aligned(stride * n_threads, np.float32)
+        cdef Memory scratch = Memory(sizeof(float) * stride * n_threads)
         cdef int thread
         with nogil, parallel(num_threads=n_threads):
             thread = threadid()
             a.team.n_threads = frbm_team_size()
-            frbm_anneal(a, thread, &scratch[thread * stride])
+            frbm_anneal(a, thread, <float *>scratch.start + thread * stride)
         poller.reraise()

@@ -3,6 +3,8 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 
 cdef extern from "constants.h" nogil:
     enum:
+        FRBM_DENSE_BLOCK
+        FRBM_DENSE_ROWS
         FRBM_LANES
         FRBM_LANE_PAD
         FRBM_LARGEST_EXPONENT
@@ -53,6 +55,21 @@ cdef extern from "workers.h" nogil:
         void *raise_ "raise"
         void *scaled
 
+    ctypedef struct frbm_dense_layer:
+        const void *rows
+        size_t rows_ld, n_in, n_out
+        const void *weights
+        const void *bias
+        int transpose
+        void *out
+
+    ctypedef struct frbm_dense_moments:
+        const void *hidden
+        const void *visible
+        size_t n, n_hidden, n_visible, visible_ld
+        double scale
+        void *out
+
     ctypedef struct frbm_table:
         const char *name
         int (*pack_u8)(const uint8_t *, size_t, uint8_t, uint64_t *) noexcept nogil
@@ -74,6 +91,11 @@ cdef extern from "workers.h" nogil:
         void (*pseudo_block_f64)(const frbm_pseudo *, size_t, size_t, void *) noexcept nogil
         void (*pseudo_tables_f32)(const frbm_pseudo *, size_t, const frbm_pseudo_tables *) noexcept nogil
         void (*pseudo_tables_f64)(const frbm_pseudo *, size_t, const frbm_pseudo_tables *) noexcept nogil
+        void (*count_planes)(const uint32_t *, size_t, size_t, size_t, size_t, int32_t *) noexcept nogil
+        void (*dense_layer_f32)(const frbm_dense_layer *, size_t, size_t, void *) noexcept nogil
+        void (*dense_layer_f64)(const frbm_dense_layer *, size_t, size_t, void *) noexcept nogil
+        void (*dense_moments_f32)(const frbm_dense_moments *, size_t, size_t, void *) noexcept nogil
+        void (*dense_moments_f64)(const frbm_dense_moments *, size_t, size_t, void *) noexcept nogil
         void (*draw_inputs)(const void *, int, size_t, size_t, size_t, const frbm_draw *, uint64_t *, size_t) noexcept nogil
         void (*philox)(uint32_t *, uint32_t, uint32_t, const frbm_draw *) noexcept nogil
         void (*uniform_rows)(void *, int, size_t, size_t, size_t, const frbm_draw *) noexcept nogil
@@ -141,9 +163,7 @@ cdef extern from "workers.h" nogil:
 
     ctypedef struct frbm_team:
         int n_threads
-
-    ctypedef void (*frbm_sgemm)(char *, char *, int *, int *, int *, float *, float *, int *, float *, int *, float *,
-                                float *, int *) noexcept nogil
+        int64_t ticket
 
     ctypedef struct frbm_training:
         const frbm_table *table
@@ -166,7 +186,6 @@ cdef extern from "workers.h" nogil:
         const int64_t *order
         uint32_t *chains
         uint32_t key[2]
-        frbm_sgemm sgemm
         frbm_filters *filters
         frbm_work *work
         int (*poll)(void *) noexcept nogil

@@ -39,6 +39,39 @@ class Filters:
     def prepare(self) -> None: ...
     def counters(self) -> dict[str, int]: ...
 
+class Ladder:
+    def __init__(self, n_temperatures: int, n_hidden: int, n_visible: int, transposed: bool) -> None: ...
+    def fill(
+        self,
+        weights: NDArray[np.float32],
+        visible_bias: NDArray[np.float32],
+        hidden_bias: NDArray[np.float32],
+        base: NDArray[np.float32],
+        betas: NDArray[np.float64],
+        n_threads: int,
+    ) -> bool: ...
+    def exchange(
+        self,
+        hidden: NDArray[np.uint64],
+        marks: NDArray[np.int8],
+        first: int,
+        log_u: NDArray[np.float64],
+        hidden_out: NDArray[np.uint64],
+        marks_out: NDArray[np.int8],
+        log_ratio: NDArray[np.float64],
+        accepted: NDArray[np.int64],
+        n_threads: int,
+    ) -> None: ...
+    def run_chains(
+        self,
+        hidden: NDArray[np.uint64],
+        visible_out: NDArray[np.uint64],
+        hidden_out: NDArray[np.uint64],
+        draw: Draw,
+        n_sweeps: int,
+        n_threads: int,
+    ) -> None: ...
+
 class Training:
     def __init__(
         self,
@@ -119,7 +152,6 @@ def quantise_weights(
 ) -> FixedWeights | None: ...
 def prefers_rows(n_lanes: float, active: float, int16: bool = False) -> bool: ...
 def costs(n_lanes: float, active: float, int16: bool = False) -> dict[str, float]: ...
-def round_means(means: NDArray[np.float32], scale: float) -> NDArray[np.int32]: ...
 def density(rows: NDArray[np.uint64], n_units: int) -> float: ...
 def run_rows(
     rows: NDArray[np.uint64],
@@ -147,27 +179,18 @@ def run_chains(
     n_threads: int,
     filters: Filters | None = None,
 ) -> None: ...
-def gradient_step(
-    data: NDArray[np.uint64],
-    data_hidden: NDArray[np.uint64] | NDArray[np.int32],
-    model: NDArray[np.uint64],
-    model_hidden: NDArray[np.uint64] | NDArray[np.int32],
-    weights: NDArray[np.float32],
-    hidden_bias: NDArray[np.float32],
-    slots: Sequence[NDArray[np.float32]],
-    hidden_slots: Sequence[NDArray[np.float32]],
+def gradient_of_bits(
+    data: tuple[NDArray[np.uint64], NDArray[np.uint64] | NDArray[np.float32], NDArray[np.float64] | None],
+    model: tuple[NDArray[np.uint64], NDArray[np.uint64] | NDArray[np.float32], NDArray[np.float64] | None] | None,
+    parameters: Parameters,
+    slots: Sequence[Parameters],
     update: Update,
-    quantum: float,
     n_threads: int,
+) -> bool: ...
+def ascend(
+    update: Update, parameters: Parameters, slots: Sequence[Parameters], gradient: Parameters, n_threads: int
 ) -> None: ...
-def apply_rule(
-    update: Update,
-    values: NDArray[np.float32],
-    slots: Sequence[NDArray[np.float32]],
-    gradient: NDArray[np.float32],
-    penalised: bool,
-    n_threads: int,
-) -> None: ...
+def exponentials(x: NDArray[np.float64], top: float, series: tuple[float, ...], out: NDArray[np.float64]) -> None: ...
 def pseudo_likelihood(
     inputs: NDArray[Any],
     weights: NDArray[Any],

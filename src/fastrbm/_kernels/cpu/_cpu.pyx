@@ -7,11 +7,11 @@ signatures, and shapes, strides and index ranges by `require`: a mistake is a Va
 
 from cpython.exc cimport PyErr_CheckSignals
 from cython.parallel cimport parallel, prange, threadid
-from libc.math cimport ldexp
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t, uintptr_t
-from libc.string cimport memset
+from libc.math cimport ldexp, rint
+from libc.stdint cimport int8_t, int32_t, int64_t, uint8_t, uint32_t, uint64_t, uintptr_t
+from libc.stdlib cimport calloc, free, malloc
+from libc.string cimport memcpy, memset
 from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
-from scipy.linalg.cython_blas cimport dgemm, sgemm
 
 import numpy as np
 
@@ -45,7 +45,7 @@ STRATEGY_NUMBERS = {
     "dense": FRBM_DENSE, "delta": FRBM_DELTA, "bounds": FRBM_LANDMARKS, "lcd": FRBM_LCD, "lowbit": FRBM_INT16,
 }
 STREAM_NUMBERS = {"visible": FRBM_VISIBLE, "hidden": FRBM_HIDDEN, "input": FRBM_INPUT}
-cdef Py_ssize_t BLAS_ROWS = 512  # rows of one BLAS call: fixed, so that results do not depend on the thread count
+cdef size_t LARGE_BYTES = 4 << 20  # from here on NumPy asks for huge pages
 
 
 # ---- processor -------------------------------------------------------------------------------------------
@@ -135,6 +135,28 @@ def aligned(size_t n, dtype, bint clear=False):
     raw = (np.zeros if clear else np.empty)(n * item + 64, dtype=np.uint8)
     offset = -<uintptr_t>raw.ctypes.data % 64
     return raw[offset : offset + n * item].view(dtype)
+
+
+cdef class Memory:
+    """Bytes from a cache line on, for as long as this lives: NumPy's arrays take a microsecond longer to make."""
+
+    cdef void *start
+    cdef void *block
+    cdef object large
+
+    def __cinit__(self, size_t n_bytes, bint clear=False):
+        cdef uint8_t[::1] view
+        if n_bytes >= LARGE_BYTES:
+            self.large = view = aligned(n_bytes, np.uint8, clear)
+            self.start = &view[0]
+            return
+        self.block = calloc(n_bytes + 64, 1) if clear else malloc(n_bytes + 64)
+        if self.block == NULL:
+            raise MemoryError()
+        self.start = <void *>_up(<size_t>self.block, 64)
+
+    def __dealloc__(self):
+        free(self.block)
 
 
 cdef class LaidOut:
@@ -237,12 +259,13 @@ def draw_bits(const float[:, ::1] grey not None, draw, uint64_t[:, ::1] out not 
     require(out.shape[0] == n and out.shape[1] * 64 >= grey.shape[1], "out")
     _set_draw(&address, draw)
     cdef size_t ld = _up(n, FRBM_LANES), planes_ld = 64 * out.shape[1]
-    cdef uint32_t[::1] words = aligned(2 * out.shape[1] * ld, np.uint32)
-    cdef uint32_t[::1] planes = aligned((ld // 32) * planes_ld, np.uint32)
+    words = aligned(2 * out.shape[1] * ld, np.uint32)
+    cdef uint32_t *to = <uint32_t *><uintptr_t>words.ctypes.data
+    cdef Memory planes = Memory(sizeof(uint32_t) * (ld // 32) * planes_ld)
     for b in prange(blocks, nogil=True, num_threads=n_threads):
-        TABLE.draw_rows(&grey[0, 0], grey.shape[1], NULL, n, grey.shape[1], b, &address, &words[0], ld, &planes[0],
-                        planes_ld)
-    np.asarray(out).view(np.uint32)[...] = np.asarray(words).reshape(-1, ld)[:, :n].T
+        TABLE.draw_rows(&grey[0, 0], grey.shape[1], NULL, n, grey.shape[1], b, &address, to, ld,
+                        <uint32_t *>planes.start, planes_ld)
+    np.asarray(out).view(np.uint32)[...] = words.reshape(-1, ld)[:, :n].T
 
 
 def draw_inputs(const floating[:, ::1] inputs not None, draw, uint64_t[:, ::1] out not None, int n_threads):
@@ -269,7 +292,10 @@ def uniform_rows(draw, floating[:, ::1] out not None, int n_threads):
     cdef Py_ssize_t n = out.shape[0], width = out.shape[1], blocks = (n + 31) // 32, b
     cdef frbm_draw address
     _set_draw(&address, draw)
-    if width == 0:
+    if width == 0 or n == 0:
+        return
+    if n_threads == 1:
+        _uniform_block(&out[0, 0], sizeof(floating) == 8, width, n, &address, 0)
         return
     for b in prange(blocks, nogil=True, num_threads=n_threads):
         _uniform_block(&out[32 * b, 0], sizeof(floating) == 8, width, n - 32 * b if n - 32 * b < 32 else 32, &address, 32 * b)
@@ -311,11 +337,11 @@ def onehot_rows(float[:, ::1] inputs not None, size_t group, draw, uint64_t[:, :
         require(out is not None and out.shape[0] == n and out.shape[1] * 64 >= width, "out")
         _set_draw(&address, draw)
     cdef size_t stride = _up(32 * width + _up(width, 32), 16)
-    cdef float[::1] scratch = aligned(stride * n_threads, np.float32)
+    cdef Memory scratch = Memory(sizeof(float) * stride * n_threads)
     for b in prange(blocks, nogil=True, num_threads=n_threads):
         _onehot_block(&inputs[32 * b, 0], n - 32 * b if n - 32 * b < 32 else 32, width, group,
                       &address if drawn else NULL, 32 * b, &out[32 * b, 0] if drawn else NULL,
-                      out.shape[1] if drawn else 0, &scratch[threadid() * stride])
+                      out.shape[1] if drawn else 0, <float *>scratch.start + threadid() * stride)
 
 
 cdef void _onehot_block(float *inputs, size_t n, size_t width, size_t group, const frbm_draw *base, size_t first,
@@ -351,6 +377,7 @@ include "_weights.pxi"
 include "_filters.pxi"
 include "_layers.pxi"
 include "_chains.pxi"
+include "_tempering.pxi"
 include "_gradients.pxi"
 include "_training.pxi"
 include "_partition.pxi"

@@ -1,10 +1,12 @@
 # ---- rules -----------------------------------------------------------------------------------------------
 
 cdef void _set_rule(frbm_rule *out, update) except *:
+    memset(out, 0, sizeof(out[0]))
     rule = update.rule
     out.kind = RULE_NUMBERS[rule.kind]
     out.rate, out.momentum, out.decay, out.epsilon = update.rate, update.momentum, rule.decay, rule.epsilon
-    out.mean_scale, out.square_scale = update.scales()
+    if out.kind == FRBM_ADAM or out.kind == FRBM_AMSGRAD:
+        out.mean_scale, out.square_scale = update.scales()
     out.l1, out.l2, out.clip = rule.l1, rule.l2, rule.clip
 
 
@@ -16,72 +18,223 @@ cdef void _set_slots(float **out, slots, Py_ssize_t n, update) except *:
     require(LEAST_SLOTS[update.rule.kind] <= len(slots) <= FRBM_SLOTS, "slots")
     for k, slot in enumerate(slots):
         flat = slot.reshape(-1)  # a view: the caller's arrays are contiguous
-        require(flat.shape[0] == n and np.shares_memory(np.asarray(flat), slot), "slots")
+        require(flat.shape[0] == n and slot.flags.c_contiguous, "slots")
         out[k] = &flat[0]
 
 
-def apply_rule(update, float[::1] values not None, slots, float[::1] gradient not None, bint penalised, int n_threads):
-    """One application of a rule to flat arrays; `gradient` is overwritten."""
+cdef Py_ssize_t PIECE = 1 << 14  # values whose rule one thread applies at once
+
+
+cdef void _apply(const frbm_rule *rule, bint penalised, float *values, float **slots, float *gradient, Py_ssize_t n,
+                 int n_threads) noexcept nogil:
+    cdef Py_ssize_t k
+    if n <= PIECE:
+        TABLE.apply_rule(rule, penalised, values, slots, 0, gradient, n)
+        return
+    for k in prange((n + PIECE - 1) // PIECE, num_threads=n_threads, schedule="static"):
+        TABLE.apply_rule(rule, penalised, values, slots, k * PIECE, &gradient[k * PIECE],
+                         n - k * PIECE if n - k * PIECE < PIECE else PIECE)
+
+
+def ascend(update, parameters, slots, gradient, int n_threads):
+    """Apply a rule to the three arrays of parameters; float32 gradients that lie in one piece are overwritten."""
     cdef frbm_rule rule
-    cdef float *pointers[FRBM_SLOTS]
-    cdef Py_ssize_t n = values.shape[0], piece = 1 << 14, k
+    cdef float *pointers[3][FRBM_SLOTS]
+    cdef float[:, ::1] weights = parameters[0], of_weights = np.ascontiguousarray(gradient[0], dtype=np.float32)
+    cdef float[::1] visible = parameters[1], of_visible = np.ascontiguousarray(gradient[1], dtype=np.float32)
+    cdef float[::1] hidden = parameters[2], of_hidden = np.ascontiguousarray(gradient[2], dtype=np.float32)
+    cdef Py_ssize_t n_hidden = weights.shape[0], n_visible = weights.shape[1], n[3]
+    cdef int i
+    require(visible.shape[0] == n_visible > 0 and hidden.shape[0] == n_hidden > 0, "parameters")
+    require(of_weights.shape[0] == of_hidden.shape[0] == n_hidden, "gradient")
+    require(of_weights.shape[1] == of_visible.shape[0] == n_visible, "gradient")
+    n[0], n[1], n[2] = n_hidden * n_visible, n_visible, n_hidden
     memset(pointers, 0, sizeof(pointers))
     _set_rule(&rule, update)
-    _set_slots(pointers, slots, n, update)
-    require(gradient.shape[0] == n, "gradient")
-    for k in prange((n + piece - 1) // piece, nogil=True, num_threads=n_threads, schedule="static"):
-        TABLE.apply_rule(&rule, penalised, &values[0], pointers, k * piece, &gradient[k * piece],
-                         n - k * piece if n - k * piece < piece else piece)
+    for i in range(3):
+        _set_slots(pointers[i], [slot[i] for slot in slots], n[i], update)
+    _apply(&rule, True, &weights[0, 0], pointers[0], &of_weights[0, 0], n[0], n_threads)
+    _apply(&rule, False, &visible[0], pointers[1], &of_visible[0], n[1], n_threads)
+    _apply(&rule, False, &hidden[0], pointers[2], &of_hidden[0], n[2], n_threads)
 
 
 # ---- gradients -------------------------------------------------------------------------------------------
 
-def gradient_step(const uint64_t[:, ::1] data not None, data_hidden, const uint64_t[:, ::1] model not None, model_hidden,
-                  float[:, ::1] weights not None, float[::1] hidden_bias not None, slots, hidden_slots, update, float quantum,
-                  int n_threads):
-    """Weights and hidden biases from packed visible states.
+cdef bint _within_one(const float *x, Py_ssize_t n) noexcept nogil:
+    """Whether means are such that sums of their fixed-point copies fit; NaN are not."""
+    cdef Py_ssize_t k
+    cdef int outside = 0
+    for k in range(n):
+        outside |= not -1 <= x[k] <= 1
+    return outside == 0
 
-    Hidden: both packed states, or both unit-major means from `round_means` (model_hidden negative).
+
+cdef class Half:
+    """One phase of a gradient of bits as the kernels take it."""
+
+    cdef const uint64_t[:, ::1] rows, states
+    cdef const float[:, ::1] means
+    cdef const double[::1] shares
+    cdef Py_ssize_t n, n_hidden, n_visible
+    cdef Memory planes, hidden, averages
+
+    def __init__(self, Py_ssize_t n_hidden, Py_ssize_t n_visible, phase):
+        self.n_hidden, self.n_visible, self.n = n_hidden, n_visible, 1
+        self.rows = self.states = None
+        self.means, self.shares = None, None
+        if phase is None:  # one row with all units off: its moments are 0
+            return
+        rows, hidden, shares = phase
+        self.rows = rows
+        self.n = self.rows.shape[0]
+        require(self.n > 0 and self.rows.shape[1] == (n_visible + 63) // 64, "rows")
+        if hidden.dtype == np.uint64:
+            self.states = hidden
+            require(self.states.shape[0] == self.n and self.states.shape[1] == (n_hidden + 63) // 64, "hidden states")
+        else:
+            self.means = hidden
+            require(self.means.shape[0] == self.n and self.means.shape[1] == n_hidden, "hidden means")
+        if shares is not None:
+            self.shares = shares
+            require(self.shares.shape[0] == self.n, "shares")
+
+    cdef bint fits(self) noexcept:
+        return self.means is None or _within_one(&self.means[0, 0], self.n * self.n_hidden)
+
+    cdef void gather(self) except *:
+        """Planes of the rows, and the mean of each column."""
+        cdef size_t words = (self.n_visible + 63) // 64
+        cdef Py_ssize_t i
+        cdef int32_t *counts
+        self.planes = _planes(self.rows, self.n, self.n_visible)
+        self.averages = Memory(2 * sizeof(double) * self.n_visible, True)
+        cdef double *averages = <double *>self.averages.start
+        if self.shares is not None:
+            self._weigh(averages, averages + self.n_visible)
+            return
+        cdef Memory memory = Memory(sizeof(int32_t) * 64 * words, True)
+        counts = <int32_t *>memory.start
+        TABLE.count_planes(<uint32_t *>self.planes.start, 64 * words, (self.n + 31) // 32, 0, self.n_visible, counts)
+        for i in range(self.n_visible):
+            averages[i] = <double>counts[i] / <double>self.n
+
+    cdef void _weigh(self, double *total, double *part) noexcept nogil:
+        """Columns by the shares of their rows, in the order of the rows within blocks of so many."""
+        cdef Py_ssize_t block = max(<Py_ssize_t>128, (<Py_ssize_t>4 << 20) // (8 * self.n_visible) // 128 * 128)
+        cdef Py_ssize_t row, u, w, words = self.rows.shape[1]
+        cdef uint64_t word
+        for row in range(self.n):
+            for w in range(words):
+                word = self.rows[row, w]
+                u = 64 * w
+                while word:
+                    if word & 1:
+                        part[u] += self.shares[row]
+                    word >>= 1
+                    u += 1
+            if (row + 1) % block == 0 or row == self.n - 1:
+                for u in range(self.n_visible):
+                    total[u] += part[u]
+                    part[u] = 0
+
+    cdef void hide(self, bint shared, int sign) except *:
+        """Planes of hidden states or, of means and of what has shares, fixed-point means [unit][sample].
+
+        Shares add up to 1, so that sums of the integers fit; they are exact in any order, which those of BLAS are not.
+        """
+        cdef Py_ssize_t n = self.n, n_hidden = self.n_hidden, row, u
+        cdef float share, scale = sign * <float>FRBM_MEAN_SCALE
+        if self.rows is None:
+            self.hidden = Memory(sizeof(int32_t) * 64 * ((n_hidden + 63) // 64), True)
+            return
+        if self.means is None and not shared:
+            self.hidden = _planes(self.states, n, n_hidden)
+            return
+        cdef Memory turned = Memory(sizeof(float) * n * n_hidden)
+        cdef float *to = <float *>turned.start
+        if self.shares is None:
+            scale = scale / <float>n
+        for row in range(n):
+            share = <float>1 if self.shares is None else <float>self.shares[row]
+            for u in range(n_hidden):
+                if self.means is not None:
+                    to[u * n + row] = self.means[row, u] * share
+                else:
+                    to[u * n + row] = share if self.states[row, u >> 6] >> (u & 63) & 1 else 0
+        self.hidden = Memory(sizeof(int32_t) * n * n_hidden)
+        TABLE.quantise(to, n * n_hidden, scale, <int32_t *>self.hidden.start)
+
+
+def gradient_of_bits(data, model, parameters, slots, update, int n_threads):
+    """Change parameters and slots in place by the contrastive gradient of bits, or by moments.
+
+    Parameters
+    ----------
+    data, model : (rows, hidden, shares), or None for the model: the moments of the data alone
+        Words of bits; words of hidden states, or float32 means; float64 shares of the rows or None.
+    parameters, slots, update : as in `ascend`
+
+    Returns
+    -------
+    bool
+        False, with nothing changed, where means are too large for sums of fixed-point ones.
     """
+    cdef float[:, ::1] weights = parameters.weights
+    cdef float[::1] visible_bias = parameters.visible_bias, hidden_bias = parameters.hidden_bias
+    cdef Py_ssize_t n_hidden = weights.shape[0], n_visible = weights.shape[1], i, tile, tiles = (n_hidden + 11) // 12
+    require(visible_bias.shape[0] == n_visible > 0 and hidden_bias.shape[0] == n_hidden > 0, "parameters")
+    cdef Half positive = Half(n_hidden, n_visible, data), negative = Half(n_hidden, n_visible, model)
+    require(positive.rows is not None, "data")
+    if not (positive.fits() and negative.fits()):
+        return False
+    cdef bint shared = positive.shares is not None or negative.shares is not None
+    require(negative.rows is None or (positive.means is None) == (negative.means is None), "hidden layers")
     cdef frbm_gradient g
+    cdef float *of_visible[FRBM_SLOTS]
     memset(&g, 0, sizeof(g))
-    cdef size_t words = data.shape[1], ld = 64 * words, n = data.shape[0], m = model.shape[0]
-    require(n > 0 and m > 0, "data and model")
-    require(model.shape[1] == data.shape[1] and <Py_ssize_t>ld >= weights.shape[1], "model")
-    require(weights.shape[0] == hidden_bias.shape[0], "hidden_bias")
-    cdef const int32_t[:, ::1] data_means
-    cdef const int32_t[:, ::1] model_means
-    cdef uint32_t[::1] planes = _planes(data, weights.shape[1]), model_planes = _planes(model, weights.shape[1])
-    cdef uint32_t[::1] hidden, model_states
-    g.positive.bits, g.positive.stride, g.positive.n_inputs = &planes[0], ld, n
-    g.negative.bits, g.negative.stride, g.negative.n_inputs = &model_planes[0], ld, m
-    if data_hidden.dtype == np.uint64:
-        require(data_hidden.shape == (n, (weights.shape[0] + 63) // 64) and model_hidden.shape == (m, data_hidden.shape[1]), "hidden states")
-        hidden, model_states = _planes(data_hidden, weights.shape[0]), _planes(model_hidden, weights.shape[0])
-        g.positive_hidden, g.negative_hidden, g.hidden_ld = &hidden[0], &model_states[0], 64 * data_hidden.shape[1]
-        g.positive_share, g.negative_share = <float>1.0 / <float>n, -(<float>1.0) / <float>m
-    else:
-        data_means, model_means = data_hidden, model_hidden
-        require(data_means.shape[0] == model_means.shape[0] == weights.shape[0], "hidden means")
-        require(data_means.shape[1] == <Py_ssize_t>n and model_means.shape[1] == <Py_ssize_t>m, "hidden means")
-        g.positive.coef, g.positive.out_stride, g.positive.in_stride = &data_means[0, 0], n, 1
-        g.negative.coef, g.negative.out_stride, g.negative.in_stride = &model_means[0, 0], m, 1
-    g.weights, g.bias, g.n_visible, g.quantum = &weights[0, 0], &hidden_bias[0], weights.shape[1], quantum
+    memset(of_visible, 0, sizeof(of_visible))
     _set_rule(&g.rule, update)
-    _set_slots(g.slots, slots, weights.shape[0] * weights.shape[1], update)
-    _set_slots(g.bias_slots, hidden_slots, weights.shape[0], update)
-    cdef Py_ssize_t n_hidden = weights.shape[0], tiles = (n_hidden + 11) // 12, tile
+    _set_slots(g.slots, [s.weights for s in slots], n_hidden * n_visible, update)
+    _set_slots(of_visible, [s.visible_bias for s in slots], n_visible, update)
+    _set_slots(g.bias_slots, [s.hidden_bias for s in slots], n_hidden, update)
+    positive.gather()
+    negative.gather()
+    positive.hide(shared, 1)
+    negative.hide(shared, -1)
+    cdef size_t ld = 64 * ((n_visible + 63) // 64)
+    g.positive.bits, g.positive.stride, g.positive.n_inputs = <uint32_t *>positive.planes.start, ld, positive.n
+    g.negative.bits, g.negative.stride, g.negative.n_inputs = <uint32_t *>negative.planes.start, ld, negative.n
+    if positive.means is None and not shared:
+        g.positive_hidden, g.negative_hidden = <uint32_t *>positive.hidden.start, <uint32_t *>negative.hidden.start
+        g.hidden_ld = 64 * ((n_hidden + 63) // 64)
+        g.positive_share, g.negative_share = <float>1.0 / <float>positive.n, -(<float>1.0) / <float>negative.n
+    else:
+        g.positive.coef, g.positive.out_stride, g.positive.in_stride = <int32_t *>positive.hidden.start, positive.n, 1
+        g.negative.coef, g.negative.out_stride, g.negative.in_stride = <int32_t *>negative.hidden.start, negative.n, 1
+    g.weights, g.bias, g.n_visible = &weights[0, 0], &hidden_bias[0], n_visible
+    g.quantum = <float>1.0 / <float>FRBM_MEAN_SCALE
+    cdef Memory along = Memory(sizeof(float) * n_visible)
+    cdef float *gradient = <float *>along.start
+    for i in range(n_visible):
+        gradient[i] = <float>((<double *>positive.averages.start)[i] - (<double *>negative.averages.start)[i])
+    _apply(&g.rule, False, &visible_bias[0], of_visible, gradient, n_visible, 1)
     cdef size_t stride = FRBM_SCRATCH_FLOATS
-    cdef float[::1] scratch = aligned(stride * n_threads, np.float32)
+    cdef Memory scratch = Memory(sizeof(float) * stride * n_threads)
+    if n_threads == 1:
+        for tile in range(tiles):
+            TABLE.gradient_rows(&g, 12 * tile, n_hidden - 12 * tile if n_hidden - 12 * tile < 12 else 12, NULL,
+                                <float *>scratch.start)
+        return True
     for tile in prange(tiles, nogil=True, num_threads=n_threads, schedule="dynamic"):
         TABLE.gradient_rows(&g, 12 * tile, n_hidden - 12 * tile if n_hidden - 12 * tile < 12 else 12, NULL,
-                            &scratch[threadid() * stride])
+                            <float *>scratch.start + threadid() * stride)
+    return True
 
 
-def _planes(const uint64_t[:, ::1] rows not None, size_t n_units):
-    """Planes of packed rows, for products over samples."""
-    cdef size_t n = rows.shape[0], words = rows.shape[1]
-    out = aligned(_up(n, 32) // 32 * 64 * words + 1, np.uint32)
-    cdef uint32_t[::1] planes = out
-    TABLE.gather(&rows[0, 0], words, NULL, n, n_units, NULL, 0, &planes[0], 64 * words)
+cdef Memory _planes(const uint64_t[:, ::1] rows, Py_ssize_t n, size_t n_units):
+    """Planes of packed rows, for products over samples; of None, n rows with all units off."""
+    cdef size_t words = (n_units + 63) // 64
+    cdef Memory out = Memory(sizeof(uint32_t) * (_up(n, 32) // 32 * 64 * words + 1), rows is None)
+    if rows is not None:
+        TABLE.gather(&rows[0, 0], words, NULL, n, n_units, NULL, 0, <uint32_t *>out.start, 64 * words)
     return out

@@ -1,56 +1,67 @@
-# ---- dense products by BLAS ------------------------------------------------------------------------------
-
-cdef void _gemm(floating *a, floating *b, floating *c, int m, int n, int k, int lda, int ldb, int ldc, bint ta, bint tb, floating alpha,
-                floating beta) noexcept nogil:
-    cdef char *opa = b"T" if ta else b"N"
-    cdef char *opb = b"T" if tb else b"N"
-    if floating is float:
-        sgemm(opa, opb, &m, &n, &k, &alpha, a, &lda, b, &ldb, &beta, c, &ldc)
-    else:
-        dgemm(opa, opb, &m, &n, &k, &alpha, a, &lda, b, &ldb, &beta, c, &ldc)
-
+# ---- dense products --------------------------------------------------------------------------------------
 
 def dense_inputs(const floating[:, :] x not None, const floating[:, ::1] weights not None, const floating[::1] bias not None, bint transpose,
                  floating[:, ::1] out not None, bint sigmoid, int n_threads):
-    """out = bias + x @ weights.T (or @ weights), then the float32 sigmoid if asked for.
-
-    BLAS must be limited to one thread by the caller: the slices here are the parallelism.
-    """
+    """out = bias + x @ weights.T (or @ weights), then the float32 sigmoid if asked for; see src/tiles/dense.h."""
     cdef Py_ssize_t n = x.shape[0], n_in = x.shape[1], n_out = out.shape[1]
-    cdef Py_ssize_t n_slices = (n + BLAS_ROWS - 1) // BLAS_ROWS, s, i, j, first, here
+    cdef Py_ssize_t blocks = (n + FRBM_DENSE_BLOCK - 1) // FRBM_DENSE_BLOCK, b
+    cdef frbm_dense_layer layer
     if n == 0:
         return
     require_rows(n, n_in, x.strides, sizeof(floating), "x")
     require(out.shape[0] == n, "out")
     require(weights.shape[1 - transpose] == n_in and weights.shape[0 + transpose] == n_out == bias.shape[0], "weights and bias")
-    cdef int ldx = max(x.strides[0] // sizeof(floating), n_in)
-    cdef int ldw = weights.shape[1]
-    for s in prange(n_slices, nogil=True, num_threads=n_threads, schedule="dynamic"):
-        first = s * BLAS_ROWS
-        here = n - first if n - first < BLAS_ROWS else BLAS_ROWS
-        for i in range(first, first + here):
-            for j in range(n_out):
-                out[i, j] = bias[j]
-        _gemm(<floating *>&weights[0, 0], <floating *>&x[first, 0], &out[first, 0], n_out, here, n_in, ldw, ldx, n_out,
-              not transpose, False, <floating>1.0, <floating>1.0)
-        if floating is float:
-            if sigmoid:
-                TABLE.sigmoid(&out[first, 0], here * n_out)
+    layer.rows, layer.rows_ld, layer.n_in, layer.n_out = &x[0, 0], max(x.strides[0] // sizeof(floating), n_in), n_in, n_out
+    layer.weights, layer.bias, layer.transpose, layer.out = &weights[0, 0], &bias[0], transpose, &out[0, 0]
+    cdef size_t stride = sizeof(floating) * (n_in + FRBM_DENSE_BLOCK) * FRBM_DENSE_BLOCK
+    cdef Memory scratch = Memory(stride * n_threads)
+    cdef uint8_t *room = <uint8_t *>scratch.start
+    if n_threads == 1:
+        for b in range(blocks):
+            _dense_block(&layer, &out[0, 0], sigmoid, b * FRBM_DENSE_BLOCK, n, room)
+        return
+    for b in prange(blocks, nogil=True, num_threads=n_threads, schedule="dynamic"):
+        _dense_block(&layer, &out[0, 0], sigmoid, b * FRBM_DENSE_BLOCK, n, room + threadid() * stride)
+
+
+cdef void _dense_block(const frbm_dense_layer *layer, floating *out, bint sigmoid, Py_ssize_t first, Py_ssize_t n, void *scratch) noexcept nogil:
+    cdef Py_ssize_t here = n - first if n - first < FRBM_DENSE_BLOCK else FRBM_DENSE_BLOCK
+    if floating is double:
+        TABLE.dense_layer_f64(layer, first, here, scratch)
+    else:
+        TABLE.dense_layer_f32(layer, first, here, scratch)
+        if sigmoid:
+            TABLE.sigmoid(out + first * layer.n_out, here * layer.n_out)
 
 
 def dense_gradient(const floating[:, ::1] hidden not None, const floating[:, :] visible not None, floating scale, floating[:, ::1] out not None, int n_threads):
-    """out += scale * hidden.T @ visible, by fixed slices of hidden units (BLAS single-threaded as above)."""
+    """out += (scale * hidden).T @ visible, by slices of hidden units."""
     cdef Py_ssize_t n = hidden.shape[0], n_hidden = out.shape[0], n_visible = out.shape[1]
-    cdef Py_ssize_t n_slices = (n_hidden + 63) // 64, s
+    cdef Py_ssize_t blocks = (n_hidden + FRBM_DENSE_BLOCK - 1) // FRBM_DENSE_BLOCK, b
+    cdef frbm_dense_moments m
     if n == 0:
         return
     require_rows(n, n_visible, visible.strides, sizeof(floating), "visible")
     require(hidden.shape[1] == n_hidden and visible.shape[0] == n and visible.shape[1] == n_visible, "hidden and visible")
-    cdef int ldv = max(visible.strides[0] // sizeof(floating), n_visible)
-    for s in prange(n_slices, nogil=True, num_threads=n_threads, schedule="dynamic"):
-        _gemm(<floating *>&visible[0, 0], <floating *>&hidden[0, 64 * s], &out[64 * s, 0], n_visible,
-              n_hidden - 64 * s if n_hidden - 64 * s < 64 else 64, n, ldv, n_hidden, n_visible, False, True, scale,
-              <floating>1.0)
+    m.hidden, m.visible, m.n, m.n_hidden, m.n_visible = &hidden[0, 0], &visible[0, 0], n, n_hidden, n_visible
+    m.visible_ld, m.scale, m.out = max(visible.strides[0] // sizeof(floating), n_visible), scale, &out[0, 0]
+    cdef size_t stride = sizeof(floating) * ((FRBM_DENSE_BLOCK + 16) * FRBM_DENSE_ROWS + 16 * FRBM_DENSE_BLOCK)
+    cdef Memory scratch = Memory(stride * n_threads)
+    cdef uint8_t *room = <uint8_t *>scratch.start
+    if n_threads == 1:
+        for b in range(blocks):
+            _moments_block(&m, scale, b * FRBM_DENSE_BLOCK, n_hidden, room)
+        return
+    for b in prange(blocks, nogil=True, num_threads=n_threads, schedule="dynamic"):
+        _moments_block(&m, scale, b * FRBM_DENSE_BLOCK, n_hidden, room + threadid() * stride)
+
+
+cdef void _moments_block(const frbm_dense_moments *m, floating kind, Py_ssize_t first, Py_ssize_t n_hidden, void *scratch) noexcept nogil:
+    cdef Py_ssize_t here = n_hidden - first if n_hidden - first < FRBM_DENSE_BLOCK else FRBM_DENSE_BLOCK
+    if floating is double:
+        TABLE.dense_moments_f64(m, first, here, scratch)
+    else:
+        TABLE.dense_moments_f32(m, first, here, scratch)
 
 
 # ---- products of bits ------------------------------------------------------------------------------------
@@ -94,12 +105,44 @@ def run_rows(const uint64_t[:, ::1] rows not None, FixedWeights weights not None
         r.chunk = filters.f.chunk
         n_threads = min(n_threads, FRBM_MOST_THREADS)
     cdef size_t stride = _up(frbm_rows_scratch(&r), 16)
-    cdef float[::1] scratch = aligned(stride * n_threads, np.float32)
+    cdef Memory scratch = Memory(sizeof(float) * stride * n_threads)
+    _run_rows(&r, n_threads, <float *>scratch.start, stride)
+
+
+cdef void _run_rows(frbm_rows *r, int n_threads, float *scratch, size_t stride) noexcept:
+    """One layer by a team; one thread enters no parallel region, which takes longer than small layers."""
     cdef int thread
+    r.team.ticket, r.team.n_threads = 0, 1
+    if n_threads == 1:
+        with nogil:
+            frbm_run_rows(r, 0, scratch)
+        return
     with nogil, parallel(num_threads=n_threads):
         thread = threadid()
         r.team.n_threads = frbm_team_size()
-        frbm_run_rows(&r, thread, &scratch[thread * stride])
+        frbm_run_rows(r, thread, scratch + thread * stride)
+
+
+# ---- exponentials ----------------------------------------------------------------------------------------
+
+def exponentials(const double[::1] x not None, double top, series, double[::1] out not None):
+    """e^(x - top) as `fastrbm._kernels.exponentials.exponentials` has it, by the same operations."""
+    cdef double c[16]
+    cdef Py_ssize_t i
+    cdef int n = len(series), k
+    cdef double t, whole, p
+    require(out.shape[0] == x.shape[0] and 0 < n <= 16, "out")
+    for k in range(n):
+        c[k] = series[k]
+    with nogil:
+        for i in range(x.shape[0]):
+            t = (x[i] - top) * 1.4426950408889634
+            t = -1000.0 if t < -1000.0 else t  # a NaN stays one
+            whole = rint(t)
+            p = c[0]
+            for k in range(1, n):
+                p = p * (t - whole) + c[k]
+            out[i] = ldexp(p, <int>whole)
 
 
 # ---- pseudo-likelihood -----------------------------------------------------------------------------------
@@ -146,7 +189,7 @@ def pseudo_likelihood(const floating[:, ::1] inputs not None, const floating[:, 
     cdef Py_ssize_t block = max(1, min(FRBM_PSEUDO_BLOCK, (n + n_threads - 1) // n_threads, PSEUDO_BYTES // each))
     blocks = (n + block - 1) // block
     cdef size_t stride = _up(each * block, 64)
-    cdef uint8_t[::1] scratch = aligned(stride * n_threads, np.uint8)
+    cdef Memory scratch = Memory(stride * n_threads)
     for j in prange(n_hidden, nogil=True, num_threads=n_threads):
         if floating is float:
             TABLE.pseudo_tables_f32(&p, j, &to)
@@ -154,6 +197,6 @@ def pseudo_likelihood(const floating[:, ::1] inputs not None, const floating[:, 
             TABLE.pseudo_tables_f64(&p, j, &to)
     for b in prange(blocks, nogil=True, num_threads=n_threads, schedule="dynamic"):
         if floating is float:
-            TABLE.pseudo_block_f32(&p, b * block, min(block, n - b * block), &scratch[threadid() * stride])
+            TABLE.pseudo_block_f32(&p, b * block, min(block, n - b * block), <uint8_t *>scratch.start + threadid() * stride)
         else:
-            TABLE.pseudo_block_f64(&p, b * block, min(block, n - b * block), &scratch[threadid() * stride])
+            TABLE.pseudo_block_f64(&p, b * block, min(block, n - b * block), <uint8_t *>scratch.start + threadid() * stride)

@@ -76,11 +76,11 @@ cdef class PartitionSum:
         r.poll, r.poll_context = &_poll, <void *>poller
         memset(&r.team, 0, sizeof(r.team))
         cdef size_t stride = _up(frbm_partition_scratch(r), 64)
-        cdef uint8_t[::1] scratch = aligned(stride * n_threads, np.uint8)
+        cdef Memory scratch = Memory(stride * n_threads)
         cdef int thread
         with nogil, parallel(num_threads=n_threads):
             thread = threadid()
-            frbm_run_partition(r, thread, &scratch[thread * stride])
+            frbm_run_partition(r, thread, <uint8_t *>scratch.start + thread * stride)
         poller.reraise()
         if on_progress is not None:
             self._report()

@@ -32,7 +32,7 @@ cdef class Training:
         t.persistent, t.n_chains, t.sampled_hidden = plan.persistent, n_chains, plan.sampled_hidden
         t.key[0], t.key[1] = plan.seed & 0xFFFFFFFF, plan.seed >> 32
         t.stochastic_input = dense and plan.stochastic_input
-        t.int16, t.sgemm = int16, <frbm_sgemm>sgemm
+        t.int16 = int16
         t.kind = FRBM_GREY_ROWS if dense and not plan.stochastic_input else FRBM_BIT_ROWS
         if units[0] == "gaussian":
             t.kind = FRBM_GAUSSIAN_ROWS
@@ -96,12 +96,12 @@ cdef class Training:
         memset(&t.grey_team, 0, sizeof(t.grey_team))
         cdef size_t stride = frbm_training_scratch(t)
         cdef int n_threads = self.fixed.n_sharing
-        cdef float[::1] scratch = aligned(stride * n_threads, np.float32)
+        cdef Memory scratch = Memory(sizeof(float) * stride * n_threads)
         cdef int thread
         with nogil, parallel(num_threads=n_threads):
             thread = threadid()
             t.team.n_threads = frbm_team_size()
-            frbm_train(t, thread, &scratch[thread * stride])
+            frbm_train(t, thread, <float *>scratch.start + thread * stride)
         state.step = t.step
         state.updates = self.updates_before + t.batches_done
         poller.reraise()

@@ -11,9 +11,7 @@ cdef class FixedWeights:
     cdef readonly int exponent
     cdef readonly bint int16
     cdef readonly size_t n_hidden, n_visible
-    cdef int32_t[::1] _weights
-    cdef int32_t[::1] _transposed
-    cdef uint32_t[:, ::1] _columns
+    cdef Memory _weights, _transposed, _columns
     cdef frbm_magnitudes magnitudes[FRBM_MOST_THREADS]
     cdef int n_sharing
 
@@ -22,13 +20,13 @@ cdef class FixedWeights:
         self.n_hidden, self.n_visible = n_hidden, n_visible
         self.n_sharing = min(n_threads, FRBM_MOST_THREADS)
         self.f.ld, self.f.transposed_ld = _up(n_visible, FRBM_LANE_PAD), _up(n_hidden, FRBM_LANE_PAD)
-        self._weights = aligned(n_hidden * self.f.ld + 16, np.int32)  # int16.h reads past rows
-        self.f.weights = &self._weights[0]
+        self._weights = Memory(sizeof(int32_t) * (n_hidden * self.f.ld + 16))  # int16.h reads past rows
+        self.f.weights = <int32_t *>self._weights.start
         self.f.transposed = NULL
         if transposed:
-            self._transposed = aligned(n_visible * self.f.transposed_ld + 1, np.int32)
-            self.f.transposed = &self._transposed[0]
-        self._columns = np.zeros((self.n_sharing, max(n_visible, 1)), dtype=np.uint32)
+            self._transposed = Memory(sizeof(int32_t) * (n_visible * self.f.transposed_ld + 1))
+            self.f.transposed = <int32_t *>self._transposed.start
+        self._columns = Memory(sizeof(uint32_t) * self.n_sharing * n_visible, True)
         for thread in range(self.n_sharing):
             self._bind(thread)
         self.f.magnitude_scale = ldexp(1.0, frbm_magnitude_shift(n_visible, n_hidden))
@@ -37,14 +35,19 @@ cdef class FixedWeights:
 
     def dense(self):
         """The integers, shape (n_hidden, n_visible)."""
-        return np.asarray(self._weights)[: self.n_hidden * self.f.ld].reshape(self.n_hidden, self.f.ld)[:, : self.n_visible]
+        return np.array(<int32_t[: self.n_hidden, : self.f.ld]>self.f.weights)[:, : self.n_visible]
 
     cdef void _bind(self, int thread) noexcept:
-        self.magnitudes[thread].columns = &self._columns[thread, 0]
+        self.magnitudes[thread].columns = <uint32_t *>self._columns.start + thread * self.n_visible
         self.magnitudes[thread].row = self.magnitudes[thread].seen = 0
 
     cdef void _quantise(self, const float *weights) noexcept nogil:
         cdef Py_ssize_t pieces = (self.n_hidden + 15) // 16, p
+        if self.n_sharing == 1:  # a parallel region takes longer than small layers
+            for p in range(pieces):
+                TABLE.quantise_rows(&self.f, weights, self.n_visible, 16 * p,
+                               self.n_hidden - 16 * p if self.n_hidden - 16 * p < 16 else 16, &self.magnitudes[0])
+            return
         for p in prange(pieces, num_threads=self.n_sharing, schedule="static"):
             TABLE.quantise_rows(&self.f, weights, self.n_visible, 16 * p,
                            self.n_hidden - 16 * p if self.n_hidden - 16 * p < 16 else 16, &self.magnitudes[threadid()])
@@ -78,16 +81,6 @@ def costs(double n_lanes, double active, bint int16=False):
     """Cost model of this instruction set: cycles per multiply-add of products by look-ups and by rows."""
     look = TABLE.int16_cost if int16 and TABLE.int16_cost > 0 else TABLE.look_cost
     return {"look-ups": look + TABLE.build_cost / n_lanes, "rows": TABLE.row_cost * active}
-
-
-def round_means(const float[:, ::1] means not None, double scale):
-    """Unit-major int32 copy of hidden means times `scale`: coefficients of a gradient."""
-    cdef float[:, ::1] source = np.ascontiguousarray(np.asarray(means).T)
-    out = np.empty((means.shape[1], means.shape[0]), dtype=np.int32)
-    cdef int32_t[:, ::1] view = out
-    if means.shape[0] and means.shape[1]:
-        TABLE.quantise(&source[0, 0], source.shape[0] * source.shape[1], <float>scale, &view[0, 0])
-    return out
 
 
 def density(const uint64_t[:, ::1] rows not None, Py_ssize_t n_units):

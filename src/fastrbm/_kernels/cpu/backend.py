@@ -1,4 +1,4 @@
-"""The CPU backend: native kernels for float32 and packed bits, BLAS for dense rows and float64."""
+"""The CPU backend: native kernels for float32 and packed bits, products in a fixed order for dense rows and float64."""
 
 from __future__ import annotations
 
@@ -13,12 +13,14 @@ from ...units import get_unit
 from ..bits import PackedBits, n_words
 from ..contract import Drawn, Parameters, States
 from ..draws import Draw
+from ..ladders import Ladder
 from ..partition import check_partition
 from . import layers as any_units
 from .gradients import Gradients
+from .ladders import NativeLadder
 from .partition import log_partition_sum, seconds_for_states
 from .runtime import extension as _cpu
-from .runtime import single_threaded_blas, threads_for
+from .runtime import threads_for
 from .scores import Scores, dense_blocks, is_native
 from .strategy import GUESSED_DENSITY, choose_for_chains, choose_for_rows, make_filters, note_filters
 from .training import Training
@@ -62,7 +64,7 @@ class CpuBackend(Training, Gradients, Scores):
     def _fixed(self, states: States, weights: NDArray[Any], transposed: bool = False, int16: bool = False) -> Any:
         """Fixed-point copy of the weights for products with `states`.
 
-        None where the states are dense, the weights float64 or too large: BLAS does those products.
+        None where the states are dense, the weights float64 or too large: those products are dense.
         """
         if not isinstance(states, PackedBits) or weights.dtype != np.float32:
             return None
@@ -116,13 +118,12 @@ class CpuBackend(Training, Gradients, Scores):
             _cpu.run_rows(states.words, fixed, bias, transpose, threads, **{what: out})
             return out
         native_sigmoid = what == "means" and weights.dtype == np.float32
-        with single_threaded_blas():
-            if isinstance(states, PackedBits):
-                for rows in dense_blocks(states, weights.dtype):
-                    x = states[rows].dense(weights.dtype)
-                    _cpu.dense_inputs(x, weights, bias, transpose, out[rows], native_sigmoid, threads)
-            else:
-                _cpu.dense_inputs(states, weights, bias, transpose, out, native_sigmoid, threads)
+        if isinstance(states, PackedBits):
+            for rows in dense_blocks(states, weights.dtype):
+                x = states[rows].dense(weights.dtype)
+                _cpu.dense_inputs(x, weights, bias, transpose, out[rows], native_sigmoid, threads)
+        else:
+            _cpu.dense_inputs(states, weights, bias, transpose, out, native_sigmoid, threads)
         if what == "means" and not native_sigmoid:
             from scipy.special import expit
 
@@ -236,6 +237,29 @@ class CpuBackend(Training, Gradients, Scores):
         )  # fmt: skip
         note_filters(filters)
         return from_words(v, n, weights.shape[1]), from_words(h, n, weights.shape[0])
+
+    def ladder(
+        self,
+        parameters: Parameters,
+        units: tuple[str, str],
+        base: NDArray[Any],
+        betas: NDArray[np.float64],
+        n_chains: int,
+        n_sweeps: int,
+    ) -> Ladder:
+        """See `Backend.ladder`: native for float32 layers of bits whose chains are drawn by whole products."""
+        by_products = choose_for_chains(self.strategy, n_chains, n_sweeps, self.int16) == "dense" and not self.int16
+        if by_products and all(map(is_native, units)) and parameters.weights.dtype == np.float32:
+            native = NativeLadder.make(parameters, base, betas, n_chains, self.n_threads)
+            if native is not None:
+                return native
+        return super().ladder(parameters, units, base, betas, n_chains, n_sweeps)
+
+    def uniforms(self, draw: Draw, n_rows: int, n_units: int, dtype: Any) -> NDArray[Any]:
+        """See `Backend.uniforms`."""
+        out = np.empty((n_rows, n_units), dtype)
+        _cpu.uniform_rows(draw, out, threads_for(40.0 * out.size, self.n_threads))
+        return out
 
     def anneal(
         self,

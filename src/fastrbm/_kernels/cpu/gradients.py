@@ -8,14 +8,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..bits import PackedBits, as_dense, n_words
-from ..contract import Backend, Parameters, Phase, States
+from ..bits import PackedBits, as_dense
+from ..contract import Backend, Parameters, Phase
 from ..rules import Rule, Update
 from .runtime import extension as _cpu
-from .runtime import single_threaded_blas, threads_for
+from .runtime import threads_for
 from .scores import dense_blocks
 
-_MEAN_SCALE = _cpu.CONSTANTS["MEAN_SCALE"]  # of fixed-point hidden means
 _PLAIN = Update(Rule(), 1.0)  # leaves the gradient in zeros
 
 
@@ -32,27 +31,17 @@ class Gradients(Backend):
             super().gradient_step(parameters, slots, data, model, update)
 
     def _gradient_of_bits(
-        self, parameters: Parameters, slots: Sequence[Parameters], data: Phase, model: Phase, update: Update
+        self, parameters: Parameters, slots: Sequence[Parameters], data: Phase, model: Phase | None, update: Update
     ) -> bool:
-        weights, visible_bias, hidden_bias = parameters
-        packed = all(
-            isinstance(p.visible, PackedBits)
-            # sums of fixed-point means fit where the means are in [-1, 1]
-            and (isinstance(p.hidden, PackedBits) or (np.abs(p.hidden) <= 1).all())
-            for p in (data, model)
-        )
+        """Whether the native kernel has changed the parameters; by the moments of the data alone without a model."""
+        weights = parameters.weights
+        packed = isinstance(data.visible, PackedBits) and (model is None or isinstance(model.visible, PackedBits))
         if not packed or weights.dtype != np.float32 or not update.rule.native:
             return False
-        threads = threads_for(float(len(data.hidden) + len(model.hidden)) * weights.size, self.n_threads)
-        of_visible = (_mean_rows(data) - _mean_rows(model)).astype(np.float32)
-        _cpu.apply_rule(update, visible_bias, [s.visible_bias for s in slots], of_visible, False, 1)
-        shared = data.shares is not None or model.shares is not None
-        _cpu.gradient_step(
-            _words_of(data), _hidden_factor(data, 1, shared), _words_of(model), _hidden_factor(model, -1, shared),
-            weights, hidden_bias, [s.weights for s in slots], [s.hidden_bias for s in slots], update, 1 / _MEAN_SCALE,
-            threads,
-        )  # fmt: skip
-        return True
+        work = float(data.visible.shape[0] + (model.visible.shape[0] if model else 1)) * weights.size
+        return _cpu.gradient_of_bits(
+            _native(data), model and _native(model), parameters, slots, update, threads_for(work, self.n_threads)
+        )
 
     def gradient(self, data: Phase, model: Phase, dtype: Any) -> Parameters:
         """See `Backend.gradient`."""
@@ -64,16 +53,15 @@ class Gradients(Backend):
     def moments(self, phase: Phase, dtype: Any) -> Parameters:
         """See `Backend.moments`."""
         out = _zeros(phase, dtype)
-        if self._gradient_of_bits(out, (), phase, _nothing_like(phase), _PLAIN):
+        if self._gradient_of_bits(out, (), phase, None, _PLAIN):
             return out
         n, threads = phase.hidden.shape[0], threads_for(float(phase.hidden.shape[0]) * out.weights.size, self.n_threads)
-        with single_threaded_blas():
-            for rows in dense_blocks(phase.visible, dtype):
-                v, h = (as_dense(x[rows], dtype).astype(dtype, copy=False) for x in (phase.visible, phase.hidden))
-                scale = 1 / n
-                if phase.shares is not None:
-                    h, scale = h * phase.shares[rows, None].astype(dtype), 1.0
-                _cpu.dense_gradient(np.ascontiguousarray(h), v, scale, out.weights, threads)
+        for rows in dense_blocks(phase.visible, dtype):
+            v, h = (as_dense(x[rows], dtype).astype(dtype, copy=False) for x in (phase.visible, phase.hidden))
+            scale = 1 / n
+            if phase.shares is not None:
+                h, scale = h * phase.shares[rows, None].astype(dtype), 1.0
+            _cpu.dense_gradient(np.ascontiguousarray(h), v, scale, out.weights, threads)
         out.visible_bias[...] = _mean_rows(phase)
         out.hidden_bias[...] = _mean_rows(Phase(phase.hidden, phase.hidden, phase.shares))
         return out
@@ -83,31 +71,15 @@ class Gradients(Backend):
         if parameters.weights.dtype != np.float32 or not update.rule.native:
             super().ascend(parameters, slots, gradient, update)
             return
-        for i, (value, g) in enumerate(zip(parameters, gradient, strict=True)):
-            flat = np.ascontiguousarray(g, dtype=np.float32).reshape(-1)
-            slot = [s[i] for s in slots]
-            _cpu.apply_rule(
-                update, value.reshape(-1), slot, flat, i == 0, threads_for(20.0 * value.size, self.n_threads)
-            )
+        _cpu.ascend(update, parameters, slots, gradient, threads_for(20.0 * parameters.weights.size, self.n_threads))
 
 
-def _words_of(phase: Phase) -> NDArray[np.uint64]:
-    assert isinstance(phase.visible, PackedBits)
-    return phase.visible.words
-
-
-def _hidden_factor(phase: Phase, sign: int, shared: bool) -> NDArray[Any]:
-    """What the native gradient multiplies with: packed states, or means times shares as fixed-point integers.
-
-    Shares add up to 1, so that sums of the integers fit; they are exact in any order, which those of BLAS are not.
-    """
-    hidden = phase.hidden
-    if isinstance(hidden, PackedBits) and not shared:
-        return hidden.words
-    means = np.ascontiguousarray(as_dense(hidden, np.float32), dtype=np.float32)
-    if phase.shares is None:
-        return _cpu.round_means(means, np.float32(sign * _MEAN_SCALE) / np.float32(len(means)))
-    return _cpu.round_means(means * phase.shares.astype(np.float32)[:, None], np.float32(sign * _MEAN_SCALE))
+def _native(phase: Phase) -> tuple[NDArray[Any], NDArray[Any], NDArray[np.float64] | None]:
+    """Rows, hidden layer and shares as the kernel takes them."""
+    visible, hidden, shares = phase
+    assert isinstance(visible, PackedBits)
+    states = hidden.words if isinstance(hidden, PackedBits) else np.ascontiguousarray(hidden, dtype=np.float32)
+    return visible.words, states, None if shares is None else np.ascontiguousarray(shares, dtype=np.float64)
 
 
 def _mean_rows(phase: Phase) -> NDArray[np.float64]:
@@ -129,14 +101,3 @@ def _mean_rows(phase: Phase) -> NDArray[np.float64]:
 def _zeros(phase: Phase, dtype: Any) -> Parameters:
     shape = phase.hidden.shape[1], phase.visible.shape[1]
     return Parameters(np.zeros(shape, dtype), np.zeros(shape[1], dtype), np.zeros(shape[0], dtype))
-
-
-def _nothing_like(phase: Phase) -> Phase:
-    """One sample with all units off: its moments are 0."""
-    hidden, visible = phase.hidden, phase.visible
-    if isinstance(hidden, PackedBits):
-        off: States = PackedBits(np.zeros((1, hidden.words.shape[1]), np.uint64), hidden.n_units)
-    else:
-        off = np.zeros((1, hidden.shape[1]), hidden.dtype)
-    n_units = visible.shape[1]
-    return Phase(PackedBits(np.zeros((1, n_words(n_units)), np.uint64), n_units), off)

@@ -1,4 +1,4 @@
-"""What the process provides: the extension, its instruction set, threads, and BLAS beside them."""
+"""What the process provides: the extension, its instruction set and threads."""
 
 from __future__ import annotations
 
@@ -92,60 +92,6 @@ def default_threads() -> int:
     return max(1, min(extension.max_threads(), n_processors()))
 
 
-class _SingleThreadedBlas:
-    """Limits BLAS to one thread while any caller is inside; the first one in and the last one out switch.
-
-    The limit belongs to the process, so overlapping calls from several Python threads must not restore it for each
-    other.
-    """
-
-    def __init__(self) -> None:
-        self._before: list[int] = []
-        self._libraries: list[Any] | None = None
-        self._forks = 0
-        self.start_anew()
-
-    def start_anew(self) -> None:
-        """Nobody is inside: of a forked process, whose other threads, which may have held the lock, are gone."""
-        self._lock = threading.Lock()
-        self._inside = 0
-        self._forks += 1
-
-    def _find(self) -> list[Any]:
-        from threadpoolctl import ThreadpoolController
-
-        return list(ThreadpoolController().select(user_api="blas").lib_controllers)
-
-    @contextmanager
-    def __call__(self) -> Iterator[None]:
-        with self._lock:
-            if self._inside == 0:
-                # its own context manager asks for much more than the numbers, at every call
-                self._libraries = self._find() if self._libraries is None else self._libraries
-                self._before = [library.get_num_threads() for library in self._libraries]
-                self._set([1] * len(self._before))
-            self._inside += 1
-            forks = self._forks
-        try:
-            yield
-        finally:
-            with self._lock:
-                if forks == self._forks:
-                    self._inside -= 1
-                    if self._inside == 0:
-                        self._set(self._before)
-
-    def _set(self, numbers: list[int]) -> None:
-        for library, number in zip(self._libraries or (), numbers, strict=True):
-            if library.get_num_threads() != number:
-                library.set_num_threads(number)
-
-
-single_threaded_blas = _SingleThreadedBlas()
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=single_threaded_blas.start_anew)
-
-
 _here = threading.local()
 
 
@@ -176,6 +122,8 @@ def most_threads(n_threads: int | None) -> int:
 
 def threads_for(work: float, n_threads: int | None) -> int:
     """Threads for `work` multiply-adds, at most n_threads (None: `default_threads`)."""
+    if work < 2 * WORK_PER_THREAD:
+        return 1
     wanted = max(1, min(most_threads(n_threads), int(work // WORK_PER_THREAD)))
     return wanted if wanted <= _startable else _threads_that_start(wanted)
 

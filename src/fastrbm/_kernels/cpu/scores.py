@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from ...units import Ising, get_unit
 from ..bits import PackedBits, as_dense
 from ..contract import Backend, Parameters, States
+from ..exponentials import SERIES
 from ..reference import ReferenceBackend
 from . import layers as any_units
 from .runtime import extension as _cpu
@@ -57,7 +58,7 @@ class Scores(Backend):
     def free_energy(self, unit: str, states: States, parameters: Parameters) -> NDArray[np.float64]:
         """See `Backend.free_energy`."""
         if not is_native(unit):
-            return any_units.free_energy(self, unit, states, parameters)
+            return any_units.free_energy(self, unit, states, parameters, self.n_threads)
         weights, visible_bias, hidden_bias = parameters
         energy = np.empty(states.shape[0])
         fixed = self._fixed(states, weights) if states.shape[0] else None
@@ -69,8 +70,16 @@ class Scores(Backend):
         for rows in dense_blocks(states, weights.dtype):
             v = as_dense(states[rows], weights.dtype)
             x = self._layer(v, weights, hidden_bias, False, "inputs")
-            energy[rows] = -(v @ visible_bias).astype(np.float64) - np.logaddexp(0, x, dtype=np.float64).sum(axis=1)
+            field = any_units.along(v, visible_bias, self.n_threads).astype(np.float64)
+            energy[rows] = -field - np.logaddexp(0, x, dtype=np.float64).sum(axis=1)
         return energy
+
+    def probabilities(self, log_weights: NDArray[np.float64]) -> NDArray[np.float64]:
+        """See `Backend.probabilities`."""
+        p = np.empty(len(log_weights))
+        _cpu.exponentials(log_weights, log_weights.max(), SERIES, p)
+        p /= p.sum()
+        return p
 
     def pseudo_likelihood(self, unit: str, states: States, parameters: Parameters) -> NDArray[np.float64]:
         """See `Backend.pseudo_likelihood`.

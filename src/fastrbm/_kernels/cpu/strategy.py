@@ -70,7 +70,7 @@ def describe(n_visible: int, n_hidden: int, batch_size: int, density: float) -> 
         ("the same with precision='fast'", product(batch_size, True)),
         ("gradient of hidden means", "look-ups over samples, 16 or more visible units at once"),
         ("gradient of sampled hidden states", "AND and popcount over samples"),
-        ("grey data", "BLAS for the positive phase, look-ups or rows for the negative one"),
+        ("grey data", "dense products for the positive phase, look-ups or rows for the negative one"),
         ("sweeps inside a minibatch", choose_for_training("auto", 10)),
         *(
             (f"{batch_size} free chains, {sweeps} steps", choose_for_chains("auto", batch_size, sweeps))

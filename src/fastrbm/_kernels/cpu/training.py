@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +12,7 @@ from ..bits import BIT_UNITS, PackedBits, pack
 from ..contract import Backend, ChainState, Parameters, States, TrainingPlan, values_of
 from ..strategies import note_counters
 from .runtime import extension as _cpu
-from .runtime import single_threaded_blas, threads_for
+from .runtime import threads_for
 from .strategy import GUESSED_DENSITY, choose_for_training, landmark_bases
 from .words import from_words, to_words
 
@@ -63,7 +62,7 @@ class Training(Backend):
         while len(order):
             done = self._train_native(parameters, slots, rows, order, plan, units, state, on_batch)
             order = order[done:]
-            # the weights have outgrown fixed point: one minibatch through BLAS, then try again
+            # the weights have outgrown fixed point: one minibatch by dense products, then try again
             super().train(parameters, slots, rows, order[: plan.batch_size], plan, units, state, on_batch)
             order = order[plan.batch_size :]
 
@@ -93,9 +92,7 @@ class Training(Backend):
             threads, strategy, landmark_bases(parameters.weights) if strategy == "bounds" else None, self.int16,
         )  # fmt: skip
         try:
-            # bits are multiplied without BLAS
-            with nullcontext() if packed is not None else single_threaded_blas():
-                return int(run.run(packed, grey, order, state, on_batch))
+            return int(run.run(packed, grey, order, state, on_batch))
         finally:
             note_counters(run.counters())
             if words is not None:

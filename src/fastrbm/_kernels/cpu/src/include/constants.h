@@ -21,6 +21,8 @@
 #define FRBM_INT16_FLOATS (FRBM_INT16_WORDS * FRBM_LANE_BLOCK / 2)
 #define FRBM_SCRATCH_FLOATS (FRBM_TABLE_FLOATS + (FRBM_PANEL + FRBM_TILE) * FRBM_SUM_LD + FRBM_INT16_FLOATS)
 #define FRBM_GAUSSIAN_COLUMNS 48 /* visible units of one call of gaussian_gradient_columns, at most */
+#define FRBM_DENSE_BLOCK 64 /* rows of one call of dense_layer, units of one of dense_moments, at most */
+#define FRBM_DENSE_ROWS 256 /* rows that dense_moments turns at once */
 #define FRBM_PSEUDO_BLOCK 64 /* samples that share one pass over the ratios */
 #define FRBM_PARTITION_LANES 64 /* low states of a partition sum that lie side by side in its table */
 #define FRBM_PARTITION_MOST_MIDDLE 4 /* middle states that share a pass over the table, at most */

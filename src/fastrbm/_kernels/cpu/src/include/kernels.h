@@ -237,6 +237,24 @@ typedef struct {
     int64_t *exponents;
 } frbm_partition;
 
+/* A layer given dense rows of the other, or its transpose: weights [n_out][n_in] or, with `transpose`, [n_in][n_out].
+ * Numbers are float32 or float64; sums go in the order of the inputs. */
+typedef struct {
+    const void *rows; /* [row][rows_ld] */
+    size_t rows_ld, n_in, n_out;
+    const void *weights, *bias;
+    int transpose;
+    void *out; /* [row][n_out] */
+} frbm_dense_layer;
+
+/* Sums over samples of products of two dense layers, in the order of the samples */
+typedef struct {
+    const void *hidden, *visible; /* [sample][n_hidden], [sample][visible_ld] */
+    size_t n, n_hidden, n_visible, visible_ld;
+    double scale;
+    void *out; /* [n_hidden][n_visible], added to */
+} frbm_dense_moments;
+
 /* Vectors rounded to 16 bits, two entries in a word; see int16_dense.h */
 typedef struct {
     const uint32_t *words;
@@ -313,9 +331,18 @@ typedef struct {
     /* rows += normal quantiles of their float32 uniforms */
     void (*add_normals)(float *rows, size_t ld, size_t n_rows, size_t n_units, const frbm_draw *draw);
     void (*normal_quantiles)(const uint32_t *words, size_t n, float *out);
-    /* out[row][lane] = or += sum over k of a[row][k] * b[k][lane] */
+    /* out[row][lane] = or += sum over k of a[row][k] * b[k][lane], in float32; lanes up to a multiple of 16 are read and
+     * written */
     void (*dense_product)(const float *a, size_t lda, size_t n_rows, const float *b, size_t ldb, size_t depth,
                           size_t n_lanes, int add, float *out, size_t ld);
+    /* rows [first, first + n), n at most FRBM_DENSE_BLOCK; scratch: (n_in + FRBM_DENSE_BLOCK) * FRBM_DENSE_BLOCK
+     * numbers */
+    void (*dense_layer_f32)(const frbm_dense_layer *layer, size_t first, size_t n, void *scratch);
+    void (*dense_layer_f64)(const frbm_dense_layer *layer, size_t first, size_t n, void *scratch);
+    /* hidden units [first, first + count), count at most FRBM_DENSE_BLOCK; scratch: (FRBM_DENSE_BLOCK + 16) *
+     * FRBM_DENSE_ROWS + 16 * FRBM_DENSE_BLOCK numbers */
+    void (*dense_moments_f32)(const frbm_dense_moments *m, size_t first, size_t count, void *scratch);
+    void (*dense_moments_f64)(const frbm_dense_moments *m, size_t first, size_t count, void *scratch);
     /* the same rounded to 16 bits; see int16_dense.h */
     void (*int16_rows)(const float *rows, size_t n_rows, size_t n, uint32_t *words, float *quanta);
     void (*int16_lanes)(const float *lanes, size_t ld, size_t n, size_t first, size_t n_lanes, uint32_t *words,

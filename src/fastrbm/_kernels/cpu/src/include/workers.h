@@ -26,10 +26,6 @@ typedef struct {
     uint32_t taken[FRBM_SHARES][FRBM_MOST_THREADS][16]; /* first entry; a cache line each, see steal */
 } frbm_team;
 
-/* Fortran sgemm as scipy.linalg.cython_blas exports it */
-typedef void (*frbm_sgemm)(char *ta, char *tb, int *m, int *n, int *k, float *alpha, float *a, int *lda, float *b,
-                           int *ldb, float *beta, float *c, int *ldc);
-
 /* What the filters strategies know of one direction; memory from the caller, filled by frbm_filters_prepare */
 typedef struct {
     const int32_t *by_output, *by_input; /* fixed-point weights [output][input] and [input][output] */
@@ -68,8 +64,8 @@ typedef struct {
 /* The rows of one batch */
 typedef struct {
     uint32_t *words, *planes; /* bits */
-    float *rows;              /* grey data, [row][n_visible]; Gaussian, [row][visible_ld] */
-    float *lanes;             /* Gaussian data, [n_visible][data_ld] */
+    float *rows;              /* others, [row][visible_ld] */
+    float *lanes;             /* the same, [n_visible][data_ld] */
     uint32_t *int16;          /* the same in 16 bits, and the values of 1 in them [data_ld]; with `int16` */
     float *quanta;
 } frbm_batch;
@@ -103,12 +99,11 @@ typedef struct {
     uint32_t *chains; /* persistent hidden states as words, lane stride padded n_chains */
     uint32_t key[2];
     uint64_t step;
-    frbm_sgemm sgemm;
     /* made by frbm_lay_out_training, as are the strides */
     frbm_batch batches[2]; /* this one and the next */
     uint32_t *hidden_words, *visible_words, *visible_planes;
     int32_t *data_fixed, *model_fixed; /* scaled hidden means, coefficients of the gradient */
-    /* grey data, and `inputs` of one-hot units; the last is [n_hidden][n_visible] */
+    /* grey data, and `inputs` of one-hot units; the last is [n_hidden][visible_ld] */
     float *data_means, *inputs, *grey_gradient;
     uint32_t *data_planes, *model_planes;       /* sampled hidden states */
     uint32_t *chains_int16, *weights_int16; /* 16-bit copies and their quanta, with `int16` */

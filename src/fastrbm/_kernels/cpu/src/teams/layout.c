@@ -46,12 +46,10 @@ static void lay_out_batch(const frbm_training *t, frbm_batch *b, size_t batch, a
     if (t->kind == FRBM_BIT_ROWS) {
         b->words = take(a, 2 * t->row_words * t->data_ld);
         b->planes = take(a, t->data_ld / 32 * t->visible_ld);
-    } else if (t->kind == FRBM_GREY_ROWS) {
-        b->rows = take(a, batch * t->n_visible);
     } else {
         b->rows = take(a, batch * t->visible_ld);
         b->lanes = take(a, t->n_visible * t->data_ld);
-        if (t->int16) {
+        if (t->int16 && t->kind == FRBM_GAUSSIAN_ROWS) {
             b->int16 = take(a, (t->n_visible + 1) / 2 * t->data_ld);
             b->quanta = take(a, t->data_ld);
         }
@@ -84,7 +82,7 @@ static void lay_out_phases(frbm_training *t, arena *a) {
     else if (grey)
         t->inputs = take(a, t->n_hidden * t->data_ld);
     if (grey) {
-        t->grey_gradient = take(a, t->n_hidden * t->n_visible);
+        t->grey_gradient = take(a, t->n_hidden * t->visible_ld);
         t->data_means = take(a, t->n_hidden * t->data_ld);
     }
     if (!gaussian) {

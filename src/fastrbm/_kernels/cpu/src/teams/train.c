@@ -61,7 +61,7 @@ static size_t panel_units(const frbm_training *t, const frbm_layer *layer) {
     return pieces(layer->n_out, FRBM_PANEL) >= 2 * (size_t)t->team.n_threads ? FRBM_PANEL : 32;
 }
 
-/* Rows of a batch to words and planes (bits) or to a contiguous block (grey): 32 rows.  Two batches are held, so that
+/* Rows of a batch to words and planes (bits) or to rows and lanes (others): 32 rows.  Two batches are held, so that
  * the next is loaded while the gradient of this one is summed. */
 static void load_block(const frbm_training *t, size_t batch, uint64_t step, size_t block) {
     const frbm_table *k = t->table;
@@ -75,13 +75,9 @@ static void load_block(const frbm_training *t, size_t batch, uint64_t step, size
         const frbm_draw draw = {{t->key[0], t->key[1]}, step, FRBM_INPUT, 0};
         k->draw_rows(t->dense, t->n_visible, order, n, t->n_visible, block, &draw, into->words, t->data_ld,
                      into->planes, t->visible_ld);
-    } else if (t->kind == FRBM_GAUSSIAN_ROWS) {
-        k->load_gaussian(t->dense, order, at, here, t->n_visible, into->rows, t->visible_ld, into->lanes, t->data_ld);
-        if (t->int16) k->int16_lanes(into->lanes, t->data_ld, t->n_visible, at, here, into->int16, into->quanta);
     } else {
-        for (size_t r = at; r < at + here; r++)
-            memcpy(into->rows + r * t->n_visible, t->dense + (size_t)order[r] * t->n_visible,
-                   t->n_visible * sizeof(float));
+        k->load_gaussian(t->dense, order, at, here, t->n_visible, into->rows, t->visible_ld, into->lanes, t->data_ld);
+        if (into->int16) k->int16_lanes(into->lanes, t->data_ld, t->n_visible, at, here, into->int16, into->quanta);
     }
 }
 
@@ -184,7 +180,7 @@ static void positive_phase(frbm_training *t, const frbm_batch *data, size_t n, i
     size_t piece;
     while ((piece = steal(&t->team, 0, thread, n_hidden)) < n_hidden) {
         if (is_grey(t))
-            grey_positive(t, &hidden, data->rows, n, piece, scratch);
+            grey_positive(t, &hidden, data->lanes, n, piece, scratch);
         else
             run_panel(t->table, &hidden, piece, hidden_size, scratch);
     }
@@ -255,7 +251,7 @@ static void visible_bias(frbm_training *t, const frbm_batch *batch, size_t first
         t->table->count_planes(batch->planes, t->visible_ld, (n + 31) / 32, first, count, data);
     else
         for (size_t s = 0; s < n; s++)
-            for (size_t i = 0; i < count; i++) grey[i] += (double)batch->rows[s * t->n_visible + first + i];
+            for (size_t i = 0; i < count; i++) grey[i] += (double)batch->rows[s * t->visible_ld + first + i];
     t->table->count_planes(t->visible_planes, t->visible_ld, (n_chains + 31) / 32, first, count, model);
     for (size_t i = 0; i < count; i++) {
         float *delta = &t->delta_visible[first + i];
@@ -301,8 +297,8 @@ static void apply_gradient(frbm_training *t, size_t batch, size_t n, size_t n_ch
     while ((piece = steal(&t->team, 2, thread, n_tiles)) < n_tiles) {
         const size_t first = piece * rows, count = t->n_hidden - first < rows ? t->n_hidden - first : rows;
         if (is_grey(t)) {
-            g.dense_positive = t->grey_gradient + first * t->n_visible;
-            g.dense_ld = t->n_visible;
+            g.dense_positive = t->grey_gradient + first * t->visible_ld;
+            g.dense_ld = t->visible_ld;
         }
         t->table->gradient_rows(&g, first, count, &t->magnitudes[thread], scratch);
     }

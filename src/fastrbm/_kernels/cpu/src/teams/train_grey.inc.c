@@ -1,8 +1,7 @@
 /* Minibatches of grey data, rows of probabilities in place of bits: the products with the data, which are dense.
  * Included by train.c.
  */
-/* Sides of one sgemm of grey data.  BLAS rounds by the shape of a product, so they depend on the batch alone; slices
- * of 32 would run at two thirds of the speed. */
+/* Sides of one product: large enough for what is shared by its threads */
 #define GREY_SAMPLES 64
 #define GREY_HIDDEN 128
 #define GREY_VISIBLE 256
@@ -12,7 +11,7 @@ static size_t grey_input_pieces(const frbm_training *t, size_t n) {
     return n >= 2 * GREY_SAMPLES ? pieces(n, GREY_SAMPLES) : pieces(t->n_hidden, GREY_HIDDEN);
 }
 
-/* Sampled states in place of the means, which sgemm needs as floats */
+/* Sampled states in place of the means, as floats */
 static void states_for_means(const frbm_training *t, const frbm_layer *part, size_t first, size_t n_units) {
     for (size_t u = first; u < first + n_units; u++) {
         const uint32_t *words = part->words + u / 32 * part->words_ld;
@@ -22,16 +21,14 @@ static void states_for_means(const frbm_training *t, const frbm_layer *part, siz
 }
 
 /* One piece of the positive phase of grey data: product and what `hidden` asks for */
-static void grey_positive(const frbm_training *t, const frbm_layer *hidden, const float *grey, size_t n, size_t piece,
+static void grey_positive(const frbm_training *t, const frbm_layer *hidden, const float *lanes, size_t n, size_t piece,
                           float *scratch) {
     const int by_samples = n >= 2 * GREY_SAMPLES;
     const size_t sample = by_samples ? piece * GREY_SAMPLES : 0, unit = by_samples ? 0 : piece * GREY_HIDDEN;
     const size_t n_samples = by_samples && n - sample > GREY_SAMPLES ? GREY_SAMPLES : n - sample;
     const size_t n_units = !by_samples && t->n_hidden - unit > GREY_HIDDEN ? GREY_HIDDEN : t->n_hidden - unit;
-    int m = (int)n_samples, units = (int)n_units, depth = (int)t->n_visible, ld = (int)t->data_ld;
-    float one = 1.0f, zero = 0.0f;
-    t->sgemm("T", "N", &m, &units, &depth, &one, (float *)grey + sample * t->n_visible, &depth,
-             t->weights + unit * t->n_visible, &depth, &zero, t->inputs + unit * t->data_ld + sample, &ld);
+    t->table->dense_product(t->weights + unit * t->n_visible, t->n_visible, n_units, lanes + sample, t->data_ld,
+                            t->n_visible, n_samples, 0, t->inputs + unit * t->data_ld + sample, t->data_ld);
     frbm_layer part = *hidden;
     part.n_lanes = n_samples;
     part.draw.first_chain += (uint32_t)sample;
@@ -50,13 +47,12 @@ static size_t grey_gradient_pieces(const frbm_training *t) {
 }
 
 /* One block of the positive gradient of grey data */
-static void grey_gradient(const frbm_training *t, const float *grey, size_t n, size_t piece) {
+static void grey_gradient(const frbm_training *t, const float *rows, size_t n, size_t piece) {
     const size_t across = pieces(t->n_visible, GREY_VISIBLE);
     const size_t hidden = piece / across * GREY_HIDDEN, visible = piece % across * GREY_VISIBLE;
-    const size_t rows = t->n_hidden - hidden, columns = t->n_visible - visible;
-    int m = (int)(columns < GREY_VISIBLE ? columns : GREY_VISIBLE), k = (int)n, width = (int)t->n_visible;
-    int count = (int)(rows < GREY_HIDDEN ? rows : GREY_HIDDEN), ld = (int)t->data_ld;
-    float one = 1.0f, zero = 0.0f;
-    t->sgemm("N", "N", &m, &count, &k, &one, (float *)grey + visible, &width, t->data_means + hidden * t->data_ld, &ld,
-             &zero, t->grey_gradient + hidden * t->n_visible + visible, &width);
+    const size_t n_hidden = t->n_hidden - hidden, n_visible = t->n_visible - visible;
+    t->table->dense_product(t->data_means + hidden * t->data_ld, t->data_ld,
+                            n_hidden < GREY_HIDDEN ? n_hidden : GREY_HIDDEN, rows + visible, t->visible_ld, n,
+                            n_visible < GREY_VISIBLE ? n_visible : GREY_VISIBLE, 0,
+                            t->grey_gradient + hidden * t->visible_ld + visible, t->visible_ld);
 }

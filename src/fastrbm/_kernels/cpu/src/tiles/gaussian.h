@@ -45,8 +45,8 @@ static void gaussian_gradient_rows(const frbm_gaussian_gradient *g, size_t first
     const float *data = g->data_means + first * g->data_ld, *model = g->model_means + first * g->model_ld;
     for (size_t at = 0; at < g->n_visible; at += FRBM_LANE_BLOCK) {
         const size_t n = g->n_visible - at < FRBM_LANE_BLOCK ? g->n_visible - at : FRBM_LANE_BLOCK;
-        dense_product(data, g->data_ld, count, g->data_rows + at, g->rows_ld, g->n_data, n, 0, sums, FRBM_SUM_LD);
-        dense_product(model, g->model_ld, count, g->model_rows + at, g->rows_ld, g->n_model, n, 1, sums, FRBM_SUM_LD);
+        dense_product_f32(data, g->data_ld, count, g->data_rows + at, g->rows_ld, g->n_data, n, 0, sums, FRBM_SUM_LD);
+        dense_product_f32(model, g->model_ld, count, g->model_rows + at, g->rows_ld, g->n_model, n, 1, sums, FRBM_SUM_LD);
         for (size_t j = 0; j < count; j++)
             update(&g->rule, 1, g->weights, g->slots, (first + j) * g->n_visible + at, sums + j * FRBM_SUM_LD, n);
     }

@@ -20,6 +20,23 @@ INLINE void row_words(uint32_t out[64], uint32_t unit_block, uint32_t chain, con
 
 /* The uniforms of fastrbm._kernels.draws.uniforms, bit for bit: float32 from 23 bits, float64 from 32. */
 static void uniform_rows(void *out, int is_double, size_t ld, size_t n_rows, size_t n_units, const frbm_draw *draw) {
+    if (n_units < 16) { /* 16 rows at once instead of 64 units */
+        for (size_t row = 0; row < n_rows; row += 16)
+            for (size_t unit = 0; unit < n_units; unit += 4) {
+                const size_t rows = n_rows - row < 16 ? n_rows - row : 16, units = n_units - unit < 4 ? n_units - unit : 4;
+                uint32_t words[4][16];
+                philox_lanes(words, (uint32_t)(unit / 4), draw->first_chain + (uint32_t)row, draw);
+                for (size_t r = 0; r < rows; r++)
+                    for (size_t u = 0; u < units; u++) {
+                        const size_t at = (row + r) * ld + unit + u;
+                        if (is_double)
+                            ((double *)out)[at] = ((double)words[u][r] + 0.5) * 2.3283064365386963e-10;
+                        else
+                            ((float *)out)[at] = uniform_lane(words[u][r]);
+                    }
+            }
+        return;
+    }
     for (size_t r = 0; r < n_rows; r++)
         for (size_t first = 0; first < n_units; first += 64) {
             const size_t here = n_units - first < 64 ? n_units - first : 64;
