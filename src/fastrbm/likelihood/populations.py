@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from .._kernels.contract import States
 from .._kernels.draws import Stream, uniforms
-from .exact_bits import exponentials
+from .._kernels.exponentials import exponentials
 from .paths import Path, Progress
 
 #: times that populations may be resampled

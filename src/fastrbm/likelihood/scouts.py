@@ -20,11 +20,11 @@ from numpy.typing import NDArray
 
 from .._kernels import as_dense
 from .._kernels.contract import States
+from .._kernels.exponentials import exponentials
 from ..init import data_bias, has_data_bias
 from ..units import Mixed, Unit, get_unit
 from . import populations
 from ._result import Estimate, log_mean
-from .exact_bits import exponentials
 from .paths import DATA, POPULATIONS, Bases, Path, Progress, adapted, rows_as_states
 
 #: standard deviation of the logs of estimates of single populations, in nats, up to which their mean can be trusted
