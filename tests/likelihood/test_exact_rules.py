@@ -7,8 +7,7 @@ from scipy.special import logsumexp
 
 from fastrbm import Model
 from fastrbm._kernels import Parameters, get_backend, pack
-from fastrbm._kernels.draws import Draw
-from fastrbm.likelihood import annealed, exact, exact_rules, kl_divergence, log_likelihood, log_partition
+from fastrbm.likelihood import exact, exact_rules, kl_divergence, log_likelihood, log_partition, paths
 from fastrbm.units import Binomial, Mixed, _base, get_unit
 from unit_grids import NORMAL, PAIRS, SPECS, SUMMED, enumerated, points, random_model, sizes_of
 
@@ -144,7 +143,7 @@ def test_exact_sum_moments_and_likelihood(pair, sizes, dtype):
 def test_two_layers_with_real_units_have_no_exact_sum_but_for_gaussian_ones(pair):
     model = random_model(pair, sizes_of(pair)[0])
     with pytest.raises(ValueError, match="neither layer can be listed, and of two layers with real-valued units"):
-        log_partition(model)
+        log_partition(model, "exact")
 
 
 @pytest.mark.parametrize("pair", [p for p in SUMMED if p != NORMAL], ids="-".join)
@@ -237,10 +236,13 @@ def test_other_registered_units_take_the_generic_sum(monkeypatch):
         assert_allclose(got.value, logsumexp(logs), rtol=1e-10)
         assert_allclose(got.moments.pairs, h.T @ p.T @ v, atol=1e-9)
         assert_allclose(log_likelihood(model, v), logsumexp(logs, axis=1) - logsumexp(logs), atol=1e-9)
-        with pytest.raises(ValueError, match="is for two binary layers"):
+        with pytest.raises(TypeError, match="'half' does not define sample"):
             log_partition(model, "ais")
+    real = Model(np.ones((2, 2)), np.ones(2), np.ones(2), "real", "gaussian")
     with pytest.raises(ValueError, match="no exact sum for units .*'real'"):
-        log_partition(Model(np.ones((2, 2)), np.ones(2), np.ones(2), "real", "gaussian"))
+        log_partition(real, "exact")
+    with pytest.raises(TypeError, match="'real' does not define"):
+        log_partition(real)
 
 
 # ---- annealed estimates -----------------------------------------------------------------------------------------
@@ -269,8 +271,8 @@ def test_a_start_is_given_in_the_units_of_the_model():
             log_partition(model, "mais", start=start, n_chains=2000, random_state=0).value, wanted, atol=0.1
         )
     # the path is the model at every temperature, so nothing is left to chance here
-    assert log_partition(model, "mais", n_chains=10, n_temperatures=3).ess == pytest.approx(10)
-    visible, hidden = annealed.bases_of(model, "biases", None)
+    assert log_partition(model, "mais", start="biases", n_chains=10, n_temperatures=3).ess == pytest.approx(10)
+    visible, hidden = paths.bases_of(model, "biases", None)
     assert_array_equal(visible, 2 * model.visible_bias)
     assert_array_equal(hidden, 2 * model.hidden_bias)
     with pytest.raises(ValueError, match=r"data must hold -1 and \+1 only"):
@@ -317,14 +319,6 @@ def test_rows_must_be_states():
         check(unit, np.ones((2, 4)), "X must have 3 columns like the model, got 4")
 
 
-@pytest.mark.parametrize("pair", [p for p in PAIRS if p not in BINARY], ids="-".join)
-def test_only_binary_layers_are_annealed(pair):
-    model = random_model(pair, sizes_of(pair)[0])
-    for method in ("ais", "mais", "reverse", "bracket"):
-        with pytest.raises(ValueError, match=f"method='{method}' is for two binary layers.*use method='exact'"):
-            log_partition(model, method)
-
-
 def test_sizes_beyond_reach_are_named():
     rng = np.random.default_rng(0)
 
@@ -332,20 +326,20 @@ def test_sizes_beyond_reach_are_named():
         return Model(rng.normal(0, 0.01, (n_hidden, n_visible)), np.zeros(n_visible), np.zeros(n_hidden), *units)
 
     with pytest.raises(
-        ValueError, match=r"2\^60 states of 60 hidden units .* the limit is \d\d units, and there is no"
+        ValueError, match=r"2\^60 states of 60 hidden units .* the limit is \d\d units; use method='smc'"
     ):
-        log_partition(model(2, 60, "gaussian", "ising"))
+        log_partition(model(2, 60, "gaussian", "ising"), "exact")
     with pytest.raises(ValueError, match=r"2\^60 states of 60 visible units .* the limit is \d\d units"):
         log_partition(model(60, 2, "bernoulli", "gaussian"), "exact")
-    with pytest.raises(ValueError, match=r"2\^50 states of 50 hidden units .*'bracket'"):
+    with pytest.raises(ValueError, match=r"2\^50 states of 50 hidden units .*'smc'"):
         log_partition(model(80, 50, "ising", "bernoulli"), "exact")
-    assert log_partition(model(300, 60, "ising", "ising"), n_chains=5, n_temperatures=5).method == "bracket"
+    assert log_partition(model(300, 60, "ising", "ising"), n_chains=5, n_temperatures=5).method == "smc"
     with pytest.raises(ValueError, match=r"2\^55 states of 55 hidden units .* the limit is \d\d units"):
-        log_partition(model(300, 55, "relu", "bernoulli"))
-    with pytest.raises(ValueError, match=r"2\^60 states of 30 hidden units .* the limit is \d\d units, .*'binomial"):
-        log_partition(model(300, 30, "binomial(3)", "binomial(3)"))
+        log_partition(model(300, 55, "relu", "bernoulli"), "exact")
+    with pytest.raises(ValueError, match=r"2\^60 states of 30 hidden units .* the limit is \d\d units; use"):
+        log_partition(model(300, 30, "binomial(3)", "binomial(3)"), "exact")
     with pytest.raises(ValueError, match=r"2\^50 states of 50 hidden units .* the limit is 2\^40 states"):
-        log_partition(model(300, 50, "relu", "mixed(ising*50)"))
+        log_partition(model(300, 50, "relu", "mixed(ising*50)"), "exact")
     with pytest.raises(ValueError, match="at most 26 units, got 27 units 'bernoulli'"):
         log_partition(model(3, 27, "gaussian", "bernoulli"), probabilities=True)
 
@@ -362,11 +356,6 @@ def test_backends_refuse_what_they_would_get_wrong():
     model = random_model(("ising", "ising"), (4, 3))
     with pytest.raises(ValueError, match="whose states can be enumerated, got 'gaussian'"):
         get_backend("reference").log_partition_sum(Parameters(*model.parameters), ("ising", "gaussian"))
-    bits, betas = pack(np.ones((2, 4))), np.array([0.0, 1.0])
-    with pytest.raises(ValueError, match="cpu backend has anneal for units .* use device='reference'"):
-        get_backend("cpu").anneal(
-            bits, model.parameters, model.units, model.parameters[1:], "hidden", betas, Draw(0, 0, 0), np.zeros(2)
-        )
 
 
 @pytest.mark.parametrize("hidden", ["bernoulli", "ising", "onehot(2)", "gaussian", "relu", "binomial(3)"])

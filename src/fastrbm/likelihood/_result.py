@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from scipy.special import logsumexp, stdtrit
 
 CONFIDENCE = 0.95
+#: intervals are wider than Student's t by this: weights are skewed, and come in groups of those of one mode
+_SAFETY = 1.2
 
 
 class Moments(NamedTuple):
@@ -108,10 +110,20 @@ class Estimate(NamedTuple):
     ess: float
 
 
+def with_rare(e: Estimate, n: float) -> Estimate:
+    """Widen an interval by what states may weigh that none of `n` chains has met.
+
+    With a probability of 95 % these have a share of 3 / n at most (the rule of three).
+    """
+    rare = float(np.log1p(3 / n))
+    return e._replace(low=e.low - rare, high=e.high + rare)
+
+
 def log_mean(log_weights: NDArray[np.float64]) -> Estimate:
     """Log of the mean of weights, with its standard error and a 95 % interval.
 
-    The standard error is that of the delta method, the interval Student's t around the log of the mean. Both are right
+    The standard error is that of the delta method, the interval Student's t, a fifth wider, around the log of the mean.
+    Both are right
     where many chains share the weight. Where few do (an effective sample size below half of n) a sample lacks the
     rare heavy weights of the mean, so the upper end is at least Cox's for the mean of a log-normal variable,
     m + s^2/2 + t sqrt(s^2/n + s^4/(2 (n - 1))) with m, s of the log weights, which are near normal as sums over many
@@ -128,7 +140,7 @@ def log_mean(log_weights: NDArray[np.float64]) -> Estimate:
     w = np.exp(log_weights - log_weights.max())
     ess = float(w.sum() ** 2 / np.square(w).sum())
     stderr = float(w.std(ddof=1) / w.mean() / np.sqrt(n))
-    t = float(stdtrit(n - 1, 0.5 + CONFIDENCE / 2))
+    t = _SAFETY * float(stdtrit(n - 1, 0.5 + CONFIDENCE / 2))
     high = value + t * stderr
     if ess < n / 2:
         m, s2 = float(log_weights.mean()), float(log_weights.var(ddof=1))

@@ -23,7 +23,7 @@ from .._kernels.draws import Key, Stream, uniforms
 from ..model import Model
 from ..units import get_unit
 from . import exact, populations, scouts, tempering, verdict
-from ._result import Estimate, LogPartition, acceptance_ratio, log_mean
+from ._result import Estimate, LogPartition, acceptance_ratio, log_mean, with_rare
 from .paths import BURN, FORWARD, POPULATIONS, REVERSE, Bases, Path, Progress, temperatures
 from .survey import Job, look_around
 
@@ -97,15 +97,16 @@ def _collect(
 def estimate(method: str, job: Job) -> LogPartition:
     """Estimate log Z of the model of the job by one of `METHODS`; warn where the value is not reliable."""
     begin = time.perf_counter()
-    evidence, start = look_around(job)
-    assert start.bases is not None
-    path = job.path(0, start.bases, "hidden" if method == "ais" else None)
-    if method == "tempering":
-        found = _by_exchange(path, evidence, job)
-    else:
-        betas = temperatures(path, job.schedule, job.n_temperatures)
-        way = {"smc": _by_populations, "reverse": _backward, "bracket": _both_ways}.get(method, _forward)
-        found = replace(way(path, betas, evidence, job), n_temperatures=len(betas) - 1)
+    with job.backend.holding(job.model.weights):
+        evidence, start = look_around(job)
+        assert start.bases is not None
+        path = job.path(0, start.bases, "hidden" if method == "ais" else None)
+        if method == "tempering":
+            found = _by_exchange(path, evidence, job)
+        else:
+            betas = temperatures(path, job.schedule, job.n_temperatures)
+            way = {"smc": _by_populations, "reverse": _backward, "bracket": _both_ways}.get(method, _forward)
+            found = replace(way(path, betas, evidence, job), n_temperatures=len(betas) - 1)
     if not found.reliable:
         warnings.warn(
             f"the {method} estimate of log Z is not reliable: {found.message}. Its interval says what is known; more "
@@ -126,12 +127,14 @@ def _finished(found: LogPartition, method: str, path: Path, begin: float) -> Log
 def populate(job: Job) -> tuple[LogPartition, verdict.Evidence, Bases]:
     """Estimate by populations without a warning; also the evidence, and a start matched to the states at the end."""
     begin = time.perf_counter()
-    evidence, start = look_around(job)
-    assert start.bases is not None
-    path = job.path(0, start.bases)
-    betas = temperatures(path, job.schedule, job.n_temperatures)
-    n_populations, size = populations.split(job.n_chains)
-    done = populations.anneal(path, path.start(n_populations * size, 0, POPULATIONS), betas, n_populations, FORWARD)
+    with job.backend.holding(job.model.weights):
+        evidence, start = look_around(job)
+        assert start.bases is not None
+        path = job.path(0, start.bases)
+        betas = temperatures(path, job.schedule, job.n_temperatures)
+        n_populations, size = populations.split(job.n_chains)
+        states = path.start(n_populations * size, 0, POPULATIONS)
+        done = populations.anneal(path, states, betas, n_populations, FORWARD)
     found = _of_populations(path, done.log_weights, done.ancestors, size, evidence)
     found = replace(_finished(found, "smc", path, begin), n_temperatures=len(betas) - 1)
     return found, evidence, scouts.matched_bases(path, done)
@@ -163,7 +166,7 @@ def _weighed(evidence: verdict.Evidence, found: Estimate, n_chains: int) -> verd
 
 def _forward(path: Path, betas: NDArray[np.float64], evidence: verdict.Evidence, job: Job) -> LogPartition:
     log_weights = _collect(path, betas, FORWARD, lambda first: path.start(job.n_chains, first), job)
-    found = log_mean(path.log_start + log_weights)
+    found = with_rare(log_mean(path.log_start + log_weights), len(log_weights))
     return _result(found, verdict.judge_forward(found, _weighed(evidence, found, len(log_weights))), len(log_weights))
 
 
@@ -184,7 +187,7 @@ def _by_populations(path: Path, betas: NDArray[np.float64], evidence: verdict.Ev
 def _of_populations(
     path: Path, log_weights: NDArray[np.float64], ancestors: float, size: int, evidence: verdict.Evidence
 ) -> LogPartition:
-    found = log_mean(path.log_start + log_weights)._replace(ess=ancestors)
+    found = with_rare(log_mean(path.log_start + log_weights), ancestors)._replace(ess=ancestors)
     apart = scouts.spread(log_weights)
     why = f"the logs of the estimates of {len(log_weights)} populations have a standard deviation of {apart:.2g} nats"
     judged = verdict.judge_forward(found, evidence._replace(trusted=apart <= scouts.MOST_SPREAD, why=why))
@@ -212,7 +215,7 @@ def _by_exchange(path: Path, evidence: verdict.Evidence, job: Job) -> LogPartiti
 
 def _backward(path: Path, betas: NDArray[np.float64], evidence: verdict.Evidence, job: Job) -> LogPartition:
     log_weights, exactly = _reverse(path, betas, job)
-    found = scouts.inverted(log_mean(log_weights - path.log_start))
+    found = with_rare(scouts.inverted(log_mean(log_weights - path.log_start)), len(log_weights))
     judged = verdict.judge_reverse(found, _weighed(evidence, found, len(log_weights)), exactly)
     return _result(found, judged, len(log_weights))
 
@@ -231,7 +234,7 @@ def _both_ways(path: Path, betas: NDArray[np.float64], evidence: verdict.Evidenc
     back, exactly = _reverse(path, betas, job)
     back = back - path.log_start
     value, stderr, ends, ess = bracket(there, back, path.key)
-    whole = Estimate(value, stderr, *ends, ess)
+    whole = with_rare(Estimate(value, stderr, *ends, ess), len(back))
     low, high = log_mean(there), scouts.inverted(log_mean(back))
     from_below = verdict.judge_forward(
         whole._replace(value=min(value, low.value)), _weighed(evidence, low, len(there))
@@ -240,7 +243,7 @@ def _both_ways(path: Path, betas: NDArray[np.float64], evidence: verdict.Evidenc
         whole._replace(value=max(value, high.value)), _weighed(evidence, high, len(back)), exactly
     )  # fmt: skip
     doubts = [*from_below.doubts, *from_above.doubts]
-    if low.low > high.high:
+    if low.low > with_rare(high, len(back)).high + verdict.ROUNDING:
         doubts.append("the two ways contradict each other")
     # exact starts bound from above whatever the chains of the other way have missed
     top = from_above.high if exactly else max(from_below.high, from_above.high)

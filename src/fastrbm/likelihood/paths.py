@@ -57,8 +57,8 @@ class Path:
     @property
     def rounding(self) -> float:
         """Error of log weights, in nats, that the type of the parameters may leave: they add up to energies."""
-        dtype = self.model.weights.dtype
-        return float(np.finfo(dtype).eps) * sum(float(np.abs(x, dtype=np.float64).sum()) for x in self.model.parameters)
+        largest_energy = sum(float(np.abs(x, dtype=np.float64).sum()) for x in self.model.parameters)
+        return 4 * float(np.finfo(self.model.weights.dtype).eps) * largest_energy
 
     def start(self, n_chains: int, first: int, stage: int | None = None) -> States:
         """Kept layer drawn at inverse temperature 0; `first` is the number of the first chain."""

@@ -18,7 +18,7 @@ from .._kernels.exponentials import exponentials
 from .paths import Path, Progress
 
 #: times that populations may be resampled
-MOST_STOPS = 256
+MOST_STOPS = 128
 #: share of effective chains below which a population is resampled
 LEAST_SHARE = 0.5
 
@@ -55,11 +55,12 @@ def anneal(
     stage: int,
     first: int = 0,
     progress: Progress = None,
+    most_stops: int = MOST_STOPS,
 ) -> Populations:
     """Anneal populations, as many rows of `states` each, along `betas`; `first` is the number of the first chain."""
     n_chains, n_steps = len(states), len(betas) - 1
     size = n_chains // n_populations
-    stops = np.unique(np.linspace(0, n_steps, min(n_steps, MOST_STOPS) + 1).astype(int))
+    stops = np.unique(np.linspace(0, n_steps, min(n_steps, most_stops) + 1).astype(int))
     log_weights, total = np.zeros((n_populations, size)), np.zeros(n_populations)
     ancestors, key = np.arange(n_chains).reshape(n_populations, size), path.key.fold_in(stage)
     for begin, end in zip(stops[:-1], stops[1:], strict=True):

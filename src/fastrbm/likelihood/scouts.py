@@ -33,7 +33,8 @@ MOST_SPREAD = 1.0
 MOST_SPREAD_TO_CONFIRM = 2.0
 _CHAINS, _MOST_CHAINS = 64, 256
 _STEPS, _MOST_STEPS = 64, 500
-_PILOT_CHAINS, _PILOT_STEPS = 32, 64
+_PILOT_CHAINS, _PILOT_STEPS = 32, 32
+_STOPS = 32
 _SETTLING = 100  # Gibbs sweeps of chains that start from data
 _CLIP = 0.005  # least probability of a state of a unit at a matched start
 _GRID = 4096.0  # matched biases are rounded to its inverse, so that the last bits of sums do not matter
@@ -99,7 +100,8 @@ def scout(
     n_populations, size = _size(n_chains) if small else populations.split(n_chains)
     states = path.start(n_populations * size, 0, POPULATIONS)
     betas = _betas(path, n_temperatures) if small else adapted(path, np.linspace(0, 1, n_temperatures + 1))
-    found = populations.anneal(path, states, betas, n_populations, POPULATIONS, progress=progress)
+    stops = _STOPS if small else populations.MOST_STOPS
+    found = populations.anneal(path, states, betas, n_populations, POPULATIONS, 0, progress, stops)
     estimate = log_mean(path.log_start + found.log_weights)
     return Scout(name, broad, estimate, spread(found.log_weights), path.bases, matched_bases(path, found))
 
@@ -115,7 +117,7 @@ def scout_of_data(path: Path, rows: States, n_temperatures: int) -> Scout:
     chosen = rows[np.arange(n_chains) * max(1, len(rows) // n_chains) % len(rows)]
     _, states = path.anneal(path.given(chosen, 0, DATA), np.ones(_SETTLING + 1), DATA, step=1)
     betas = _betas(path, n_temperatures)[::-1].copy()
-    found = populations.anneal(path, states, betas, n_populations, DATA, n_chains)
+    found = populations.anneal(path, states, betas, n_populations, DATA, n_chains, most_stops=_STOPS)
     estimate = log_mean(found.log_weights - path.log_start)
     return Scout("data", False, inverted(estimate), spread(found.log_weights))
 

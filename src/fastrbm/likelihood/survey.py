@@ -14,6 +14,8 @@ from .paths import Bases, Path, Progress, candidates, layer_to_sum_out
 from .verdict import Evidence
 
 _OTHER_STARTS = 1 << 32  # numbers of the keys of paths of scouts
+_SURE = 0.1  # standard error of a scout that need not be asked again
+_MATTERS = 0.25  # nats that a broad start must have found beyond another one to take its place
 
 
 @dataclass(frozen=True)
@@ -83,10 +85,13 @@ def make_job(model: Model, start: Any, rows: States | None, **options: Any) -> t
 def look_around(job: Job) -> tuple[Evidence, scouts.Scout]:
     """Scouts of all starts, of starts matched to what they find, and of data; the start to take."""
     found: list[scouts.Scout] = []
+    count = 0
 
     def look(name: str, broad: bool, bases: Bases | None, small: bool = True) -> scouts.Scout:
         assert bases is not None
-        path = job.path(1 + len(found), bases)
+        nonlocal count
+        count += 1
+        path = job.path(count, bases)
         n_chains = job.n_chains if small else max(1, job.n_chains // 2)
         progress = None if small else job.progress
         found.append(scouts.scout(name, broad, path, n_chains, job.n_temperatures, progress, small))
@@ -105,11 +110,16 @@ def look_around(job: Job) -> tuple[Evidence, scouts.Scout]:
         best = scouts.choose(found)
         look("matched to the best", False, best.matched)
         start = scouts.choose(found)
-    if not start.broad:
-        # a broad start must come near what this one gives, which small populations may not show
-        broad = scouts.choose([s for s in found if s.broad])
-        again = look(broad.name, True, broad.bases, small=False)
-        if again.sound and again.found.low > start.found.high:
+    # broad starts that may have found as much, which small populations do not show, and one at least to confirm a
+    # start that is not broad
+    others = [s for s in found if s.broad and s.name != start.name]
+    rivals = [s for s in others if s.found.stderr > _SURE and s.found.value + 3 * s.spread >= start.found.value]
+    if not rivals and not start.broad:
+        rivals = [scouts.choose(others)]
+    for one in rivals:
+        again = look(one.name, True, one.bases, small=False)
+        found.remove(one)
+        if job.free and again.sound and again.found.low > start.found.high + _MATTERS:
             start = again
     if job.rows is not None:
         assert start.bases is not None

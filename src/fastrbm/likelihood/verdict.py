@@ -59,15 +59,12 @@ def judge_forward(found: Estimate, evidence: Evidence) -> Verdict:
         doubts.append(evidence.why)
         low, high = min(low, found.value - MARGIN), max(high, best.found.high) if best.sound else math.inf
     if not evidence.broad:
-        confirming = _confirming(found, evidence.scouts)
-        if confirming is None:
+        if _confirming(found, evidence.scouts) is None:
             doubts.append(
                 "only a start matched to states that were found gives this value, and no broad one comes near it, so "
                 "that other states may have been missed"
             )
             low, high = min(low, found.value - MARGIN), math.inf
-        else:
-            high = max(high, confirming.found.high)
     return _compared(Verdict(low, high, doubts), evidence.scouts)
 
 
@@ -80,17 +77,25 @@ def _confirming(found: Estimate, scouts: list[Scout]) -> Scout | None:
 def _compared(verdict: Verdict, scouts: list[Scout]) -> Verdict:
     """Widen an interval to what scouts have found above it."""
     low, high, doubts = verdict.low, verdict.high, list(verdict.doubts)
+    starts = [s for s in scouts if s.bases is not None]
     for s in scouts:
         if s.found.value - MARGIN > high:
             if s.name == "data":
                 doubts.append("the chains have missed states that the data know, with which log Z is larger")
             else:
                 doubts.append(f"the chains have missed states that those from the start {s.name!r} have found")
-            high = s.found.high if s.sound and s.bases is not None else math.inf
-        elif s.sound and s.bases is not None and s.found.low > high + ROUNDING:
+            high = _far_end(s) if s.sound and s in starts else math.inf
+        elif s.sound and s in starts and s.found.low > high + ROUNDING:
             doubts.append(f"chains from the start {s.name!r} give another value")
-            high = s.found.high
+            high = _far_end(s)
+    # what a broad start may have found beyond it
+    high = max([high, *(s.found.high for s in starts if s.broad and s.spread <= MOST_SPREAD_TO_CONFIRM)])
     return Verdict(low, high, doubts)
+
+
+def _far_end(s: Scout) -> float:
+    """Upper end of an interval twice as wide: it is the one of several that reaches highest."""
+    return s.found.value + 2 * (s.found.high - s.found.value)
 
 
 def judge_reverse(found: Estimate, evidence: Evidence, exact_starts: bool) -> Verdict:
@@ -107,14 +112,15 @@ def judge_reverse(found: Estimate, evidence: Evidence, exact_starts: bool) -> Ve
     elif not exact_starts and not best.sound:
         doubts.append("the chains do not start from exact samples of the model, and no other estimate confirms them")
         low, high = min(low, best.found.value - MARGIN), math.inf
-    if best.sound and best.found.high < low:
+    if best.sound and best.found.high < low - ROUNDING:
         doubts.append(f"chains from the start {best.name!r} give another value")
         low = best.found.low
     if not exact_starts and not evidence.broad:
-        confirming = _confirming(found, starts)
-        if confirming is None:
+        if _confirming(found, starts) is None:
             doubts.append("the chains do not start from exact samples of the model, and may have missed states")
             low, high = min(low, best.found.value - MARGIN), math.inf
-        else:
-            high = max(high, confirming.found.high)
+    if exact_starts and evidence.trusted:  # a bound from above, which nothing else can widen
+        missed = [s for s in starts if s.sound and s.found.low > high + ROUNDING]
+        doubts += [f"chains from the start {s.name!r} give another value" for s in missed]
+        return Verdict(low, max([high, *map(_far_end, missed)]), doubts)
     return _compared(Verdict(low, high, doubts), evidence.scouts)
