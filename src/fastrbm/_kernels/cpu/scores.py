@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from ...units import Ising, get_unit
 from ..bits import PackedBits, as_dense
 from ..contract import Backend, Parameters, States
+from ..pseudo import pseudo_likelihood
 from ..reference import ReferenceBackend
 from . import layers as any_units
 from .runtime import extension as _cpu
@@ -72,12 +73,16 @@ class Scores(Backend):
             energy[rows] = -(v @ visible_bias).astype(np.float64) - np.logaddexp(0, x, dtype=np.float64).sum(axis=1)
         return energy
 
-    def pseudo_likelihood(self, unit: str, states: States, parameters: Parameters) -> NDArray[np.float64]:
-        """See `Backend.pseudo_likelihood`.
+    def pseudo_likelihood(
+        self, unit: str, states: States, parameters: Parameters, visible: str = "bernoulli"
+    ) -> NDArray[np.float64]:
+        """See `Backend.pseudo_likelihood`: two layers of bits natively, others in NumPy.
 
-        Weights and rows of any size take the same time, and no row counts for another. Ising hidden units are written
-        as bits; others than binary ones go through the reference.
+        Bits of any weights take the same time, and no row counts for another. Ising hidden units are written as bits;
+        Bernoulli visibles beside others than binary ones go through the reference.
         """
+        if visible != "bernoulli":
+            return pseudo_likelihood(visible, unit, states, parameters)
         if not is_native(unit):
             if isinstance(get_unit(unit), Ising):
                 return self.pseudo_likelihood("bernoulli", states, any_units.ising_as_bernoulli(parameters))
