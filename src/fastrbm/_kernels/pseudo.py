@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import expit, log_ndtr, logsumexp
+from scipy.special import expit, log_ndtr
 
 from ..units import Bernoulli, Binomial, Gaussian, Ising, Mixed, OneHot, ReLU, Unit, get_unit
 from .bits import as_dense
@@ -131,20 +131,37 @@ class _Bits(_Formula):
         sizes = 2 * self._scale * np.abs(shifts).max(axis=0, initial=0.0)
         if sizes.max(initial=0.0) > _LARGEST_EXPONENT:
             return super().changes(shifts, now)
-        gain = np.exp(self._scale * shifts.T)[:, :, None]
+        gain = np.exp(self._scale * shifts.T)
         start = self._on * np.exp(-self._scale * now.T)
         total = np.zeros((len(shifts), len(now)))
-        step = max(1, min(_ROWS, _BLOCK // (len(shifts) * min(len(sizes), _UNITS))))
+        step = max(1, min(_ROWS, 2 * _BLOCK // (len(shifts) * min(len(sizes), _UNITS))))
         for units in _runs(sizes):
+            of_shifts = np.ascontiguousarray(_pairs(np.ones_like(gain[units]), gain[units]).transpose(0, 2, 1))
             for first in range(0, len(now), step):
                 rows = slice(first, first + step)
-                factors = start[units, None, rows] * gain[units]
-                factors += self._off[units, None, rows]
+                factors = of_shifts @ _pairs(self._off[units, rows], start[units, rows])
                 total[:, rows] += np.log(np.multiply.reduce(factors, axis=0))
         total *= self._power
         if self._spins:
             total += now.sum(axis=1) - shifts.sum(axis=1)[:, None]
         return total.T
+
+
+def _pairs(off: Array, on: Array) -> Array:
+    """Products of two neighbouring units' terms: (o + x g) (o' + x' g') is a product of 4 and 4 numbers."""
+    if len(on) % 2:
+        off = np.concatenate([off, np.ones_like(off[:1])])
+        on = np.concatenate([on, np.zeros_like(on[:1])])
+    pairs = np.empty((len(on) // 2, 4, on.shape[1]))
+    for at, (one, other) in enumerate(((off, off), (on, off), (off, on), (on, on))):
+        np.multiply(one[::2], other[1::2], out=pairs[:, at])
+    return pairs
+
+
+def log_sum(terms: Array) -> Array:
+    """Log-sum-exp over the last axis."""
+    top = terms.max(axis=-1, keepdims=True)
+    return (top + np.log(np.exp(terms - top).sum(axis=-1, keepdims=True)))[..., 0]
 
 
 def _runs(sizes: Array) -> Iterator[slice]:
@@ -228,7 +245,7 @@ class _Values:
 
 def _of_values(logs: Array, shifts: Array, chosen: NDArray[np.intp], block: _Rows) -> Array:
     terms = logs + block.changes(shifts, shifts[chosen])
-    return terms[np.arange(len(terms)), chosen] - logsumexp(terms, axis=1)
+    return terms[np.arange(len(terms)), chosen] - log_sum(terms)
 
 
 # ---- units of real numbers ------------------------------------------------------------------------------------------
@@ -342,10 +359,10 @@ class _Densities:
 
     def _mixture(self, v: Array, block: _Rows) -> Array:
         """One hidden group: p(v_i | v_-i) is 1 / sum_j p(h_j | v) / p(v_i | h_j)."""
-        logs = block.x - logsumexp(block.x, axis=1, keepdims=True)
+        logs = block.x - log_sum(block.x)[:, None]
         score = np.zeros(len(v))
         for i, (w, bias) in enumerate(zip(self._weights.T, self._bias, strict=True)):
-            score -= logsumexp(logs + surprise(self._unit, bias + w, v[:, i, None]), axis=1)
+            score -= log_sum(logs + surprise(self._unit, bias + w, v[:, i, None]))
         return score
 
     def _on_nodes(self, i: int, low: float, high: float, v: Array, block: _Rows) -> Array:
@@ -356,7 +373,7 @@ class _Densities:
         terms = block.changes(np.outer(nodes - middle, w), np.outer(v - middle, w))
         d = nodes - v[:, None]
         terms += d * (self._bias[i] - 0.5 * (nodes + v[:, None]))
-        return -math.log(STEP) - logsumexp(terms, axis=1)
+        return -math.log(STEP) - log_sum(terms)
 
     def _alone(self, rows: NDArray[np.intp], units: NDArray[np.intp], v: Array, x: Array) -> Array:
         """Scores of single rows and units, shape (rows of v,): less the log-integrals over d."""
