@@ -53,8 +53,9 @@ class Line(NamedTuple):
     high: Array
     decay: Array | None = None
 
-    def log_f(self, at: Index, d: Array) -> Array:
-        """Log of the integrand."""
+    def log_f(self, at: Index, offset: Array) -> Array:
+        """Log of the integrand at some distances from `low`."""
+        d = self.low[at] + offset
         return d * (self.alpha[at] - 0.5 * self.tau[at] * d) + self.change(at, d)
 
 
@@ -65,12 +66,12 @@ def log_integrals(line: Line) -> Array:
     if line.decay is not None:  # panels of half the width towards the beginning, as often as need be
         first = 1 + np.ceil(np.log2(np.maximum(width * line.decay / _DECAY, 1.0)))
 
-    def position(at: Index, k: Array) -> Array:
-        """Points number 0, 1, ...: one width apart, but for the first ones of a half-line."""
+    def offset(at: Index, k: Array) -> Array:
+        """Points number 0, 1, ... by their distance from `low`: one width apart, but the first ones of a half-line."""
         if line.decay is None:
-            return line.low[at] + k * width[at]
+            return k * width[at]
         small = np.exp2(np.minimum(k - first[at], 0))
-        return line.low[at] + width[at] * np.where(k == 0, 0, small + np.maximum(k - first[at], 0))
+        return width[at] * np.where(k == 0, 0, small + np.maximum(k - first[at], 0))
 
     count = float(np.max(np.maximum(line.high - line.low, width) / width + first)) + 1
     n_levels = int(np.ceil(np.log2(count))) if count < 2.0**_MOST_LEVELS else _MOST_LEVELS + 1
@@ -80,11 +81,11 @@ def log_integrals(line: Line) -> Array:
             f"{np.max(np.abs([line.low, line.high])):.3g} are too large for real-valued units"
         )
     points = _Points(len(width), _NEGLIGIBLE + n_levels * np.log(2.0))
-    intervals = points.search(line, position, n_levels)
+    intervals = points.search(line, offset, n_levels)
     if line.decay is None:
         return points.log_sum() + np.log(width)
     at, k = intervals
-    left, right = position(at, k), position(at, k + 1)
+    left, right = offset(at, k), offset(at, k + 1)
     nodes = 0.5 * (left + right)[:, None] + 0.5 * (right - left)[:, None] * _NODES
     each = np.repeat(at, len(_NODES))
     values = line.log_f(each, nodes.ravel()) + np.log(np.outer(right - left, 0.5 * _SHARES)).ravel()
@@ -112,20 +113,20 @@ class _Points:
         return self._best + np.log(total)
 
     def search(
-        self, line: Line, position: Callable[[Index, Array], Array], n_levels: int
+        self, line: Line, offset: Callable[[Index, Array], Array], n_levels: int
     ) -> tuple[Index, Array]:
         """Halve [0, 2^n_levels] down to single steps; return those that count by the number of their left end."""
         at = np.arange(len(self._best))
         left = np.zeros(len(at))
-        ends = [self._value(line, at, position(at, k)) for k in (left, left + 2.0**n_levels)]
+        ends = [self._value(line, at, offset(at, k)) for k in (left, left + 2.0**n_levels)]
         # the value at d = 0 is known without being one of the points
         known = np.zeros(len(at))
         for level in range(n_levels - 1, -1, -1):
             middle = left + 2.0**level
-            value = self._value(line, at, position(at, middle))
+            value = self._value(line, at, offset(at, middle))
             at, left = np.concatenate([at, at]), np.concatenate([left, middle])
             ends = [np.concatenate([ends[0], value]), np.concatenate([value, ends[1]])]
-            bound = self._bound(line, at, position(at, left), position(at, left + 2.0**level), ends)
+            bound = self._bound(line, at, offset(at, left), offset(at, left + 2.0**level), ends)
             kept = bound > np.maximum(self._best, known)[at] - self._negligible
             at, left, ends = at[kept], left[kept], [end[kept] for end in ends]
         return at, left
@@ -139,8 +140,9 @@ class _Points:
     def _bound(line: Line, at: Index, left: Array, right: Array, ends: list[Array]) -> Array:
         """Upper bounds of log f between two points: the chord of its convex part, less tau d^2 / 2."""
         tau = line.tau[at]
-        convex = [end + 0.5 * tau * np.square(d) for end, d in zip(ends, (left, right), strict=True)]
+        low = line.low[at]
+        convex = [end + 0.5 * tau * np.square(low + far) for end, far in zip(ends, (left, right), strict=True)]
         slope = (convex[1] - convex[0]) / (right - left)
-        d = np.clip(slope / tau, left, right)
+        top = np.clip(slope / tau - low, left, right)
         rounding = _ROUNDING * np.maximum(np.abs(convex[0]), np.abs(convex[1]))
-        return convex[0] + slope * (d - left) - 0.5 * tau * np.square(d) + rounding
+        return convex[0] + slope * (top - left) - 0.5 * tau * np.square(low + top) + rounding
