@@ -26,7 +26,8 @@ _NODES, _SHARES = np.polynomial.legendre.leggauss(12)
 _DECAY = 8.0  # nats that f may fall by in the first panel of a half-line
 _NEGLIGIBLE = 36.0  # nats below the largest value that is known, beside the number of points
 _MOST_LEVELS = 52
-_ROUNDING = 1e-14  # of bounds, relative to what cancels in them
+_ROUNDING = 2e-15  # of bounds, relative to what cancels in them
+_MOST_ROUNDING = 1e7  # nats: all points nearer to the largest one are visited
 
 Array = NDArray[np.float64]
 Index = NDArray[np.intp]
@@ -42,6 +43,8 @@ class Line(NamedTuple):
     alpha, tau : ndarray
     low, high : ndarray
         Where the integral begins and ends.
+    size : ndarray
+        Magnitude of what c is a difference of.
     decay : ndarray or None
         None: f is negligible below `low`. Else f begins there, and no Gaussian of the mixture falls faster at first.
     """
@@ -51,12 +54,21 @@ class Line(NamedTuple):
     tau: Array
     low: Array
     high: Array
+    size: Array
     decay: Array | None = None
 
     def log_f(self, at: Index, offset: Array) -> Array:
         """Log of the integrand at some distances from `low`."""
         d = self.low[at] + offset
         return d * (self.alpha[at] - 0.5 * self.tau[at] * d) + self.change(at, d)
+
+
+def lost_to_rounding(size: float) -> ValueError:
+    """What is raised where sums over units are so large that nothing is left of a density."""
+    return ValueError(
+        "a conditional density would be lost to rounding: weights, biases or values are too large for real-valued "
+        f"units, whose inputs reach {size:.3g}; scale the data, or take smaller weights"
+    )
 
 
 def log_integrals(line: Line) -> Array:
@@ -74,12 +86,12 @@ def log_integrals(line: Line) -> Array:
         return width[at] * np.where(k == 0, 0, small + np.maximum(k - first[at], 0))
 
     count = float(np.max(np.maximum(line.high - line.low, width) / width + first)) + 1
-    n_levels = int(np.ceil(np.log2(count))) if count < 2.0**_MOST_LEVELS else _MOST_LEVELS + 1
-    if n_levels > _MOST_LEVELS:
-        raise ValueError(
-            "a conditional density cannot be found: weights or biases of up to "
-            f"{np.max(np.abs([line.low, line.high])):.3g} are too large for real-valued units"
-        )
+    farthest = np.max(np.abs([line.low, line.high]), initial=0)
+    with np.errstate(over="ignore"):
+        rounding = _ROUNDING * (np.max(line.size, initial=0) + np.square(farthest))
+    if not (count < 2.0**_MOST_LEVELS and rounding < _MOST_ROUNDING):
+        raise lost_to_rounding(farthest)
+    n_levels = int(np.ceil(np.log2(count)))
     points = _Points(len(width), _NEGLIGIBLE + n_levels * np.log(2.0))
     intervals = points.search(line, offset, n_levels)
     if line.decay is None:
@@ -91,32 +103,34 @@ def log_integrals(line: Line) -> Array:
     values = line.log_f(each, nodes.ravel()) + np.log(np.outer(right - left, 0.5 * _SHARES)).ravel()
     panels = _Points(len(width), 0.0)
     panels.add(each, values)
-    return panels.log_sum()
+    found = panels.log_sum()
+    return np.where(np.isfinite(found), found, points.best)  # all panels may go where rounding moves values
 
 
 class _Points:
     """Values of log f that are known."""
 
     def __init__(self, n: int, negligible: float):
-        self._best = np.full(n, -np.inf)
+        self.best = np.full(n, -np.inf)
         self._negligible = negligible
         self._found: list[tuple[Index, Array]] = []
 
     def add(self, at: Index, values: Array) -> None:
         self._found.append((at, values))
-        np.maximum.at(self._best, at, values)
+        np.maximum.at(self.best, at, values)
 
     def log_sum(self) -> Array:
-        total = np.zeros(len(self._best))
+        total = np.zeros(len(self.best))
         for at, values in self._found:
-            total += np.bincount(at, np.exp(values - self._best[at]), len(total))
-        return self._best + np.log(total)
+            total += np.bincount(at, np.exp(values - self.best[at]), len(total))
+        with np.errstate(divide="ignore"):
+            return self.best + np.log(total)
 
     def search(
         self, line: Line, offset: Callable[[Index, Array], Array], n_levels: int
     ) -> tuple[Index, Array]:
         """Halve [0, 2^n_levels] down to single steps; return those that count by the number of their left end."""
-        at = np.arange(len(self._best))
+        at = np.arange(len(self.best))
         left = np.zeros(len(at))
         ends = [self._value(line, at, offset(at, k)) for k in (left, left + 2.0**n_levels)]
         # the value at d = 0 is known without being one of the points
@@ -127,7 +141,7 @@ class _Points:
             at, left = np.concatenate([at, at]), np.concatenate([left, middle])
             ends = [np.concatenate([ends[0], value]), np.concatenate([value, ends[1]])]
             bound = self._bound(line, at, offset(at, left), offset(at, left + 2.0**level), ends)
-            kept = bound > np.maximum(self._best, known)[at] - self._negligible
+            kept = bound > np.maximum(self.best, known)[at] - self._negligible
             at, left, ends = at[kept], left[kept], [end[kept] for end in ends]
         return at, left
 
@@ -144,5 +158,6 @@ class _Points:
         convex = [end + 0.5 * tau * np.square(low + far) for end, far in zip(ends, (left, right), strict=True)]
         slope = (convex[1] - convex[0]) / (right - left)
         top = np.clip(slope / tau - low, left, right)
-        rounding = _ROUNDING * np.maximum(np.abs(convex[0]), np.abs(convex[1]))
+        sizes = np.abs(ends).max(axis=0) + tau * np.maximum(np.square(low + left), np.square(low + right))
+        rounding = _ROUNDING * (line.size[at] + sizes)
         return convex[0] + slope * (top - left) - 0.5 * tau * np.square(low + top) + rounding

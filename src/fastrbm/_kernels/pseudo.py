@@ -22,7 +22,7 @@ from scipy.special import expit, log_ndtr
 from ..units import Bernoulli, Binomial, Gaussian, Ising, Mixed, OneHot, ReLU, Unit, get_unit
 from .bits import as_dense
 from .datatypes import Parameters, States
-from .line import STEP, TAIL, Line, log_integrals
+from .line import STEP, TAIL, Line, log_integrals, lost_to_rounding
 
 _BLOCK = 1 << 16  # float64 values of one temporary array: 512 KB
 _ROWS = 1024  # of a block at most
@@ -55,7 +55,13 @@ def pseudo_likelihood(visible: str, hidden: str, states: States, parameters: Par
     for first in range(0, len(score), step):
         rows = slice(first, first + step)
         v = as_dense(states[rows], np.float64).astype(np.float64, copy=False)
-        block = _Rows(layer, v @ model.weights.T + model.hidden_bias)
+        with np.errstate(over="ignore", invalid="ignore"):
+            x = v @ model.weights.T + model.hidden_bias
+        if not np.isfinite(x).all():
+            raise ValueError(
+                "the pseudo-likelihood of rows cannot be found: the inputs of hidden units are too large for float64"
+            )
+        block = _Rows(layer, x)
         for (_, columns), scorer in zip(parts, scorers, strict=True):
             score[rows] += scorer.score(v[:, columns], block)
     return score
@@ -275,7 +281,8 @@ class _Densities:
         self._others: list[tuple[Unit, slice]] = []
         for part, columns in layer:
             if isinstance(part, Gaussian):
-                self._tau -= np.square(weights[columns]).sum(axis=0)
+                with np.errstate(over="ignore"):
+                    self._tau -= np.square(weights[columns]).sum(axis=0)
             elif part.finite or isinstance(part, ReLU):
                 self._others.append((part, columns))
             else:
@@ -285,8 +292,11 @@ class _Densities:
                 )
         # how steep the change is where all hidden units follow the visible one: bounds for finite ones, and the growth
         # of the slope for others
-        self._steepest = self._slopes(1.0)
-        self._flattest = self._slopes(-1.0)
+        with np.errstate(over="ignore"):
+            self._steepest = self._slopes(1.0)
+            self._flattest = self._slopes(-1.0)
+        if not np.isfinite(self._steepest - self._flattest).all():
+            raise lost_to_rounding(math.inf)
         self._up = self._tau - self._growth(1.0)
         self._down = self._tau - self._growth(-1.0)
         real_line = isinstance(unit, Gaussian)
@@ -314,7 +324,8 @@ class _Densities:
         growth = np.zeros(len(self._bias))
         for part, columns in self._others:
             if not part.finite:
-                growth += np.square(np.maximum(sign * self._weights[columns], 0)).sum(axis=0)
+                with np.errstate(over="ignore"):
+                    growth += np.square(np.maximum(sign * self._weights[columns], 0)).sum(axis=0)
         return growth
 
     def score(self, v: Array, block: _Rows) -> Array:
@@ -412,11 +423,12 @@ class _Densities:
             high += (np.maximum(w, 0) * most).sum(axis=1)
             low += (np.minimum(w, 0) * most).sum(axis=1)
             at_zero += (np.minimum(w, 0) * (np.maximum(theta - w * v[:, None], 0) + TAIL)).sum(axis=1)
+        size = np.abs(before) + np.abs(x).max(axis=1)[r]
         up, down = self._up[i], np.where(self._down[i] > 0, self._down[i], self._tau[i])
         high, low = high / up, low / down
         if any(not part.finite for part, _ in self._others):
             high, low = np.maximum(high, 0), np.minimum(low, 0)
         ends = low - TAIL / np.sqrt(down), high + TAIL / np.sqrt(up)
         if isinstance(self._unit, Gaussian):
-            return Line(change, alpha, self._tau[i], *ends)
-        return Line(change, alpha, self._tau[i], -v, ends[1], -np.minimum(at_zero, 0))
+            return Line(change, alpha, self._tau[i], *ends, size)
+        return Line(change, alpha, self._tau[i], -v, ends[1], size, -np.minimum(at_zero, 0))
