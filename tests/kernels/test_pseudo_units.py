@@ -240,7 +240,9 @@ def test_no_rows(visible):
 def test_couplings_of_one_or_more_have_no_density(backend, visible, hidden):
     for weight in (1.0, 1.5, 1e3):
         model = Model(np.full((2, 3), weight), np.zeros(3), np.zeros(2), visible, hidden)
-        with pytest.raises(ValueError, match="conditional density of visible unit 0 .* does not exist.*less than 1, got"):
+        with pytest.raises(
+            ValueError, match="conditional density of visible unit 0 .* does not exist.*less than 1, got"
+        ):
             score(model, np.ones((1, 3)), backend)
 
 

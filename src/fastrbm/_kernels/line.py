@@ -126,9 +126,7 @@ class _Points:
         with np.errstate(divide="ignore"):
             return self.best + np.log(total)
 
-    def search(
-        self, line: Line, offset: Callable[[Index, Array], Array], n_levels: int
-    ) -> tuple[Index, Array]:
+    def search(self, line: Line, offset: Callable[[Index, Array], Array], n_levels: int) -> tuple[Index, Array]:
         """Halve [0, 2^n_levels] down to single steps; return those that count by the number of their left end."""
         at = np.arange(len(self.best))
         left = np.zeros(len(at))

@@ -399,9 +399,7 @@ class _Densities:
             np.subtract.at(score, r, log_integrals(self._line(r, i, v[r, i], alpha[r, i], before[r], x)))
         return score
 
-    def _line(
-        self, r: NDArray[np.intp], i: NDArray[np.intp], v: Array, alpha: Array, before: Array, x: Array
-    ) -> Line:
+    def _line(self, r: NDArray[np.intp], i: NDArray[np.intp], v: Array, alpha: Array, before: Array, x: Array) -> Line:
         step = max(1, _BLOCK // x.shape[1])
 
         def change(at: NDArray[np.intp], d: Array) -> Array:
