@@ -7,7 +7,7 @@ import pytest
 from numpy.testing import assert_array_equal
 
 import fastrbm
-from fastrbm import RBM, Adam, BernoulliRBM, DivergenceError, GaussianRBM, IsingRBM, PottsRBM, SoftmaxRBM
+from fastrbm import RBM, Adam, BernoulliRBM, DivergenceError, GaussianRBM, IsingRBM, PottsRBM
 from fastrbm.callbacks import PseudoLikelihood
 from fastrbm.regularizers import WeightUncertainty
 

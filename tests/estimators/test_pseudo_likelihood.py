@@ -1,4 +1,4 @@
-"""`score_samples` of every estimator: the sum of conditionals that its own free energy says, in the scale of the data."""
+"""`score_samples` of every estimator: the sum of conditionals by its own free energy, in the scale of the data."""
 
 import numpy as np
 import pytest

@@ -10,9 +10,10 @@ from scipy.special import logsumexp
 
 from ..units import OneHot, get_unit, softplus
 from .bits import PackedBits, as_dense, pack
+from .changes import parts_of
 from .contract import Backend, Drawn, Parameters, Phase, States
 from .draws import Draw, uniforms
-from .pseudo import log_densities, parts_of
+from .pseudo import log_densities
 
 
 class ReferenceBackend(Backend):
