@@ -8,6 +8,7 @@ from scipy.special import logsumexp
 
 from fastrbm import Model
 from fastrbm._kernels import get_backend, pack
+from fastrbm._kernels.cpu import runtime
 from fastrbm.units import get_unit
 from unit_grids import PAIRS, REAL, points, random_model, sizes_of
 
@@ -116,6 +117,33 @@ def test_odd_sizes(visible, hidden, n, n_visible, n_hidden):
             v[:, columns] = unit.states(0, unit.n_states(size), size)[rng.integers(unit.n_states(size), size=n)]
     assert_allclose(score(model, v), score(model, v, reference), rtol=1e-12, atol=1e-12)
     assert_allclose([score(model, row[None])[0] for row in v[:5]], score(model, v)[:5], rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("pair", "width"),
+    [
+        (("gaussian", "bernoulli"), 3),
+        (("relu", "binomial(2)"), 3),
+        (("onehot(3)", "relu"), 9),
+        (("binomial(2)", "onehot"), 9),
+    ],
+    ids=lambda x: "-".join(x) if isinstance(x, tuple) else None,
+)
+def test_same_bits_for_any_number_of_threads(pair, width, monkeypatch):
+    monkeypatch.setattr(runtime, "WORK_PER_THREAD", 1)
+    rng = np.random.default_rng(0)
+    model = Model(rng.normal(size=(70, width)) / 20, rng.normal(size=width), rng.normal(size=70), *pair)
+    unit = get_unit(pair[0])
+    v = np.abs(rng.normal(size=(2500, width)))  # some blocks of rows
+    if unit.finite:
+        v = unit.states(0, unit.n_states(width), width)[rng.integers(unit.n_states(width), size=2500)]
+    one, two, five = (score(model, v, get_backend("cpu", n)) for n in (1, 2, 5))
+    np.testing.assert_array_equal(two, one)
+    np.testing.assert_array_equal(five, one)
+    v[2000] = np.nan
+    if not unit.finite:
+        with pytest.raises(ValueError, match="too large for float64"):
+            score(model, v, get_backend("cpu", 2))
 
 
 # -- weights of all sizes ---------------------------------------------------------------------------------------------

@@ -33,6 +33,8 @@ class Densities:
     """
 
     def __init__(self, unit: Unit, weights: Array, bias: Array, layer: Layer):
+        if not isinstance(unit, (Gaussian, ReLU)):
+            raise ValueError(f"the pseudo-likelihood of visible units {unit.spec!r} is not known")
         self._unit, self._weights, self._bias, self._layer = unit, weights, bias, layer
         self._rows = np.ascontiguousarray(weights.T)
         self._tau = np.ones(len(bias))

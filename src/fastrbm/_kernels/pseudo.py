@@ -2,44 +2,58 @@
 
 A visible unit (a group of one-hot units counts as one) that went over to another value would change the inputs x of
 the hidden layer by a shift D, and so the log-weight of the row by its own bias and base measure and by
-c(D) = sum over hidden units of cgf(x + D) - cgf(x) (`changes`). Everything here is sums of exp of such changes: over the
-values that a unit can take, or over the real numbers (`densities`).
+c(D) = sum over hidden units of cgf(x + D) - cgf(x) (`changes`). Everything here is sums of exp of such changes: over
+the values that a unit can take, or over the real numbers (`densities`).
 """
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..units import Gaussian, OneHot, ReLU, Unit, get_unit
+from ..units import OneHot, Unit, get_unit
 from .bits import as_dense
 from .changes import BLOCK, ROWS, Array, HiddenRows, Layer, log_sum, parts_of
 from .datatypes import Parameters, States
 from .densities import Densities
 
 
-def pseudo_likelihood(visible: str, hidden: str, states: States, parameters: Parameters) -> Array:
-    """Sum over visible units of log p(v_i | all other v), by `Backend.pseudo_likelihood`."""
+def pseudo_likelihood(visible: str, hidden: str, states: States, parameters: Parameters, n_threads: int = 1) -> Array:
+    """Sum over visible units of log p(v_i | all other v), by `Backend.pseudo_likelihood`.
+
+    Blocks of rows are the same for any number of threads, and so are the results.
+    """
     model = Parameters(*(np.asarray(x, dtype=np.float64) for x in parameters))
     n_hidden, n_visible = model.weights.shape
     parts, layer = parts_of(get_unit(visible), n_visible), parts_of(get_unit(hidden), n_hidden)
     scorers = [_scorer(unit, columns, layer, model) for unit, columns in parts]
     score = np.zeros(states.shape[0])
     step = max(1, min(ROWS, 4 * BLOCK // max(n_hidden, n_visible)))
-    for first in range(0, len(score), step):
+
+    def do(first: int) -> None:
         rows = slice(first, first + step)
         v = as_dense(states[rows], np.float64).astype(np.float64, copy=False)
         with np.errstate(over="ignore", invalid="ignore"):
             x = v @ model.weights.T + model.hidden_bias
         if not np.isfinite(x).all():
             raise ValueError(
-                "the pseudo-likelihood of rows cannot be found: the inputs of hidden units are too large for float64"
+                "the pseudo-likelihood of rows cannot be found: the inputs of hidden units are NaN or too large for float64"
             )
         block = HiddenRows(layer, x)
         for (_, columns), scorer in zip(parts, scorers, strict=True):
             score[rows] += scorer.score(v[:, columns], block)
+
+    blocks = range(0, len(score), step)
+    if n_threads == 1 or len(blocks) < 2:
+        for first in blocks:
+            do(first)
+        return score
+    with ThreadPoolExecutor(min(n_threads, len(blocks))) as pool:  # NumPy lets go of the interpreter
+        for _ in pool.map(do, blocks):
+            pass
     return score
 
 
@@ -56,9 +70,7 @@ def _scorer(unit: Unit, columns: slice, layer: Layer, model: Parameters) -> Any:
         return _Categories(unit, weights, bias)
     if unit.support is not None and not unit.layerwise:
         return _Values(unit, weights, bias)
-    if isinstance(unit, (Gaussian, ReLU)):
-        return Densities(unit, weights, bias, layer)
-    raise ValueError(f"the pseudo-likelihood of visible units {unit.spec!r} is not known")
+    return Densities(unit, weights, bias, layer)
 
 
 # ---- units that take one of some values -----------------------------------------------------------------------------

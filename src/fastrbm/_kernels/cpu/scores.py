@@ -16,7 +16,7 @@ from ..pseudo import pseudo_likelihood
 from ..reference import ReferenceBackend
 from . import layers as any_units
 from .runtime import extension as _cpu
-from .runtime import threads_for
+from .runtime import single_threaded_blas, threads_for
 
 #: specs of units whose layers are one native call
 _FAST_UNITS = {"bernoulli"}
@@ -82,7 +82,9 @@ class Scores(Backend):
         Bernoulli visibles beside others than binary ones go through the reference.
         """
         if visible != "bernoulli":
-            return pseudo_likelihood(visible, unit, states, parameters)
+            threads = threads_for(float(states.shape[0]) * parameters.weights.size, self.n_threads)
+            with single_threaded_blas():
+                return pseudo_likelihood(visible, unit, states, parameters, threads)
         if not is_native(unit):
             if isinstance(get_unit(unit), Ising):
                 return self.pseudo_likelihood("bernoulli", states, any_units.ising_as_bernoulli(parameters))
