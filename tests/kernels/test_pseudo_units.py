@@ -272,6 +272,9 @@ def test_couplings_of_one_or_more_have_no_density(backend, visible, hidden):
             ValueError, match="conditional density of visible unit 0 .* does not exist.*less than 1, got"
         ):
             score(model, np.ones((1, 3)), backend)
+    rounded = Model([[0.6], [0.8]], [0.0], [0.0, 0.0], visible if "mixed" not in visible else "relu", "gaussian")
+    with pytest.raises(ValueError, match="less than 1, got 1:"):
+        score(rounded, np.ones((1, 1)), backend)
 
 
 def test_a_rectified_unit_that_holds_another_one_down_has_a_density():

@@ -12,6 +12,7 @@ from ..units import Gaussian, OneHot, ReLU, Unit
 from .changes import BLOCK, Array, HiddenRows, Layer, log_sum
 from .line import STEP, TAIL, Line, log_integrals, lost_to_rounding
 
+_LEAST_PRECISION = 1e-14  # of what is left of 1: below is rounding
 _MOST_NODES = 256  # that all rows share; a unit that needs more is integrated row by row
 
 
@@ -26,7 +27,7 @@ def surprise(unit: Unit, theta: Array, v: Array) -> Array:
 
 
 class Densities:
-    """Gaussian and ReLU units: log densities, less the log of an integral over the values of a unit.
+    """Log densities of Gaussian and ReLU units: -log of an integral over the values of each unit.
 
     With d = u - v the integrand is exp(alpha d - tau d^2 / 2 + c(d)), where Gaussian hidden units are in alpha and tau
     and c is the change of the others.
@@ -60,14 +61,14 @@ class Densities:
         self._up = self._tau - self._growth(1.0)
         self._down = self._tau - self._growth(-1.0)
         real_line = isinstance(unit, Gaussian)
-        wrong = ~((self._up > 0) & ((self._down > 0) | (not real_line)) & (self._tau > 0))
+        least = np.minimum(np.minimum(self._up, self._down if real_line else np.inf), self._tau)
+        wrong = ~(least > _LEAST_PRECISION)
         if wrong.any():
             at = int(wrong.argmax())
-            squares = 1 - float(min(self._up[at], self._down[at] if real_line else np.inf, self._tau[at]))
             raise ValueError(
                 f"the conditional density of visible unit {at} ({unit.spec!r}) does not exist: the squares of its "
                 "weights to real-valued hidden units must add up to less than 1, got "
-                f"{squares:.6g}: take smaller weights (a smaller learning_rate, weight decay) or bounded hidden units"
+                f"{1 - least[at]:.6g}: take smaller weights (a smaller learning_rate, weight decay) or bounded hidden units"
             )
 
     def _slopes(self, sign: float) -> Array:

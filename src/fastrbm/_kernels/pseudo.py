@@ -40,7 +40,7 @@ def pseudo_likelihood(visible: str, hidden: str, states: States, parameters: Par
             x = v @ model.weights.T + model.hidden_bias
         if not np.isfinite(x).all():
             raise ValueError(
-                "the pseudo-likelihood of rows cannot be found: the inputs of hidden units are NaN or too large for float64"
+                "the pseudo-likelihood of rows cannot be found: inputs of hidden units are NaN or too large for float64"
             )
         block = HiddenRows(layer, x)
         for (_, columns), scorer in zip(parts, scorers, strict=True):
