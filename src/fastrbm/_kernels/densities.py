@@ -67,8 +67,8 @@ class Densities:
             at = int(wrong.argmax())
             raise ValueError(
                 f"the conditional density of visible unit {at} ({unit.spec!r}) does not exist: the squares of its "
-                f"weights to real-valued hidden units must add up to less than 1, got {1 - least[at]:.6g}: take smaller "
-                "weights (a smaller learning_rate, weight decay) or bounded hidden units"
+                f"weights to real-valued hidden units must add up to less than 1, got {1 - least[at]:.6g}: take "
+                "smaller weights (a smaller learning_rate, weight decay) or bounded hidden units"
             )
 
     def _slopes(self, sign: float) -> Array:
