@@ -17,6 +17,7 @@ from ._kernels.draws import Key
 from .likelihood import METHODS, LogPartition, exact, log_partition
 from .likelihood.following import Follower
 from .model import Model
+from .units import get_unit
 
 __all__ = [
     "Callback",
@@ -45,8 +46,12 @@ def _is_due(run: FitRun, every: int) -> bool:
     return run.state.epoch % every == 0 or run.done >= run.n_epochs or run.stop_requested
 
 
+def _is_binary(run: FitRun) -> bool:
+    return get_unit(run.estimator.units[0]).binary
+
+
 class PseudoLikelihood(Callback):
-    """Records the mean pseudo-likelihood of some rows as "pseudo_likelihood" after each epoch.
+    """Records the mean pseudo-likelihood of some rows as "pseudo_likelihood" after each epoch; see `score_samples`.
 
     Parameters
     ----------
@@ -62,6 +67,11 @@ class PseudoLikelihood(Callback):
         self.X = X
         self.name = name
         self.every = check_integer("every", every)
+
+    def on_fit_begin(self, run: FitRun) -> None:
+        """Check the rows: those of binary units may be anything finite, others must be states."""
+        if not _is_binary(run):
+            run.estimator.score_samples(self.X)
 
     def on_epoch_end(self, run: FitRun) -> None:
         """Score the rows and record their mean."""
@@ -171,7 +181,7 @@ class Verbose(Callback):
         """Score the rows, record their mean and print a line."""
         if not _is_due(run, self.every):
             return
-        name = "pseudo_likelihood" if hasattr(run.estimator, "score_samples") else "reconstruction_error"
+        name = "pseudo_likelihood" if _is_binary(run) else "reconstruction_error"
         score = _average(run.estimator.score_samples(self.X)) if name == "pseudo_likelihood" else _error(run, self.X)
         if len(run.history.get(name, ())) < len(run.history["epoch"]):
             run.record(name, score)

@@ -107,7 +107,8 @@ class BernoulliRBM(Fitting, Scoring, Sampling, Stored, SklearnHelpers):
     tol : float, default=0.0
         Gain that counts, in nats.
     scoring : {"auto", "pseudo_likelihood", "log_likelihood"}, default="auto"
-        What `score` returns; "auto" is the pseudo-likelihood of binary visible units, else the log-likelihood.
+        What `score` returns; "auto" is the pseudo-likelihood (`score_samples`) of binary visible units, else the
+        log-likelihood. "pseudo_likelihood" needs no log Z, whatever the units and their number.
     callbacks : object, function or sequence of them, default=()
         `fastrbm.callbacks.Callback` objects or functions of the run, called after each pass. Callbacks of scikit-learn
         (1.9 and later) come by `set_callbacks`.

@@ -163,6 +163,15 @@ def test_scores(unit, dtype):
         np.testing.assert_allclose(cuda.pseudo_likelihood(unit, states, parameters), wanted, rtol=1e-5, atol=1e-4)
 
 
+@pytest.mark.parametrize("hidden", ["bernoulli", "gaussian"])
+@pytest.mark.parametrize("visible", ["onehot(3)", "binomial(4)", "gaussian", "relu"])
+def test_scores_of_other_visible_units(visible, hidden):
+    parameters = model(6, 5, scale=0.2)
+    rows = np.tile(np.float32([1, 0, 0, 0, 1, 0]), (3, 1))
+    wanted = cpu.pseudo_likelihood(hidden, rows, parameters, visible)
+    np.testing.assert_array_equal(cuda.pseudo_likelihood(hidden, rows, parameters, visible), wanted)
+
+
 @pytest.mark.parametrize("n,n_visible,n_hidden", [(1, 1, 1), (35, 40, 33)])
 def test_chains_are_those_of_the_cpu(n, n_visible, n_hidden):
     parameters = model(n_visible, n_hidden, scale=0.3)

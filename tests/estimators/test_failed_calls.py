@@ -239,8 +239,8 @@ def test_hidden_units_can_be_taken_away(name, call):
     rbm = copy.deepcopy(rbm).fit(X)
     keep = [0, 2, 3]
     rbm.components_, rbm.intercept_hidden_ = rbm.components_[keep], rbm.intercept_hidden_[keep]
-    if call == "score" and not hasattr(rbm, "score_samples"):
-        pytest.skip("no score without a partition sum")
+    if call == "score" and name == "RBM":
+        pytest.skip("ReLU units have no list of states")
     if call in ("hot", "sample with a clamp", "sample from rows") and (
         isinstance(rbm, (GaussianRBM, SoftmaxRBM)) or name == "RBM"
     ):

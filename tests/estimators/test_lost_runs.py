@@ -7,7 +7,8 @@ import pytest
 from numpy.testing import assert_array_equal
 
 import fastrbm
-from fastrbm import RBM, Adam, BernoulliRBM, DivergenceError, GaussianRBM, IsingRBM, PottsRBM, SoftmaxRBM
+from fastrbm import RBM, Adam, BernoulliRBM, DivergenceError, GaussianRBM, IsingRBM, PottsRBM
+from fastrbm.callbacks import PseudoLikelihood
 from fastrbm.regularizers import WeightUncertainty
 
 REAL = np.random.default_rng(0).normal(size=(30, 6))
@@ -83,15 +84,18 @@ def test_means_outside_the_range_of_units_fit_like_the_nearest_ones(rbm, chunks)
         assert np.isfinite(getattr(rbm, name)).all(), name
 
 
-@pytest.mark.parametrize("rbm", [GaussianRBM(3), SoftmaxRBM(3), RBM(3, visible="relu"), RBM(3, visible="binomial(2)")])
-def test_a_pseudo_likelihood_of_units_that_have_none_is_refused_before_the_fit(rbm):
-    X = np.random.default_rng(0).integers(0, 3, (20, 4)).astype(float)
-    rbm.set_params(scoring="pseudo_likelihood")
-    with pytest.raises(ValueError, match="scoring must be 'auto' or 'log_likelihood' for visible units"):
+@pytest.mark.parametrize("watch", ["early_stopping", "callback"])
+@pytest.mark.parametrize("visible", ["onehot(3)", "binomial(2)", "relu", "mixed(gaussian*2,onehot(2)*4)"])
+def test_rows_that_have_no_pseudo_likelihood_are_refused_before_the_fit(visible, watch):
+    X = np.random.default_rng(0).normal(size=(20, 6))
+    rbm = RBM(3, visible=visible, out_of_range="allow", random_state=0)
+    if watch == "callback":
+        rbm.set_params(callbacks=PseudoLikelihood(X))
+    else:
+        rbm.set_params(validation_fraction=0.2, early_stopping="pseudo_likelihood")
+    with pytest.raises(ValueError, match="X must hold .* visible units to have a pseudo-likelihood, got .* in row"):
         rbm.fit(X)
-    rbm.set_params(scoring="auto").fit(X).set_params(scoring="pseudo_likelihood")
-    with pytest.raises(ValueError, match="scoring must be 'auto' or 'log_likelihood' for visible units"):
-        rbm.score(X)
+    assert not hasattr(rbm, "n_iter_")
 
 
 def test_adam_starts_anew_after_a_divergence():

@@ -21,6 +21,7 @@ from fastrbm import compat, likelihood, regularizers
 from fastrbm._kernels import PackedBits
 from fastrbm.many import variants
 from fastrbm.samplers import temper
+from fastrbm.units import get_unit
 
 Groups = dict[str, list[Any]]
 
@@ -166,7 +167,7 @@ def results(estimator: Any, rows: Any, more: bool = True) -> Groups:
     groups["outputs"] = [estimator.transform(rows), estimator.reconstruct(rows)]
     groups["draws"] = [estimator.sample_hidden(rows, random_state=3), estimator.sample(9, 3, random_state=4)]
     groups["scores"] = [estimator.free_energy(rows)]
-    if hasattr(estimator, "score_samples"):
+    if get_unit(estimator.units[0]).binary:
         groups["scores"].append(estimator.score_samples(rows))
     if estimator.units[1] != "relu":  # neither layer of which can be listed
         groups["log_z"] = [float(estimator.log_partition("exact"))]

@@ -139,15 +139,18 @@ def test_every_estimator(tmp_path, capsys, kind, as_json):
     out, err = capsys.readouterr()
     machine = fastrbm.load(tmp_path / "m.npz")
     wanted = machine.log_likelihood(rows.astype(np.float64)).mean()
-    binary = kind in ("BernoulliRBM", "IsingRBM", "PottsRBM")
+    pseudo = machine.score_samples(rows.astype(np.float64)).mean()
     assert err == ""
     if as_json:
         found = json.loads(out)
         assert_allclose(found["log_likelihood"], wanted, rtol=1e-5)
-        assert ("pseudo_likelihood" in found) is binary and ("accuracy" in found) is (kind == "SoftmaxRBM")
+        assert_allclose(found["pseudo_likelihood"], pseudo, rtol=1e-5)
+        assert ("accuracy" in found) is (kind == "SoftmaxRBM")
         return
     assert f"log-likelihood       {wanted:.3f} nats per row\n" in out and "reconstruction error" in out
-    assert ("pseudo-likelihood" in out) is binary and ("entries predicted" in out) is (kind == "SoftmaxRBM")
+    assert f"pseudo-likelihood    {pseudo:.3f} nats per row\n" in out and ("entries predicted" in out) is (
+        kind == "SoftmaxRBM"
+    )
 
 
 def test_rows_with_missing_entries(tmp_path, capsys):
@@ -160,6 +163,21 @@ def test_rows_with_missing_entries(tmp_path, capsys):
     assert run(tmp_path / "m.npz", tmp_path / "d.npy", "--json") == 0
     found = json.loads(capsys.readouterr().out)
     assert found["log_likelihood"] is None and found["reason"] and 0 <= found["accuracy"] <= 1
+    assert found["pseudo_likelihood"] < 0
+
+
+def test_densities_that_do_not_exist(tmp_path, capsys):
+    rows = np.random.default_rng(0).normal(size=(20, 3))
+    np.save(tmp_path / "d.npy", rows)
+    rbm = fastrbm.GaussianRBM(2, hidden="gaussian", n_iter=1, random_state=0).fit(rows)
+    rbm.components_[:] = 2
+    rbm.save(tmp_path / "m.npz")
+    assert run(tmp_path / "m.npz", tmp_path / "d.npy") == 0
+    out, err = capsys.readouterr()
+    assert "pseudo-likelihood    not found: the conditional density of visible unit 0" in out and err == ""
+    assert run(tmp_path / "m.npz", tmp_path / "d.npy", "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["pseudo_likelihood"] is None and "does not exist" in found["pseudo_likelihood_reason"]
 
 
 def test_layers_too_large_for_a_sum(tmp_path, capsys):

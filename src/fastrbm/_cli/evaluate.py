@@ -47,8 +47,7 @@ def command(options: argparse.Namespace) -> int:
         print(_data.describe(data))
     result["reconstruction_error"] = machine.reconstruction_error(rows)  # checks the width, too
     result |= _likelihood(machine, rows, options)
-    if hasattr(machine, "score_samples"):
-        result["pseudo_likelihood"] = float(machine.score_samples(rows).mean())
+    result |= _pseudo_likelihood(machine, rows)
     if hasattr(machine, "predict"):
         result |= _predictions(machine, rows)
     print(json.dumps(_finite(result)) if options.json else _text(result))
@@ -60,7 +59,7 @@ def _likelihood(machine: Any, rows: Any, options: argparse.Namespace) -> dict[st
     try:
         energies = machine.log_likelihood(rows, log_z=0.0)  # all checks of the rows come before the annealing
     except ValueError as error:
-        if hasattr(machine, "score_samples"):
+        if _is_binary(machine):
             raise
         return {"log_likelihood": None, "reason": messages.in_cli_terms(str(error))}
     try:
@@ -91,6 +90,22 @@ def _likelihood(machine: Any, rows: Any, options: argparse.Namespace) -> dict[st
         "chains": log_z.n_chains,
         "seconds": log_z.seconds,
     }
+
+
+def _is_binary(machine: Any) -> bool:
+    from fastrbm.units import get_unit
+
+    return get_unit(machine.units[0]).binary
+
+
+def _pseudo_likelihood(machine: Any, rows: Any) -> dict[str, Any]:
+    """Pseudo-likelihood; why there is none, where the integrals of real-valued units do not exist."""
+    try:
+        return {"pseudo_likelihood": float(machine.score_samples(rows).mean())}
+    except ValueError as error:
+        if _is_binary(machine):
+            raise
+        return {"pseudo_likelihood": None, "pseudo_likelihood_reason": messages.in_cli_terms(str(error))}
 
 
 def _predictions(machine: Any, rows: Any) -> dict[str, Any]:
@@ -127,7 +142,9 @@ def _text(result: dict[str, Any]) -> str:
         sure = "" if exact else f", +- {stderr:.3f}, {ess:.0f} effective of {chains} chains"
         how = f"{result['method']}{sure}, {result['seconds']:.2f} s"
         lines.append(f"log partition sum    {result['log_partition']:.3f} ({how})")
-    if "pseudo_likelihood" in result:
+    if result["pseudo_likelihood"] is None:
+        lines.append(f"pseudo-likelihood    not found: {result['pseudo_likelihood_reason']}")
+    else:
         lines.append(f"pseudo-likelihood    {result['pseudo_likelihood']:.3f} nats per row")
     lines.append(f"reconstruction error {result['reconstruction_error']:.5f} (mean square)")
     if result.get("accuracy") is not None:

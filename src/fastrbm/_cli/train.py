@@ -175,9 +175,10 @@ def _score(machine: Any, rows: Any) -> tuple[str, float, int]:
     import numpy as np
 
     from fastrbm import datasets
+    from fastrbm.units import get_unit
 
     some = rows[:: max(1, -(-rows.shape[0] // _SCORED))]
-    if not hasattr(machine, "score_samples"):
+    if not get_unit(machine.units[0]).binary:
         return "reconstruction error", float(machine.reconstruction_error(some)), some.shape[0]
     if machine.units[0] == "bernoulli":
         some = some.toarray() if hasattr(some, "toarray") else some

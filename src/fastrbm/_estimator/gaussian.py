@@ -79,8 +79,8 @@ class GaussianRBM(Fitting, Scoring, Sampling, Stored):
 
     Notes
     -----
-    `model_`, `free_energy` and `log_partition` are of x = v / sigma, which has variance 1 given h; `log_likelihood` is
-    of v itself, in nats of a density. Their energy is that above without its constant, the sum of
+    `model_`, `free_energy` and `log_partition` are of x = v / sigma, which has variance 1 given h; `log_likelihood` and
+    `score_samples` are of v itself, in nats of a density. Their energy is that above without its constant, the sum of
     a_i^2 / (2 sigma_i^2). log Z is found only where the hidden layer can be listed.
 
     Examples

@@ -236,8 +236,6 @@ EXCLUSIONS = (
               when="for visible units {!r}"),
     Exclusion("visible", lambda unit: not get_unit(unit).binary, "stochastic_input", False, "which are no bits",
               when="for visible units {!r}"),
-    Exclusion("visible", lambda unit: not get_unit(unit).binary, "scoring", ("auto", "log_likelihood"),
-              "which no flip changes into the other value", when="for visible units {!r}"),
     Exclusion("algorithm", "em", "hidden", "onehot", "whose states are the components of a mixture",
               wanted="'onehot' (PottsRBM)"),
     Exclusion("algorithm", "em", "visible", has_data_bias, "which needs the inverse of their mean",

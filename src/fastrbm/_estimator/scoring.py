@@ -6,12 +6,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import _check_sample_weight
 
 from .. import likelihood
-from .._kernels import on_host
-from ..units import get_unit
+from .._kernels import as_dense, on_host
+from ..units import Unit, get_unit
 from .base import BaseRBM
 
 
@@ -19,14 +18,14 @@ def _is_binary(estimator: BaseRBM) -> bool:
     return bool(get_unit(estimator.units[0]).binary)
 
 
-def _has_pseudo_likelihood(estimator: BaseRBM) -> bool:
-    """Whether visible units are binary; AttributeError with a reason where they are not."""
-    if not _is_binary(estimator):
-        raise AttributeError(
-            f"score_samples, a pseudo-likelihood, needs binary visible units, got {estimator.units[0]!r}; "
-            "use log_likelihood"
+def _check_states(unit: Unit, states: Any, first_row: int) -> None:
+    """Raise ValueError unless rows are states; those that are bits are."""
+    at = unit.first_outside(states) if isinstance(states, np.ndarray) else None
+    if at is not None:
+        raise ValueError(
+            f"X must hold {unit.domain} for {unit.spec!r} visible units to have a pseudo-likelihood, got "
+            f"{states[at]:g} in row {first_row + at[0]}, column {at[1]}"
         )
-    return True
 
 
 class Scoring(BaseRBM):
@@ -55,31 +54,55 @@ class Scoring(BaseRBM):
         ]
         return np.concatenate(parts) + view.constant
 
-    @available_if(_has_pseudo_likelihood)
     def score_samples(self, X: Any, normalize: bool = False) -> NDArray[np.float64]:
         """Compute the pseudo-likelihood of rows, the sum over features of log p(v_i | all other v).
 
-        scikit-learn flips one random feature and multiplies by their number; this is the mean over all flips, on the
-        same scale and without noise.
+        It needs no partition sum and has no noise. For binary features scikit-learn flips one at random and multiplies
+        by their number; this is the mean over all flips, on the same scale. The other values of a group of one-hot
+        units (a column of `SoftmaxRBM`) are the other categories, those of binomial units all whole numbers to n. For
+        real-valued units p is a density, of v in the scale of the data (for `GaussianRBM` with any `sigma`), so scores
+        may be positive. Features of one model may be of several types (`fastrbm.units.Mixed`). Missing entries
+        (`SoftmaxRBM`) are left out of both the sum and the rows.
 
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Any finite values; the formula is meant for 0 and 1 (a flip sets v_i to 1 - v_i).
+            For binary features any finite values; the formula is meant for 0 and 1 (a flip sets v_i to 1 - v_i). For
+            others states of the visible units.
         normalize : bool, default=False
-            Divide by the number of features.
+            Divide by the number of features; by that of the entries that are there where some are missing.
 
         Returns
         -------
         ndarray of float64, shape (n_samples,)
+
+        Raises
+        ------
+        ValueError
+            For rows that are no states of units other than binary ones. For real-valued features beside real-valued
+            hidden units to which the squares of a feature's weights add up to 1 or more: it has no density then.
+
+        Notes
+        -----
+        A value of a feature costs as much as a free energy, bits less. Densities of real-valued features are integrals
+        over some 20 to 60 values of each one, in NumPy: a row of `GaussianRBM` with 784 features and 64 hidden units
+        takes about 2 ms, other pairs up to ten times as long; Gaussian features beside Gaussian hidden units or one
+        group of one-hot ones have closed forms.
         """
-        data = self._data(X, check_range=False)
+        binary = _is_binary(self)
+        data = self._data(X, check_range=not binary)
         view, backend = self._view(), self._backend()
-        parts = [
-            on_host(backend.pseudo_likelihood(view.units[1], states, view.parameters)) for _, states in data.slices()
-        ]
-        score = np.concatenate(parts)
-        return score / data.shape[1] if normalize else score
+        unit = get_unit(view.units[0])
+        scores, counts = [], []
+        for rows, states in data.slices():
+            if not (binary or data.missing):
+                _check_states(unit, states, rows.start)
+            scores.append(on_host(backend.pseudo_likelihood(view.units[1], states, view.parameters, unit.spec)))
+            # a group has a 1 for each entry that is there
+            here = as_dense(states, np.float64).sum(axis=1) if data.missing else unit.n_variables(states.shape[1])
+            counts.append(np.broadcast_to(here, len(scores[-1])))
+        score = np.concatenate(scores) - self._log_volume()
+        return score / np.maximum(np.concatenate(counts), 1) if normalize else score
 
     def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
         """Compute the mean score of rows, which a grid search maximises.

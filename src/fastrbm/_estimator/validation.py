@@ -34,12 +34,7 @@ def validation_callbacks(estimator: Any, X: Any, data: Rows, split: Split, work:
             "ones): the model has no probability for others; use 'free_energy_gap' or 'pseudo_likelihood', or binarise "
             "X (fastrbm.datasets.binarize)"
         )
-    if name == "pseudo_likelihood" and not hasattr(estimator, "score_samples"):
-        raise ValueError(
-            f"early_stopping='pseudo_likelihood' needs binary visible units, got {estimator.units[0]!r}; "
-            "use 'free_energy_gap' or 'log_likelihood'"
-        )
-    of_row = work.score(data.binary) if name == "pseudo_likelihood" else work.free_energy()
+    of_row = work.pseudo_likelihood(estimator.units, data.binary) if name == "pseudo_likelihood" else work.free_energy()
     count = work.rows(of_row, len(split.held_out))
     held = watching.take(X, watching.spread(split.held_out, count))
     monitor: Any

@@ -19,6 +19,7 @@ from .._data.device import is_device_array, rows_to_host
 from ..callbacks import Verbose
 from ..likelihood import exact
 from ..model import Model
+from ..units import Mixed, Unit, get_unit
 
 SHARE = 0.1  # of the training that watching may cost
 FREE = 1e7  # nanoseconds of a run that watching may cost beside: nobody notices them, and small models are watched
@@ -67,6 +68,15 @@ class Pass(NamedTuple):
         """Nanoseconds of one row's pseudo-likelihood."""
         return (0.12 if binary else 0.35) * self.weights + 2 * self.units
 
+    def pseudo_likelihood(self, units: tuple[str, str], bits: bool) -> float:
+        """Nanoseconds of one row's pseudo-likelihood, for visible units of any type."""
+        visible, hidden = map(get_unit, units)
+        if visible.binary:
+            return self.score(bits)
+        parts = visible.parts if isinstance(visible, Mixed) else ((visible, 1),)
+        each = sum(width * _of_weight(unit, hidden) for unit, width in parts) / sum(width for _, width in parts)
+        return each * self.weights + 100 * self.units
+
     def free_energy(self) -> float:
         """Nanoseconds of one row's free energy."""
         return 0.06 * self.weights + 2 * self.units
@@ -79,6 +89,13 @@ class Pass(NamedTuple):
     def every(self, cost: float) -> int:
         """Passes from one measurement of this cost to the next."""
         return max(1, math.ceil(min(cost / (SHARE * self.cost + FREE / max(1, self.n_passes)), 1e9)))
+
+
+def _of_weight(unit: Unit, hidden: Unit) -> float:
+    """Nanoseconds of a weight of a visible unit: a product for each value it takes, or an integral."""
+    if unit.finite:
+        return 4.0 * (1 if unit.layerwise or unit.support is None else len(unit.support))
+    return (20.0 if unit.name == "gaussian" else 300.0) if hidden.finite else 1000.0
 
 
 def spread(rows: NDArray[np.int64], count: int) -> NDArray[np.int64]:

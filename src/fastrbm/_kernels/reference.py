@@ -6,11 +6,14 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import logsumexp
 
-from ..units import get_unit, softplus
+from ..units import OneHot, get_unit, softplus
 from .bits import PackedBits, as_dense, pack
+from .changes import parts_of
 from .contract import Backend, Drawn, Parameters, Phase, States
 from .draws import Draw, uniforms
+from .pseudo import log_densities
 
 
 class ReferenceBackend(Backend):
@@ -63,8 +66,12 @@ class ReferenceBackend(Backend):
         v = as_dense(states, np.float64).astype(np.float64)
         return -(v @ visible_bias) - get_unit(unit).cgf(v @ weights.T + hidden_bias).sum(axis=1)
 
-    def pseudo_likelihood(self, unit: str, states: States, parameters: Parameters) -> NDArray[np.float64]:
+    def pseudo_likelihood(
+        self, unit: str, states: States, parameters: Parameters, visible: str = "bernoulli"
+    ) -> NDArray[np.float64]:
         """See `Backend.pseudo_likelihood`."""
+        if visible != "bernoulli":
+            return self._pseudo_likelihood_of_any(visible, unit, states, parameters)
         weights, visible_bias, hidden_bias = (x.astype(np.float64) for x in parameters)
         v = as_dense(states, np.float64).astype(np.float64)
         x = v @ weights.T + hidden_bias
@@ -75,4 +82,30 @@ class ReferenceBackend(Backend):
             flip = 1 - 2 * v[:, i]
             gain = flip * visible_bias[i] + cgf(x + flip[:, None] * weights[:, i]).sum(axis=1) - before
             total -= softplus(gain)
+        return total
+
+    def _pseudo_likelihood_of_any(
+        self, visible: str, unit: str, states: States, parameters: Parameters
+    ) -> NDArray[np.float64]:
+        """Log softmax of minus the free energy over what a unit, or a one-hot group, can be; densities by integrals."""
+        wide = Parameters(*(x.astype(np.float64) for x in parameters))
+        v = as_dense(states, np.float64).astype(np.float64)
+        total = np.zeros(len(v))
+        for part, columns in parts_of(get_unit(visible), v.shape[1]):
+            if not part.finite:
+                total += log_densities(part, columns, unit, v, wide)
+                continue
+            size = part.n_classes or columns.stop - columns.start if isinstance(part, OneHot) else 1
+            values = part.states(0, part.n_states(size), size)
+            for first in range(columns.start, columns.stop, size):
+                at = slice(first, first + size)
+                terms = []
+                for value in values:
+                    other = v.copy()
+                    other[:, at] = value
+                    terms.append(part.base(other[:, at]) - self.free_energy(unit, other, wide))
+                chosen = np.array([(v[:, at] == value).all(axis=1) for value in values])
+                # no unit of a group is on where the entry is missing
+                there = chosen.any(axis=0)
+                total[there] += np.where(chosen, terms, 0).sum(axis=0)[there] - logsumexp(terms, axis=0)[there]
         return total

@@ -114,6 +114,10 @@ class Unit:
     def check_width(self, n_units: int) -> None:
         """Raise ValueError unless a layer can have this many units."""
 
+    def n_variables(self, n_units: int) -> int:
+        """Number of variables of a layer; units that depend on each other count as one."""
+        return n_units
+
     def outside(self, x: NDArray[Any]) -> NDArray[np.bool_]:
         """Where rows are not states of a layer, same shape as `x`."""
         if self.support is None:

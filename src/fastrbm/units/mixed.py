@@ -122,6 +122,10 @@ class Mixed(Unit):
         """Add up the logs of the base measures of the parts."""
         return np.sum([unit.base(x[..., s]) for unit, s in self._slices()], axis=0)
 
+    def n_variables(self, n_units: int) -> int:
+        """Add up the numbers of variables of the parts."""
+        return sum(unit.n_variables(width) for unit, width in self.parts)
+
     def outside(self, x: NDArray[Any]) -> NDArray[np.bool_]:
         """Find where the parts have no states."""
         return self._join(lambda unit, part: unit.outside(part), x)

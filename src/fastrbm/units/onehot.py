@@ -90,6 +90,10 @@ class OneHot(Unit):
         chosen = (cumulative <= self.groups(u)[..., :1] * cumulative[..., -1:]).sum(axis=-1, keepdims=True)
         return (np.arange(wide.shape[-1]) == chosen).astype(theta.dtype).reshape(theta.shape)
 
+    def n_variables(self, n_units: int) -> int:
+        """Number of groups."""
+        return n_units // (self.n_classes or n_units)
+
     def outside(self, x: NDArray[Any]) -> NDArray[np.bool_]:
         """Values that are neither 0 nor 1, every further 1 of a group, the first unit of a group without any."""
         groups = self.groups(x)

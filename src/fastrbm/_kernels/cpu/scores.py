@@ -8,11 +8,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from ...units import Ising, get_unit
 from ..bits import PackedBits, as_dense
 from ..contract import Backend, Parameters, States
 from ..exponentials import SERIES
+from ..pseudo import pseudo_likelihood
 from ..reference import ReferenceBackend
 from . import layers as any_units
 from .runtime import extension as _cpu
@@ -81,12 +83,18 @@ class Scores(Backend):
         p /= p.sum()
         return p
 
-    def pseudo_likelihood(self, unit: str, states: States, parameters: Parameters) -> NDArray[np.float64]:
-        """See `Backend.pseudo_likelihood`.
+    def pseudo_likelihood(
+        self, unit: str, states: States, parameters: Parameters, visible: str = "bernoulli"
+    ) -> NDArray[np.float64]:
+        """See `Backend.pseudo_likelihood`: two layers of bits natively, others in NumPy.
 
-        Weights and rows of any size take the same time, and no row counts for another. Ising hidden units are written
-        as bits; others than binary ones go through the reference.
+        Bits of any weights take the same time, and no row counts for another. Ising hidden units are written as bits;
+        Bernoulli visibles beside others than binary ones go through the reference.
         """
+        if visible != "bernoulli":
+            threads = threads_for(float(states.shape[0]) * parameters.weights.size, self.n_threads)
+            with threadpool_limits(1, user_api="blas"):  # Python threads share the rows
+                return pseudo_likelihood(visible, unit, states, parameters, threads)
         if not is_native(unit):
             if isinstance(get_unit(unit), Ising):
                 return self.pseudo_likelihood("bernoulli", states, any_units.ising_as_bernoulli(parameters))

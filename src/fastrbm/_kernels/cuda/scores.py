@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..contract import Parameters
+from ..pseudo import pseudo_likelihood
 from ..reference import ReferenceBackend
 from .kernels.elementwise import ROW_THREADS, energy_kernel, pseudo_kernel
 from .kernels.target import launch
@@ -24,8 +25,12 @@ class Scores(Layers):
             return ReferenceBackend().free_energy(unit, on_host(states), host_parameters(parameters))
         return self._score(energy_kernel, states, parameters)
 
-    def pseudo_likelihood(self, unit: str, states: Any, parameters: Parameters) -> NDArray[np.float64]:
-        """See `Backend.pseudo_likelihood`: Bernoulli hidden neurons; others by the formula of the reference."""
+    def pseudo_likelihood(
+        self, unit: str, states: Any, parameters: Parameters, visible: str = "bernoulli"
+    ) -> NDArray[np.float64]:
+        """See `Backend.pseudo_likelihood`: Bernoulli neurons in both layers; others on the host."""
+        if visible != "bernoulli":
+            return pseudo_likelihood(visible, unit, on_host(states), host_parameters(parameters))
         if unit != "bernoulli" or parameters.weights.dtype != np.float32:
             return ReferenceBackend().pseudo_likelihood(unit, on_host(states), host_parameters(parameters))
         return self._score(pseudo_kernel, states, parameters, to_device(parameters.weights))
