@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 from typing import Any
 
 from . import data as _data
@@ -15,14 +16,18 @@ DESCRIPTION = """Score a model file on data: log-likelihood by an exact or annea
 reconstruction error, as far as the units of the model have them."""
 
 
+#: of `fastrbm.likelihood.METHODS`, whose import takes longer than printing a help text; a test compares them
+METHODS = ("auto", "exact", "ais", "mais", "smc", "reverse", "bracket", "tempering")
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Give the parser its options."""
     add = parser.add_argument
     add("model", metavar="MODEL", help="a file written by fastrbm train")
     add("data", metavar="DATA", help=_data.HELP)
-    add("--method", choices=("auto", "exact", "ais", "mais", "reverse", "bracket"), default="auto", help="of log Z")
-    add("--chains", type=whole(1), default=500, metavar="N", help="of the annealed estimates, each way")
-    add("--temperatures", type=whole(1), default=5000, metavar="N", help="of the annealed estimates")
+    add("--method", choices=METHODS, default="auto", help="of log Z")
+    add("--chains", type=whole(1), default=1000, metavar="N", help="of the annealed estimates, each way")
+    add("--temperatures", type=whole(1), default=1000, metavar="N", help="of the annealed estimates")
     add("--stderr", type=positive, metavar="X", help="add chains until the standard error of log Z is at most this")
     add("--max-chains", type=whole(1), default=100_000, metavar="N", help="of --stderr")
     add("--json", action="store_true", help="print one JSON object")
@@ -72,6 +77,7 @@ def _likelihood(machine: Any, rows: Any, options: argparse.Namespace) -> dict[st
                 max_chains=options.max_chains,
                 random_state=options.seed,
                 progress=progress,
+                data=rows,
             )
     except ValueError as error:
         if options.method != "auto":
@@ -86,6 +92,8 @@ def _likelihood(machine: Any, rows: Any, options: argparse.Namespace) -> dict[st
         "log_partition_stderr": log_z.stderr,
         "log_partition_interval": list(log_z.interval),
         "method": log_z.method,
+        "reliable": log_z.reliable,
+        "message": log_z.message,
         "ess": None if log_z.method == "exact" else log_z.ess,
         "chains": log_z.n_chains,
         "seconds": log_z.seconds,
@@ -119,7 +127,6 @@ def _predictions(machine: Any, rows: Any) -> dict[str, Any]:
 
 def _finite(result: dict[str, Any]) -> dict[str, Any]:
     """JSON has no infinite numbers."""
-    import math
 
     def plain(value: Any) -> Any:
         if isinstance(value, list):
@@ -137,6 +144,8 @@ def _text(result: dict[str, Any]) -> str:
         exact = result["method"] == "exact"
         low, high = result["log_likelihood_interval"]
         error = "" if exact else f", 95 % interval {low:.3f} to {high:.3f}"
+        if math.isinf(low):
+            error = f", at most {high:.3f}; not reliable"
         lines.append(f"log-likelihood       {result['log_likelihood']:.3f} nats per row{error}")
         ess, chains, stderr = result["ess"], result["chains"], result["log_partition_stderr"]
         sure = "" if exact else f", +- {stderr:.3f}, {ess:.0f} effective of {chains} chains"

@@ -140,11 +140,18 @@ class Scoring(BaseRBM):
         method : {"auto", "exact", "ais", "mais", "smc", "reverse", "bracket", "tempering"}, default="auto"
         **options
             Of `fastrbm.likelihood.log_partition`; the seed is by default that of the fit, so that repeated calls agree.
+            ``data`` are rows in the form `fit` takes.
 
         Returns
         -------
         LogPartition
         """
+        if options.get("data") is not None:
+            options["data"] = likelihood.some_rows(self._data(options["data"]).states("leave data out"))
+        return self._find_log_partition(method, options)
+
+    def _find_log_partition(self, method: str, options: dict[str, Any]) -> likelihood.LogPartition:
+        """`log_partition` with data that are states."""
         model = self.model_
         options.setdefault("random_state", self._state.key if hasattr(self, "_state") else self.random_state)
         options.setdefault("n_threads", self.n_threads)
@@ -183,7 +190,10 @@ class Scoring(BaseRBM):
         """
         rows = self._data(X).states("use score_samples")
         if log_z is None:
-            log_z = self.log_partition(method, **({"data": likelihood.some_rows(rows)} | options))
+            if options.get("data") is not None:
+                log_z = self.log_partition(method, **options)
+            else:
+                log_z = self._find_log_partition(method, options | {"data": likelihood.some_rows(rows)})
         elif options or method != "auto":
             raise ValueError("log_z is given, so method and options of log_partition are not used: leave one of them")
         return likelihood.log_likelihood(self.model_, rows, log_z) - self._log_volume()
