@@ -47,7 +47,10 @@ def test_json_and_annealing(trained, capsys):
     options = ("--method", "bracket", "--chains", 50, "--temperatures", 50, "--seed", 3, "--json")
     assert run(folder / "m.npz", folder / "rows.npy", *options) == 0
     found = json.loads(capsys.readouterr().out)
-    log_z = rbm.log_partition("bracket", n_chains=50, n_temperatures=50, random_state=3)
+    log_z = rbm.log_partition(
+        "bracket", n_chains=50, n_temperatures=50, random_state=3, data=np.load(folder / "rows.npy")
+    )
+    assert found["reliable"] == log_z.reliable and found["message"] == log_z.message
     assert found["method"] == "bracket" and found["rows"] == 50 and found["hidden"] == 10
     assert_allclose(found["log_partition"], log_z.value)
     assert_allclose(found["log_partition_interval"], log_z.interval)
@@ -180,12 +183,20 @@ def test_densities_that_do_not_exist(tmp_path, capsys):
     assert found["pseudo_likelihood"] is None and "does not exist" in found["pseudo_likelihood_reason"]
 
 
+def test_methods_are_those_of_the_library():
+    from fastrbm._cli.evaluate import METHODS
+    from fastrbm.likelihood import METHODS as wanted
+
+    assert wanted[: len(METHODS)] == METHODS
+
+
 def test_layers_too_large_for_a_sum(tmp_path, capsys):
     rows = np.random.default_rng(0).normal(size=(20, 60))
     np.save(tmp_path / "d.npy", rows)
     fastrbm.GaussianRBM(60, n_iter=1, random_state=0).fit(rows).save(tmp_path / "m.npz")
     assert run(tmp_path / "m.npz", tmp_path / "d.npy") == 0
-    assert "log-likelihood       not found: an exact sum over" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "nats per row, 95 % interval" in out and "(smc, +- " in out
     cli_cases.assert_fails(
         capsys, "an exact sum over", "evaluate", tmp_path / "m.npz", tmp_path / "d.npy", "--method", "exact"
     )

@@ -181,7 +181,7 @@ def log_partition(
     if moments or probabilities:
         raise ValueError(f"moments and probabilities need method='exact', got method={method!r}")
     rows = None if data is None else checked_rows(data, model, "data")
-    doubt = _doubt_of_existence(model)
+    doubt = paths.doubt_of_existence(model)
     job, constant = make_job(
         model,
         start,
@@ -206,19 +206,6 @@ def log_partition(
 def _is_quick(model: Model, backend: Backend) -> bool:
     """Whether there is an exact sum that takes some seconds at most."""
     return exact.is_possible(model) and exact.choose(model).seconds(backend) <= PATIENCE
-
-
-def _doubt_of_existence(model: Model) -> str:
-    """Say why the partition sum may be infinite; ValueError where it is."""
-    size = paths.real_couplings(model)
-    if size < 1:
-        return ""
-    if model.units == ("gaussian", "gaussian"):
-        exact.log_partition(exact.choose(model), get_backend())  # says so
-    return (
-        f"the partition sum of units {model.units} may be infinite: the largest singular value of the weights between "
-        f"real-valued units is {size:.4g}, and it is known to be finite below 1"
-    )
 
 
 def checked_rows(x: ArrayLike | PackedBits, model: Model, name: str) -> PackedBits | NDArray[np.float64]:

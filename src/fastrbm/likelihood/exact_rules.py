@@ -276,8 +276,8 @@ def _seconds_of_quadratic(model: Model, backend: Backend) -> float:
 _QUADRATIC_RATE = 1e10  # units times states a second; measured
 
 
-def _precision(model: Model) -> NDArray[np.float64]:
-    """Cholesky factor of I - W W^T, the inverse covariance of Gaussian hidden units beside Gaussian visible ones."""
+def check_precision(model: Model) -> NDArray[np.float64]:
+    """Cholesky factor of I - W W^T, the inverse covariance of Gaussian hidden units; ValueError if it is none."""
     weights = wide(model).weights
     try:
         return np.linalg.cholesky(np.eye(len(weights)) - weights @ weights.T)
@@ -291,7 +291,7 @@ def _precision(model: Model) -> NDArray[np.float64]:
 def _sum_of_normal(model: Model, backend: Backend, dtype: Any, terms: Terms, progress: Progress) -> float:
     """Log Z = n / 2 log(2 pi) + (|a|^2 + c.M^-1 c - log det M) / 2 with c = b + W a, M = I - W W^T and n all units."""
     weights, a, b = wide(model).parameters
-    root = _precision(model)
+    root = check_precision(model)
     whitened = np.linalg.solve(root, b + weights @ a)
     log_det = 2 * float(np.log(np.diag(root)).sum())
     return 0.5 * (sum(weights.shape) * math.log(2 * math.pi) + float(a @ a + whitened @ whitened) - log_det)
@@ -300,7 +300,7 @@ def _sum_of_normal(model: Model, backend: Backend, dtype: Any, terms: Terms, pro
 def _moments_of_normal(model: Model, p: NDArray[np.float64], backend: Backend) -> Moments:
     """<h> = M^-1 c, <v> = a + W^T <h>, and the covariance of h and v is M^-1 W."""
     weights, a, b = wide(model).parameters
-    root = _precision(model)
+    root = check_precision(model)
     inverse = np.linalg.inv(root).T @ np.linalg.inv(root)
     hidden = inverse @ (b + weights @ a)
     visible = a + weights.T @ hidden

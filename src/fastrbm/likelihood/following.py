@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import numpy as np
+
 from .._kernels import Backend
 from .._kernels.contract import States
 from .._kernels.draws import Key
 from ..model import Model
 from . import annealed, scouts
 from ._result import LogPartition
+from .paths import doubt_of_existence
 from .survey import Known, make_job
 
 
@@ -47,4 +52,7 @@ class Follower:
         self._known = None
         if found.reliable:
             self._known = Known(scouts.choose([s for s in evidence.scouts if s.broad]).name, bases)
+        doubt = doubt_of_existence(model)
+        if doubt:
+            found = replace(found, reliable=False, message=doubt, interval=(found.interval[0], np.inf))
         return found.shifted(-constant)

@@ -19,6 +19,7 @@ from .._kernels.draws import Draw, Key, Stream
 from ..init import data_bias, has_data_bias
 from ..model import Model
 from ..units import get_unit
+from . import exact_rules
 
 SCHEDULES = ("adaptive", "linear", "salakhutdinov")
 STARTS = ("auto", "uniform", "biases", "base-rate")
@@ -220,6 +221,19 @@ def real_couplings(model: Model) -> float:
     real = [_real_columns(unit, n) for unit, n in zip(model.units, model.weights.shape[::-1], strict=True)]
     between = model.weights[np.ix_(real[1], real[0])].astype(np.float64)
     return float(np.linalg.norm(between, 2)) if between.size else 0.0
+
+
+def doubt_of_existence(model: Model) -> str:
+    """Say why the partition sum may be infinite; ValueError where it is, as two Gaussian layers show."""
+    size = real_couplings(model)
+    if size < 1:
+        return ""
+    if model.units == ("gaussian", "gaussian"):
+        exact_rules.check_precision(model)
+    return (
+        f"the partition sum of units {model.units} may be infinite: the largest singular value of the weights between "
+        f"real-valued units is {size:.4g}, and it is known to be finite below 1"
+    )
 
 
 def _real_columns(unit: str, n_units: int) -> NDArray[np.bool_]:
