@@ -180,7 +180,7 @@ class Model:
 
 
 def checked_trajectory(name: str, models: Any) -> list[Model]:
-    """Return models of a training run as a list; ValueError or TypeError, naming the argument, unless they are alike."""
+    """Return models of a training run as a list; ValueError or TypeError unless they are alike."""
     if isinstance(models, Model) or not isinstance(models, Iterable):
         raise TypeError(f"{name} must be a list of fastrbm.Model objects, got {type(models).__name__}")
     found = list(models)

@@ -10,6 +10,8 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import _check_sample_weight
 
 from .. import likelihood
+from .._fit.callback import as_list
+from .._fit.checkpoints import CheckpointTrajectory
 from .._kernels import on_host
 from ..units import get_unit
 from .base import BaseRBM
@@ -114,15 +116,21 @@ class Scoring(BaseRBM):
 
         Parameters
         ----------
-        method : {"auto", "exact", "ais", "mais", "smc", "reverse", "bracket", "tempering"}, default="auto"
+        method : str, default="auto"
+            One of those of `fastrbm.likelihood.log_partition`.
         **options
             Of `fastrbm.likelihood.log_partition`; the seed is by default that of the fit, so that repeated calls agree.
+            With "trajectory" the models of a `fastrbm.callbacks.CheckpointTrajectory` among the estimator's callbacks
+            are the `trajectory` by default.
 
         Returns
         -------
         LogPartition
         """
         model = self.model_
+        if method == "trajectory" and options.get("trajectory") is None:
+            kept = [one for one in as_list(self.callbacks) if isinstance(one, CheckpointTrajectory) and one.models_]
+            options["trajectory"] = kept[0].models_ if kept else None
         options.setdefault("random_state", self._state.key if hasattr(self, "_state") else self.random_state)
         options.setdefault("n_threads", self.n_threads)
         options.setdefault("device", self.device)
@@ -137,8 +145,9 @@ class Scoring(BaseRBM):
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
             States of the visible layer: zeros and ones (or images of 0 and 255) for Bernoulli units, no NaN.
-        method : {"auto", "exact", "ais", "mais", "smc", "reverse", "bracket", "tempering"}, default="auto"
-            How log Z is found; rows of X show whether chains have missed states.
+        method : str, default="auto"
+            How log Z is found, one of those of `fastrbm.likelihood.log_partition`; rows of X show whether chains have
+            missed states.
         log_z : float, LogPartition or None
             Known log Z, in place of finding it.
         **options

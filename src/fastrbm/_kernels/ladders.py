@@ -1,4 +1,4 @@
-"""Models whose chains exchange their states, at rising inverse temperatures or any others, composed of single kernels."""
+"""Models whose chains exchange states, at rising inverse temperatures or any others, composed of single kernels."""
 
 from __future__ import annotations
 

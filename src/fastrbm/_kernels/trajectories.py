@@ -172,7 +172,7 @@ def _gains(
 
 
 def rungs(found: Exploration, spacing: float = SPACING) -> NDArray[np.float64]:
-    """Positions of the models of a ladder: evenly spaced by length, and where there is a model of the list near, its own.
+    """Positions of the models of a ladder: evenly spaced by length, or that of a model of the list which is near.
 
     So models of the list that are too close to their neighbours are left out, and where they are too far apart there
     are models between them.
@@ -223,7 +223,7 @@ def shortened(backend: Backend, line: Line, units: tuple[str, str], found: Explo
     while chosen[-1]:
         chosen.append(int(before[chosen[-1]]))
     chosen = [numbers[k] for k in chosen[::-1]]
-    return Line([line.models[k] for k in chosen], line.numbers[chosen])
+    return Line([line.models[k] for k in chosen], [int(line.numbers[k]) for k in chosen])
 
 
 class Rungs(NamedTuple):
@@ -296,7 +296,7 @@ def find_rungs(
     key : Key
     shorten : bool
         Whether models may be left out. Populations go along the shortest way and from the first model straight to the
-        last one, too, and the way on which they find most and agree best is taken.
+        last one, too, and the shortest way on which they find as much as on any is taken.
     progress : callable or None
     """
     line = Line(models)
@@ -307,158 +307,28 @@ def find_rungs(
         ends = {tuple(other.numbers): other for other in shorter if other.end < line.end}
         for number, other in enumerate(ends.values()):
             ways.append((other, explore(backend, other, units, n_populations, size, key.fold_in(1 + number), progress)))
-    line, found = ways[_best([way.log_weights for _, way in ways])]
+    line, found = ways[_best([way for _, way in ways])]
     return Rungs(line, found, rungs(found), last)
 
 
-def _best(log_weights: Sequence[NDArray[np.float64]]) -> int:
-    """Which estimates find most, as each is a lower bound; of those that find as much, which ones agree best."""
+def _best(ways: Sequence[Exploration]) -> int:
+    """Which way populations find most on, as each gives a lower bound; the shortest of those that find as much."""
     values, errors = [], []
-    for of_one in log_weights:
-        weights, log_mean = relative(of_one[None])
+    for way in ways:
+        weights, log_mean = relative(way.log_weights[None])
         total, squares = (float(np.cumsum(x[0])[-1]) for x in (weights, weights**2))
-        n = len(of_one)
+        n = len(way.log_weights)
         values.append(float(log_mean[0]))
         errors.append(float(np.sqrt(max(0.0, squares / total**2 - 1 / n) * n / (n - 1))))
     most = int(np.argmax(values))
     close = [
         k for k, value in enumerate(values) if values[most] - value <= 2 * float(np.hypot(errors[k], errors[most]))
     ]  # fmt: skip
-    return min(close, key=lambda k: errors[k])
-
-
-def shortened(backend: Backend, line: Line, units: tuple[str, str], found: Exploration) -> Line:
-    """Line through those models of the list that make it shortest, by the speed of the straight lines at their ends.
-
-    Noise of training makes models go to and fro, and every step of that is a part of the length.
-    """
-    numbers = _some(found)
-    n = len(numbers)
-    speeds = np.zeros((n, n))
-    for i, number in enumerate(numbers):
-        here, states = line.models[number], found.near(number)
-        means = on_host(backend.means(units[0], states, here.weights, here.visible_bias, transpose=True))
-        dense = as_dense(states, here.weights.dtype)
-        # d log f / d theta of hidden states is (h <v|h>, <v|h>, h); its centred moments, along all lines at once
-        for j, other in enumerate(numbers):
-            if j != i:
-                weights, visible_bias, hidden_bias = (
-                    y - x for x, y in zip(here, line.models[other], strict=True)
-                )  # fmt: skip
-                field = on_host(backend.inputs(states, weights, visible_bias, transpose=True))
-                rates = np.einsum("ni,ni->n", field, means, dtype=np.float64) + dense @ hidden_bias.astype(np.float64)
-                speeds[i, j] = rates.std()
-    lengths = (speeds + speeds.T) / 2
-    best, before = np.full(n, np.inf), np.zeros(n, dtype=np.int64)
-    best[0] = 0.0
-    for j in range(1, n):
-        ways = best[:j] + lengths[:j, j]
-        before[j] = int(np.argmin(np.rint(ways / _FINEST)))
-        best[j] = ways[before[j]]
-    chosen = [n - 1]
-    while chosen[-1]:
-        chosen.append(int(before[chosen[-1]]))
-    chosen = [numbers[k] for k in chosen[::-1]]
-    return Line([line.models[k] for k in chosen], line.numbers[chosen])
-
-
-class Rungs(NamedTuple):
-    """Models whose neighbours can exchange states.
-
-    Attributes
-    ----------
-    line : Line
-    found : Exploration
-        Of the line.
-    positions : ndarray of float64, shape (n_rungs,)
-        On the line.
-    last : States
-        Hidden states of the last model, as the line through all models of the list has led to them.
-    """
-
-    line: Line
-    found: Exploration
-    positions: NDArray[np.float64]
-    last: States
-
-    @property
-    def models(self) -> list[Parameters]:
-        """Models at the positions."""
-        return [self.line.at(position) for position in self.positions]
-
-    @property
-    def numbers(self) -> NDArray[np.float64]:
-        """Positions in terms of the numbers of the list."""
-        return np.interp(self.positions, np.arange(self.line.end + 1), self.line.numbers)
-
-    def states(self, n_chains: int) -> list[States]:
-        """Hidden states near each rung, as many of each population; n_chains of them at most."""
-        n_populations = len(self.found.log_weights)
-        return [_of_each(self.found.near(position), n_populations, n_chains) for position in self.positions]
-
-    def last_states(self, n_chains: int) -> States:
-        """States of `last` in the same way."""
-        return _of_each(self.last, len(self.found.log_weights), n_chains)
-
-
-def _of_each(states: States, n_populations: int, n_chains: int) -> States:
-    """Rows of populations in turn, so that equal parts of them belong to different ones."""
-    size = len(states) // n_populations
-    share = -(-n_chains // n_populations)
-    rows = (np.arange(n_populations)[:, None] * size + np.arange(share) * size // share).ravel()
-    return states[rows[:n_chains]]
-
-
-def find_rungs(
-    backend: Backend,
-    models: Sequence[Parameters],
-    units: tuple[str, str],
-    n_populations: int,
-    size: int,
-    key: Key,
-    shorten: bool,
-    progress: Callable[[int, int], None] | None = None,
-) -> Rungs:
-    """Models of a ladder along a list of models.
-
-    Parameters
-    ----------
-    backend : Backend
-    models : sequence of Parameters
-        Of equal shape and type, the first one without weights.
-    units : (visible unit, hidden unit)
-    n_populations, size : int
-        Of the exploration, 2 populations at least.
-    key : Key
-    shorten : bool
-        Whether models may be left out. Populations go along the shortest way and from the first model straight to the
-        last one, too, and the way on which they find most and agree best is taken.
-    progress : callable or None
-    """
-    line = Line(models)
-    found = explore(backend, line, units, n_populations, size, key, progress)
-    last = found.states[-1]
-    if shorten and line.end > 1:
-        other = shortened(backend, line, units, found)
-        if other.end < line.end:
-            again = explore(backend, other, units, n_populations, size, key.fold_in(1), progress)
-            if again.lengths[-1] < found.lengths[-1] and _finds_as_much(again.log_weights, found.log_weights):
-                line, found = other, again
-    return Rungs(line, found, rungs(found), last)
-
-
-def _finds_as_much(these: NDArray[np.float64], those: NDArray[np.float64]) -> bool:
-    """Whether the mean of estimates is not below another one by more than their errors."""
-    values, errors = [], []
-    for log_weights in (these, those):
-        weights, log_mean = relative(log_weights[None])
-        values.append(float(log_mean[0]))
-        errors.append(float(np.std(weights[0]) / np.mean(weights[0]) / np.sqrt(len(log_weights))))
-    return values[0] > values[1] - 2 * float(np.hypot(*errors))
+    return min(close, key=lambda k: float(ways[k].lengths[-1]))
 
 
 def _some(found: Exploration) -> list[int]:
-    """Numbers of models of the list, the first and the last one among them, evenly spaced by length if they are many."""
+    """Numbers of models of the list, with the first and the last one, evenly spaced by length if they are many."""
     end = int(found.positions[-1])
     if end < _MOST_COMPARED:
         return list(range(end + 1))

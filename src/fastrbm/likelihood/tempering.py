@@ -210,13 +210,18 @@ def exchange(
     n_groups: int,
     n_rounds: int,
     progress: Progress = None,
+    mark: int = 0,
 ) -> Record:
-    """Run ladders that start with these kept states of each rung; a quarter of the rounds more goes before."""
+    """Run ladders that start with these kept states of each rung; a quarter of the rounds more goes before.
+
+    With ``mark=1`` a journey from the first model to the last counts also where its state has not been at the last one
+    before: states of the first model are new ones in any case.
+    """
     n, n_rungs, n_idle, states = len(states[0]), len(states), -(-n_rounds // _WARM_UP), list(states)
     ups, downs = (np.zeros((n_rungs - 1, n_rounds, n)) for _ in range(2))
     seen, accepts = np.zeros((n_rungs - 1, n_rounds), dtype=np.bool_), np.zeros(n_rungs - 1, dtype=np.int64)
     inside = {k: np.zeros((len(models), n_rounds, 2, n)) for k, models in rungs.between.items()}
-    marks, trips = np.zeros((n_rungs, n), dtype=np.int8), 0
+    marks, trips = np.full((n_rungs, n), mark, dtype=np.int8), 0
     with ModelLadder(backend, rungs.units, rungs.models) as ladder:
         for number in range(n_rounds + n_idle):
             counted = number - n_idle

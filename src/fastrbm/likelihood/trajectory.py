@@ -88,7 +88,7 @@ def estimate(
         {k: [found.line.models[p] for p in inside] for k, inside in between.items()},
     )
     n_rounds = max(_FEWEST_ROUNDS, n_chains * n_temperatures // (n * len(found.positions) * tempering.SWEEPS))
-    record = tempering.exchange(backend, key.fold_in(LADDER), rungs, at_rungs, n_groups, n_rounds, progress)
+    record = tempering.exchange(backend, key.fold_in(LADDER), rungs, at_rungs, n_groups, n_rounds, progress, 1)
     populations = log_mean(path.log_start + found.found.log_weights)
     scout = scouts.Scout("trajectory", True, populations, scouts.spread(found.found.log_weights), bases)
     results = {}
@@ -117,7 +117,7 @@ def _judged(ladder: tempering.Ladder, known: list[scouts.Scout], path: Path, sco
     if ladder.acceptance < _LEAST_ACCEPTANCE:
         doubts.append(f"neighbours have exchanged their states in only {100 * ladder.acceptance:.2g} % of the trials")
     if ladder.round_trips < ladder.n_chains and not agreed:
-        doubts.append(f"states have gone from the start to the model and back only {ladder.round_trips} times")
+        doubts.append(f"only {ladder.round_trips} states have gone from the start to the last model")
     low, high = found.low, found.high
     if known:
         evidence = verdict.Evidence(known, True, not doubts, "; ".join(doubts))
