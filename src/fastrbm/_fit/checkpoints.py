@@ -44,8 +44,8 @@ class CheckpointTrajectory(Callback):
     machine. They take n_models (n_hidden + 1) (n_visible + 1) numbers of the type of the parameters: 25 MB for 16
     float32 models of 784 x 500 units.
 
-    A fit that goes on (`partial_fit`, ``warm_start``) goes on here, too; another one begins anew. The callback may be
-    pickled, alone or with its estimator; model files hold no callbacks.
+    A fit that goes on (``warm_start``) goes on here, too, also after `partial_fit`, which tells no callbacks; another
+    one begins anew. The callback may be pickled, alone or with its estimator; model files hold no callbacks.
 
     Examples
     --------
