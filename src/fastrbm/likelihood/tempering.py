@@ -50,6 +50,8 @@ class Ladder(NamedTuple):
         Ladders, and temperatures (models) of each.
     acceptance : float
         Lowest share of exchanges of neighbours that were accepted.
+    apart : float
+        Log Z of every other ladder, those that start from data, minus that of the rest.
     """
 
     groups: NDArray[np.float64]
@@ -59,6 +61,7 @@ class Ladder(NamedTuple):
     n_chains: int
     n_temperatures: int
     acceptance: float
+    apart: float
 
     def estimate(self) -> Estimate:
         """Mean of the groups as an estimate, its error from the differences between them and between halves."""
@@ -147,17 +150,17 @@ class Record(NamedTuple):
         n_pairs, n_rounds, n = self.ups.shape
         half, size, every = n_rounds // 2, n // self.n_groups, slice(None)
         parts = [(every, slice(g * size, (g + 1) * size)) for g in range(self.n_groups)]
-        parts += [(every, every), (slice(half), every), (slice(half, None), every)]
-        if half < 2:
-            parts = parts[:-2]
+        parts += [(every, every), (every, slice(0, None, 2)), (every, slice(1, None, 2))]
+        if half >= 2:
+            parts += [(slice(half), every), (slice(half, None), every)]
         at_rungs = [self.log_z(*part) for part in parts]
         acceptance = self.accepted / np.maximum(1, self.seen.sum(axis=1) * n)
 
         def ladder(values: list[float], last_pair: int) -> Ladder:
             groups, rest = np.array(values[: self.n_groups]), values[self.n_groups :]
-            drift = rest[2] - rest[1] if len(rest) == 3 else np.inf
+            drift = rest[4] - rest[3] if half >= 2 else np.inf
             least = float(acceptance[: last_pair + 1].min()) if last_pair >= 0 else 1.0
-            return Ladder(groups, float(rest[0]), float(drift), self.trips, n, n_pairs + 1, least)
+            return Ladder(groups, float(rest[0]), float(drift), self.trips, n, n_pairs + 1, least, rest[2] - rest[1])
 
         found = []
         for k in range(n_pairs + 1):

@@ -23,11 +23,12 @@ from .._kernels.trajectories import find_rungs
 from ..model import Model
 from . import scouts, tempering, verdict
 from ._result import LogPartition, log_mean
-from .paths import LADDER, PILOT, Path, Progress, bases_of, layer_to_sum_out
+from .paths import LADDER, PILOT, Path, Progress, bases_of, candidates, layer_to_sum_out
 
 _LADDERS, _FEWEST_ROUNDS = 64, 50  # at most; at least
 _FINER = 2  # chains of the exploration for each ladder
-_LARGEST_DRIFT = 1.0  # nats between both halves of the rounds
+_LARGEST_DRIFT = 1.0  # nats between both halves of the rounds, and between ladders that start from other states
+_OTHER_STARTS = 1 << 32  # numbers of the keys of paths of scouts
 _LEAST_ACCEPTANCE = 0.05  # of exchanges between neighbours
 
 
@@ -90,7 +91,8 @@ def estimate(
     n_rounds = max(_FEWEST_ROUNDS, n_chains * n_temperatures // (n * len(found.positions) * tempering.SWEEPS))
     record = tempering.exchange(backend, key.fold_in(LADDER), rungs, at_rungs, n_groups, n_rounds, progress, 1)
     populations = log_mean(path.log_start + found.found.log_weights)
-    scout = scouts.Scout("trajectory", True, populations, scouts.spread(found.found.log_weights), bases)
+    known = [scouts.Scout("trajectory", True, populations, scouts.spread(found.found.log_weights), bases)]
+    known += _scouts_of_last(models[-1], path, rows, n_chains, n_temperatures)
     results = {}
     for k, ladders in enumerate(record.ladders()):
         here = ([int(found.positions[k])] if found.positions[k] == int(found.positions[k]) else []) + between.get(k, [])
@@ -99,21 +101,36 @@ def estimate(
         for p, ladder in zip(here, ladders, strict=True):
             number = int(found.line.numbers[p]) - 1  # the first one of the line is no model of the list
             if number >= 0:
-                known = [scout] if p == found.line.end else []
-                results[number] = _judged(ladder, known, path, scout).shifted(-constants[number])
+                judged = _judged(ladder, known if p == found.line.end else [], path)
+                results[number] = judged.shifted(-constants[number])
     seconds = time.perf_counter() - begin
     return {number: replace(result, seconds=seconds) for number, result in results.items()}
 
 
-def _judged(ladder: tempering.Ladder, known: list[scouts.Scout], path: Path, scout: scouts.Scout) -> LogPartition:
+def _scouts_of_last(
+    model: Model, path: Path, rows: States | None, n_chains: int, n_temperatures: int
+) -> list[scouts.Scout]:
+    """What few chains find from the broad starts of the last model, and from data: the trajectory may miss it."""
+    found = []
+    for number, (name, bases) in enumerate(candidates(model, "auto", rows).items()):
+        one = Path(path.model, bases, path.sum_out, path.backend, path.key.fold_in(_OTHER_STARTS + number))
+        found.append(scouts.scout(name, True, one, n_chains, n_temperatures))
+    if rows is not None:
+        found.append(scouts.scout_of_data(path, rows, n_temperatures))
+    return found
+
+
+def _judged(ladder: tempering.Ladder, known: list[scouts.Scout], path: Path) -> LogPartition:
     """Result of one model; `known` are estimates of the same one by populations."""
     found = ladder.estimate()
-    agreed = scout.sound and (not known or (scout.found.low <= found.high and scout.found.high >= found.low))
+    agreed = any(s.sound and s.found.low <= found.high and s.found.high >= found.low for s in known)
     apart, doubts = scouts.spread(ladder.groups), []
     if not apart <= scouts.MOST_SPREAD:
         doubts.append(f"the values of {len(ladder.groups)} groups of ladders have a deviation of {apart:.2g} nats")
     if not abs(ladder.drift) <= _LARGEST_DRIFT:
         doubts.append(f"the second half of the rounds gives a log Z that differs by {ladder.drift:.2g} nats")
+    if not abs(ladder.apart) <= _LARGEST_DRIFT:
+        doubts.append(f"ladders that start from other states give a log Z that differs by {ladder.apart:.2g} nats")
     if ladder.acceptance < _LEAST_ACCEPTANCE:
         doubts.append(f"neighbours have exchanged their states in only {100 * ladder.acceptance:.2g} % of the trials")
     if ladder.round_trips < ladder.n_chains and not agreed:
