@@ -21,10 +21,10 @@ from .draws import Draw, Key, Stream, uniforms
 from .ladders import ModelLadder
 from .resampling import effective_share, relative, systematic
 
-#: distance of neighbours on a ladder at which about half of the exchanges are accepted, erfc(1 / 2)
-SPACING = 1.0
-#: part of it by which a rung may move to be a model of the list; 1.5 are accepted in 29 of 100
-_TOLERANCE = 0.25
+#: distance of neighbours on a ladder: 0.38 of the exchanges are accepted there
+SPACING = 1.25
+#: part of it by which a rung may move to be a model of the list; where both of a pair do, 0.25 are accepted
+_TOLERANCE = 0.15
 #: rungs at most
 MOST_RUNGS = 400
 _STRIDE = 0.35  # largest distance of a step of the populations

@@ -103,7 +103,7 @@ class TrajectoryTempering(BaseEstimator):
     -----
     The ladder begins with a model of independent units that has the biases of the first model of the list. Its chains
     are drawn afresh in every round. It ends with the model that is sampled, whether that is the last of the list or
-    not. Between them `init` spaces the rungs so that about half of the exchanges are accepted, and 0.29 at least as far
+    not. Between them `init` spaces the rungs so that about 0.38 of the exchanges are accepted, and 0.25 at least as far
     as its pilot run sees: populations go along the list and measure how far models are apart. Models that are too close
     are left out, gaps are bridged by linear interpolation of the parameters. ``state.swap_rates`` tells what came of
     it.
