@@ -11,6 +11,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from ._checks import check_integer, check_number
 from ._fit.callback import Callback
+from ._fit.checkpoints import CheckpointTrajectory
 from ._fit.state import FitRun, Snapshot
 from ._kernels import Backend
 from ._kernels.draws import Key
@@ -21,6 +22,7 @@ from .units import get_unit
 
 __all__ = [
     "Callback",
+    "CheckpointTrajectory",
     "EarlyStopping",
     "FreeEnergyGap",
     "LogLikelihood",

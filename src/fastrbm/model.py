@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -176,3 +177,24 @@ class Model:
             return self, 0.0
         weights, visible_bias, hidden_bias = (x.astype(self.weights.dtype) for x in (weights, *biases))
         return Model(weights, visible_bias, hidden_bias, *units), constant
+
+
+def checked_trajectory(name: str, models: Any) -> list[Model]:
+    """Return models of a training run as a list; ValueError or TypeError unless they are alike."""
+    if isinstance(models, Model) or not isinstance(models, Iterable):
+        raise TypeError(f"{name} must be a list of fastrbm.Model objects, got {type(models).__name__}")
+    found = list(models)
+    if not found:
+        raise ValueError(f"{name} must have at least one model, got an empty list")
+    for k, model in enumerate(found):
+        if not isinstance(model, Model):
+            raise TypeError(f"{name} must be a list of fastrbm.Model objects, got {type(model).__name__} at {k}")
+        kind, wanted = (
+            (one.weights.shape, one.units, one.weights.dtype.name) for one in (model, found[0])
+        )  # fmt: skip
+        if kind != wanted:
+            raise ValueError(
+                f"{name} must be models of equal shape, units and float type like the first one {wanted}, got {kind} "
+                f"at {k}"
+            )
+    return found

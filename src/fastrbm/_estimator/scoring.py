@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 from sklearn.utils.validation import _check_sample_weight
 
 from .. import likelihood
+from .._fit.callback import as_list
+from .._fit.checkpoints import CheckpointTrajectory
 from .._kernels import as_dense, on_host
 from ..units import Unit, get_unit
 from .base import BaseRBM
@@ -137,10 +139,13 @@ class Scoring(BaseRBM):
 
         Parameters
         ----------
-        method : {"auto", "exact", "ais", "mais", "smc", "reverse", "bracket", "tempering"}, default="auto"
+        method : str, default="auto"
+            One of those of `fastrbm.likelihood.log_partition`.
         **options
             Of `fastrbm.likelihood.log_partition`; the seed is by default that of the fit, so that repeated calls agree.
             ``data`` are rows in the form `fit` takes.
+            With "trajectory" the models of a `fastrbm.callbacks.CheckpointTrajectory` among the estimator's callbacks
+            are the `trajectory` by default.
 
         Returns
         -------
@@ -153,6 +158,9 @@ class Scoring(BaseRBM):
     def _find_log_partition(self, method: str, options: dict[str, Any]) -> likelihood.LogPartition:
         """`log_partition` with data that are states."""
         model = self.model_
+        if method == "trajectory" and options.get("trajectory") is None:
+            kept = [one for one in as_list(self.callbacks) if isinstance(one, CheckpointTrajectory) and one.models_]
+            options["trajectory"] = kept[0].models_ if kept else None
         options.setdefault("random_state", self._state.key if hasattr(self, "_state") else self.random_state)
         options.setdefault("n_threads", self.n_threads)
         options.setdefault("device", self.device)
@@ -167,8 +175,9 @@ class Scoring(BaseRBM):
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
             States of the visible layer: zeros and ones (or images of 0 and 255) for Bernoulli units, no NaN.
-        method : {"auto", "exact", "ais", "mais", "smc", "reverse", "bracket", "tempering"}, default="auto"
-            How log Z is found; rows of X show whether chains have missed states.
+        method : str, default="auto"
+            How log Z is found, one of those of `fastrbm.likelihood.log_partition`; rows of X show whether chains have
+            missed states.
         log_z : float, LogPartition or None
             Known log Z, in place of finding it.
         **options

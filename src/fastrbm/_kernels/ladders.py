@@ -1,9 +1,10 @@
-"""Models at rising inverse temperatures, for chains that exchange their states: the form composed of single kernels."""
+"""Models whose chains exchange states, at rising inverse temperatures or any others, composed of single kernels."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,8 +59,100 @@ class Ladder(Protocol):
         ...
 
 
-class ComposedLadder:
-    """`Ladder` of the kernels that every backend has.
+def turned(model: Parameters) -> Parameters:
+    """Model whose layers have changed places: its free energies are those of hidden states."""
+    return Parameters(np.ascontiguousarray(model.weights.T), model.hidden_bias, model.visible_bias)
+
+
+def count_trips(first: NDArray[np.int8], last: NDArray[np.int8]) -> int:
+    """Mark the states at both ends of a ladder, in place; return how many have just come back to the last model.
+
+    Marks are 1 when last at the last model, 2 when at the first one since, 0 before.
+    """
+    first[first == 1] = 2
+    trips = int(np.count_nonzero(last == 2))
+    last[:] = 1
+    return trips
+
+
+class ModelLadder:
+    """`Ladder` of any models of equal shape and units, of the kernels that every backend has.
+
+    Parameters
+    ----------
+    backend : Backend
+    units : (visible unit, hidden unit)
+    models : sequence of Parameters
+        Neighbours exchange states.
+    """
+
+    def __init__(self, backend: Backend, units: tuple[str, str], models: Sequence[Parameters]):
+        self._backend, self._units, self._models = backend, units, list(models)
+        self._turned: list[Parameters] = []
+        self._held = ExitStack()
+
+    def __enter__(self) -> Self:
+        self._hold(self._models)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._held.close()
+
+    def _hold(self, models: list[Parameters]) -> None:
+        # what the backend makes of the weights serves all rounds
+        self._held.enter_context(self._backend.holding(*(p.weights for p in models)))
+
+    def _make_turned(self) -> list[Parameters]:
+        return [turned(model) for model in self._models]
+
+    def gains(self, states: States, first: int) -> NDArray[np.float64]:
+        """Log f of the next model minus log f of this one, of hidden states, the visible layer summed out.
+
+        Parameters
+        ----------
+        states : PackedBits or ndarray, shape (n_states, n_hidden)
+        first : int
+            Number of the model.
+
+        Returns
+        -------
+        ndarray, shape (n_states,)
+        """
+        if not self._turned:
+            self._turned = self._make_turned()
+            self._hold(self._turned)
+        here, there = (self._backend.free_energy(self._units[0], states, self._turned[first + j]) for j in (0, 1))
+        return here - there
+
+    def exchange(
+        self, hidden: States, marks: NDArray[np.int8], first: int, log_u: NDArray[np.float64]
+    ) -> tuple[States, NDArray[np.int8], NDArray[np.float64], NDArray[np.int64]]:
+        """See `Ladder.exchange`."""
+        n_pairs, n = log_u.shape
+        log_ratio = np.empty((n_pairs, n))
+        for pair in range(n_pairs):
+            k = first + 2 * pair
+            gain = self.gains(hidden[k * n : (k + 2) * n], k)  # of the hotter chains, then of the colder ones
+            log_ratio[pair] = gain[:n] - gain[n:]
+        accepted = log_u < log_ratio
+        order = np.arange(len(marks))
+        pairs = order[first * n : (first + 2 * n_pairs) * n].reshape(n_pairs, 2, n)
+        pairs[...] = np.where(accepted[:, None], pairs[:, ::-1], pairs)
+        return hidden[order], marks[order], log_ratio, accepted.sum(axis=1)
+
+    def run_chains(self, hidden: States, draw: Draw, n_sweeps: int) -> tuple[Drawn, States]:
+        """See `Ladder.run_chains`."""
+        n, rows = hidden.shape[0] // len(self._models), []
+        for k, model in enumerate(self._models):
+            start: Any = hidden[k * n : (k + 1) * n]
+            at = draw._replace(stream=Stream.VISIBLE, first_chain=draw.first_chain + k * n)
+            visible, states = self._backend.run_chains(start, model, self._units, at, n_sweeps)
+            rows.append(states)
+        return visible, join_rows(rows)
+
+
+class ComposedLadder(ModelLadder):
+    """One model at several inverse temperatures.
 
     Parameters
     ----------
@@ -79,64 +172,11 @@ class ComposedLadder:
         base: NDArray[Any],
         betas: NDArray[np.float64],
     ):
-        self._backend, self._units = backend, units
-        self._parameters, self._base, self._betas = parameters, base, betas.copy()
-        self._models: list[Parameters] = []
-        self._turned: list[Parameters] = []
-        self._held = ExitStack()
-
-    def __enter__(self) -> ComposedLadder:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._held.close()
-
-    def _biases(self, beta: float) -> tuple[NDArray[Any], NDArray[Any]]:
-        _, visible_bias, hidden_bias = self._parameters
-        scale = visible_bias.dtype.type(beta)
-        # the model itself to the last bit
-        visible = visible_bias if beta == 1 else scale * (visible_bias - self._base) + self._base
-        return visible, scale * hidden_bias
-
-    def _hold(self, models: list[Parameters]) -> None:
-        # what the backend makes of the weights serves all rounds
-        self._held.enter_context(self._backend.holding(*(p.weights for p in models)))
-
-    def exchange(
-        self, hidden: States, marks: NDArray[np.int8], first: int, log_u: NDArray[np.float64]
-    ) -> tuple[States, NDArray[np.int8], NDArray[np.float64], NDArray[np.int64]]:
-        """See `Ladder.exchange`."""
-        if not self._turned:  # models whose layers have changed places, for energies of hidden states
-            weights = np.ascontiguousarray(self._parameters.weights.T)
-            for beta in self._betas:
-                visible, of_hidden = self._biases(beta)
-                self._turned.append(Parameters(weights.dtype.type(beta) * weights, of_hidden, visible))
-            self._hold(self._turned)
-        n_pairs, n = log_u.shape
-        log_ratio = np.empty((n_pairs, n))
-        for pair in range(n_pairs):
-            k = first + 2 * pair
-            both = hidden[k * n : (k + 2) * n]
-            hot, cold = (self._backend.free_energy(self._units[0], both, self._turned[j]) for j in (k, k + 1))
-            gain = hot - cold  # -log f_k + log f_(k+1) of the hotter chains, then of the colder ones
-            log_ratio[pair] = gain[:n] - gain[n:]
-        accepted = log_u < log_ratio
-        order = np.arange(len(marks))
-        pairs = order[first * n : (first + 2 * n_pairs) * n].reshape(n_pairs, 2, n)
-        pairs[...] = np.where(accepted[:, None], pairs[:, ::-1], pairs)
-        return hidden[order], marks[order], log_ratio, accepted.sum(axis=1)
-
-    def run_chains(self, hidden: States, draw: Draw, n_sweeps: int) -> tuple[Drawn, States]:
-        """See `Ladder.run_chains`."""
-        if not self._models:
-            weights = self._parameters.weights
-            for beta in self._betas:
-                self._models.append(Parameters(weights.dtype.type(beta) * weights, *self._biases(beta)))
-            self._hold(self._models)
-        n, rows = hidden.shape[0] // len(self._betas), []
-        for k, model in enumerate(self._models):
-            start: Any = hidden[k * n : (k + 1) * n]
-            at = draw._replace(stream=Stream.VISIBLE, first_chain=draw.first_chain + k * n)
-            visible, states = self._backend.run_chains(start, model, self._units, at, n_sweeps)
-            rows.append(states)
-        return visible, join_rows(rows)
+        weights, visible_bias, hidden_bias = parameters
+        models = []
+        for beta in betas:
+            scale = weights.dtype.type(beta)
+            # the model itself to the last bit
+            visible = visible_bias if beta == 1 else scale * (visible_bias - base) + base
+            models.append(Parameters(scale * weights, visible, scale * hidden_bias))
+        super().__init__(backend, units, models)

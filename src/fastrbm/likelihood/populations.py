@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from .._kernels.contract import States
 from .._kernels.draws import Stream, uniforms
-from .._kernels.exponentials import exponentials
+from .._kernels.resampling import effective_share, relative, systematic
 from .paths import Path, Progress
 
 #: times that populations may be resampled
@@ -68,30 +68,19 @@ def anneal(
             states, betas[begin : end + 1], stage, first, int(begin), _part(progress, int(begin), n_steps, n_chains)
         )
         log_weights += gained.reshape(n_populations, size)
-        weights, log_mean = _relative(log_weights)
-        cumulative = np.cumsum(weights, axis=1)
-        share = cumulative[:, -1] ** 2 / np.cumsum(weights**2, axis=1)[:, -1] / size
-        poor = share < LEAST_SHARE if end < n_steps else np.ones(n_populations, dtype=np.bool_)
+        weights, log_mean = relative(log_weights)
+        poor = effective_share(weights) < LEAST_SHARE if end < n_steps else np.ones(n_populations, dtype=np.bool_)
         if poor.any():
             u = uniforms(key.at(int(end), Stream.RESAMPLE, first), n_populations, 1, np.float64)
             chosen = np.tile(np.arange(size), (n_populations, 1))
             for k in np.flatnonzero(poor):
-                positions = (u[k] + np.arange(size)) / size * cumulative[k, -1]
-                chosen[k] = np.searchsorted(cumulative[k], positions, side="right").clip(max=size - 1)
+                chosen[k] = systematic(weights[k], u[k])
             total[poor] += log_mean[poor]
             log_weights[poor] = 0.0
             ancestors = np.take_along_axis(ancestors, chosen, axis=1)
             states = states[(chosen + size * np.arange(n_populations)[:, None]).ravel()]
     families = np.bincount(ancestors.ravel(), minlength=n_chains).reshape(n_populations, size)
     return Populations(total, float((size**2 / np.square(families).sum(axis=1)).sum()), states)
-
-
-def _relative(log_weights: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Weights of each population relative to its largest one, and the log of the mean of the weights."""
-    top = log_weights.max(axis=1, keepdims=True)
-    # rounded alike on all processors: which chains go on depends on it
-    weights = exponentials(log_weights - top)
-    return weights, top[:, 0] + np.log(np.cumsum(weights, axis=1)[:, -1] / log_weights.shape[1])
 
 
 def _part(progress: Progress, begin: int, n_steps: int, n_chains: int) -> Any:

@@ -5,6 +5,7 @@ from .fast import FastPCD
 from .gibbs import Gibbs
 from .tempered import TemperedSamples, temper
 from .tempering import TemperedState, Tempering
+from .trajectory import TrajectoryState, TrajectoryTempering
 
 __all__ = [
     "POPULATIONS",
@@ -17,6 +18,8 @@ __all__ = [
     "TemperedSamples",
     "TemperedState",
     "Tempering",
+    "TrajectoryState",
+    "TrajectoryTempering",
     "temper",
 ]
 

@@ -15,6 +15,7 @@ from .._kernels.draws import Key
 from ..analysis import ChainHealth, chain_health
 from ..model import Model
 from .tempering import Tempering
+from .trajectory import TrajectoryTempering
 
 
 @dataclass(frozen=True)
@@ -28,13 +29,15 @@ class TemperedSamples:
     hidden : ndarray, shape (n_samples, n_hidden)
         Hidden states drawn with them.
     betas : ndarray of float64, shape (n_temperatures,)
-        Inverse temperatures at which the samples were taken.
+        Inverse temperatures at which the samples were taken; of a `TrajectoryTempering` the positions of the models of
+        its ladder (see `TrajectoryState`).
     swap_rates : ndarray of float64, shape (n_temperatures - 1,)
-        Share of exchanges with the next temperature that were accepted after the burn-in.
+        Share of exchanges with the next temperature, or model, that were accepted after the burn-in.
     round_trips : int
-        Journeys of states from beta = 1 to the hottest temperature and back after the burn-in, all chains together.
+        Journeys of states from beta = 1 to the hottest temperature, or from the model to the first one of the ladder,
+        and back after the burn-in, all chains together.
     health : ChainHealth
-        Of the free energy of the samples along the chains at beta = 1.
+        Of the free energy of the samples along the chains of the model itself.
     """
 
     visible: NDArray[Any]
@@ -52,13 +55,13 @@ def temper(
     *,
     n_chains: int = 20,
     burn_in: int = 1000,
-    sampler: Tempering | None = None,
+    sampler: Tempering | TrajectoryTempering | None = None,
     random_state: Any = None,
     progress: Callable[[int, int], None] | None = None,
     device: str = "auto",
     n_threads: int | None = None,
 ) -> TemperedSamples:
-    """Draw samples of a model by parallel tempering.
+    """Draw samples of a model by parallel tempering, or along the models of its training.
 
     Parameters
     ----------
@@ -69,10 +72,10 @@ def temper(
     n_steps : int, default=10
         Rounds (exchanges, then sweeps) from one sample of a chain to the next.
     n_chains : int, default=20
-        Independent populations of chains; each has a chain at every temperature.
+        Independent populations of chains; each has a chain at every temperature, or of every model of the ladder.
     burn_in : int, default=1000
         Rounds that are thrown away. In the first half of them the temperatures adapt, if they do.
-    sampler : Tempering or None
+    sampler : Tempering, TrajectoryTempering or None
         None for ``Tempering()``.
     random_state : int, RandomState, Generator or None
     progress : callable or None
@@ -89,15 +92,17 @@ def temper(
     Raises
     ------
     TypeError
-        If `model` is not a `Model` or `sampler` no `Tempering`.
+        If `model` is not a `Model` or `sampler` none of these.
     ValueError
-        For numbers out of range.
+        For numbers out of range, and for models of a trajectory that are not like `model`.
     """
     if not isinstance(model, Model):
         raise TypeError(f"model must be a fastrbm.Model, got {type(model).__name__}")
     sampler = Tempering() if sampler is None else sampler
-    if not isinstance(sampler, Tempering):
-        raise TypeError(f"sampler must be a Tempering object or None, got {type(sampler).__name__}")
+    if not isinstance(sampler, (Tempering, TrajectoryTempering)):
+        raise TypeError(
+            f"sampler must be a Tempering or TrajectoryTempering object or None, got {type(sampler).__name__}"
+        )
     for name, value, least in (("n_samples", n_samples, 4), ("n_steps", n_steps, 1), ("n_chains", n_chains, 1)):
         check_integer(name, value, least)
     check_integer("burn_in", burn_in, 0)
@@ -107,12 +112,16 @@ def temper(
     backend = get_backend(device, n_threads)
     seed = Key.from_random_state(random_state).seed
     parameters, units = model.parameters, model.units
-    state = sampler.init(n_chains, parameters, units, seed)
+    mover: Any = sampler  # takes the state that it has made itself
+    if isinstance(sampler, TrajectoryTempering):
+        state: Any = sampler.init(n_chains, parameters, units, seed, backend)
+    else:
+        state = sampler.init(n_chains, parameters, units, seed)
     total = burn_in + n_kept * n_steps
     for rounds in (burn_in // 2, burn_in - burn_in // 2):
         if rounds:
-            sampler.step(state, parameters, units, seed, backend, rounds)
-        sampler.freeze(state)
+            mover.step(state, parameters, units, seed, backend, rounds)
+        mover.freeze(state)
     if progress is not None:
         progress(burn_in, total)
     dtype = model.weights.dtype
@@ -120,7 +129,7 @@ def temper(
     hidden = np.empty((n_kept, n_chains, model.weights.shape[0]), dtype=dtype)
     energy = np.empty((n_chains, n_kept))
     for i in range(n_kept):
-        states = sampler.step(state, parameters, units, seed, backend, n_steps)
+        states = mover.step(state, parameters, units, seed, backend, n_steps)
         visible[i], hidden[i] = as_dense(states, dtype), as_dense(state.at(-1), dtype)
         energy[:, i] = model.free_energy(states, backend)
         if progress is not None:
@@ -129,7 +138,7 @@ def temper(
     return TemperedSamples(
         visible.reshape(n_kept * n_chains, -1)[:n_samples],
         hidden.reshape(n_kept * n_chains, -1)[:n_samples],
-        state.betas,
+        state.positions if isinstance(sampler, TrajectoryTempering) else state.betas,
         rates,
         state.round_trips,
         chain_health(energy, swap_rates=rates),

@@ -17,7 +17,7 @@ from .._kernels import Backend, Parameters, pack
 from .._kernels.bits import restored, stored
 from .._kernels.contract import States
 from .._kernels.draws import Draw, Stream, uniforms
-from .._kernels.ladders import Ladder
+from .._kernels.ladders import Ladder, count_trips
 from ..units import get_unit
 from ._base import Population, PopulationSampler
 
@@ -332,10 +332,7 @@ class Tempering(PopulationSampler):
             tried = np.add.reduce(np.exp(np.minimum(log_ratio, 0)), axis=1) / n
             state.swap_accepts[turn] += accepted
             state.swap_tries[turn] += n
-        hottest, coldest = state.marks[:n], state.marks[-n:]
-        hottest[hottest == 1] = 2
-        state.round_trips += int(np.count_nonzero(coldest == 2))
-        coldest[:] = 1
+        state.round_trips += count_trips(state.marks[:n], state.marks[-n:])
         return state.adapting and _adapt(state, turn, tried)
 
 
