@@ -93,13 +93,13 @@ class FastRBM:
         """Return log weights plus the log partition sum at the start; the path of the peers."""
         from fastrbm._kernels import get_backend
         from fastrbm._kernels.draws import Key
-        from fastrbm.likelihood import annealed
+        from fastrbm.likelihood import paths
 
         model = self._fitted(parameters, seed, threads).model_
-        bases = annealed.bases_of(model, "biases", None)
-        path = annealed.Path(model, bases, "hidden", get_backend(self.device, threads), Key(seed))
-        betas = annealed.temperatures(path, "linear", n_temperatures)
-        return annealed.forward(path, betas, n_chains) + path.log_start
+        bases = paths.bases_of(model, "biases", None)
+        path = paths.Path(model, bases, "hidden", get_backend(self.device, threads), Key(seed))
+        betas = paths.temperatures(path, "linear", n_temperatures)
+        return path.anneal(path.start(n_chains, 0), betas, paths.FORWARD)[0] + path.log_start
 
     def partition(self, W: np.ndarray, b: np.ndarray, a: np.ndarray, *, threads: int) -> float:
         """Return log Z by a sum over the states of the hidden layer."""

@@ -221,7 +221,9 @@ def curve_figure(curve: Curve, points: Sequence[Point]) -> Figure:
     values = sorted({point.x for point in points})
     for axes, label in ((times, "training time per row (µs)"), (ratios, "peer's time / fastrbm's time")):
         axes.set_xscale("log")
-        axes.set_yscale("log")
+        # a time is a difference, which noise may have made negative: an axis without a positive one stays linear
+        if any(y > 0 for line in axes.lines for y in line.get_ydata()):
+            axes.set_yscale("log")
         axes.set_xticks(values, [f"{value:g}" for value in values], rotation=45 if len(values) > 6 else 0)
         axes.minorticks_off()
         _plain_ticks(axes)
