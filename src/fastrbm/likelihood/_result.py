@@ -175,4 +175,4 @@ def acceptance_ratio(forward: NDArray[np.float64], reverse: NDArray[np.float64])
 
     ends = np.concatenate([forward, -reverse])
     low, high = float(ends.min()) - abs(balance) - 50, float(ends.max()) + abs(balance) + 50
-    return float(brentq(excess, low, high, xtol=1e-10))
+    return float(brentq(excess, low, high, xtol=1e-10, maxiter=2000))

@@ -28,7 +28,7 @@ from ._result import Estimate, log_mean
 from .paths import DATA, POPULATIONS, Bases, Path, Progress, adapted, rows_as_states
 
 #: standard deviation of the logs of estimates of single populations, in nats, up to which their mean can be trusted
-MOST_SPREAD = 1.0
+MOST_SPREAD = 1.5
 #: the same of a broad start that only confirms another one
 MOST_SPREAD_TO_CONFIRM = 2.0
 _CHAINS, _MOST_CHAINS = 64, 256
