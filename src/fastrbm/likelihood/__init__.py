@@ -169,7 +169,7 @@ def log_partition(
     >>> from fastrbm import Model
     >>> from fastrbm.likelihood import log_partition
     >>> model = Model(np.zeros((3, 5)), np.zeros(5), np.zeros(3))
-    >>> round(float(log_partition(model)) / np.log(2), 6)
+    >>> float(round(float(log_partition(model)) / np.log(2), 6))
     8.0
     """
     model = as_model(model)
