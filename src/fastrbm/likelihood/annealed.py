@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -140,10 +140,8 @@ def populate(job: Job) -> tuple[LogPartition, verdict.Evidence, Bases]:
     return found, evidence, scouts.matched_bases(path, done)
 
 
-def _result(
-    found: Estimate, judged: verdict.Verdict, n_chains: int, doubts: Sequence[str] | None = None
-) -> LogPartition:
-    reasons = list(dict.fromkeys(judged.doubts if doubts is None else doubts))
+def _result(found: Estimate, judged: verdict.Verdict, n_chains: int) -> LogPartition:
+    reasons = list(dict.fromkeys(judged.doubts))
     interval = (min(judged.low, found.value), max(judged.high, found.value))
     return LogPartition(
         found.value,

@@ -58,13 +58,12 @@ def judge_forward(found: Estimate, evidence: Evidence) -> Verdict:
     if not evidence.trusted:
         doubts.append(evidence.why)
         low, high = min(low, found.value - MARGIN), max(high, best.found.high) if best.sound else math.inf
-    if not evidence.broad:
-        if _confirming(found, evidence.scouts) is None:
-            doubts.append(
-                "only a start matched to states that were found gives this value, and no broad one comes near it, so "
-                "that other states may have been missed"
-            )
-            low, high = min(low, found.value - MARGIN), math.inf
+    if not evidence.broad and _confirming(found, evidence.scouts) is None:
+        doubts.append(
+            "only a start matched to states that were found gives this value, and no broad one comes near it, so that "
+            "other states may have been missed"
+        )
+        low, high = min(low, found.value - MARGIN), math.inf
     return _compared(Verdict(low, high, doubts), evidence.scouts)
 
 
@@ -115,10 +114,9 @@ def judge_reverse(found: Estimate, evidence: Evidence, exact_starts: bool) -> Ve
     if best.sound and best.found.high < low - ROUNDING:
         doubts.append(f"chains from the start {best.name!r} give another value")
         low = best.found.low
-    if not exact_starts and not evidence.broad:
-        if _confirming(found, starts) is None:
-            doubts.append("the chains do not start from exact samples of the model, and may have missed states")
-            low, high = min(low, best.found.value - MARGIN), math.inf
+    if not exact_starts and not evidence.broad and _confirming(found, starts) is None:
+        doubts.append("the chains do not start from exact samples of the model, and may have missed states")
+        low, high = min(low, best.found.value - MARGIN), math.inf
     if exact_starts and evidence.trusted:  # a bound from above, which nothing else can widen
         missed = [s for s in starts if s.sound and s.found.low > high + ROUNDING]
         doubts += [f"chains from the start {s.name!r} give another value" for s in missed]
