@@ -15,8 +15,9 @@ from ._fit.checkpoints import CheckpointTrajectory
 from ._fit.state import FitRun, Snapshot
 from ._kernels import Backend
 from ._kernels.draws import Key
-from .likelihood import METHODS, LogPartition, exact, log_partition
+from .likelihood import LogPartition, exact, log_partition
 from .likelihood.following import Follower
+from .likelihood.partition import METHODS
 from .model import Model
 from .units import get_unit
 

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 import fastrbm
-from fastrbm import RBM, BernoulliRBM, GaussianRBM, IsingRBM, callbacks, likelihood, load
+from fastrbm import RBM, BernoulliRBM, GaussianRBM, IsingRBM, callbacks, load
+from fastrbm.likelihood import partition
 
 BITS = (np.random.default_rng(0).random((60, 8)) < 0.4).astype(np.float64)
 OPTIONS = dict(n_components=4, n_iter=2, random_state=0)
@@ -155,7 +156,7 @@ def test_a_likelihood_that_cannot_be_found_is_refused_before_training():
 def test_sums_of_minutes_are_not_started_without_being_asked_for(monkeypatch):
     rbm = GaussianRBM(12, n_iter=1, random_state=0).fit(BITS)
     value = rbm.log_partition().value
-    monkeypatch.setattr(likelihood, "PATIENCE", 0.0)
+    monkeypatch.setattr(partition, "PATIENCE", 0.0)
     estimated = rbm.log_partition()
     assert estimated.method == "smc" and abs(estimated.value - value) < 0.1
     done = []

@@ -185,7 +185,7 @@ def test_densities_that_do_not_exist(tmp_path, capsys):
 
 def test_methods_are_those_of_the_library():
     from fastrbm._cli.evaluate import METHODS
-    from fastrbm.likelihood import METHODS as wanted
+    from fastrbm.likelihood.partition import METHODS as wanted
 
     assert wanted[: len(METHODS)] == METHODS
 

@@ -16,7 +16,7 @@ DESCRIPTION = """Score a model file on data: log-likelihood by an exact or annea
 reconstruction error, as far as the units of the model have them."""
 
 
-#: of `fastrbm.likelihood.METHODS`, whose import takes longer than printing a help text; a test compares them
+#: of `fastrbm.likelihood.partition.METHODS`, whose import takes longer than printing a help text; a test compares them
 METHODS = ("auto", "exact", "ais", "mais", "smc", "reverse", "bracket", "tempering")
 
 

@@ -12,6 +12,7 @@ from .. import likelihood
 from .._fit.callback import as_list
 from .._fit.checkpoints import CheckpointTrajectory
 from .._kernels import as_dense, on_host
+from ..likelihood.rows import some_rows
 from ..units import Unit, get_unit
 from .base import BaseRBM
 
@@ -152,7 +153,7 @@ class Scoring(BaseRBM):
         LogPartition
         """
         if options.get("data") is not None:
-            options["data"] = likelihood.some_rows(self._data(options["data"]).states("leave data out"))
+            options["data"] = some_rows(self._data(options["data"]).states("leave data out"))
         return self._find_log_partition(method, options)
 
     def _find_log_partition(self, method: str, options: dict[str, Any]) -> likelihood.LogPartition:
@@ -202,7 +203,7 @@ class Scoring(BaseRBM):
             if options.get("data") is not None:
                 log_z = self.log_partition(method, **options)
             else:
-                log_z = self._find_log_partition(method, options | {"data": likelihood.some_rows(rows)})
+                log_z = self._find_log_partition(method, options | {"data": some_rows(rows)})
         elif options or method != "auto":
             raise ValueError("log_z is given, so method and options of log_partition are not used: leave one of them")
         return likelihood.log_likelihood(self.model_, rows, log_z) - self._log_volume()

@@ -17,9 +17,9 @@ from .._kernels import Backend, Parameters, pack
 from .._kernels.bits import restored, stored
 from .._kernels.contract import States
 from .._kernels.draws import Draw, Stream, uniforms
-from .._kernels.ladders import Ladder, count_trips
 from ..units import get_unit
 from ._base import Population, PopulationSampler
+from ._rungs import RungState
 
 _N_TEMPERATURES = 10
 # Gain of the n-th adaptation, _GAIN / (n + _DELAY)^_DECAY: a sum without bound, that of the squares bounded.
@@ -31,7 +31,7 @@ _NUMBERS = ("step", "round_trips", "adapting", "round", "n_adaptations")
 
 
 @dataclass
-class TemperedState(Population):
+class TemperedState(RungState, Population):
     """Chains at all temperatures and what their exchange has come to; `Tempering.step` changes it in place.
 
     Row ``temperature * n_chains + chain`` of `hidden` is a chain at ``betas[temperature]``; those with the same number
@@ -60,35 +60,12 @@ class TemperedState(Population):
         Of the states, which they travel with: 1 when last at beta = 1, 2 when at the hottest since, 0 before.
     """
 
-    step: int
-    hidden: States
     betas: NDArray[np.float64]
-    swap_accepts: NDArray[np.int64]
-    swap_tries: NDArray[np.int64]
-    round_trips: int
     adapting: bool
-    round: int
     acceptance: NDArray[np.float64]
     n_adaptations: int
-    marks: NDArray[np.int8]
 
     name = "tempered"
-
-    @property
-    def n_chains(self) -> int:
-        """Number of chains at each temperature."""
-        return len(self.marks) // len(self.betas)
-
-    @property
-    def swap_rates(self) -> NDArray[np.float64]:
-        """Share of exchanges accepted with the next temperature, NaN where none was tried."""
-        with np.errstate(invalid="ignore"):
-            return self.swap_accepts / self.swap_tries
-
-    def at(self, temperature: int) -> States:
-        """Hidden states of the chains at ``betas[temperature]``; -1 for those of the model itself."""
-        first = range(len(self.betas))[temperature] * self.n_chains
-        return self.hidden[first : first + self.n_chains]
 
     @property
     def model_chains(self) -> States:
@@ -267,10 +244,7 @@ class Tempering(PopulationSampler):
     def freeze(self, state: TemperedState) -> None:
         """End the adaptation: from here on every temperature keeps its distribution. Counts start anew."""
         state.adapting = False
-        state.swap_accepts[:] = 0
-        state.swap_tries[:] = 0
-        state.round_trips = 0
-        state.marks[:] = 0
+        state.count_anew()
 
     def step(
         self,
@@ -308,39 +282,22 @@ class Tempering(PopulationSampler):
                 while done < n_rounds:
                     if not exchanged:
                         exchanged = True
-                        if self._exchange(state, ladder, seed, backend):
+                        turn, log_ratio = state.exchange(ladder, seed, backend)
+                        if state.adapting and _adapt(state, turn, log_ratio):
                             break  # sweeps are those of the temperatures of now
-                    visible, state.hidden = ladder.run_chains(
-                        state.hidden, Draw(seed, state.step, Stream.VISIBLE), self.n_steps
-                    )
-                    state.step += self.n_steps
-                    state.round += 1
+                    visible = state.sweep(ladder, seed, self.n_steps)
                     done, exchanged = done + 1, False
         return visible
 
-    def _exchange(self, state: TemperedState, ladder: Ladder, seed: int, backend: Backend) -> bool:
-        """Try the pairs whose turn it is; True if the temperatures have moved."""
-        n, n_pairs, first = state.n_chains, len(state.betas) - 1, state.round % 2
-        turn = slice(first, None, 2)
-        tried = np.empty(0)
-        if first < n_pairs:
-            draw = Draw(seed, state.step, Stream.SWAP, first * n)
-            u = backend.uniforms(draw, (n_pairs - first) * n, 1, np.float64).reshape(-1, n)[::2]
-            state.hidden, state.marks, log_ratio, accepted = ladder.exchange(
-                state.hidden, state.marks, first, np.log(u)
-            )
-            tried = np.add.reduce(np.exp(np.minimum(log_ratio, 0)), axis=1) / n
-            state.swap_accepts[turn] += accepted
-            state.swap_tries[turn] += n
-        state.round_trips += count_trips(state.marks[:n], state.marks[-n:])
-        return state.adapting and _adapt(state, turn, tried)
 
+def _adapt(state: TemperedState, turn: slice, log_ratio: NDArray[np.float64] | None) -> bool:
+    """Widen distances whose exchanges are accepted more often than the mean, narrow the others; True if they moved.
 
-def _adapt(state: TemperedState, turn: slice, tried: NDArray[np.float64]) -> bool:
-    """Widen distances whose exchanges are accepted more often than the mean, narrow the others.
-
-    `tried` are the rates of the pairs whose turn it was.
+    `log_ratio` is what `RungState.exchange` returned, of the pairs whose turn it was.
     """
+    tried = np.empty(0)
+    if log_ratio is not None:
+        tried = np.add.reduce(np.exp(np.minimum(log_ratio, 0)), axis=1) / state.n_chains
     gain = _GAIN / (state.n_adaptations + _DELAY) ** _DECAY
     share, acceptance = min(gain, 1.0), state.acceptance
     state.n_adaptations += 1

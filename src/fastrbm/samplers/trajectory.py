@@ -16,17 +16,18 @@ from sklearn.base import BaseEstimator
 from .._checks import check_flag, check_integer
 from .._kernels import Backend, Parameters, get_backend, join_rows
 from .._kernels.contract import States
-from .._kernels.draws import Draw, Key, Stream
-from .._kernels.ladders import ModelLadder, count_trips
+from .._kernels.draws import Key
+from .._kernels.ladders import ModelLadder
 from .._kernels.trajectories import find_rungs, without_weights
 from ..model import Model, checked_trajectory
+from ._rungs import RungState
 
 _N_POPULATIONS, _LEAST_SIZE = 8, 16  # of the exploration
 _EXPLORATION = 1 << 49  # in place of the numbers of sampling calls
 
 
 @dataclass
-class TrajectoryState:
+class TrajectoryState(RungState):
     """Chains of all models of a ladder; `TrajectoryTempering.step` changes it in place. It may be pickled.
 
     Row ``rung * n_chains + chain`` of `hidden` is a chain of ``models[rung]``.
@@ -52,31 +53,8 @@ class TrajectoryState:
         Of the states, which they travel with: 1 when last at the model, 2 when at the first one since, 0 before.
     """
 
-    step: int
-    hidden: States
     models: list[Parameters]
     positions: NDArray[np.float64]
-    swap_accepts: NDArray[np.int64]
-    swap_tries: NDArray[np.int64]
-    round_trips: int
-    round: int
-    marks: NDArray[np.int8]
-
-    @property
-    def n_chains(self) -> int:
-        """Number of chains of each model."""
-        return len(self.marks) // len(self.positions)
-
-    @property
-    def swap_rates(self) -> NDArray[np.float64]:
-        """Share of exchanges accepted with the next model, NaN where none was tried."""
-        with np.errstate(invalid="ignore"):
-            return self.swap_accepts / self.swap_tries
-
-    def at(self, rung: int) -> States:
-        """Hidden states of the chains of ``models[rung]``; -1 for those of the model that is sampled."""
-        first = range(len(self.positions))[rung] * self.n_chains
-        return self.hidden[first : first + self.n_chains]
 
 
 class TrajectoryTempering(BaseEstimator):
@@ -192,10 +170,7 @@ class TrajectoryTempering(BaseEstimator):
 
     def freeze(self, state: TrajectoryState) -> None:
         """Count exchanges and journeys anew, as after the burn-in."""
-        state.swap_accepts[:] = 0
-        state.swap_tries[:] = 0
-        state.round_trips = 0
-        state.marks[:] = 0
+        state.count_anew()
 
     def step(
         self,
@@ -230,22 +205,8 @@ class TrajectoryTempering(BaseEstimator):
             raise ValueError(
                 "parameters must be those that init was given, as the ladder was made for them, got others: call init"
             )
-        n, n_pairs = state.n_chains, len(state.positions) - 1
         with ModelLadder(backend, units, state.models) as ladder:
             for _ in range(n_rounds):
-                first = state.round % 2
-                if first < n_pairs:
-                    draw = Draw(seed, state.step, Stream.SWAP, first * n)
-                    u = backend.uniforms(draw, (n_pairs - first) * n, 1, np.float64).reshape(-1, n)[::2]
-                    state.hidden, state.marks, _, accepted = ladder.exchange(
-                        state.hidden, state.marks, first, np.log(u)
-                    )
-                    state.swap_accepts[first::2] += accepted
-                    state.swap_tries[first::2] += n
-                state.round_trips += count_trips(state.marks[:n], state.marks[-n:])
-                visible, state.hidden = ladder.run_chains(
-                    state.hidden, Draw(seed, state.step, Stream.VISIBLE), self.n_steps
-                )
-                state.step += self.n_steps
-                state.round += 1
+                state.exchange(ladder, seed, backend)
+                visible = state.sweep(ladder, seed, self.n_steps)
         return visible
