@@ -217,13 +217,14 @@ def curve_figure(curve: Curve, points: Sequence[Point]) -> Figure:
         style: dict[str, Any] = {"color": _COLOURS.get(peer), "markersize": 3.5, "label": peer}
         times.plot(x, [per_row(point.theirs, point.rows) for point in part], "o-", **style)
         ratios.plot(x, [math.nan if point.ratio is None else point.ratio for point in part], "o-", **style)
-    ratios.axhline(1, color="black", linewidth=0.8)
     values = sorted({point.x for point in points})
     for axes, label in ((times, "training time per row (µs)"), (ratios, "peer's time / fastrbm's time")):
         axes.set_xscale("log")
         # a time is a difference, which noise may have made negative: an axis without a positive one stays linear
         if any(y > 0 for line in axes.lines for y in line.get_ydata()):
             axes.set_yscale("log")
+        if axes is ratios:
+            axes.axhline(1, color="black", linewidth=0.8)
         axes.set_xticks(values, [f"{value:g}" for value in values], rotation=45 if len(values) > 6 else 0)
         axes.minorticks_off()
         _plain_ticks(axes)
