@@ -16,7 +16,6 @@ from ._fit.state import FitRun, Snapshot
 from ._kernels import Backend
 from ._kernels.draws import Key
 from .likelihood import LogPartition, exact, log_partition
-from .likelihood.following import Follower
 from .likelihood.partition import METHODS
 from .model import Model
 from .units import get_unit
@@ -35,7 +34,7 @@ __all__ = [
 
 
 #: of an annealed estimate, by default
-N_CHAINS, N_TEMPERATURES = 100, 300
+N_CHAINS, N_TEMPERATURES = 100, 128
 _CHEAP = 0.25  # seconds an exact sum may take after each pass
 _MONITOR = 1 << 48  # in place of the numbers of sampling calls
 
@@ -214,10 +213,9 @@ class LogLikelihood(Callback):
         Passes between records; the last pass of a run is always recorded. The history has NaN for the others.
     n_chains : int, default=100
     n_temperatures : int, default=300
-        Of the annealed estimates. "smc" looks at all starts of its path in the passes 1, 2, 4, 8, ... of those it
-        measures, and goes on from what it found in the others, which takes a third of the time. One costs some 50 ms at
-        least, which is much more than a pass over a small data set: `every` makes it seldom, as the option
-        ``validation_fraction`` does.
+        Of the annealed estimates. Each looks at all starts of its path anew: a pass of training may move a model by
+        many nats, and what was found before it misses what came since. So one takes a quarter of a second at least,
+        which may be much more than a pass: `every` makes it seldom, as the option ``validation_fraction`` does.
     """
 
     def __init__(
@@ -241,7 +239,6 @@ class LogLikelihood(Callback):
         """Check the rows and choose the method."""
         model, backend = run.estimator.model_, run.inside.backend()
         self._rows = run.inside.states(self.X, "watch pseudo-likelihood or free energy")
-        self._follower = Follower(self.n_chains, self.n_temperatures)
         if self.method == "exact":
             exact.check_size(exact.choose(model), backend)
         elif self.method == "auto":
@@ -264,8 +261,6 @@ class LogLikelihood(Callback):
         run.record(f"{self.name}_high", unnormalised - log_z.interval[0])
 
     def _log_partition(self, run: FitRun, model: Model, backend: Backend, key: Key) -> LogPartition:
-        if self._chosen == "smc":
-            return self._follower.log_partition(model, backend, key, self._rows)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)  # the interval is recorded
             return log_partition(
@@ -313,6 +308,9 @@ class FreeEnergyGap(Callback):
 class EarlyStopping(Callback):
     """Ends a run when a measure of held-out rows no longer gets better, and puts the best parameters back.
 
+    Of a measure that says how sure it is, a `LogLikelihood`, the lower end of the interval counts: a pass is better if
+    it is surely so good. An estimate of which nothing is sure from below is no gain.
+
     Parameters
     ----------
     monitor : Callback that records a column ``monitor.name``
@@ -344,7 +342,8 @@ class EarlyStopping(Callback):
         column = run.history.get(self.monitor.name, [])
         if len(column) < len(run.history["epoch"]) or np.isnan(column[-1]):  # this pass was not measured
             return
-        value = column[-1]
+        sure = run.history.get(f"{self.monitor.name}_low") if self.higher_is_better else None
+        value = sure[-1] if sure else column[-1]
         score = value if self.higher_is_better else -value
         if score - self._best > self.min_delta:
             self._best, self._best_epoch = score, run.state.epoch

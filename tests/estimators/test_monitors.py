@@ -45,6 +45,38 @@ def test_annealed_estimates_follow_the_exact_values(digits, algorithm):
     assert np.abs(z).max() < 5 and 0.6 < np.sqrt(np.mean(z**2)) < 1.5
 
 
+def test_no_estimate_of_a_model_that_leaps_is_wrong_in_silence(digits):
+    """Large steps move the model by many nats from pass to pass: what one estimate has found the next one lacks."""
+    held, X = digits[:300], digits[300:]
+    rbm = fitted(
+        X,
+        14,
+        n_iter=40,
+        batch_size=16,
+        learning_rate=0.3,
+        algorithm="pcd",
+        visible_bias="data",
+        callbacks=[LogLikelihood(held, "annealed", "smc"), LogLikelihood(held, "exact", "exact")],
+    )
+    history = {name: np.array(column) for name, column in rbm.history_.items()}
+    wanted = history["exact"]
+    assert np.abs(np.diff(wanted)).max() > 4
+    held_by = (history["annealed_low"] <= wanted) & (wanted <= history["annealed_high"])
+    assert held_by.mean() >= 0.9 and (held_by | (np.abs(history["annealed"] - wanted) < 0.5)).all()
+
+
+def test_stopping_goes_by_what_is_sure(digits):
+    """The lower end of the interval counts: a likelihood known from above alone is no gain."""
+
+    class Given(LogLikelihood):
+        def on_epoch_end(self, run):
+            value, low = [(-9.0, -9.5), (-2.0, -np.inf), (-8.0, -12.0), (-8.9, -9.1), (-1.0, -np.inf)][run.done - 1]
+            run.record(self.name, value)
+            run.record(f"{self.name}_low", low)
+
+    assert fitted(digits, n_iter=5, callbacks=[EarlyStopping(Given(digits), patience=9)]).best_iteration_ == 4
+
+
 def test_monitors_are_reproducible_and_leave_training_alone(digits):
     plain = fitted(digits)
     runs = [fitted(digits, n_threads=n, callbacks=[LogLikelihood(digits[:50], method="mais")]) for n in (1, 2)]

@@ -26,6 +26,7 @@ FREE = 1e7  # nanoseconds of a run that watching may cost beside: nobody notices
 _FEWEST, _MOST = 100, 1000  # rows that are watched, where there are so many
 CALL = 2e5  # of one scoring method, beside its rows
 _NATIVE_BATCH, _COMPOSED_BATCH = 5e3, 1e5
+_LOOK_AROUND = 6e4  # Gibbs sweeps of single chains
 
 
 class Pass(NamedTuple):
@@ -117,8 +118,8 @@ def verbose_callback(X: Any, data: Rows, work: Pass) -> Verbose:
 
 
 def annealing_cost(work: Pass, n_chains: int, n_temperatures: int) -> float:
-    """Nanoseconds of an annealed estimate, its pilot run and a broad start that confirms it included."""
-    return 3e7 + 2 * n_chains * n_temperatures * (0.03 * work.weights + 2 * work.units)
+    """Nanoseconds of an annealed estimate, the look around from all starts and pilot runs included."""
+    return 1e8 + (_LOOK_AROUND + 2 * n_chains * n_temperatures) * (0.03 * work.weights + 3 * work.units)
 
 
 def likelihood_cost(model: Model, work: Pass, n_chains: int, n_temperatures: int) -> tuple[str, float]:

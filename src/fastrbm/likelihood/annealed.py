@@ -24,7 +24,7 @@ from ..model import Model
 from ..units import get_unit
 from . import exact, populations, scouts, tempering, verdict
 from ._result import Estimate, LogPartition, acceptance_ratio, log_mean, with_rare
-from .paths import BURN, FORWARD, POPULATIONS, REVERSE, Bases, Path, Progress, temperatures
+from .paths import BURN, FORWARD, POPULATIONS, REVERSE, Path, Progress, temperatures
 from .survey import Job, look_around
 
 METHODS = ("ais", "mais", "smc", "reverse", "bracket", "tempering")
@@ -122,22 +122,6 @@ def _finished(found: LogPartition, method: str, path: Path, begin: float) -> Log
     low, high = found.interval
     interval = low - path.rounding, high + path.rounding
     return replace(found, method=method, interval=interval, seconds=time.perf_counter() - begin)
-
-
-def populate(job: Job) -> tuple[LogPartition, verdict.Evidence, Bases]:
-    """Estimate by populations without a warning; also the evidence, and a start matched to the states at the end."""
-    begin = time.perf_counter()
-    with job.backend.holding(job.model.weights):
-        evidence, start = look_around(job)
-        assert start.bases is not None
-        path = job.path(0, start.bases)
-        betas = temperatures(path, job.schedule, job.n_temperatures)
-        n_populations, size = populations.split(job.n_chains)
-        states = path.start(n_populations * size, 0, POPULATIONS)
-        done = populations.anneal(path, states, betas, n_populations, FORWARD)
-    found = _of_populations(path, done.log_weights, done.ancestors, size, evidence)
-    found = replace(_finished(found, "smc", path, begin), n_temperatures=len(betas) - 1)
-    return found, evidence, scouts.matched_bases(path, done)
 
 
 def _result(found: Estimate, judged: verdict.Verdict, n_chains: int) -> LogPartition:

@@ -19,22 +19,6 @@ _MATTERS = 0.25  # nats that a broad start must have found beyond another one to
 
 
 @dataclass(frozen=True)
-class Known:
-    """What an earlier estimate of nearly the same model has found, so that the next one need not look around.
-
-    Attributes
-    ----------
-    broad : str
-        Name of the broad start that has found most.
-    matched : (visible, hidden) biases
-        A start matched to the states of the model.
-    """
-
-    broad: str
-    matched: Bases
-
-
-@dataclass(frozen=True)
 class Job:
     """What is estimated, and how much may be spent on it.
 
@@ -52,7 +36,6 @@ class Job:
     rows : PackedBits, ndarray or None
         Visible states of data.
     progress : callable or None
-    known : Known or None
     """
 
     model: Model
@@ -67,7 +50,6 @@ class Job:
     stderr: float | None = None
     max_chains: int = 100_000
     progress: Progress = None
-    known: Known | None = None
 
     def path(self, number: int, bases: Bases, sum_out: str | None = None) -> Path:
         """Path from a start; those of other numbers have other draws."""
@@ -97,10 +79,6 @@ def look_around(job: Job) -> tuple[Evidence, scouts.Scout]:
         found.append(scouts.scout(name, broad, path, n_chains, job.n_temperatures, progress, small))
         return found[-1]
 
-    if job.known is not None:
-        look(job.known.broad, True, job.bases[job.known.broad])
-        start = found[0]._replace(name="matched", broad=False, bases=job.known.matched)
-        return Evidence(found, False), start
     for name, bases in job.bases.items():
         look(name, True, bases)
     start = found[0]
