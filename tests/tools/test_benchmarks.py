@@ -362,9 +362,19 @@ def test_likelihood_peers_find_the_exact_value(name):
 
 
 def test_the_table_of_annealed_estimates_is_printed(capsys):
-    assert annealing.main(["--seeds", "2", "--temperatures", "5"]) == 0
+    options = ["--seeds", "2", "--temperatures", "5", "--methods", "mais", "bracket"]
+    assert annealing.main(options) == 0
     out = capsys.readouterr().out
-    assert out.count("\n| ") == 1 + len(annealing.LINES) and "log Z" in out
+    assert out.count("\n| ") == 1 + len(annealing.STARTS) + 2 and "log Z" in out
+    assert annealing.main([*options, "--models", "digits"]) == 0
+    lines = [line.split(" | ") for line in capsys.readouterr().out.splitlines()[3:]]
+    assert [line[0] for line in lines] == ["| digits"] * 2 + ["| times 3"] * 2 + ["| long"] * 2
+
+
+def test_models_of_all_pairs_have_rows_of_their_units():
+    for name, model, rows in itertools.islice(annealing.pairs(), 0, None, 8):
+        assert f"{model.visible}-{model.hidden}" == name and rows.shape[1] == model.weights.shape[1]
+        assert np.isfinite(float(log_partition(model, "exact")))
 
 
 # Reports
