@@ -102,7 +102,8 @@ def line(model: Model, exact: float, method: str, start: str, data: Any, n: int,
     sure = np.array([x.reliable for x in found])
     widths = [x.interval[1] - x.interval[0] for x in found if x.reliable]
     width = f"{np.median(widths):.2f}" if widths else "-"
-    return f"{error:.3f} | {stated:.3f} | {held.sum()} | {(~sure).sum()} | {(sure & ~held).sum()} | {width} | {seconds:.3f}"
+    counts = held.sum(), (~sure).sum(), (sure & ~held).sum()
+    return " | ".join([f"{error:.3f}", f"{stated:.3f}", *map(str, counts), width, f"{seconds:.3f}"])
 
 
 def main(argv: Sequence[str] | None = None) -> int:

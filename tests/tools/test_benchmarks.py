@@ -28,6 +28,7 @@ from benchmarks.peers import (  # noqa: E402
 from benchmarks.peers.likelihood_peer import ScipySums  # noqa: E402
 from benchmarks.protocol import Measure, Timing, alternate, judge, verdict_of  # noqa: E402
 
+from fastrbm.likelihood import log_partition  # noqa: E402
 from fastrbm.likelihood._result import log_mean  # noqa: E402
 
 N_VISIBLE = 784
