@@ -24,6 +24,7 @@ from .bits import PackedBits, as_dense
 from .datatypes import FLOAT_TYPES, ChainState, Drawn, Parameters, Phase, States, TrainingPlan
 from .draws import Draw, Stream, uniforms
 from .exponentials import exponentials
+from .labels import LabelledLayer
 from .ladders import ComposedLadder, Ladder
 from .partition import REFERENCE_RATE, log_partition_sum
 from .rules import Update, apply_rule
@@ -162,6 +163,10 @@ class Backend:
         p = exponentials(log_weights - log_weights.max())
         p /= p.sum()
         return p
+
+    def labelled(self, inputs: NDArray[Any], classes: NDArray[Any]) -> LabelledLayer:
+        """Hidden units of rows given classes: see `LabelledLayer`."""
+        return LabelledLayer(inputs, classes)
 
     def pseudo_likelihood(
         self, unit: str, states: States, parameters: Parameters, visible: str = "bernoulli"

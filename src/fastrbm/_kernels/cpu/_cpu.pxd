@@ -6,6 +6,8 @@ cdef extern from "constants.h" nogil:
         FRBM_DENSE_BLOCK
         FRBM_DENSE_ROWS
         FRBM_LANES
+        FRBM_LABEL_UNITS
+        FRBM_LABEL_FACTORS
         FRBM_LANE_PAD
         FRBM_LARGEST_EXPONENT
         FRBM_MOST_THREADS
@@ -17,6 +19,7 @@ cdef extern from "constants.h" nogil:
         FRBM_SGD, FRBM_NESTEROV, FRBM_RMSPROP, FRBM_ADAM, FRBM_AMSGRAD
         FRBM_VISIBLE, FRBM_HIDDEN, FRBM_INPUT
     const float FRBM_MEAN_SCALE
+    const float FRBM_MOST_CLASS
 
     ctypedef enum frbm_strategy:
         FRBM_DENSE, FRBM_DELTA, FRBM_LANDMARKS, FRBM_LCD, FRBM_INT16
@@ -70,6 +73,24 @@ cdef extern from "workers.h" nogil:
         double scale
         void *out
 
+    ctypedef struct frbm_labels:
+        const float *inputs
+        const float *classes
+        const float *bias
+        const float *raise_ "raise"
+        size_t steps
+        float *on
+        float *off
+        size_t ld, n, n_classes
+        double *scores
+        const float *shares
+        const int32_t *labels
+        const float *weights
+        float *data
+        float *model
+        float *of_data
+        float *of_model
+
     ctypedef struct frbm_table:
         const char *name
         int (*pack_u8)(const uint8_t *, size_t, uint8_t, uint64_t *) noexcept nogil
@@ -97,6 +118,9 @@ cdef extern from "workers.h" nogil:
         void (*dense_moments_f32)(const frbm_dense_moments *, size_t, size_t, void *) noexcept nogil
         void (*dense_moments_f64)(const frbm_dense_moments *, size_t, size_t, void *) noexcept nogil
         void (*draw_inputs)(const void *, int, size_t, size_t, size_t, const frbm_draw *, uint64_t *, size_t) noexcept nogil
+        void (*label_scores)(const frbm_labels *, size_t) noexcept nogil
+        void (*label_means)(const frbm_labels *, size_t) noexcept nogil
+        void (*label_raise)(const float *, size_t, float *) noexcept nogil
         void (*philox)(uint32_t *, uint32_t, uint32_t, const frbm_draw *) noexcept nogil
         void (*uniform_rows)(void *, int, size_t, size_t, size_t, const frbm_draw *) noexcept nogil
         void (*add_normals)(float *, size_t, size_t, size_t, const frbm_draw *) noexcept nogil

@@ -191,6 +191,22 @@ def ascend(
     update: Update, parameters: Parameters, slots: Sequence[Parameters], gradient: Parameters, n_threads: int
 ) -> None: ...
 def exponentials(x: NDArray[np.float64], top: float, series: tuple[float, ...], out: NDArray[np.float64]) -> None: ...
+
+class Labels:
+    def __init__(self, inputs: NDArray[np.float32], classes: NDArray[np.float32]): ...
+    def scores(self, bias: NDArray[np.float32], scores: NDArray[np.float64], n_threads: int) -> None: ...
+    def means(
+        self,
+        shares: NDArray[np.float32],
+        labels: NDArray[np.int32],
+        weights: NDArray[np.float32],
+        data: NDArray[np.float32],
+        model: NDArray[np.float32],
+        of_data: NDArray[np.float32],
+        of_model: NDArray[np.float32],
+        n_threads: int,
+    ) -> None: ...
+
 def pseudo_likelihood(
     inputs: NDArray[Any],
     weights: NDArray[Any],

@@ -200,3 +200,57 @@ def pseudo_likelihood(const floating[:, ::1] inputs not None, const floating[:, 
             TABLE.pseudo_block_f32(&p, b * block, min(block, n - b * block), <uint8_t *>scratch.start + threadid() * stride)
         else:
             TABLE.pseudo_block_f64(&p, b * block, min(block, n - b * block), <uint8_t *>scratch.start + threadid() * stride)
+
+
+# ---- labels of rows --------------------------------------------------------------------------------------
+
+cdef class Labels:
+    """Hidden units of rows given classes, all padded to 16 units; see src/tiles/labels.h.
+
+    `scores` come first; `means` use what they have left.
+    """
+    cdef frbm_labels a
+    cdef object held
+    cdef float[::1] raised, on, off
+
+    def __init__(self, const float[:, ::1] inputs not None, const float[:, ::1] classes not None):
+        cdef Py_ssize_t ld = inputs.shape[1]
+        memset(&self.a, 0, sizeof(self.a))
+        require(inputs.shape[0] > 0 and ld > 0 and ld % 16 == 0, "inputs")
+        require(classes.shape[0] > 0 and classes.shape[1] == ld, "classes")
+        self.held = inputs, classes
+        self.a.inputs, self.a.classes = &inputs[0, 0], &classes[0, 0]
+        self.a.n, self.a.ld, self.a.n_classes = inputs.shape[0], ld, classes.shape[0]
+        cdef double most = np.abs(classes).max()
+        if not most <= FRBM_MOST_CLASS:
+            return
+        self.raised = aligned(classes.shape[0] * ld, np.float32)
+        self.on, self.off = aligned(inputs.shape[0] * ld, np.float32), aligned(inputs.shape[0] * ld, np.float32)
+        TABLE.label_raise(self.a.classes, self.a.n_classes * self.a.ld, &self.raised[0])
+        self.a.raise_, self.a.on, self.a.off = &self.raised[0], &self.on[0], &self.off[0]
+        self.a.steps = <size_t>min(FRBM_LABEL_FACTORS, 80.0 / max(most, 0.5))
+
+    def scores(self, const float[::1] bias not None, double[:, ::1] scores not None, int n_threads):
+        """scores = bias + sum over units of log(1 + exp(inputs + classes))."""
+        cdef Py_ssize_t row
+        require(bias.shape[0] == self.a.n_classes, "bias")
+        require(scores.shape[0] == self.a.n and scores.shape[1] == self.a.n_classes, "scores")
+        self.a.bias, self.a.scores = &bias[0], &scores[0, 0]
+        for row in prange(<Py_ssize_t>self.a.n, nogil=True, num_threads=n_threads):
+            TABLE.label_scores(&self.a, row)
+
+    def means(self, const float[:, ::1] shares not None, const int32_t[::1] labels not None, const float[::1] weights not None,
+              float[:, ::1] data not None, float[:, ::1] model not None, float[:, ::1] of_data not None,
+              float[:, ::1] of_model not None, int n_threads):
+        """Means given the label and given the row; of_data and of_model are added to."""
+        cdef Py_ssize_t n = self.a.n, ld = self.a.ld, n_classes = self.a.n_classes, block
+        require(self.a.scores != NULL, "scores")
+        require(shares.shape[0] == n and shares.shape[1] == n_classes, "shares")
+        require(labels.shape[0] == n and weights.shape[0] == n, "labels and weights")
+        require(data.shape[0] == n and data.shape[1] == ld and model.shape[0] == n and model.shape[1] == ld, "data and model")
+        require(of_data.shape[0] == n_classes and of_data.shape[1] == ld, "of_data")
+        require(of_model.shape[0] == n_classes and of_model.shape[1] == ld, "of_model")
+        self.a.shares, self.a.labels, self.a.weights = &shares[0, 0], &labels[0], &weights[0]
+        self.a.data, self.a.model, self.a.of_data, self.a.of_model = &data[0, 0], &model[0, 0], &of_data[0, 0], &of_model[0, 0]
+        for block in prange((ld + FRBM_LABEL_UNITS - 1) // FRBM_LABEL_UNITS, nogil=True, num_threads=n_threads, schedule="dynamic"):
+            TABLE.label_means(&self.a, FRBM_LABEL_UNITS * block)

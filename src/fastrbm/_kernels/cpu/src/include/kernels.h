@@ -255,6 +255,22 @@ typedef struct {
     void *out; /* [n_hidden][n_visible], added to */
 } frbm_dense_moments;
 
+/* Classes of rows: inputs of the hidden layer [row][ld] and what each class adds to them [class][ld], ld a multiple of
+ * 16; padding is far below 0 in `inputs`.  See labels.h. */
+typedef struct {
+    const float *inputs, *classes, *bias; /* bias [class] */
+    const float *raise;                   /* e^classes, or NULL where that is too large or too small */
+    size_t steps;                         /* factors between e^-|U| and e^|U| whose product is a float32 */
+    float *on, *off;                      /* [row][ld]: sigmoids of the inputs and of minus them; with raise */
+    size_t ld, n, n_classes;
+    double *scores;         /* [row][class] */
+    const float *shares;    /* [row][class]: probabilities */
+    const int32_t *labels;  /* of rows; none of the classes: no label */
+    const float *weights;   /* of rows */
+    float *data, *model;    /* [row][ld] */
+    float *of_data, *of_model; /* [class][ld], added to */
+} frbm_labels;
+
 /* Vectors rounded to 16 bits, two entries in a word; see int16_dense.h */
 typedef struct {
     const uint32_t *words;
@@ -324,6 +340,9 @@ typedef struct {
     /* sum of the states of one block */
     void (*partition_f32)(const frbm_partition *p, size_t block, void *scratch);
     void (*partition_f64)(const frbm_partition *p, size_t block, void *scratch);
+    void (*label_scores)(const frbm_labels *a, size_t row);
+    void (*label_means)(const frbm_labels *a, size_t first);
+    void (*label_raise)(const float *classes, size_t n, float *raise);
     /* 64 words: unit 4 * unit_block + q, chain first_chain + lane at out[16 * q + lane] */
     void (*philox)(uint32_t *out, uint32_t unit_block, uint32_t first_chain, const frbm_draw *draw);
     /* sample-major rows of uniforms (float32, or float64 when is_double); row r is chain draw->first_chain + r */

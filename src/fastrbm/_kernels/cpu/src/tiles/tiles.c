@@ -12,6 +12,7 @@
 #include "gradient.h"
 #include "int16_dense.h"
 #include "kernels.h"
+#include "labels.h"
 #include "lane_math.h"
 #include "layer.h"
 #include "normal.h"
@@ -110,6 +111,9 @@ const frbm_table FRBM_TABLE = {
     .add_field = add_field,
     .partition_f32 = partition_block_f32,
     .partition_f64 = partition_block_f64,
+    .label_scores = label_scores,
+    .label_means = label_means,
+    .label_raise = label_raise,
     .philox = philox,
     .uniform_rows = uniform_rows,
     .add_normals = add_normals,

@@ -1,0 +1,49 @@
+"""Hidden layers given a class, natively."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..labels import LabelledLayer, LabelMoments
+from .runtime import extension as _cpu
+from .runtime import threads_for
+
+_FAR_BELOW = -1e30  # input of a unit that is not there
+
+
+class NativeLabelledLayer(LabelledLayer):
+    """`LabelledLayer` of float32 numbers."""
+
+    def __init__(self, inputs: NDArray[Any], classes: NDArray[Any], n_threads: int | None):
+        super().__init__(inputs, classes)
+        self._n_threads = threads_for(4.0 * len(inputs) * classes.size, n_threads)
+        self._native = _cpu.Labels(_padded(inputs, _FAR_BELOW), _padded(classes, 0.0))
+
+    def scores(self, bias: NDArray[Any]) -> NDArray[np.float64]:
+        """See `LabelledLayer.scores`."""
+        scores = np.empty((len(self._inputs), len(self._classes)))
+        self._native.scores(bias, scores, self._n_threads)
+        return scores
+
+    def moments(self, shares: NDArray[np.float64], labels: NDArray[np.int32], weights: NDArray[Any]) -> LabelMoments:
+        """See `LabelledLayer.moments`."""
+        n_rows, n = self._inputs.shape
+        width = n + -n % 16
+        data, model = np.empty((2, n_rows, width), np.float32)
+        of_data, of_model = np.zeros((2, len(self._classes), width), np.float32)
+        self._native.means(shares.astype(np.float32), labels, weights, data, model, of_data, of_model, self._n_threads)
+        found = (data, model, of_data, of_model)
+        return LabelMoments(*(found if n == width else (np.ascontiguousarray(part[:, :n]) for part in found)))
+
+
+def _padded(x: NDArray[Any], value: float) -> NDArray[Any]:
+    """Rows of a multiple of 16 units."""
+    missing = -x.shape[1] % 16
+    if not missing:
+        return np.ascontiguousarray(x)
+    padded = np.full((len(x), x.shape[1] + missing), value, x.dtype)
+    padded[:, : x.shape[1]] = x
+    return padded

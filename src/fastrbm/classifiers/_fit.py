@@ -1,0 +1,161 @@
+"""Passes over labelled rows: minibatches, history, held-out rows, divergence."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .._data.bits import VisibleData
+from .._data.split import Split
+from .._fit.loop import DivergenceError, share_of
+from .._kernels import Backend, States
+from .._kernels.labels import probabilities
+from .._kernels.rules import Update
+from ..optimizers import get_optimizer
+from ..schedules import value_at
+from ._labelled import LabelledTraining, Machine, Objective
+
+_OTHERS = 1 << 47  # of the key of the order of rows without labels
+
+
+class LabelledFit:
+    """A fit that is done a pass at a time.
+
+    Parameters
+    ----------
+    options : DiscriminativeRBM
+        Its options, which do not change.
+    backend : Backend
+    training : LabelledTraining
+    objective : Objective
+    data : VisibleData
+    labels : ndarray of int
+        Numbers of the classes of all rows.
+    weight : ndarray or None
+        Of all rows.
+    split : Split
+    others : VisibleData or None
+        Rows without labels.
+    """
+
+    def __init__(
+        self,
+        options: Any,
+        backend: Backend,
+        training: LabelledTraining,
+        objective: Objective,
+        data: VisibleData,
+        labels: NDArray[np.int64],
+        weight: NDArray[Any] | None,
+        split: Split,
+        others: VisibleData | None,
+    ):
+        self.options, self.backend, self.training, self.objective = options, backend, training, objective
+        self.data, self.labels, self.weight, self.others = data, labels.astype(np.int32), weight, others
+        self.split = split
+        self.history: dict[str, list[float]] = {"epoch": [], "seconds": [], "loss": []}
+        self.n_passes = 0
+        self._order = split.order(training.key, options.shuffle)
+        self._best: tuple[float, int, Machine] | None = None
+
+    def best(self) -> Machine:
+        """Parameters of the best pass where early stopping was asked for, else the newest ones."""
+        return self.training.machine if self._best is None else self._best[2]
+
+    def one_pass(self) -> bool:
+        """Pass over the data once and look at the rows held out; False if that was the last pass.
+
+        `DivergenceError`: the parameters are those from before the pass.
+        """
+        begin, backup = time.perf_counter(), self.training.machine.copy()
+        with np.errstate(over="ignore", invalid="ignore"):
+            loss = self._minibatches()
+        if not self.training.machine.is_finite():
+            self.training.machine = backup
+            self.options._show(backup)
+            raise DivergenceError(
+                f"parameters became infinite or NaN in pass {self.n_passes + 1}; the last finite ones were kept. Lower "
+                "learning_rate (or momentum), or scale the data"
+            )
+        self.n_passes += 1
+        self.history["epoch"].append(self.n_passes)
+        self.history["loss"].append(loss)
+        go_on = self._watch()
+        self.history["seconds"].append(time.perf_counter() - begin)
+        if self.options.verbose:
+            told = ", ".join(f"{name} {column[-1]:.4g}" for name, column in self.history.items() if name != "epoch")
+            print(f"[{type(self.options).__name__}] pass {self.n_passes}, {told}")
+        return go_on
+
+    def _minibatches(self) -> float:
+        size, rows, done, losses, shares_done = self.options.batch_size, self._order(self.n_passes), 0, 0.0, 0.0
+        update, others = self._update(), self._others(len(rows))
+        for part, local in self.data.batches(rows, size):
+            for first in range(0, len(local), size):
+                batch = part[local[first : first + size]]
+                n = batch.shape[0]
+                at = rows[done : done + n]
+                done += n
+                shares = np.full(n, 1 / n) if self.weight is None else self.weight[at]
+                total = float(shares.sum())
+                known = shares.astype(self.data.dtype) if self.weight is None else share_of(self.weight, at)
+                loss = self.training.ascend(
+                    self.backend,
+                    update._replace(done=self.training.updates),
+                    self.objective,
+                    batch,
+                    self.labels[at],
+                    np.ascontiguousarray(known, self.data.dtype),
+                    None if others is None else next(others),
+                )
+                share = n if self.weight is None else total
+                losses, shares_done = losses + share * loss, shares_done + share
+        return losses / shares_done if shares_done else float("nan")
+
+    def _update(self) -> Update:
+        optimizer, options = get_optimizer(self.options.optimizer), self.options
+        rate = value_at("learning_rate", options.learning_rate, self.n_passes, options.n_iter, 0)
+        return Update(optimizer.rule(), rate, optimizer.momentum_at(self.n_passes, options.n_iter))
+
+    def _others(self, n_rows: int) -> Any:
+        """Minibatches of rows without labels, in turn over the passes."""
+        if self.others is None or not self.objective.unlabelled:
+            return None
+        size, n = self.options.batch_size, self.others.shape[0]
+        per_pass = -(-n_rows // size) * size
+        key = self.training.key.fold_in(_OTHERS)
+        whole = Split(n).order(key, self.options.shuffle, lambda _: per_pass)(self.n_passes)
+        return self._pieces(whole, size)
+
+    def _pieces(self, order: NDArray[np.int64], size: int) -> Any:
+        assert self.others is not None
+        for part, local in self.others.batches(order, size):
+            for first in range(0, len(local), size):
+                yield part[local[first : first + size]]
+
+    def _watch(self) -> bool:
+        """Score the rows held out; False if the fit should end."""
+        held = self.split.held_out
+        if held is None:
+            return True
+        total, right, n = 0.0, 0, 0
+        for part, local in self.data.batches(held, 4096):
+            for first in range(0, len(local), 4096):
+                states: States = part[local[first : first + 4096]]
+                p = probabilities(self.training.machine.scores(self.backend, states))
+                wanted = self.labels[held[n : n + len(p)]]
+                n += len(p)
+                total += float(np.log(np.maximum(p[np.arange(len(p)), wanted], 1e-300)).sum())
+                right += int((p.argmax(axis=1) == wanted).sum())
+        score = total / n
+        self.history.setdefault("validation_log_probability", []).append(score)
+        self.history.setdefault("validation_accuracy", []).append(right / n)
+        if not self.options.early_stopping:
+            return True
+        if self._best is None or score - self._best[0] > self.options.tol:
+            self._best = (score, self.n_passes, self.training.machine.copy())
+            return True
+        return self.n_passes - self._best[1] < self.options.n_iter_no_change
