@@ -99,19 +99,17 @@ class LabelledFit:
                 n = batch.shape[0]
                 at = rows[done : done + n]
                 done += n
-                shares = np.full(n, 1 / n) if self.weight is None else self.weight[at]
-                total = float(shares.sum())
-                known = shares.astype(self.data.dtype) if self.weight is None else share_of(self.weight, at)
+                known = share_of(self.weight, at)
                 loss = self.training.ascend(
                     self.backend,
                     update._replace(done=self.training.updates),
                     self.objective,
                     batch,
                     self.labels[at],
-                    np.ascontiguousarray(known, self.data.dtype),
+                    None if known is None else np.ascontiguousarray(known, self.data.dtype),
                     None if others is None else next(others),
                 )
-                share = n if self.weight is None else total
+                share = float(n if self.weight is None else self.weight[at].sum())
                 losses, shares_done = losses + share * loss, shares_done + share
         return losses / shares_done if shares_done else float("nan")
 

@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .._kernels import Backend, Parameters, Phase, States
+from .._kernels import Backend, PackedBits, Parameters, Phase, States
 from .._kernels.draws import Draw, Key, Stream
 from .._kernels.labels import probabilities
 from .._kernels.rules import Update
@@ -102,7 +102,7 @@ class LabelledTraining:
         objective: Objective,
         rows: States,
         labels: NDArray[np.int32],
-        shares: NDArray[Any],
+        shares: NDArray[Any] | None = None,
         unlabelled: States | None = None,
     ) -> float:
         """Do one minibatch; return the mean of -log p(y | v) of its rows before it.
@@ -114,8 +114,8 @@ class LabelledTraining:
         objective : Objective
         rows : PackedBits or ndarray
         labels : ndarray of int32
-        shares : ndarray
-            Weights of the rows, of the type of the parameters; they add up to 1.
+        shares : ndarray or None
+            Weights of the rows, of the type of the parameters; they add up to 1. None: equal ones.
         unlabelled : PackedBits, ndarray or None
             Rows of p(v).
         """
@@ -125,21 +125,21 @@ class LabelledTraining:
         with backend.holding(weights):
             layer = backend.labelled(backend.inputs(rows, weights, bias), self.machine.classes.weights)
             p = probabilities(layer.scores(self.machine.classes.hidden_bias))
-            found = layer.moments(p, labels, shares)
+            each = np.full(len(labels), 1 / len(labels), weights.dtype) if shares is None else shares
+            found = layer.moments(p, labels, each)
             known = np.zeros_like(p)
             known[np.arange(len(labels)), labels] = 1
-            loss = -float(np.log(np.maximum(p[np.arange(len(labels)), labels], 1e-300)) @ shares)
+            loss = -float(np.log(np.maximum(p[np.arange(len(labels)), labels], 1e-300)) @ each)
             if objective.discriminative:
                 share = objective.discriminative
                 self._sides.append((share, Phase(rows, found.data, shares), Phase(rows, found.model, shares)))
-                _add(of_classes, share, found.of_data - found.of_model, (shares[:, None] * (known - p)).sum(axis=0))
+                _add(of_classes, share, found.of_data - found.of_model, (each[:, None] * (known - p)).sum(axis=0))
             if objective.generative:
                 positive = Phase(rows, found.data, shares)
                 self._contrast(backend, objective.generative, positive, found.of_data, known, objective, of_classes)
             if unlabelled is not None:
                 self._without_label(backend, objective, unlabelled, of_classes)
-            gradient = self._of_features(backend)
-        backend.ascend(self.machine.features, [slot.features for slot in self.slots], gradient, update)
+            self._ascend_features(backend, update)
         nothing = np.zeros_like(self.machine.classes.visible_bias)
         of_labels = Parameters(of_classes[0], nothing, of_classes[1])
         backend.ascend(self.machine.classes, [slot.classes for slot in self.slots], of_labels, update)
@@ -156,9 +156,8 @@ class LabelledTraining:
         inputs = backend.inputs(rows, weights, bias)
         layer = backend.labelled(inputs, self.machine.classes.weights)
         p = probabilities(layer.scores(self.machine.classes.hidden_bias))
-        shares = np.full(n, 1 / n, dtype)
-        found = layer.moments(p, np.full(n, -1, np.int32), shares)
-        positive = Phase(rows, found.model, shares)
+        found = layer.moments(p, np.full(n, -1, np.int32), np.full(n, 1 / n, dtype))
+        positive = Phase(rows, found.model)
         drawn = self._drawn(backend, p, self._address(Stream.INPUT, 1), 1)  # chains have a class
         start = _means_of(backend, inputs + self.machine.classes.weights[drawn])
         self._contrast(
@@ -183,8 +182,10 @@ class LabelledTraining:
         """
         weights, visible_bias, bias = self.machine.features
         classes = self.machine.classes
-        means, shares = (positive.hidden if start is None else start), positive.shares
-        assert isinstance(means, np.ndarray) and shares is not None
+        means = positive.hidden if start is None else start
+        assert isinstance(means, np.ndarray)
+        n = len(means)
+        shares = np.full(n, 1 / n, weights.dtype) if positive.shares is None else positive.shares
         for sweep in range(1, objective.n_sweeps + 1):
             at = self._address(Stream.HIDDEN, run)._replace(step=self.step + sweep)
             hidden = backend.draw_bits(means, at)
@@ -194,7 +195,7 @@ class LabelledTraining:
             p = probabilities(backend.inputs(hidden, classes.weights, classes.hidden_bias).astype(np.float64))
             labels = self._drawn(backend, p, at._replace(stream=Stream.INPUT), run)
             means = _means_of(backend, backend.inputs(visible, weights, bias) + classes.weights[labels])
-        self._sides.append((share, positive, Phase(visible, means, shares)))
+        self._sides.append((share, positive, Phase(visible, means, positive.shares)))
         of_chains, drawn_class = np.zeros_like(of_data), np.zeros_like(p)
         for c in np.unique(labels):
             those = labels == c
@@ -211,16 +212,30 @@ class LabelledTraining:
         u = backend.uniforms(at._replace(seed=seed), len(p), 1, np.float64)
         return np.minimum((np.cumsum(p, axis=1) < u).sum(axis=1), p.shape[1] - 1).astype(np.int32)
 
-    def _of_features(self, backend: Backend) -> Parameters:
-        dtype = self.machine.features.weights.dtype
-        total: Parameters | None = None
-        for share, data, model in self._sides:
-            part = backend.gradient(data, model, dtype)
+    def _ascend_features(self, backend: Backend, update: Update) -> None:
+        parameters, slots = self.machine.features, [slot.features for slot in self.slots]
+        sides, self._sides = self._sides, []
+        if len(sides) == 1 and sides[0][0] == 1 and isinstance(sides[0][1].visible, PackedBits):
+            backend.gradient_step(parameters, slots, sides[0][1], sides[0][2], update)
+            return
+        dtype = parameters.weights.dtype
+        gradient: Parameters | None = None
+        for share, data, model in sides:
+            part = self._difference(backend, data, model)
             scaled = part if share == 1 else Parameters(*(dtype.type(share) * g for g in part))
-            total = scaled if total is None else Parameters(*(x + y for x, y in zip(total, scaled, strict=True)))
-        assert total is not None
-        self._sides = []
-        return total
+            gradient = scaled if gradient is None else Parameters(*map(np.add, gradient, scaled))
+        if gradient is not None:
+            backend.ascend(parameters, slots, gradient, update)
+
+    def _difference(self, backend: Backend, data: Phase, model: Phase) -> Parameters:
+        """Moments of the data less those of the model."""
+        dtype = self.machine.features.weights.dtype
+        if data.visible is not model.visible or isinstance(data.visible, PackedBits):
+            return backend.gradient(data, model, dtype)
+        # the same dense rows on both sides: one product, and nothing for their biases
+        assert isinstance(data.hidden, np.ndarray) and isinstance(model.hidden, np.ndarray)
+        part = backend.moments(Phase(data.visible, data.hidden - model.hidden, data.shares), dtype)
+        return part._replace(visible_bias=np.zeros_like(part.visible_bias))
 
 
 def _means_of(backend: Backend, inputs: NDArray[Any]) -> NDArray[Any]:
