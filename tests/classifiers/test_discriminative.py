@@ -236,9 +236,35 @@ def test_labels_of_any_type_and_warm_starts(digits):
     before = rbm.components_.copy()
     rbm.fit(X, y)
     assert not np.array_equal(rbm.components_, before) and rbm.score(X, y) > 0.9
-    with pytest.raises(ValueError, match="y must hold classes of the first fit"):
+    with pytest.raises(ValueError, match="y must hold classes of the first call"):
         rbm.fit(X, np.where(y == "digit 3", "other", y))
     assert_array_equal(pickle.loads(pickle.dumps(rbm)).predict_proba(X), rbm.predict_proba(X))
+
+
+def test_pieces_of_data_are_passed_over_once_each(digits):
+    X, y = digits[0][:400], digits[1][:400]
+    options = dict(batch_size=20, learning_rate=0.2, optimizer="adam", random_state=0, validation_fraction=0.2)
+    options |= dict(learning_rate=0.005)
+    rbm = DiscriminativeRBM(40, **options)
+    with pytest.raises(ValueError, match="classes must be given in the first call"):
+        rbm.partial_fit(X[:100], y[:100])
+    rbm.partial_fit(X[:5], y[:5], classes=range(10))
+    for _ in range(15):
+        for first in range(0, 400, 100):
+            rbm.partial_fit(X[first : first + 100], y[first : first + 100])
+    assert rbm.n_iter_ == 1 and rbm.score(X, y) > 0.9
+    with pytest.raises(ValueError, match="classes must be those of the first call"):
+        rbm.partial_fit(X, y, classes=range(9))
+    # passes of `fit` and of `partial_fit` over all rows are the same
+    options |= dict(validation_fraction=0.0)
+    whole = DiscriminativeRBM(40, n_iter=3, **options).fit(X, y)
+    pieces = DiscriminativeRBM(40, **options)
+    for _ in range(3):
+        pieces.partial_fit(X, y, classes=range(10))
+    assert_array_equal(whole.components_, pieces.components_)
+    assert_array_equal(
+        pickle.loads(pickle.dumps(pieces)).partial_fit(X, y).components_, pieces.partial_fit(X, y).components_
+    )
 
 
 def test_it_works_in_pipelines_and_searches(digits):

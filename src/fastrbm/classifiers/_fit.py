@@ -81,6 +81,7 @@ class LabelledFit:
                 "learning_rate (or momentum), or scale the data"
             )
         self.n_passes += 1
+        self.training.n_passes += 1
         self.history["epoch"].append(self.n_passes)
         self.history["loss"].append(loss)
         go_on = self._watch()
@@ -91,7 +92,13 @@ class LabelledFit:
         return go_on
 
     def _minibatches(self) -> float:
-        size, rows, done, losses, shares_done = self.options.batch_size, self._order(self.n_passes), 0, 0.0, 0.0
+        size, rows, done, losses, shares_done = (
+            self.options.batch_size,
+            self._order(self.training.n_passes),
+            0,
+            0.0,
+            0.0,
+        )
         update, others = self._update(), self._others(len(rows))
         for part, local in self.data.batches(rows, size):
             for first in range(0, len(local), size):
@@ -125,7 +132,7 @@ class LabelledFit:
         size, n = self.options.batch_size, self.others.shape[0]
         per_pass = -(-n_rows // size) * size
         key = self.training.key.fold_in(_OTHERS)
-        whole = Split(n).order(key, self.options.shuffle, lambda _: per_pass)(self.n_passes)
+        whole = Split(n).order(key, self.options.shuffle, lambda _: per_pass)(self.training.n_passes)
         return self._pieces(whole, size)
 
     def _pieces(self, order: NDArray[np.int64], size: int) -> Any:

@@ -86,6 +86,8 @@ class LabelledTraining:
         Next unused Gibbs step.
     updates : int
         Minibatches done.
+    n_passes : int
+        Passes done.
     """
 
     machine: Machine
@@ -93,6 +95,7 @@ class LabelledTraining:
     key: Key
     step: int = 0
     updates: int = 0
+    n_passes: int = 0
     _sides: list[tuple[float, Phase, Phase]] = field(default_factory=list, init=False, repr=False)
 
     def ascend(

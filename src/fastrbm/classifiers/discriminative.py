@@ -249,35 +249,73 @@ class DiscriminativeRBM(ClassifierMixin, ClassNamePrefixFeaturesOutMixin, Transf
         self
         """
         with untouched(self):
-            run = self._begin(X, y, sample_weight, unlabelled)
+            going_on = self.warm_start and hasattr(self, "components_")
+            run = self._begin(X, y, sample_weight, unlabelled, None, going_on)
         for _ in range(self.n_iter):
             if not run.one_pass():
                 break
         self._finish(run)
         return self
 
-    def _begin(self, X: Any, y: Any, sample_weight: Any, unlabelled: Any) -> LabelledFit:
-        """Check everything and set a fit up."""
+    def partial_fit(
+        self, X: Any, y: ArrayLike, classes: ArrayLike | None = None, sample_weight: ArrayLike | None = None
+    ) -> DiscriminativeRBM:
+        """Pass once over some rows, going on from what there is; no rows are held out.
+
+        Parameters
+        ----------
+        X, y, sample_weight
+            As for `fit`.
+        classes : array-like or None
+            All labels that there will be; of the first call.
+
+        Returns
+        -------
+        self
+        """
+        with untouched(self):
+            going_on = hasattr(self, "components_")
+            if not going_on and classes is None:
+                raise ValueError(
+                    "classes must be given in the first call of partial_fit: all labels that there will be"
+                )
+            if going_on and classes is not None and not np.array_equal(np.unique(classes), self.classes_):
+                raise ValueError(f"classes must be those of the first call, {self.classes_}, got {np.unique(classes)}")
+            run = self._begin(X, y, sample_weight, None, classes, going_on, held_out=False)
+        run.one_pass()
+        self._finish(run)
+        return self
+
+    def _begin(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any,
+        unlabelled: Any,
+        classes: Any,
+        going_on: bool,
+        held_out: bool = True,
+    ) -> LabelledFit:
+        """Check everything and set a fit up; `going_on` from the parameters and chains that are there."""
         self._check_options()
-        going_on = self.warm_start and hasattr(self, "components_")
         data = self._rows(X, reset=not going_on)
         labels = column_or_1d(y, warn=True)
         check_classification_targets(labels)
         check_consistent_length(X, labels)
         if not going_on:
-            self.classes_ = np.unique(labels)
+            self.classes_ = np.unique(labels if classes is None else classes)
         if len(self.classes_) < 2:
             raise ValueError(f"y must have at least two classes, got one class: {self.classes_[0]!r}")
         codes = np.searchsorted(self.classes_, labels)
         codes = np.minimum(codes, len(self.classes_) - 1)
         if (self.classes_[codes] != labels).any():
-            raise ValueError(f"y must hold classes of the first fit, {self.classes_}, as warm_start goes on from it")
+            raise ValueError(f"y must hold classes of the first call, {self.classes_}, got {np.unique(labels)}")
         weight = checked_weights(sample_weight, X)
         others = None if unlabelled is None else self._rows(unlabelled, reset=False)
-        key = Key.from_random_state(self.random_state)
+        key = self._training.key if going_on else Key.from_random_state(self.random_state)
         # by content, so that the order of the rows makes no difference, nor does a weight of 2 in place of a row twice
         begin = content_order(data, codes.astype(np.float64)) if self.shuffle else None
-        split, weight = weighted(Split.of(data.shape[0], self.validation_fraction, key, begin), weight)
+        split, weight = weighted(Split.of(data.shape[0], self.validation_fraction * held_out, key, begin), weight)
         machine = self._machine() if going_on else self._start(data, split, codes, weight, key)
         optimizer = get_optimizer(self.optimizer)
         slots = [
@@ -291,6 +329,11 @@ class DiscriminativeRBM(ClassifierMixin, ClassNamePrefixFeaturesOutMixin, Transf
             self.n_gibbs_steps,
         )
         training = LabelledTraining(machine, slots, key)
+        if going_on:  # where the last call stopped, with the optimiser's memory if that is the same
+            kept = self._training
+            training.step, training.updates, training.n_passes = kept.step, kept.updates, kept.n_passes
+            if len(kept.slots) == len(slots):
+                training.slots = kept.slots
         return LabelledFit(self, self._backend(), training, objective, data, codes, weight, split, others)
 
     def _start(
@@ -326,6 +369,7 @@ class DiscriminativeRBM(ClassifierMixin, ClassNamePrefixFeaturesOutMixin, Transf
     def _finish(self, run: LabelledFit) -> None:
         self._show(run.best())
         self.history_, self.n_iter_ = run.history, run.n_passes
+        self._training = run.training
 
     # -- what a fitted machine says -------------------------------------------------------------------------------
 
