@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .._kernels import Backend, PackedBits, Parameters, Phase, States
+from .._kernels import Backend, Parameters, Phase, States
 from .._kernels.draws import Draw, Key, Stream
 from .._kernels.labels import probabilities
 from .._kernels.rules import Update
@@ -218,9 +218,6 @@ class LabelledTraining:
     def _ascend_features(self, backend: Backend, update: Update) -> None:
         parameters, slots = self.machine.features, [slot.features for slot in self.slots]
         sides, self._sides = self._sides, []
-        if len(sides) == 1 and sides[0][0] == 1 and isinstance(sides[0][1].visible, PackedBits):
-            backend.gradient_step(parameters, slots, sides[0][1], sides[0][2], update)
-            return
         dtype = parameters.weights.dtype
         gradient: Parameters | None = None
         for share, data, model in sides:
@@ -233,9 +230,9 @@ class LabelledTraining:
     def _difference(self, backend: Backend, data: Phase, model: Phase) -> Parameters:
         """Moments of the data less those of the model."""
         dtype = self.machine.features.weights.dtype
-        if data.visible is not model.visible or isinstance(data.visible, PackedBits):
+        if data.visible is not model.visible:
             return backend.gradient(data, model, dtype)
-        # the same dense rows on both sides: one product, and nothing for their biases
+        # the same rows on both sides: one product of differences, and nothing for the biases of the features
         assert isinstance(data.hidden, np.ndarray) and isinstance(model.hidden, np.ndarray)
         part = backend.moments(Phase(data.visible, data.hidden - model.hidden, data.shares), dtype)
         return part._replace(visible_bias=np.zeros_like(part.visible_bias))
