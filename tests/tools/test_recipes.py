@@ -269,7 +269,7 @@ def test_backend(monkeypatch):
     rbm = BernoulliRBM(3, n_iter=2, batch_size=8, random_state=0, device="reference").fit(X)
     with monkeypatch.context() as patched:
         patched.setattr("fastrbm._estimator.base.get_backend", lambda *_: Plain())
-        patched.setattr("fastrbm.likelihood.get_backend", lambda *_: Plain())
+        patched.setattr("fastrbm.likelihood.partition.get_backend", lambda *_: Plain())
         other = clone(rbm).fit(X)
         drawn = other.sample(5, 4, random_state=1)
         log_z = [float(other.log_partition(m, n_chains=20, n_temperatures=20)) for m in ("exact", "mais")]
@@ -283,7 +283,7 @@ def test_backend_says_how_long_an_exact_sum_takes(monkeypatch, kind):
     rng = np.random.default_rng(0)
     model = Model(0.1 * rng.normal(size=(12, 50)), np.zeros(50), np.zeros(12), *kind)
     for seconds, refused in ((1e9, True), (0.1, False)):
-        monkeypatch.setattr("fastrbm.likelihood.get_backend", lambda *_, seconds=seconds: Plain(seconds))
+        monkeypatch.setattr("fastrbm.likelihood.partition.get_backend", lambda *_, seconds=seconds: Plain(seconds))
         if refused:
             with pytest.raises(ValueError, match=r"an exact sum over the 2\^12 states .* would take about 31.7 years"):
                 likelihood.log_partition(model, "exact", device="cuda")
