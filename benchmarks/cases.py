@@ -15,7 +15,7 @@ import numpy as np
 
 from fastrbm.likelihood._result import log_mean
 
-from . import isolated, quality, units
+from . import isolated, labelled, quality, units
 from .data import Images, load_images
 from .ours import FastRBM
 from .peers import Parameters, Peer, Training, all_peers
@@ -160,7 +160,7 @@ def all_cases() -> list[Case]:
         small = Training(n_hidden=64, batch=32, n_epochs=5, rate=0.05, algorithm=algorithm)
         work = f"16 seeds, {algorithm.upper()}-1, {small.n_epochs} epochs of 10000 rows, 784x64, batch 32"
         cases.append(Case(f"many-{algorithm}1-h64-b32", work, "one by one", None, "many", training=small, n_hidden=64))
-    cases += [Case(**fields) for fields in units.specifications()]
+    cases += [Case(**fields) for fields in [*units.specifications(), *labelled.specifications()]]
     cases.append(Case("import", "import fastrbm", "-", 0.5, "import_time"))
     cases.append(Case("memory-fit-scikit-learn", "memory of fit", "scikit-learn", 4.0, "memory"))
     return cases
@@ -365,6 +365,10 @@ class Bench:
     def form(self, case: Case) -> Row:
         """Train another form of ours beside `BernoulliRBM`."""
         return units.form(self, case)
+
+    def labelled(self, case: Case) -> Row:
+        """Train a machine with labels on both sides."""
+        return labelled.epoch(self, case)
 
     def real(self, case: Case) -> Row:
         """Train Gaussian visible units on both sides."""
