@@ -17,7 +17,7 @@ from .._data.tables import as_array
 from .._estimator.fitting import Fitting
 from .._kernels.draws import Key
 from ..estimators import BernoulliRBM, GaussianRBM
-from ..init import Normal
+from ..init import FanIn
 
 
 class Parts:
@@ -74,7 +74,7 @@ def feature_rbm() -> BernoulliRBM:
         algorithm="cd",
         learning_rate=0.05,
         n_iter=20,
-        init=Normal(0.1),
+        init=FanIn(2.5),
         visible_bias="data",
         stochastic_input=True,
     )
@@ -87,7 +87,7 @@ def density_rbm() -> BernoulliRBM:
 
 def feature_gaussian_rbm() -> GaussianRBM:
     """A machine whose features separate classes, for real data of any scale."""
-    return GaussianRBM(500, sigma="data", algorithm="cd", learning_rate=0.001, n_iter=20, init=Normal(0.1))
+    return GaussianRBM(500, sigma="data", algorithm="cd", learning_rate=0.001, n_iter=20, init=FanIn(1.0))
 
 
 def density_gaussian_rbm() -> GaussianRBM:
