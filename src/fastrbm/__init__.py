@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from . import (
         analysis,
         callbacks,
+        classifiers,
         compat,
         datasets,
         init,
@@ -70,6 +71,7 @@ _LAZY = {
 _MODULES = (
     "analysis",
     "callbacks",
+    "classifiers",
     "compat",
     "datasets",
     "init",
@@ -111,6 +113,7 @@ __all__ = [
     "__version__",
     "analysis",
     "callbacks",
+    "classifiers",
     "compat",
     "config_context",
     "count_work",

@@ -13,6 +13,7 @@ import fastrbm
 from fastrbm import Model
 from fastrbm._kernels.draws import Key
 from fastrbm.init import (
+    FanIn,
     Given,
     LayerCorrelation,
     Normal,
@@ -127,6 +128,7 @@ def test_layer_correlation_makes_the_same_distribution_of_bits_and_of_spins(hidd
     [
         (Normal(0.3), ("bernoulli", "bernoulli"), 0.3),
         (Xavier(), ("gaussian", "bernoulli"), math.sqrt(2 / 700)),
+        (FanIn(2.5), ("bernoulli", "bernoulli"), 2.5 / math.sqrt(300)),
         (LayerCorrelation(-1.0), ("ising", "ising"), lc_scale(300, 400, -1.0, "ising")),
         (LayerCorrelation(), ("bernoulli", "bernoulli"), 2 * lc_scale(300, 400)),
     ],

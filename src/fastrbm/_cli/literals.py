@@ -20,7 +20,7 @@ def classes() -> dict[str, type]:
         found |= {
             name.lower(): getattr(module, name) for name in module.__all__ if name not in ("Schedule", "Optimizer")
         }
-    found |= {cls.__name__.lower(): cls for cls in (init.Normal, init.Xavier, init.LayerCorrelation)}
+    found |= {cls.__name__.lower(): cls for cls in (init.Normal, init.Xavier, init.FanIn, init.LayerCorrelation)}
     found |= {name: cls for name, cls in samplers.SAMPLERS.items()}
     found |= {cls.__name__.lower(): cls for cls in (*samplers.SAMPLERS.values(), samplers.Gibbs)}
     return {name: cls for name, cls in found.items() if inspect.isclass(cls)}

@@ -1,7 +1,13 @@
-"""Classifiers whose features, or whose whole work, are restricted Boltzmann machines."""
-
-from __future__ import annotations
+"""Classifiers and an outlier detector made of restricted Boltzmann machines."""
 
 from .discriminative import DiscriminativeRBM
+from .features import RBMClassifier
+from .free_energy import FreeEnergyClassifier
+from .outliers import RBMOutlierDetector
 
-__all__ = ["DiscriminativeRBM"]
+__all__ = [
+    "DiscriminativeRBM",
+    "FreeEnergyClassifier",
+    "RBMClassifier",
+    "RBMOutlierDetector",
+]

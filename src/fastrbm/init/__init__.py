@@ -20,6 +20,7 @@ from ..units import Binomial, Mixed, get_unit
 from ._layer_correlation import HIDDEN, lc_beta, lc_scale
 
 __all__ = [
+    "FanIn",
     "Given",
     "Initializer",
     "LayerCorrelation",
@@ -110,6 +111,33 @@ class Xavier(Initializer):
     def weights(self, n_hidden: int, n_visible: int, key: Key, units: tuple[str, str]) -> Start:
         """See `Initializer.weights`."""
         return Start(key.normal((n_hidden, n_visible), math.sqrt(2 / (n_visible + n_hidden))))
+
+
+class FanIn(Initializer):
+    """Normal weights of standard deviation gain / sqrt(n_visible): inputs of hidden units do not grow with the layer.
+
+    Parameters
+    ----------
+    gain : float, default=1.0
+        Not negative. 1 is the usual choice for networks; 2 to 4 make hidden units differ from the start, which
+        features for classifiers gain by.
+
+    References
+    ----------
+    LeCun, Bottou, Orr, Mueller, "Efficient BackProp", in Neural Networks: Tricks of the Trade, 1998, section 4.6.
+    """
+
+    def __init__(self, gain: float = 1.0):
+        self.gain = gain
+
+    def validate(self) -> None:
+        """Raise ValueError unless the options are usable."""
+        check_number("gain", self.gain, 0)
+
+    def weights(self, n_hidden: int, n_visible: int, key: Key, units: tuple[str, str]) -> Start:
+        """See `Initializer.weights`."""
+        self.validate()
+        return Start(key.normal((n_hidden, n_visible), self.gain / math.sqrt(n_visible)))
 
 
 class LayerCorrelation(Initializer):

@@ -1,0 +1,99 @@
+"""Rows of X as values of visible units, in one scale for all machines of a classifier."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.utils.validation import assert_all_finite
+
+from .._data.ranges import InputScale, Range, is_rounding
+from ..estimators import GaussianRBM
+
+
+class Inputs:
+    """What is done with X before a machine gets it.
+
+    Machines of single classes see some of the rows each, and would decide by these whether uint8 values are grey levels
+    of images; here all rows decide.
+
+    Parameters
+    ----------
+    rbm : estimator
+        Unfitted.
+    x : array or CSR matrix
+        All rows of the fit.
+    """
+
+    def __init__(self, rbm: Any, x: Any):
+        #: whether sparse matrices are taken
+        self.sparse = rbm.units[0] == "bernoulli"
+        self._bernoulli = rbm.units[0] == "bernoulli"
+        self._given = None if not self._bernoulli or isinstance(rbm.input_scale, str) else float(rbm.input_scale)
+        self._factor: float | None = None
+        self._centre: NDArray[np.float64] | None = None
+        self._deviation: NDArray[np.float64] | None = None
+        if self._bernoulli:
+            scale = InputScale(self._given)
+            scale.look(x)
+            self._factor = scale.value
+
+    def values(self, x: Any) -> Any:
+        """Rows in the scale of the fit; those of Bernoulli units are left to a machine with ``input_scale=1``."""
+        if self._bernoulli:
+            scale = InputScale(self._given, self._factor)
+            scale.look(x)
+            scale.check_fit()
+            factor = scale.factor(x)
+            if factor == 1:
+                return x
+            return x.astype(np.float32 if x.dtype in (np.uint8, np.float32) else np.float64) * factor
+        if self._centre is not None and self._deviation is not None:
+            return (x - self._centre) / self._deviation
+        return x
+
+    def standardise(self, rbm: Any, x: Any, weights: NDArray[np.float64] | None) -> Any:
+        """Take means and deviations of real columns from all rows, where the machine would from those it sees.
+
+        A column that is constant within a class has no deviation there, and rows of other classes may differ in it by
+        any number of its units.
+
+        Parameters
+        ----------
+        rbm : estimator
+        x : array or CSR matrix
+            Rows of the fit.
+        weights : ndarray or None
+            Of rows.
+
+        Returns
+        -------
+        estimator
+            The machine for rows that `values` returns.
+        """
+        if not isinstance(rbm, GaussianRBM) or not isinstance(rbm.sigma, str) or rbm.sigma != "data":
+            return rbm
+        assert_all_finite(x, input_name="X")
+        x = x.astype(np.float64)
+        self._centre = np.average(x, axis=0, weights=weights)
+        deviation = np.sqrt(np.average((x - self._centre) ** 2, axis=0, weights=weights))
+        # of a constant column, which rounding may have made another
+        small = 10 * np.finfo(np.float64).eps * np.abs(self._centre)
+        self._deviation = np.where(deviation > small, deviation, 1.0)
+        return rbm.set_params(sigma=1.0)
+
+    def dense(self, x: Any) -> NDArray[Any]:
+        """Values as floats of a dense array, finite."""
+        x = self.values(x)
+        x = x.toarray() if hasattr(x, "toarray") else x
+        assert_all_finite(x, input_name="X")
+        return x.astype(np.float32 if x.dtype in (np.uint8, np.bool_, np.float32) else np.float64)
+
+
+def check_grey(x: NDArray[Any], rbm: Any, name: str, columns: Any) -> None:
+    """Say by the option ``out_of_range`` of the machine where values of Bernoulli units are outside [0, 1]."""
+    low, high = float(x.min()), float(x.max())
+    if not is_rounding(low, high, x.dtype):
+        column = int(np.argmax(((x < 0) | (x > 1)).any(axis=0)))
+        Range(rbm.out_of_range, name, columns).found(low, high, column)
