@@ -25,6 +25,8 @@ if TYPE_CHECKING:
         samplers,
         schedules,
         streams,
+        tracking,
+        tuning,
         units,
     )
     from ._data.output import config_context
@@ -81,6 +83,8 @@ _MODULES = (
     "samplers",
     "schedules",
     "streams",
+    "tracking",
+    "tuning",
     "units",
 )
 
@@ -128,6 +132,8 @@ __all__ = [
     "schedules",
     "show_versions",
     "streams",
+    "tracking",
+    "tuning",
     "units",
     "unpatch_sklearn",
 ]
