@@ -79,7 +79,8 @@ class Trainer:
     def check(self) -> None:
         """Raise what is wrong with the data, the metric or the estimator's own options before any trial."""
         if self.watches and isinstance(self.estimator, Fitting):
-            self._fit_one(self.model({}, Watch(self.measure)).set_params(n_iter=0))
+            model = self.model({}).set_params(n_iter=0, callbacks=[Watch(self.measure)])  # it is no trial
+            self._fit_one(model)
 
     def fitted(self, suggested: dict[str, Any]) -> Any:
         """Train the model of a trial that another process, or an earlier search, has trained: to the same bits."""

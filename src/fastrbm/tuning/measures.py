@@ -22,6 +22,8 @@ from .data import Split
 
 METRICS = ("log_likelihood", "pseudo_likelihood", "accuracy")
 _PREFIX = "held_out_"
+#: of an annealed estimate of a finished model, where that after a pass was not sure
+_CHAINS, _TEMPERATURES = 500, 1000
 
 
 class Measure:
@@ -50,7 +52,7 @@ class Measure:
         """Compute the number of a fitted model."""
         X, y = self.data.X_val, self.data.y_val
         if self.metric == "log_likelihood":
-            log_z = estimator.log_partition(data=X)
+            log_z = estimator.log_partition(data=X, n_chains=_CHAINS, n_temperatures=_TEMPERATURES)
             return _sure(float(estimator.log_likelihood(X, log_z=0.0).mean()) - log_z.interval[1])
         if self.metric == "pseudo_likelihood":
             return float(estimator.score_samples(X).mean())
@@ -131,6 +133,8 @@ class Watch(Callback):
             self.fail(error)
             run.stop()
             return
+        if value is None:  # nothing is sure from below: no reason to end the trial, and none to go on
+            return
         self.last = (run.done, value)
         if not math.isfinite(value):
             self.failed = f"the metric was {value} after pass {run.done}"
@@ -149,19 +153,23 @@ class Watch(Callback):
         """Note down why the trial has failed; the first reason counts."""
         self.failed = self.failed or f"{type(error).__name__}: {' '.join(str(error).split())}"
 
-    def _value(self, run: FitRun) -> float:
+    def _value(self, run: FitRun) -> float | None:
         if self._monitor is None:
             return self._measure.of_model(run.estimator)
         self._monitor.on_epoch_end(run)
         name = f"{_PREFIX}{self._measure.metric}"
         value = float(run.history[name][-1])
         if self._measure.metric == "log_likelihood" and math.isfinite(value):
-            return _sure(float(run.history[f"{name}_low"][-1]))
+            low = float(run.history[f"{name}_low"][-1])
+            return None if low == -math.inf else low
         return value
 
 
 def final_value(watch: Watch, measure: Measure, estimator: Any) -> float:
-    """Value of a model as its fit has left it: that of the last pass, or of the one that early stopping took."""
+    """Value of a model as its fit has left it: that of the last pass, or of the one that early stopping took.
+
+    It is measured anew, with more chains, where that after the last pass was not sure.
+    """
     if hasattr(estimator, "best_iteration_") or watch.last[0] != watch.passes or watch.passes < 1:
         return measure.of_model(estimator)
     return watch.last[1]
