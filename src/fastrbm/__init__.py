@@ -26,6 +26,8 @@ if TYPE_CHECKING:
         samplers,
         schedules,
         streams,
+        tracking,
+        tuning,
         units,
     )
     from ._data.output import config_context
@@ -83,6 +85,8 @@ _MODULES = (
     "samplers",
     "schedules",
     "streams",
+    "tracking",
+    "tuning",
     "units",
 )
 
@@ -131,6 +135,8 @@ __all__ = [
     "schedules",
     "show_versions",
     "streams",
+    "tracking",
+    "tuning",
     "units",
     "unpatch_sklearn",
 ]

@@ -8,7 +8,7 @@ one waits for nobody. Which thread trained which model changes no result.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from queue import Empty, SimpleQueue
@@ -128,12 +128,12 @@ def fit_many(estimators: Iterable[E], X: Any, y: Any = None, sample_weight: Any 
                 if job.fused:
                     together.append(i)
             for i in together:
-                begun.callback(jobs[i].fit.end)
+                begun.push(_ending(jobs[i].fit))
                 jobs[i].begin()
             begun.pop_all()
         for job in jobs.values():
             stack.callback(job.publish)
-            stack.callback(job.fit.end)
+            stack.push(_ending(job.fit))
         n_threads = max((most_threads(models[i].n_threads) for i in together), default=1)
         _train_together({i: jobs[i].fit for i in together}, n_threads, diverged)
         for i, model in enumerate(models):
@@ -168,6 +168,15 @@ def _checked(estimators: Any) -> list[Any]:
             raise ValueError(f"estimators must hold each RBM once, got one at positions {seen[id(model)]} and {i}")
         seen[id(model)] = i
     return models
+
+
+def _ending(fit: Fit) -> Callable[..., None]:
+    """Ends a fit as a context manager does: with the error that left the block, if there is one."""
+
+    def leave(_: type[BaseException] | None, error: BaseException | None, __: Any) -> None:
+        fit.end(error)
+
+    return leave
 
 
 def _fit_alone(model: Any, job: FitJob | None, X: Any, sample_weight: Any) -> None:
@@ -261,7 +270,7 @@ def _train_together(fits: dict[int, Fit], n_threads: int, diverged: dict[int, Di
                 else:
                     fit.end_epoch()
                 if error is not None or fit.finished:
-                    fit.end()
+                    fit.end(error)
                     active -= 1
                 else:
                     crew.start(i, fit, share())

@@ -1,4 +1,4 @@
-"""The command ``fastrbm``: one module each for train, evaluate, sample, transform, info, demo and bench.
+"""The command ``fastrbm``: one module each for train, tune, evaluate, sample, transform, info, demo and bench.
 
 Heavy imports wait until a command needs them, so that ``--help`` answers at once.
 """
@@ -20,6 +20,7 @@ __all__ = ["main"]
 #: commands and the modules of their options and work
 COMMANDS = {
     "train": "fit a machine and write it to a file",
+    "tune": "search the options of an estimator and write the best model to a file",
     "evaluate": "score a trained machine: likelihood, pseudo-likelihood, reconstruction",
     "sample": "draw samples from a trained machine",
     "transform": "write the features of data: the means of the hidden units",

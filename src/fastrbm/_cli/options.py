@@ -108,7 +108,7 @@ def _converter(option: Option) -> Callable[[str], Any]:
             raise argparse.ArgumentTypeError(str(error)) from None
         if option.allowed == [tuple, list] and not isinstance(value, tuple):
             value = (value,)
-        reason = _refusal(option, value)
+        reason = refusal(option, value)
         if reason:
             raise argparse.ArgumentTypeError(reason)
         return value
@@ -134,7 +134,7 @@ def _sorted(names: str) -> str:
     return ", ".join(sorted(name.strip(" '") for name in names.split(",")))
 
 
-def _refusal(option: Option, value: Any) -> str:
+def refusal(option: Option, value: Any) -> str:
     """Why a value cannot be one of this option, as far as that does not depend on others; else nothing."""
     from sklearn.utils._param_validation import InvalidParameterError, validate_parameter_constraints
 

@@ -14,6 +14,9 @@ SHORT = {
     "random_state": "--seed",
     "n_threads": "--threads",
     "warm_start": "--resume",
+    "n_trials": "--trials",
+    "n_jobs": "--jobs",
+    "study_name": "--study",
 }
 #: of functions that commands call, beside those of estimators
 _OTHERS = frozenset({"n_temperatures", "n_steps", "n_samples", "max_chains", "method", "stderr"})

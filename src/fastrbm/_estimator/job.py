@@ -56,8 +56,8 @@ class FitJob:
         """Tell the callbacks, which may refuse; those that were told are told the end then."""
         try:
             self.fit.begin()
-        except BaseException:
-            self.fit.end()
+        except BaseException as error:
+            self.fit.end(error)
             raise
 
     def train(self) -> None:

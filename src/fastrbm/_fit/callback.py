@@ -20,8 +20,11 @@ class Callback:
     def on_epoch_end(self, run: FitRun) -> None:
         """After each epoch; ``run.record`` stores a metric, ``run.stop`` ends the run."""
 
+    def on_fit_failed(self, run: FitRun, error: BaseException) -> None:
+        """Before `on_fit_end` of a run that `error` ends: divergence, an interrupt, an error of a callback."""
+
     def on_fit_end(self, run: FitRun) -> None:
-        """After the last epoch, also when the run is interrupted."""
+        """After the last epoch, also when the run is interrupted; callbacks are told in their order."""
 
 
 class _Function(Callback):

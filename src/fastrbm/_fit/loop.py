@@ -124,15 +124,27 @@ class Fit:
             while not self.finished:
                 self.train(self.on_batch)
                 self.end_epoch()
-        finally:
-            self.end()
+        except BaseException as error:
+            self.end(error)
+            raise
+        self.end()
 
-    def end(self) -> None:
-        """Tell all listeners that the last epoch is over, also one that failed; once is enough."""
-        if self._started:
-            with self.run.state.shown():
-                while self._started:
-                    self._started.pop().on_fit_end(self.run)
+    def end(self, error: BaseException | None = None) -> None:
+        """Tell all listeners that the last epoch is over, and first what ended it if it failed; once is enough.
+
+        They are told in their order, so that what puts parameters back (a fit that is stopped early does) comes before
+        what looks at them.
+        """
+        if not self._started:
+            return
+        with self.run.state.shown():
+            while self._started:
+                listener = self._started.pop(0)
+                try:
+                    if error is not None:
+                        listener.on_fit_failed(self.run, error)
+                finally:
+                    listener.on_fit_end(self.run)
 
 
 #: plan of a pass by its number
