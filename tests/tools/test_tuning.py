@@ -237,6 +237,20 @@ def test_every_estimator_has_a_space_that_works(kind):
     assert set(found.results_["state"]) == {"complete"} and set(found.best_params_) == set(default_space(estimator))
 
 
+def test_classifiers_are_searched_by_their_accuracy():
+    from fastrbm.classifiers import DiscriminativeRBM, RBMClassifier
+
+    options = dict(metric="accuracy", n_trials=4, random_state=0)
+    found = Search(DiscriminativeRBM(n_iter=2, random_state=0), **options).fit(X, Y)
+    assert set(found.best_params_) == set(default_space(DiscriminativeRBM())) and 0 <= found.best_score_ <= 1
+    # options of parts that are made where they are asked for
+    space = {"rbm__n_components": [5, 9], "classifier__C": (0.1, 1.0, "log")}
+    found = Search(RBMClassifier(random_state=0), space, **options).fit(X, Y)
+    assert found.best_estimator_.rbm_.n_components == found.best_params_["rbm__n_components"]
+    with pytest.raises(ValueError, match="space must name options of RBMClassifier, got 'rbm__n_component'"):
+        Search(RBMClassifier(), {"rbm__n_component": [5]}, **options).fit(X, Y)
+
+
 def test_spaces_can_be_registered():
     class Own(BernoulliRBM):
         pass

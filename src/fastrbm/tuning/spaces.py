@@ -7,7 +7,9 @@ from collections.abc import Callable, Mapping
 from numbers import Integral, Real
 from typing import Any, NamedTuple
 
-from .. import estimators
+from sklearn.base import clone
+
+from .. import classifiers, estimators
 from ..units import get_unit
 
 Space = dict[str, Any]
@@ -62,6 +64,15 @@ def _of_any(estimator: Any) -> Space:
     return _of_bits(estimator) if unit.binary else _of_numbers(estimator)
 
 
+def _of_labelled(_: Any) -> Space:
+    return {
+        "n_components": (64, 2048, "log"),
+        "learning_rate": (0.01, 0.5, "log"),
+        "generative_weight": (1e-4, 1.0, "log"),
+        "batch_size": [16, 32, 64, 128, 256],
+    }
+
+
 _SPACES: dict[type, Callable[[Any], Space]] = {
     estimators.BernoulliRBM: _of_bits,
     estimators.IsingRBM: _of_spins,
@@ -69,6 +80,7 @@ _SPACES: dict[type, Callable[[Any], Space]] = {
     estimators.GaussianRBM: _of_numbers,
     estimators.SoftmaxRBM: _of_categories,
     estimators.RBM: _of_any,
+    classifiers.DiscriminativeRBM: _of_labelled,
 }
 
 
@@ -166,7 +178,7 @@ def searched(space: Any, estimator: Any, optuna: Any) -> Searched:
     known = estimator.get_params(deep=True)
     distributions, choices = {}, {}
     for name, given in space.items():
-        if name not in known:
+        if name not in known and not _takes(estimator, name, given):
             raise ValueError(
                 f"space must name options of {type(estimator).__name__}, got {name!r}; there are {', '.join(known)}"
             )
@@ -182,6 +194,17 @@ def searched(space: Any, estimator: Any, optuna: Any) -> Searched:
         else:
             distributions[name] = _range(name, given, optuna)
     return Searched(distributions, choices)
+
+
+def _takes(estimator: Any, name: str, given: Any) -> bool:
+    """Whether options of a part can be set that the estimator makes when it is asked for: those of ``rbm=None``."""
+    if "__" not in name:
+        return False
+    try:
+        clone(estimator).set_params(**{name: given[0] if isinstance(given, (list, tuple)) and given else None})
+    except (ValueError, TypeError, AttributeError):
+        return False
+    return True
 
 
 def _labelled(name: str, values: list[Any]) -> dict[str, Any] | None:
