@@ -75,7 +75,6 @@ class LabelledFit:
             loss = self._minibatches()
         if not self.training.machine.is_finite():
             self.training.machine = backup
-            self.options._show(backup)
             raise DivergenceError(
                 f"parameters became infinite or NaN in pass {self.n_passes + 1}; the last finite ones were kept. Lower "
                 "learning_rate (or momentum), or scale the data"

@@ -16,9 +16,7 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
-from .._checks import check_flag, check_integer, check_number
 from .._data.bits import VisibleData, check_indices
-from .._data.columns import means
 from .._data.content import content_order
 from .._data.ranges import InputScale, Range
 from .._data.split import Split
@@ -29,15 +27,12 @@ from .._kernels import Backend, Parameters, States, as_dense, get_backend
 from .._kernels.datatypes import FLOAT_TYPES
 from .._kernels.draws import Key
 from .._kernels.labels import LabelledLayer, probabilities
-from ..init import Xavier, data_bias, get_initializer
 from ..model import Model
 from ..optimizers import get_optimizer
-from ..schedules import check_scheduled, is_schedule
 from ._fit import LabelledFit
 from ._labelled import LabelledTraining, Machine, Objective
+from ._labelled_options import check_options, starting
 
-OBJECTIVES = ("hybrid", "discriminative", "generative")
-_SECOND = 7  # of the key of the weights of classes
 _BLOCK = 4096  # rows that are scored at a time
 
 
@@ -178,34 +173,6 @@ class DiscriminativeRBM(ClassifierMixin, ClassNamePrefixFeaturesOutMixin, Transf
 
     # -- options and data ---------------------------------------------------------------------------------------
 
-    def _check_options(self) -> None:
-        for name in ("n_components", "batch_size", "n_gibbs_steps", "n_iter_no_change"):
-            check_integer(name, getattr(self, name))
-        check_integer("n_iter", self.n_iter, 0)
-        if self.objective not in OBJECTIVES:
-            raise ValueError(f"objective must be one of {list(OBJECTIVES)}, got {self.objective!r}")
-        for name in ("generative_weight", "unlabelled_weight", "tol"):
-            check_number(name, getattr(self, name), 0)
-        check_scheduled("learning_rate", self.learning_rate)
-        if not is_schedule(self.learning_rate):
-            check_number("learning_rate", self.learning_rate, 0, include_low=False)
-        check_number("validation_fraction", self.validation_fraction, 0, 1, include_high=False)
-        for name in ("early_stopping", "shuffle", "warm_start"):
-            check_flag(name, getattr(self, name))
-        if self.early_stopping and not self.validation_fraction:
-            raise ValueError(
-                "early_stopping=True needs rows to watch: validation_fraction must be above 0, got "
-                f"{self.validation_fraction!r}"
-            )
-        if self.out_of_range not in ("warn", "error", "allow"):
-            raise ValueError(f"out_of_range must be 'warn', 'error' or 'allow', got {self.out_of_range!r}")
-        if self.device not in ("auto", "cpu", "reference"):
-            raise ValueError(f"device must be 'auto', 'cpu' or 'reference', got {self.device!r}")
-        if self.dtype is not None and np.dtype(self.dtype) not in FLOAT_TYPES:
-            raise ValueError(f"dtype must be None, float32 or float64, got {self.dtype!r}")
-        Key.check(self.random_state)
-        get_optimizer(self.optimizer).validate()
-
     def _backend(self) -> Backend:
         return get_backend("cpu" if self.device == "auto" else self.device, self.n_threads)
 
@@ -251,10 +218,12 @@ class DiscriminativeRBM(ClassifierMixin, ClassNamePrefixFeaturesOutMixin, Transf
         with untouched(self):
             going_on = self.warm_start and hasattr(self, "components_")
             run = self._begin(X, y, sample_weight, unlabelled, None, going_on)
-        for _ in range(self.n_iter):
-            if not run.one_pass():
-                break
-        self._finish(run)
+        try:
+            for _ in range(self.n_iter):
+                if not run.one_pass():
+                    break
+        finally:  # also of a run that diverged or was interrupted
+            self._finish(run)
         return self
 
     def partial_fit(
@@ -282,8 +251,10 @@ class DiscriminativeRBM(ClassifierMixin, ClassNamePrefixFeaturesOutMixin, Transf
             if going_on and classes is not None and not np.array_equal(np.unique(classes), self.classes_):
                 raise ValueError(f"classes must be those of the first call, {self.classes_}, got {np.unique(classes)}")
             run = self._begin(X, y, sample_weight, None, classes, going_on, held_out=False)
-        run.one_pass()
-        self._finish(run)
+        try:
+            run.one_pass()
+        finally:
+            self._finish(run)
         return self
 
     def _begin(
@@ -297,7 +268,7 @@ class DiscriminativeRBM(ClassifierMixin, ClassNamePrefixFeaturesOutMixin, Transf
         held_out: bool = True,
     ) -> LabelledFit:
         """Check everything and set a fit up; `going_on` from the parameters and chains that are there."""
-        self._check_options()
+        check_options(self)
         data = self._rows(X, reset=not going_on)
         labels = column_or_1d(y, warn=True)
         check_classification_targets(labels)
@@ -316,7 +287,7 @@ class DiscriminativeRBM(ClassifierMixin, ClassNamePrefixFeaturesOutMixin, Transf
         # by content, so that the order of the rows makes no difference, nor does a weight of 2 in place of a row twice
         begin = content_order(data, codes.astype(np.float64)) if self.shuffle else None
         split, weight = weighted(Split.of(data.shape[0], self.validation_fraction * held_out, key, begin), weight)
-        machine = self._machine() if going_on else self._start(data, split, codes, weight, key)
+        machine = self._machine() if going_on else starting(self, data, split, codes, weight, key)
         optimizer = get_optimizer(self.optimizer)
         slots = [
             Machine(*(Parameters(*map(np.zeros_like, part)) for part in machine)) for _ in range(optimizer.n_slots())
@@ -335,25 +306,6 @@ class DiscriminativeRBM(ClassifierMixin, ClassNamePrefixFeaturesOutMixin, Transf
             if len(kept.slots) == len(slots):
                 training.slots = kept.slots
         return LabelledFit(self, self._backend(), training, objective, data, codes, weight, split, others)
-
-    def _start(
-        self, data: VisibleData, split: Split, codes: NDArray[np.int64], weight: NDArray[Any] | None, key: Key
-    ) -> Machine:
-        """Parameters that training begins with."""
-        dtype, n_classes = data.dtype, len(self.classes_)
-        initial, units = get_initializer(self.init), ("bernoulli", "bernoulli")
-        initial.validate()
-        of_features = initial.weights(self.n_components, data.shape[1], key, units)
-        of_classes = Xavier().weights(n_classes, self.n_components, key.fold_in(_SECOND), units)
-        trained = np.arange(len(codes)) if split.trained is None else split.trained
-        shares = np.bincount(codes[trained], None if weight is None else weight[trained], n_classes)
-        visible = of_features.visible_bias
-        if visible is None:
-            visible = data_bias(np.clip(means(data, split, weight), 0, 1))
-        hidden = np.zeros(self.n_components) if of_features.hidden_bias is None else of_features.hidden_bias
-        biases = np.log(np.maximum(shares / shares.sum(), 0.5 / len(codes)))
-        found = (of_features.weights, visible, hidden), (of_classes.weights, np.zeros(self.n_components), biases)
-        return Machine(*(Parameters(*(np.ascontiguousarray(x, dtype) for x in part)) for part in found))
 
     def _machine(self) -> Machine:
         """Copies of the fitted parameters."""

@@ -8,6 +8,7 @@
 #ifndef FASTRBM_LABELS_H
 #define FASTRBM_LABELS_H
 
+#include "kernels.h"
 #include "lane_math.h"
 
 /* log(x), x positive and normal: an exponent, and 2 atanh((m - s) / (m + s)) of a mantissa m around s = sqrt(2) */
