@@ -214,6 +214,13 @@ class DiscriminativeRBM(ClassifierMixin, ClassNamePrefixFeaturesOutMixin, Transf
         Returns
         -------
         self
+
+        Raises
+        ------
+        ValueError, TypeError
+            For bad options and data; the estimator is as it was.
+        DivergenceError
+            If parameters became infinite or NaN; the last finite ones are kept.
         """
         with untouched(self):
             going_on = self.warm_start and hasattr(self, "components_")
@@ -339,7 +346,13 @@ class DiscriminativeRBM(ClassifierMixin, ClassNamePrefixFeaturesOutMixin, Transf
     def decision_function(self, X: Any) -> NDArray[np.float64]:
         """Compute log p(y | v); of two classes the log odds of the second one.
 
-        Shape (n_samples, n_classes), or (n_samples,) of two classes.
+        Parameters
+        ----------
+        X : array-like or sparse matrix, shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of float64, shape (n_samples, n_classes), or (n_samples,) of two classes
         """
         scores = self._scores(X)
         return scores[:, 1] - scores[:, 0] if scores.shape[1] == 2 else _normalised(scores)
@@ -349,20 +362,47 @@ class DiscriminativeRBM(ClassifierMixin, ClassNamePrefixFeaturesOutMixin, Transf
         return np.concatenate([scores for _, _, scores in self._layers(self._rows(X, reset=False))])
 
     def predict_proba(self, X: Any) -> NDArray[np.float64]:
-        """Compute p(y | v), exact, shape (n_samples, n_classes)."""
+        """Compute p(y | v), which is exact.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix, shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of float64, shape (n_samples, n_classes)
+            Columns in the order of ``classes_``.
+        """
         return probabilities(self._scores(X))
 
     def predict_log_proba(self, X: Any) -> NDArray[np.float64]:
-        """Compute log p(y | v), exact also where it is far below 0, shape (n_samples, n_classes)."""
+        """Compute log p(y | v), exact also where it is far below 0.
+
+        Returns
+        -------
+        ndarray of float64, shape (n_samples, n_classes)
+            Columns in the order of ``classes_``.
+        """
         return _normalised(self._scores(X))
 
     def predict(self, X: Any) -> NDArray[Any]:
-        """Return the most probable label of each row."""
+        """Return the most probable label of each row.
+
+        Returns
+        -------
+        ndarray, shape (n_samples,), of the type of ``classes_``
+        """
         best = self._scores(X).argmax(axis=1)
         return self.classes_[best]
 
     def transform(self, X: Any) -> NDArray[Any]:
-        """Compute the means of the hidden units given the features alone, shape (n_samples, n_components)."""
+        """Compute the means of the hidden units given the features alone, the label summed out.
+
+        Returns
+        -------
+        ndarray, shape (n_samples, n_components)
+            Of the float type of X; the type of the parameters for uint8 and bool.
+        """
         check_is_fitted(self, "components_")
         data, dtype = self._rows(X, reset=False), self.components_.dtype
         blocks = []
@@ -375,7 +415,13 @@ class DiscriminativeRBM(ClassifierMixin, ClassNamePrefixFeaturesOutMixin, Transf
         return np.concatenate(blocks).astype(wanted, copy=False)
 
     def free_energy(self, X: Any) -> NDArray[np.float64]:
-        """Compute -log of the sum over labels and hidden states of exp(-energy), shape (n_samples,)."""
+        """Compute -log of the sum over labels and hidden states of exp(-energy).
+
+        Returns
+        -------
+        ndarray of float64, shape (n_samples,)
+            That is -log p(v) - log Z.
+        """
         check_is_fitted(self, "components_")
         found = []
         for part, _, scores in self._layers(self._rows(X, reset=False)):

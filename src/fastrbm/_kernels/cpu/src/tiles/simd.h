@@ -91,7 +91,6 @@ FRBM_LOAD(load_reg_d, reg_d, double)
 #define STORE(to, vector) memcpy((to), &(vector), sizeof(vector))
 
 INLINE vec_f select_f(vec_i mask, vec_f yes, vec_f no) { return (vec_f)((mask & (vec_i)yes) | (~mask & (vec_i)no)); }
-INLINE vec_d select_vd(vec_l mask, vec_d yes, vec_d no) { return (vec_d)((mask & (vec_l)yes) | (~mask & (vec_l)no)); }
 INLINE reg_f select_rf(reg_i mask, reg_f yes, reg_f no) { return (reg_f)((mask & (reg_i)yes) | (~mask & (reg_i)no)); }
 INLINE reg_d select_d(reg_l mask, reg_d yes, reg_d no) { return (reg_d)((mask & (reg_l)yes) | (~mask & (reg_l)no)); }
 
