@@ -249,3 +249,8 @@ def _means_of(backend: Backend, inputs: NDArray[Any]) -> NDArray[Any]:
 def _add(total: Sequence[NDArray[Any]], share: float, weights: NDArray[Any], bias: NDArray[Any]) -> None:
     total[0][...] += total[0].dtype.type(share) * weights
     total[1][...] += (share * bias).astype(total[1].dtype)
+
+
+def normalised(scores: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Logs of probabilities of classes from logs that lack a constant of the row."""
+    return scores - np.logaddexp.reduce(scores, axis=1, keepdims=True)

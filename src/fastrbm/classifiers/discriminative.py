@@ -30,7 +30,7 @@ from .._kernels.labels import LabelledLayer, probabilities
 from ..model import Model
 from ..optimizers import get_optimizer
 from ._fit import LabelledFit
-from ._labelled import LabelledTraining, Machine, Objective
+from ._labelled import LabelledTraining, Machine, Objective, normalised
 from ._labelled_options import check_options, starting
 
 _BLOCK = 4096  # rows that are scored at a time
@@ -72,8 +72,7 @@ class DiscriminativeRBM(ClassifierMixin, ClassNamePrefixFeaturesOutMixin, Transf
         a `validation_fraction`.
     n_iter_no_change : int, default=5
     tol : float, default=0.0
-    shuffle : bool, default=True
-    warm_start : bool, default=False
+    shuffle, warm_start : bool, default=True and False
         Whether `fit` goes on from the parameters that are there.
     random_state : int, RandomState, Generator or None
         The same one gives the same bits for any number of threads.
@@ -97,7 +96,6 @@ class DiscriminativeRBM(ClassifierMixin, ClassNamePrefixFeaturesOutMixin, Transf
         U.
     intercept_classes_ : ndarray, shape (n_classes,)
         d.
-    n_features_in_, feature_names_in_
     n_iter_ : int
         Passes that were done.
     history_ : dict of list
@@ -321,12 +319,10 @@ class DiscriminativeRBM(ClassifierMixin, ClassNamePrefixFeaturesOutMixin, Transf
         nothing = np.zeros(len(self.intercept_hidden_), dtype)
         return Machine(features, Parameters(self.class_components_, nothing, self.intercept_classes_)).copy()
 
-    def _show(self, machine: Machine) -> None:
-        self.components_, self.intercept_visible_, self.intercept_hidden_ = machine.features
-        self.class_components_, _, self.intercept_classes_ = machine.classes
-
     def _finish(self, run: LabelledFit) -> None:
-        self._show(run.best())
+        features, classes = run.best()
+        self.components_, self.intercept_visible_, self.intercept_hidden_ = features
+        self.class_components_, _, self.intercept_classes_ = classes
         self.history_, self.n_iter_ = run.history, run.n_passes
         self._training = run.training
 
@@ -355,7 +351,7 @@ class DiscriminativeRBM(ClassifierMixin, ClassNamePrefixFeaturesOutMixin, Transf
         ndarray of float64, shape (n_samples, n_classes), or (n_samples,) of two classes
         """
         scores = self._scores(X)
-        return scores[:, 1] - scores[:, 0] if scores.shape[1] == 2 else _normalised(scores)
+        return scores[:, 1] - scores[:, 0] if scores.shape[1] == 2 else normalised(scores)
 
     def _scores(self, X: Any) -> NDArray[np.float64]:
         check_is_fitted(self, "components_")
@@ -383,7 +379,7 @@ class DiscriminativeRBM(ClassifierMixin, ClassNamePrefixFeaturesOutMixin, Transf
         ndarray of float64, shape (n_samples, n_classes)
             Columns in the order of ``classes_``.
         """
-        return _normalised(self._scores(X))
+        return normalised(self._scores(X))
 
     def predict(self, X: Any) -> NDArray[Any]:
         """Return the most probable label of each row.
@@ -392,7 +388,7 @@ class DiscriminativeRBM(ClassifierMixin, ClassNamePrefixFeaturesOutMixin, Transf
         -------
         ndarray, shape (n_samples,), of the type of ``classes_``
         """
-        best = self._scores(X).argmax(axis=1)
+        best = self._scores(X).argmax(axis=1)  # before classes_: it says so if there is no fit
         return self.classes_[best]
 
     def transform(self, X: Any) -> NDArray[Any]:
@@ -401,7 +397,6 @@ class DiscriminativeRBM(ClassifierMixin, ClassNamePrefixFeaturesOutMixin, Transf
         Returns
         -------
         ndarray, shape (n_samples, n_components)
-            Of the float type of X; the type of the parameters for uint8 and bool.
         """
         check_is_fitted(self, "components_")
         data, dtype = self._rows(X, reset=False), self.components_.dtype
@@ -453,7 +448,3 @@ class DiscriminativeRBM(ClassifierMixin, ClassNamePrefixFeaturesOutMixin, Transf
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         return tags
-
-
-def _normalised(scores: NDArray[np.float64]) -> NDArray[np.float64]:
-    return scores - np.logaddexp.reduce(scores, axis=1, keepdims=True)
