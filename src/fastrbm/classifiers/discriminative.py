@@ -73,7 +73,7 @@ class DiscriminativeRBM(ClassifierMixin, ClassNamePrefixFeaturesOutMixin, Transf
     n_iter_no_change : int, default=5
     tol : float, default=0.0
     shuffle, warm_start : bool, default=True and False
-        Whether `fit` goes on from the parameters that are there.
+        Whether passes permute the rows, and whether `fit` goes on from the parameters that are there.
     random_state : int, RandomState, Generator or None
         The same one gives the same bits for any number of threads.
     out_of_range : {"warn", "error", "allow"}, default="warn"
