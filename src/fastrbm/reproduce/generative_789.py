@@ -127,7 +127,8 @@ def _curve(settings: Settings, report: Report, X: np.ndarray, shape: tuple[int, 
     """Likelihood over the number of hidden units: exact to 24, by a bracket for 500, beside the published one."""
     sizes = (3, 4, 6) if settings.quick else (3, 4, 5, 6, 8, 10, 12, 16, 20, 24)
     seed = settings.seeds[0]
-    ours, theirs = [], []
+    ours: list[float] = []
+    theirs: list[float] = []
     for n in sizes:
         options = EXACT if n <= MOST_EXACT else CHAINS
         for found, how in ((ours, options), (theirs, PUBLISHED_8)):

@@ -44,8 +44,8 @@ def run(settings: Settings, report: Report) -> None:
     best = _toy(settings, report) | _images(settings, report)
     ends = {name: f"{early:g} early and {late:g} at the end" for name, (early, late) in best.items()}
     report.note(
-        "Which multiple of sigma = beta_max / sqrt(visible + hidden) has the highest mean likelihood after a quarter of "
-        "the training, and at its end: " + "; ".join(f"{name}, {text}" for name, text in ends.items()) + "."
+        "Which multiple of sigma = beta_max / sqrt(visible + hidden) has the highest mean likelihood after a quarter "
+        "of the training, and at its end: " + "; ".join(f"{name}, {text}" for name, text in ends.items()) + "."
     )
 
 
