@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -26,14 +27,15 @@ def run(settings: Settings, report: Report) -> None:
     n_hidden, rounds = (64, 1) if settings.quick else (500, 3)
     report.note(
         f"{'Digits' if settings.quick else 'MNIST'}, {len(X)} binary rows, {n_hidden} hidden units, minibatches of "
-        "100. All strategies draw the same states bit for bit, so results are unchanged by construction, and are compared "
-        "here once more. Times are medians of interleaved rounds, relative to the dense product of this package, which "
-        "looks sums up in tables and costs far less than the products of floats that the publication compares with."
+        "100. All strategies draw the same states bit for bit, so results are unchanged by construction, and are "
+        "compared here once more. Times are medians of interleaved rounds, relative to the dense product of this "
+        "package, which looks sums up in tables and costs far less than the products of floats that the publication "
+        "compares with."
     )
     trained = _train(settings, X, n_hidden, 1, "auto", 2 if settings.quick else 10)
     spared: dict[str, list[float]] = {name: [] for name in STRATEGIES}
     for k in STEPS:
-        rows, best = _compare(report, lambda name, k=k: _continue(settings, trained, X, k, name), rounds)
+        rows, best = _compare(report, partial(_continue, trained, X, k), rounds)
         report.table(f"Training, one pass of CD-{k} of a machine that has been trained", _HEADER, rows)
         for name, row in zip(STRATEGIES, rows, strict=True):
             spared[name].append(float(row[2]))
@@ -45,7 +47,7 @@ def run(settings: Settings, report: Report) -> None:
             report.row(f"training, CD-{k}, best strategy: dense over its time", best, target=1.0, unit="x")
     start = X[:1000]
     n_steps = 20 if settings.quick else 200
-    rows, best = _compare(report, lambda name: _sample(trained, start, n_steps, name), rounds)
+    rows, best = _compare(report, partial(_sample, trained, start, n_steps), rounds)
     report.table(f"Prediction, {len(start)} chains of {n_steps} Gibbs steps", _HEADER, rows)
     report.row("prediction, lcd: dense over its products", float(rows[2][2]), published="up to 5.3", unit="x")
     report.row("prediction, lcd: dense over its time", float(rows[2][1]), published="up to 5.3", unit="x")
@@ -78,7 +80,7 @@ def _train(settings: Settings, X: np.ndarray, n_hidden: int, k: int, strategy: s
     ).fit(X)
 
 
-def _continue(settings: Settings, trained: Any, X: np.ndarray, k: int, strategy: str) -> np.ndarray:
+def _continue(trained: Any, X: np.ndarray, k: int, strategy: str) -> np.ndarray:
     """Train a copy for one more pass and return its weights."""
     machine = copy.deepcopy(trained).set_params(n_gibbs_steps=k, strategy=strategy, n_iter=1)
     return machine.fit(X).components_
