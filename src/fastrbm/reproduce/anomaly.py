@@ -32,9 +32,9 @@ def run(settings: Settings, report: Report) -> None:
     report.note(
         f"Records are made up ({n_train} normal ones to learn from, {n_test} normal ones and as many attacks to test), "
         "as a mixture of services with five attacks, of which two differ from normal traffic only by values that do "
-        "not go together. Numbers are cut into bins, everything is one-hot. The number of hidden units and the inputs of "
-        "the isolation forest (numbers or bins) are those with the higher AUC on a validation set of the same network, "
-        "with attacks of their own."
+        "not go together. Numbers are cut into bins, everything is one-hot. The number of hidden units and the inputs "
+        "of the isolation forest (numbers or bins) are those with the higher AUC on a validation set of the same "
+        "network, with attacks of their own."
     )
     ours, forest, other_ours, other_forest, retrained, alarms, other_alarms, seconds = ([] for _ in range(8))
     for seed in settings.seeds:
