@@ -71,7 +71,7 @@ VALUES = {
     "visible": ("mixed(gaussian*2,bernoulli*1)", "mixed(gaussian*2,bernoulli*1)"),
     "n_categories": ("3", 3),
 }
-FLAGS = ("centered", "stochastic_input", "shuffle")
+FLAGS = ("centered", "stochastic_input", "shuffle", "conditional")
 NOT_ON_THE_COMMAND_LINE = {"verbose", "callbacks", "warm_start"}
 
 
