@@ -116,7 +116,7 @@ def test_bad_values(ratings):
         machine.fit(np.where(np.arange(8) == 3, -2.0, X))
     with pytest.raises(ValueError, match="or NaN, got -1 in row"):
         SoftmaxRBM(5, n_categories=K).fit(X)
-    with pytest.raises(ValueError, match="conditional must be True or False"):
+    with pytest.raises(ValueError, match="conditional. parameter of SoftmaxRBM must be"):
         SoftmaxRBM(5, conditional="yes").fit(X)
     with pytest.raises(ValueError, match="algorithm must be 'cd'"):
         SoftmaxRBM(5, n_categories=K, conditional=True, algorithm="pcd").fit(X)

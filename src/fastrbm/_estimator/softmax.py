@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .._checks import check_flag, check_integer
+from .._checks import check_integer
 from .._data import Rows
 from .._data.categories import CategoryData
 from .._data.ranges import Range
@@ -111,7 +111,6 @@ class SoftmaxRBM(Fitting, Scoring, Sampling, Stored):
         options.check_units(self, "hidden")
         if self.n_categories is not None:
             check_integer("n_categories", self.n_categories, 1, _MOST_CATEGORIES, otherwise="None")
-        check_flag("conditional", self.conditional)
         super()._check_options()
 
     def _wrap(self, X: Any, dtype: Any, scale: float, limits: Range) -> CategoryData:
