@@ -418,7 +418,3 @@ def test_report_names_no_place_on_the_machine():
     text = json.dumps(report.environment(1, 1, "test", quick=False))
     assert str(Path.home()) not in text
     assert sys.prefix not in text
-
-
-def _missing(*args, **options):
-    raise FileNotFoundError
