@@ -60,6 +60,8 @@ class SpinWave:
     def __init__(
         self, weights: NDArray[Any], visible_bias: NDArray[Any], hidden_bias: NDArray[Any], moves: NDArray[np.int32]
     ):
+        if not all(np.isfinite(part).all() for part in (weights, visible_bias, hidden_bias)):
+            raise FloatingPointError("the parameters of the wave function are not finite")
         self._weights, self._visible_bias, self._hidden_bias = weights, visible_bias, hidden_bias
         self._moves = moves
         first, second = moves[:, 0], moves[:, 1]

@@ -57,15 +57,15 @@ INLINE vec_z one_vector(void) {
 
 INLINE vec_d choose_d(vec_l mask, vec_d yes, vec_d no) { return (vec_d)((mask & (vec_l)yes) | (~mask & (vec_l)no)); }
 
-INLINE one_z times_one(one_z a, one_z b) { return (one_z){a.re * b.re - a.im * b.im, a.re * b.im + a.im * b.re}; }
-
+/* Lanes l and l + 4, then l and l + 2, l and l + 1: by vectors, as compilers fuse scalars that they find in pairs */
 INLINE one_z product_of_lanes(const int c, vec_z x) {
-    one_z z[8];
-    for (int l = 0; l < 8; l++) z[l] = (one_z){x.re[l], c ? x.im[l] : 0.0};
-    for (int half = 4; half > 0; half /= 2)
-        for (int l = 0; l < half; l++)
-            z[l] = c ? times_one(z[l], z[l + half]) : (one_z){z[l].re * z[l + half].re, 0.0};
-    return z[0];
+    static const vec_l by_4 = {4, 5, 6, 7, 0, 1, 2, 3}, by_2 = {2, 3, 0, 1, 6, 7, 4, 5}, by_1 = {1, 0, 3, 2, 5, 4, 7, 6};
+#define FRBM_TURN(by) x = times_z(c, x, (vec_z){__builtin_shuffle(x.re, by), c ? __builtin_shuffle(x.im, by) : x.im})
+    FRBM_TURN(by_4);
+    FRBM_TURN(by_2);
+    FRBM_TURN(by_1);
+#undef FRBM_TURN
+    return (one_z){x.re[0], c ? x.im[0] : 0.0};
 }
 
 /* x = e^x of n doubles, n a multiple of 8, x between -700 and 700; ln 2 in two parts, of which the first has trailing zeros */
@@ -151,16 +151,16 @@ INLINE one_z ratio_of(const int c, const frbm_wave *w, const double *pq, size_t 
     const size_t ld = w->ld, all = ld << c;
     const double *grow = w->grow + move * all, *shrink = w->shrink + move * all;
     const double *of_p = sigma > 0 ? shrink : grow, *of_q = sigma > 0 ? grow : shrink;
+    const double *linear = w->linear + ((2 * move + (sigma > 0)) << c);
     vec_z product = one_vector();
+    product.re[0] = linear[0];
+    if (c) product.im[0] = linear[1];
     for (size_t at = 0; at < ld; at += 8) {
         const vec_z up = times_z(c, load_z(c, pq + at, ld), load_z(c, of_p + at, ld));
         const vec_z down = times_z(c, load_z(c, pq + all + at, ld), load_z(c, of_q + at, ld));
         product = times_z(c, product, plus_z(c, up, down));
     }
-    const double *linear = w->linear + ((2 * move + (sigma > 0)) << c);
-    const one_z lanes = product_of_lanes(c, product);
-    if (!c) return (one_z){lanes.re * linear[0], 0.0};
-    return times_one(lanes, (one_z){linear[0], linear[1]});
+    return product_of_lanes(c, product);
 }
 
 /* p and q after it */
