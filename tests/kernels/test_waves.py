@@ -23,7 +23,7 @@ def case(n, n_sites, n_hidden, dtype, scale=1.0):
 
     def numbers(size, *shape):
         real = rng.normal(0, size, shape)
-        return real + 1j * rng.normal(0, size, shape) if dtype == complex else real
+        return real + 1j * rng.normal(0, size, shape) if dtype is complex else real
 
     weights = numbers(scale / np.sqrt(n_hidden), n_hidden, n_sites)
     biases = numbers(0.1 * scale, n_sites), numbers(0.1 * scale, n_hidden)

@@ -5,9 +5,9 @@ of the spins. With p = e^theta / (2 cosh theta) and q = 1 - p
 
     cosh(theta - 2 sigma D) / cosh(theta) = p exp(-2 sigma D) + q exp(2 sigma D),
 
-whose terms are the new p and q but for their sum: no exponential is taken for a move. The wave function is that of Carleo,
-Troyer, "Solving the quantum many-body problem with artificial neural networks", Science 355 (2017). The definition that
-native kernels are compared with.
+whose terms are the new p and q but for their sum: no exponential is taken for a move. The wave function is that of
+Carleo, Troyer, "Solving the quantum many-body problem with artificial neural networks", Science 355 (2017). The
+definition that native kernels are compared with.
 """
 
 from __future__ import annotations

@@ -107,9 +107,9 @@ class RBMWaveFunction:
         of_biases = ((1 if self.symmetric else self.n_sites,), (width,)) if self.biases else ((0,), (0,))
         self._shapes = (*of_biases, (width, self.n_sites))
         self.n_parameters = sum(int(np.prod(shape)) for shape in self._shapes)
-        weights = self._key.normal((width, self.n_sites), scale).astype(self.dtype)
+        weights: NDArray[Any] = self._key.normal((width, self.n_sites), scale)
         if self.dtype == np.complex128:
-            weights += 1j * self._key.fold_in(1).normal((width, self.n_sites), scale)
+            weights = weights + 1j * self._key.fold_in(1).normal((width, self.n_sites), scale)
         self._set(np.concatenate([np.zeros(self.n_parameters - weights.size, self.dtype), weights.ravel()]))
 
     def __repr__(self) -> str:
@@ -180,9 +180,9 @@ class RBMWaveFunction:
             for start, end, shape in zip(ends[:-1], ends[1:], self._shapes, strict=True)
         ]
 
-    def kernel(self, moves: NDArray[np.int32], n_threads: int | None = None) -> SpinWave:
+    def kernel(self, moves: NDArray[np.int32]) -> SpinWave:
         """Kernels of this function for moves of spins, as `SpinHamiltonian.moves` has them."""
-        backend = get_backend("cpu", n_threads=self.n_threads if n_threads is None else n_threads)
+        backend = get_backend("cpu", n_threads=self.n_threads)
         return backend.wave(self.weights, self.visible_bias, self.hidden_bias, moves)
 
     def log_psi(self, states: ArrayLike) -> NDArray[Any]:
@@ -262,6 +262,8 @@ class RBMWaveFunction:
             given.size and not 0 <= given.min() <= given.max() < self.n_sites
         ):
             raise ValueError(f"sites must be integers from 0 to {self.n_sites - 1}, got {sites!r}")
+        if given.ndim == 2 and (given[:, 0] == given[:, 1]).any():
+            raise ValueError(f"sites must be pairs of different ones, got {sites!r}")
         if given.ndim == 1:
             return self.move_ratios(states, np.column_stack([given, np.full(len(given), -1), np.zeros_like(given)]))
         apart, alike = (np.column_stack([given, np.full(len(given), relation)]) for relation in (-1, 1))
