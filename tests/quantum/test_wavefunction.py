@@ -8,7 +8,7 @@ from fastrbm.likelihood import log_partition
 from fastrbm.quantum import Heisenberg, RBMWaveFunction, TransverseFieldIsing
 
 KINDS = [
-    pytest.param({"parameters": parameters, "symmetric": symmetric, "biases": biases}, id=f"{parameters}{symmetric}{biases}")
+    {"parameters": parameters, "symmetric": symmetric, "biases": biases}
     for parameters in ("real", "complex")
     for symmetric in (False, True)
     for biases in (False, True)
