@@ -95,8 +95,7 @@ def free_fermion_energy(n_sites: int, field: float, coupling: float = 1.0) -> fl
     Notes
     -----
     Fermions of the Jordan-Wigner transformation are free. The momenta of the ground state are
-    k = pi (2 m + 1) / n_sites, and its energy is - sum over k of sqrt(J^2 + g^2 - 2 J g cos k), with the magnitudes of J and
-    g.
+    k = pi (2 m + 1) / n_sites. Its energy is - sum over k of sqrt(J^2 + g^2 - 2 J g cos k), J and g without signs.
 
     References
     ----------

@@ -28,9 +28,8 @@ _LAROCHELLE = "Larochelle, Mandel, Pascanu, Bengio, JMLR 13 (2012)"
 EXPERIMENTS: dict[str, Experiment] = {
     "fashion-mnist": Experiment(
         "Fashion-MNIST: classifiers on features of a machine, and the best machine",
-        "Wells, Gerstenberger, *Restricted Boltzmann Machines: Theory of RBMs and Applications* (2025); hybrid machines: "
-        + _LAROCHELLE
-        + ".",
+        "Wells, Gerstenberger, *Restricted Boltzmann Machines: Theory of RBMs and Applications* (2025); "
+        "hybrid machines: " + _LAROCHELLE + ".",
     ),
     "digits": Experiment(
         "Digits of scikit-learn: the pipeline of its guide, searched over a grid",
@@ -53,8 +52,8 @@ EXPERIMENTS: dict[str, Experiment] = {
     ),
     "lc-init": Experiment(
         "Initial weights from the layer correlation, without data",
-        "The dataset-free initialisation at the maximum of the layer correlation: its table of scales, its toy experiment, "
-        "and growth of the likelihood on MNIST.",
+        "The dataset-free initialisation at the maximum of the layer correlation: its table of scales, its toy "
+        "experiment, and growth of the likelihood on MNIST.",
     ),
     "lcd": Experiment(
         "LCD: bounds and delta products inside contrastive divergence",

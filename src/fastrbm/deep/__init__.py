@@ -1,0 +1,8 @@
+"""Stacks of restricted Boltzmann machines: deep belief networks, and networks that are fine-tuned from them."""
+
+from .augment import Flip, Shift
+from .autoencoder import DBNAutoencoder
+from .belief import DeepBeliefNetwork
+from .classifier import DBNClassifier
+
+__all__ = ["DBNAutoencoder", "DBNClassifier", "DeepBeliefNetwork", "Flip", "Shift"]
