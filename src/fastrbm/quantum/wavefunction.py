@@ -300,7 +300,7 @@ class RBMWaveFunction:
         magnetisation: int | None = None,
         random_state: Any = None,
     ) -> NDArray[np.int8]:
-        """Draw states from |psi|^2 by chains.
+        """Draw states from the square of psi by chains.
 
         Parameters
         ----------
@@ -349,9 +349,9 @@ class RBMWaveFunction:
         return chains.record(kernel, n_samples, n_sweeps)
 
     def as_model(self) -> Model:
-        """Return |psi|^2 as a machine of Ising units, for the samplers and sums of the package.
+        """Return the square of psi as a machine of Ising units, for the samplers and sums of the package.
 
-        Each hidden unit is there twice: |psi|^2 = exp(2 a.s) prod_j (2 cosh theta_j)^2.
+        Each hidden unit is there twice, as psi^2 = exp(2 a.s) prod_j (2 cosh theta_j)^2.
 
         Returns
         -------
@@ -360,7 +360,7 @@ class RBMWaveFunction:
         Raises
         ------
         ValueError
-            For complex parameters: their |psi|^2 is no such machine.
+            For complex parameters: the square of their magnitude is no such machine.
         """
         if self.dtype == np.complex128:
             raise ValueError(

@@ -107,7 +107,8 @@ def _critical(settings: Settings, report: Report, search: Search) -> None:
 def _fields(settings: Settings, report: Report) -> None:
     search = Search(10, 2, 0.1, 60, None) if settings.quick else Search(20, 4, 0.05, 200, None)
     fields = FIELDS[1::3] if settings.quick else FIELDS
-    n, seed, rows, curves = search.n_sites, settings.seeds[0], [], {}
+    n, seed, curves = search.n_sites, settings.seeds[0], {}
+    rows: list[list[Any]] = []
     for field in fields:
         found, took = _search(settings, search, field, seed)
         exact = free_fermion_energy(n, field)
@@ -130,7 +131,7 @@ def _fields(settings: Settings, report: Report) -> None:
 
 
 def _heisenberg(settings: Settings, report: Report) -> None:
-    rows = []
+    rows: list[list[Any]] = []
     for n in (8,) if settings.quick else (10, 12, 14, 16):
         hamiltonian = Heisenberg(n)
         exact = exact_ground_state(hamiltonian).energy
@@ -165,7 +166,7 @@ def _netket(settings: Settings, report: Report) -> None:
     except ImportError as error:
         report.note(f"NetKet is not compared with, as it is not installed ({error}): `pip install netket`.")
         return
-    rows = []
+    rows: list[list[Any]] = []
     for search in SEARCHES[:2]:
         exact = free_fermion_energy(search.n_sites, 1.0)
         ours, theirs = [], []
@@ -184,8 +185,8 @@ def _netket(settings: Settings, report: Report) -> None:
     report.note(
         f"NetKet {netket.__version__}: RBMSymm over translations, MetropolisLocal, {N_CHAINS} chains, "
         f"{N_CHAINS * N_SAMPLES} samples a step, plain stochastic reconfiguration with the same rate and shift, and "
-        f"{100 * N_CHAINS} samples for the energy in the end. Its time is that of the search alone, without compilation and "
-        "without the last estimate, which ours includes."
+        f"{100 * N_CHAINS} samples for the energy in the end. Its time is that of the search alone, without "
+        "compilation and without the last estimate, which ours includes."
     )
 
 
