@@ -141,7 +141,7 @@ def _heisenberg(settings: Settings, report: Report) -> None:
                 n,
                 alpha=2,
                 symmetric=True,
-                parameters=parameters,  # type: ignore[arg-type]
+                parameters=parameters,
                 random_state=settings.seeds[0],
                 n_threads=settings.n_threads,
             )

@@ -57,14 +57,12 @@ INLINE vec_z one_vector(void) {
 
 INLINE vec_d choose_d(vec_l mask, vec_d yes, vec_d no) { return (vec_d)((mask & (vec_l)yes) | (~mask & (vec_l)no)); }
 
-/* Lanes l and l + 4, then l and l + 2, l and l + 1: by vectors, as compilers fuse scalars that they find in pairs */
+/* Lanes l and l + 4, then l and l + 2, l and l + 1: by vectors, as compilers fuse scalar products of complex numbers
+ * (GCC 12, in spite of -ffp-contract=off) */
 INLINE one_z product_of_lanes(const int c, vec_z x) {
-    static const vec_l by_4 = {4, 5, 6, 7, 0, 1, 2, 3}, by_2 = {2, 3, 0, 1, 6, 7, 4, 5}, by_1 = {1, 0, 3, 2, 5, 4, 7, 6};
-#define FRBM_TURN(by) x = times_z(c, x, (vec_z){__builtin_shuffle(x.re, by), c ? __builtin_shuffle(x.im, by) : x.im})
-    FRBM_TURN(by_4);
-    FRBM_TURN(by_2);
-    FRBM_TURN(by_1);
-#undef FRBM_TURN
+    x = times_z(c, x, (vec_z){ROTATE_D(x.re, 4), c ? ROTATE_D(x.im, 4) : x.im});
+    x = times_z(c, x, (vec_z){ROTATE_D(x.re, 2), c ? ROTATE_D(x.im, 2) : x.im});
+    x = times_z(c, x, (vec_z){ROTATE_D(x.re, 1), c ? ROTATE_D(x.im, 1) : x.im});
     return (one_z){x.re[0], c ? x.im[0] : 0.0};
 }
 
