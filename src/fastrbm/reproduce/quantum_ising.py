@@ -178,8 +178,8 @@ def _netket(settings: Settings, report: Report) -> None:
             rows.append([search.n_sites, name, *(float(x) for x in np.median(figures, axis=0))])
         if not rows[-1][2] < 1e-2:
             report.note(
-                f"At {search.n_sites} sites NetKet's search does not come to the ground state with this rate, as it does "
-                "not limit how far a step goes: its time there tells what a step costs, and its error nothing."
+                f"At {search.n_sites} sites NetKet's search does not come to the ground state with this rate, as it "
+                "does not limit how far a step goes: its time there tells what a step costs, and its error nothing."
             )
         ratio = rows[-1][4] / rows[-2][4]
         report.row(f"{search.n_sites} sites, time of NetKet over ours", ratio, digits=1)
