@@ -21,7 +21,7 @@ EXPECTED = {
     "lc-init": {"entries of the table": (27, 28)},
     "lcd": {"prediction, lcd: dense over its time": (0, 1000)},
     "autoencoder": {},
-    "quantum-ising": {},
+    "quantum-ising": {"12 sites": (0, 1e-3), "Heisenberg": (0, 1e-2)},
     "ratings": {},
     "anomaly": {"AUC, isolation forest": (0.6, 1), "AUC, free energy": (0.5, 1)},
 }

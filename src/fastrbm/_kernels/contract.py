@@ -28,6 +28,7 @@ from .labels import LabelledLayer
 from .ladders import ComposedLadder, Ladder
 from .partition import REFERENCE_RATE, log_partition_sum
 from .rules import Update, apply_rule
+from .waves import SpinWave
 
 __all__ = [
     "Backend",
@@ -167,6 +168,12 @@ class Backend:
     def labelled(self, inputs: NDArray[Any], classes: NDArray[Any]) -> LabelledLayer:
         """Hidden units of rows given classes: see `LabelledLayer`."""
         return LabelledLayer(inputs, classes)
+
+    def wave(
+        self, weights: NDArray[Any], visible_bias: NDArray[Any], hidden_bias: NDArray[Any], moves: NDArray[np.int32]
+    ) -> SpinWave:
+        """A wave function of spins and moves of them: see `SpinWave`."""
+        return SpinWave(weights, visible_bias, hidden_bias, moves)
 
     def pseudo_likelihood(
         self, unit: str, states: States, parameters: Parameters, visible: str = "bernoulli"

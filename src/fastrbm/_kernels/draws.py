@@ -49,6 +49,7 @@ class Stream(IntEnum):
     DROP_CONNECT = 9
     WEIGHT_NOISE = 10
     RESAMPLE = 11
+    SPIN_MOVES = 12
 
 
 class Draw(NamedTuple):

@@ -1,5 +1,5 @@
 # C declarations of src/include/kernels.h and src/include/workers.h; the contracts are there.
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int8_t, int32_t, int64_t, uint8_t, uint32_t, uint64_t
 
 cdef extern from "constants.h" nogil:
     enum:
@@ -91,6 +91,26 @@ cdef extern from "workers.h" nogil:
         float *of_data
         float *of_model
 
+    ctypedef struct frbm_wave:
+        const double *weights
+        const double *hidden_bias
+        const double *visible_bias
+        const int32_t *moves
+        const double *grow
+        const double *shrink
+        const double *linear
+        size_t n_sites, n_hidden, ld, n_moves
+        int is_complex
+        int8_t *states
+        size_t n_states
+        double *log_psi
+        double *tanh_theta
+        double *ratios
+        frbm_draw draw
+        size_t n_sweeps
+        int in_order
+        uint32_t *accepted
+
     ctypedef struct frbm_table:
         const char *name
         int (*pack_u8)(const uint8_t *, size_t, uint8_t, uint64_t *) noexcept nogil
@@ -121,6 +141,8 @@ cdef extern from "workers.h" nogil:
         void (*label_scores)(const frbm_labels *, size_t) noexcept nogil
         void (*label_means)(const frbm_labels *, size_t) noexcept nogil
         void (*label_raise)(const float *, size_t, float *) noexcept nogil
+        void (*wave_state)(const frbm_wave *, size_t, double *) noexcept nogil
+        void (*wave_sweeps)(const frbm_wave *, size_t, double *, uint32_t *) noexcept nogil
         void (*philox)(uint32_t *, uint32_t, uint32_t, const frbm_draw *) noexcept nogil
         void (*uniform_rows)(void *, int, size_t, size_t, size_t, const frbm_draw *) noexcept nogil
         void (*add_normals)(float *, size_t, size_t, size_t, const frbm_draw *) noexcept nogil

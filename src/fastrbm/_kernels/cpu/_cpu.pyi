@@ -207,6 +207,36 @@ class Labels:
         n_threads: int,
     ) -> None: ...
 
+class Wave:
+    def __init__(
+        self,
+        weights: NDArray[np.float64],
+        hidden_bias: NDArray[np.float64],
+        visible_bias: NDArray[np.float64],
+        moves: NDArray[np.int32],
+        grow: NDArray[np.float64],
+        shrink: NDArray[np.float64],
+        linear: NDArray[np.float64],
+        n_hidden: int,
+    ): ...
+    def evaluate(
+        self,
+        states: NDArray[np.int8],
+        log_psi: NDArray[np.float64],
+        tanh_theta: NDArray[np.float64] | None,
+        ratios: NDArray[np.float64] | None,
+        n_threads: int,
+    ) -> None: ...
+    def sweep(
+        self,
+        states: NDArray[np.int8],
+        draw: Draw,
+        n_sweeps: int,
+        in_order: bool,
+        accepted: NDArray[np.uint32],
+        n_threads: int,
+    ) -> None: ...
+
 def pseudo_likelihood(
     inputs: NDArray[Any],
     weights: NDArray[Any],

@@ -16,6 +16,7 @@ from ..draws import Draw
 from ..labels import LabelledLayer
 from ..ladders import Ladder
 from ..partition import check_partition
+from ..waves import SpinWave
 from . import layers as any_units
 from .gradients import Gradients
 from .labels import NativeLabelledLayer
@@ -26,6 +27,7 @@ from .runtime import threads_for
 from .scores import Scores, dense_blocks, is_native
 from .strategy import GUESSED_DENSITY, choose_for_chains, choose_for_rows, make_filters, note_filters
 from .training import Training
+from .waves import NativeSpinWave
 from .words import from_words, lanes, to_words
 
 
@@ -268,6 +270,12 @@ class CpuBackend(Training, Gradients, Scores):
         if inputs.dtype != np.float32 or not len(inputs):
             return LabelledLayer(inputs, classes)
         return NativeLabelledLayer(inputs, classes, self.n_threads)
+
+    def wave(
+        self, weights: NDArray[Any], visible_bias: NDArray[Any], hidden_bias: NDArray[Any], moves: NDArray[np.int32]
+    ) -> SpinWave:
+        """See `Backend.wave`."""
+        return NativeSpinWave(weights, visible_bias, hidden_bias, moves, self.n_threads)
 
     def anneal(
         self,

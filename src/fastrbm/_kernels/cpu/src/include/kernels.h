@@ -271,6 +271,24 @@ typedef struct {
     float *of_data, *of_model; /* [class][ld], added to */
 } frbm_labels;
 
+/* A wave function of spins and moves of them; complex rows are real parts, then imaginary ones.  See wave.h. */
+typedef struct {
+    const double *weights, *hidden_bias, *visible_bias; /* [site][ld], [ld], [site] */
+    const int32_t *moves;         /* [move][3]: site, a second one or -1, its sign over that of the first */
+    const double *grow, *shrink;  /* [move][ld]: e^(2 D), e^(-2 D) */
+    const double *linear;         /* [move][2]: what the field of the sites adds to the ratio, sigma -1 and +1 */
+    size_t n_sites, n_hidden, ld, n_moves;
+    int is_complex;
+    int8_t *states; /* [state][site], -1 or +1 */
+    size_t n_states;
+    double *log_psi, *tanh_theta, *ratios; /* [state], [state][ld], [state][move]; or NULL */
+    /* chains */
+    frbm_draw draw;
+    size_t n_sweeps;
+    int in_order;       /* every move once, by heat bath; else moves at random, Metropolis */
+    uint32_t *accepted; /* [state], added to */
+} frbm_wave;
+
 /* Vectors rounded to 16 bits, two entries in a word; see int16_dense.h */
 typedef struct {
     const uint32_t *words;
@@ -343,6 +361,10 @@ typedef struct {
     void (*label_scores)(const frbm_labels *a, size_t row);
     void (*label_means)(const frbm_labels *a, size_t first);
     void (*label_raise)(const float *classes, size_t n, float *raise);
+    /* one state; pq: 2 ld numbers, 4 ld where they are complex */
+    void (*wave_state)(const frbm_wave *w, size_t state, double *pq);
+    /* chains [first, first + 16); words: 64 for every two moves */
+    void (*wave_sweeps)(const frbm_wave *w, size_t first, double *pq, uint32_t *words);
     /* 64 words: unit 4 * unit_block + q, chain first_chain + lane at out[16 * q + lane] */
     void (*philox)(uint32_t *out, uint32_t unit_block, uint32_t first_chain, const frbm_draw *draw);
     /* sample-major rows of uniforms (float32, or float64 when is_double); row r is chain draw->first_chain + r */

@@ -318,6 +318,15 @@ INLINE reg_i multiply_int16(uint32_t a, reg_i b) {
 #endif
 }
 
+/* Lane l of the result is lane (l + by) % 8 of x, a vec_d; `by` is a constant */
+#if defined(__clang__)
+#define ROTATE_D(x, by) \
+    __builtin_shufflevector(x, x, (by) % 8, ((by) + 1) % 8, ((by) + 2) % 8, ((by) + 3) % 8, ((by) + 4) % 8, \
+                            ((by) + 5) % 8, ((by) + 6) % 8, ((by) + 7) % 8)
+#else
+#define ROTATE_D(x, by) __builtin_shuffle(x, ((vec_l){0, 1, 2, 3, 4, 5, 6, 7} + (by)) & 7)
+#endif
+
 /* Set bits of each byte */
 INLINE reg_u count_bytes(reg_u x) {
 #if defined(FRBM_AVX512)

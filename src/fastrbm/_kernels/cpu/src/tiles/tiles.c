@@ -19,6 +19,7 @@
 #include "philox.h"
 #include "rules.h"
 #include "softmax.h"
+#include "wave.h"
 
 /* ---- likelihood pieces --------------------------------------------------------------------------------------- */
 
@@ -114,6 +115,8 @@ const frbm_table FRBM_TABLE = {
     .label_scores = label_scores,
     .label_means = label_means,
     .label_raise = label_raise,
+    .wave_state = wave_state,
+    .wave_sweeps = wave_sweeps,
     .philox = philox,
     .uniform_rows = uniform_rows,
     .add_normals = add_normals,
