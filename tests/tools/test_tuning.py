@@ -238,11 +238,23 @@ def test_every_estimator_has_a_space_that_works(kind):
 
 
 def test_classifiers_are_searched_by_their_accuracy():
-    from fastrbm.classifiers import DiscriminativeRBM, RBMClassifier
+    from fastrbm.classifiers import DiscriminativeRBM, FreeEnergyClassifier, RBMClassifier
+    from fastrbm.deep import DBNClassifier, DeepBeliefNetwork
 
     options = dict(metric="accuracy", n_trials=4, random_state=0)
     found = Search(DiscriminativeRBM(n_iter=2, random_state=0), **options).fit(X, Y)
     assert set(found.best_params_) == set(default_space(DiscriminativeRBM())) and 0 <= found.best_score_ <= 1
+    parts = (
+        RBMClassifier(BernoulliRBM(n_iter=2), random_state=0),
+        RBMClassifier(BernoulliRBM(n_iter=2), "mlp", random_state=0),
+        RBMClassifier(random_state=0),
+        FreeEnergyClassifier(BernoulliRBM(n_iter=2), random_state=0),
+        DBNClassifier(DeepBeliefNetwork([8], rbm=BernoulliRBM(n_iter=2)), n_iter=2, random_state=0),
+    )
+    for estimator in parts:
+        found = Search(estimator, **options).fit(X, Y)
+        assert set(found.results_["state"]) == {"complete"} and set(found.best_params_) == set(default_space(estimator))
+    assert default_space(parts[0])["rbm__learning_rate"] == default_space(BernoulliRBM())["learning_rate"]
     # options of parts that are made where they are asked for
     space = {"rbm__n_components": [5, 9], "classifier__C": (0.1, 1.0, "log")}
     found = Search(RBMClassifier(random_state=0), space, **options).fit(X, Y)

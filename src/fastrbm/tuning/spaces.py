@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from sklearn.base import clone
 
-from .. import classifiers, estimators
+from .. import classifiers, deep, estimators
 from ..units import get_unit
 
 Space = dict[str, Any]
@@ -73,6 +73,29 @@ def _of_labelled(_: Any) -> Space:
     }
 
 
+def _of_parts(estimator: Any) -> Space:
+    """The space of the machine that the estimator has a copy of, with its prefix."""
+    rbm = estimators.BernoulliRBM() if estimator.rbm is None else estimator.rbm
+    return {f"rbm__{name}": choices for name, choices in default_space(rbm).items()}
+
+
+def _of_features(estimator: Any) -> Space:
+    space = _of_parts(estimator) | {"features": ["means", "means+inputs"], "scale": [True, False]}
+    if estimator.classifier == "logistic":
+        space["classifier__C"] = (0.001, 10.0, "log")
+    return space
+
+
+def _of_fine_tuning(_: Any) -> Space:
+    return {
+        "learning_rate": (1e-4, 1e-2, "log"),
+        "hidden_dropout": (0.0, 0.6),
+        "weight_decay": (1e-5, 1.0, "log"),
+        "batch_size": [32, 64, 128, 256],
+        "activation": ["auto", "relu"],
+    }
+
+
 _SPACES: dict[type, Callable[[Any], Space]] = {
     estimators.BernoulliRBM: _of_bits,
     estimators.IsingRBM: _of_spins,
@@ -81,6 +104,9 @@ _SPACES: dict[type, Callable[[Any], Space]] = {
     estimators.SoftmaxRBM: _of_categories,
     estimators.RBM: _of_any,
     classifiers.DiscriminativeRBM: _of_labelled,
+    classifiers.RBMClassifier: _of_features,
+    classifiers.FreeEnergyClassifier: _of_parts,
+    deep.DBNClassifier: _of_fine_tuning,
 }
 
 
