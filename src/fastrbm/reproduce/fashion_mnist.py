@@ -126,7 +126,7 @@ def run(settings: Settings, report: Report) -> None:
 def _data(settings: Settings) -> Data:
     if settings.quick:
         digits = datasets.load_digits()
-        n = 1200
+        n = 800
         return Data(digits.images[:n], digits.labels[:n], digits.images[n:], digits.labels[n:], digits.shape)
     train, test = settings.fashion_mnist("train"), settings.fashion_mnist("test")
     return Data(train.images, train.labels, test.images, test.labels, train.shape)
@@ -173,7 +173,7 @@ def _network(settings: Settings, data: Data, rows: Any, test: Any, seed: int) ->
 
 
 def _short(settings: Settings) -> dict[str, Any]:
-    return {"n_iter": 30, "batch_size": 20} if settings.quick else {}
+    return {"n_iter": 20, "batch_size": 20} if settings.quick else {}
 
 
 def _best_machine(settings: Settings, data: Data, rows: Any, test: Any, seed: int) -> NDArray[np.int64]:
@@ -228,7 +228,7 @@ def _pictures(settings: Settings, report: Report, data: Data, predicted: NDArray
     states = machine.sample(64, n_steps=100, init=start, random_state=0)
     figure = plot.plot_samples(machine.reconstruct(states.astype(np.float32)), data.shape, columns=16)
     report.picture("samples", figure, "Its chains, 100 Gibbs steps from training images.")
-    some = slice(0, 500 if settings.quick else 2000)
+    some = slice(0, 200 if settings.quick else 2000)
     hidden, labels = machine.transform(data.test_images[some]), data.test_labels[some]
     plane = TSNE(init="pca", random_state=seed).fit_transform(hidden)
     report.picture("t_sne", plot.plot_embedding(plane, labels, names=names), "Its features of test images (t-SNE).")
