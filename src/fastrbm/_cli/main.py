@@ -1,4 +1,4 @@
-"""The command ``fastrbm``: one module each for train, tune, evaluate, sample, transform, info, demo and bench.
+"""The command ``fastrbm``: one module for each command.
 
 Heavy imports wait until a command needs them, so that ``--help`` answers at once.
 """
@@ -26,6 +26,7 @@ COMMANDS = {
     "transform": "write the features of data: the means of the hidden units",
     "info": "print what a model file holds; or versions, instruction set and threads",
     "demo": "train on images, score, time and draw",
+    "reproduce": "run published experiments again and report both figures",
     "bench": "measure against scikit-learn and PyTorch",
 }
 # ArithmeticError is divergence, RuntimeError a device that is not there

@@ -1,30 +1,23 @@
-"""Pictures of what a machine has learnt: its filters, its samples and its learning curve.
-
-Matplotlib is needed only when one of these functions runs. A figure that is made here is one of ``pyplot``: notebooks
-show it, and so does ``plt.show()``; close many of them by ``plt.close(figure)``. Threads, and programs without
-``pyplot``, draw on axes of their own ``matplotlib.figure.Figure``, as ``ax``.
-"""
+"""A machine's filters, its samples and its learning curve."""
 
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ._checks import check_image_shape, check_integer
+from .._checks import check_image_shape, check_integer
+from ._figures import INK, figure_of, new_figure, open_axes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["plot_filters", "plot_learning_curve", "plot_samples", "save_png"]
+__all__ = ["plot_filters", "plot_learning_curve", "plot_samples"]
 
 _DEFAULT_COUNT = 100
-_INK = "#1f4e79"
 _GAP = "#6e6e6e"
 _LABELS = {
     "pseudo_likelihood": "pseudo-likelihood (nats per image)",
@@ -175,63 +168,18 @@ def plot_learning_curve(
     curves = _curves(history, metrics)
     axes: list[Axes]
     if ax is None:
-        figure = _new_figure((4.2 * len(curves), 2.9))
+        figure = new_figure((4.2 * len(curves), 2.9))
         axes = list(figure.subplots(1, len(curves), squeeze=False)[0])
     else:
         axes = list(ax) if isinstance(ax, Sequence | np.ndarray) else [ax]
         if len(axes) != len(curves):
             raise ValueError(f"ax must hold one Axes for each of {list(curves)}; got {len(axes)}")
-        figure = _figure_of(axes[0])
+        figure = figure_of(axes[0])
     for panel, (name, values) in zip(axes, curves.items(), strict=True):
         _draw_curve(panel, _epochs(history, len(values)), values, _LABELS.get(name, name.replace("_", " ")))
     if title is not None:
         figure.suptitle(title, fontsize=10) if ax is None else axes[0].set_title(title, fontsize=10)
     return figure
-
-
-def save_png(figure: Figure, path: str | os.PathLike[str], dpi: float = 150) -> Path:
-    """Write a figure as PNG.
-
-    Parameters
-    ----------
-    figure : matplotlib.figure.Figure
-        What to write.
-    path : path-like
-        Overwritten if it exists; missing folders are made. Must end in ``.png``.
-    dpi : float, default=150
-        Dots per inch.
-
-    Returns
-    -------
-    pathlib.Path
-        ``path``.
-
-    Raises
-    ------
-    ValueError
-        If ``path`` has another ending.
-    """
-    path = Path(path)
-    if path.suffix.lower() != ".png":
-        raise ValueError(f"path must end in .png; got {str(path)!r}")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=dpi, format="png", facecolor="white", metadata={"Software": "fastrbm"})
-    return path
-
-
-def _new_figure(size: tuple[float, float]) -> Figure:
-    try:
-        from matplotlib import pyplot
-    except ImportError as error:
-        raise ImportError('plotting needs matplotlib: pip install "fastrbm[plot]"') from error
-    return pyplot.figure(figsize=size, layout="constrained")
-
-
-def _figure_of(ax: Any) -> Figure:
-    figure = getattr(ax, "figure", None)
-    if figure is None:
-        raise TypeError(f"ax must be a matplotlib Axes on a figure; got {type(ax).__name__}")
-    return getattr(figure, "figure", figure)  # of a sub-figure, the whole
 
 
 def _as_images(name: str, array: np.ndarray, shape: tuple[int, int], n: int | None) -> np.ndarray:
@@ -269,8 +217,8 @@ def _draw_mosaic(
     mosaic = _mosaic(images.repeat(zoom, axis=1).repeat(zoom, axis=2), columns)
     if ax is None:
         scale = 6.0 / max(mosaic.shape)
-        ax = _new_figure((mosaic.shape[1] * scale + 0.6, mosaic.shape[0] * scale + 0.4)).add_subplot()
-    figure = _figure_of(ax)
+        ax = new_figure((mosaic.shape[1] * scale + 0.6, mosaic.shape[0] * scale + 0.4)).add_subplot()
+    figure = figure_of(ax)
     ax.imshow(mosaic, interpolation="nearest", **colours)
     ax.set_facecolor(_GAP)
     if rest := -n % columns:  # places after the last image: blank like the page, not filled like the gaps
@@ -321,11 +269,10 @@ def _draw_curve(ax: Axes, epochs: np.ndarray, values: np.ndarray, label: str) ->
     from matplotlib.ticker import MaxNLocator
 
     marker = "o" if len(epochs) <= 30 else None
-    ax.plot(epochs, values, color=_INK, linewidth=1.6, marker=marker, markersize=3.5)
+    ax.plot(epochs, values, color=INK, linewidth=1.6, marker=marker, markersize=3.5)
     ax.set_xlabel("epoch", fontsize=9)
     ax.set_title(label, fontsize=9, loc="left")
     ax.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True))
     ax.tick_params(labelsize=8)
     ax.grid(alpha=0.25, linewidth=0.6)
-    for side in ("top", "right"):
-        ax.spines[side].set_visible(False)
+    open_axes(ax)
