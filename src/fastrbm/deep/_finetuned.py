@@ -26,7 +26,8 @@ from ._values import Inputs, Values
 from .belief import DeepBeliefNetwork
 
 #: numbers of the streams of seeds
-_DBN, _WEIGHTS, _ROWS = 0, 1, 2
+_DBN, _WEIGHTS, _ROWS, _SOME = 0, 1, 2, 3
+_N_SOME = 1000  # rows by which layers are rescaled
 _CHOICES = ("auto", "sigmoid", "tanh", "relu")
 
 
@@ -117,9 +118,11 @@ class FineTuned(_parts.Parts, BaseEstimator):
     def _float(self) -> Any:
         return np.dtype(np.float32 if self.dtype is None else self.dtype)
 
-    def _encoder(self, stack: list[Any], values: Values, widths: list[int], key: Key) -> list[Layer]:
-        """Layers that begin as the machines, or at random (Glorot)."""
-        layers = []
+    def _encoder(
+        self, stack: list[Any], values: Values, widths: list[int], key: Key, some: NDArray[np.float64]
+    ) -> list[Layer]:
+        """Layers that begin as the machines, or at random (Glorot); `some` are inputs of the network."""
+        layers: list[Layer] = []
         for k, activation in enumerate(self._activations(stack)):
             if not self.pretrain:
                 layers.append(self._random(widths[k], widths[k + 1], activation, key, k))
@@ -130,8 +133,22 @@ class FineTuned(_parts.Parts, BaseEstimator):
                 weights = weights / getattr(stack[0], "sigma_", 1.0)
                 bias = bias + weights @ values.centre
                 weights = weights * values.deviation
-            layers.append(Layer.of(weights, bias, activation, self._float))
+            layer = Layer.of(weights, bias, activation, self._float)
+            if activation != ACTIVATIONS[stack[k].units[1]]:
+                layer = self._rescaled(layer, self._through(layers, [np.ascontiguousarray(some, self._float)]))
+            layers.append(layer)
         return layers
+
+    def _rescaled(self, layer: Layer, x: NDArray[Any]) -> Layer:
+        """The layer with sums of mean 0 for each unit and of variance 1 over all, given some inputs.
+
+        Machines have biases and scales for means of their own units; with these other activations are dead or huge.
+        """
+        sums = layer._replace(activation="identity").outputs(self._backend(), x).astype(np.float64)
+        mean, scale = sums.mean(axis=0), sums.std(axis=0)
+        scale = math.sqrt(float(np.square(scale).mean())) or 1.0
+        weights, _, bias = layer.parameters
+        return Layer.of(weights / scale, (bias - mean) / scale, layer.activation, self._float)
 
     def _random(self, n_in: int, n_out: int, activation: str, key: Key, number: int) -> Layer:
         scale = math.sqrt(2 / (n_in + n_out))
@@ -139,6 +156,11 @@ class FineTuned(_parts.Parts, BaseEstimator):
         return Layer.of(weights, np.zeros(n_out), activation, self._float)
 
     # -- training -------------------------------------------------------------------------------------------
+
+    def _some(self, inputs: Inputs, split: Split, key: Key) -> NDArray[np.float64]:
+        """Inputs of some of the rows that are trained on."""
+        rows = np.arange(split.n_rows) if split.trained is None else split.trained
+        return inputs[rows[key.fold_in(_SOME).permutation(len(rows), 0)[:_N_SOME]]]
 
     def _split(self, n: int, held: Any, key: Key) -> Split:
         options: Any = self
@@ -175,7 +197,7 @@ class FineTuned(_parts.Parts, BaseEstimator):
         return self._values.checked(x, type(self).__name__)
 
     def _through(self, layers: list[Layer], blocks: Any) -> NDArray[Any]:
-        """Outputs of the last of some layers."""
+        """Outputs of the last of some layers, or the inputs where there are none."""
         backend, parts = self._backend(), []
         for x in blocks:
             for layer in layers:

@@ -161,7 +161,7 @@ class DBNAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, FineTune
             inputs = values.checked(x, name, quiet=self.pretrain)
             held = None if x_val is None else Rows(values.checked(x_val, name))
             widths = [x.shape[1], *(rbm.n_components for rbm in stack)]
-            encoder = self._encoder(stack, values, widths, key)
+            encoder = self._encoder(stack, values, widths, key, self._some(inputs, split, key))
             network = Network([*encoder, *self._decoder(stack, encoder, values, widths, grey, key)], loss)
             training = self._train(network, inputs, split, held, None, key)
             self.dbn_, self._depth = dbn, len(encoder)

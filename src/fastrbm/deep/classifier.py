@@ -34,8 +34,9 @@ class DBNClassifier(ClassifierMixin, FineTuned):
         False starts the same network from random weights (Glorot, Bengio, 2010), for comparisons.
     activation : {"auto", "sigmoid", "tanh", "relu"}, default="auto"
         Of hidden layers. "auto" is that of the machines: sigmoid of Bernoulli hidden units, tanh of Ising ones,
-        identity of Gaussian ones. With another one the outputs at the start are not the means of the machines any
-        more, but their weights are still a start.
+        identity of Gaussian ones. With another one the weights of the machines are a start, but not their scale and
+        biases, with which "relu" units are dead: the sums that go into a unit are shifted and scaled to mean 0 and, on
+        the whole, variance 1 (Mishkin, Matas, 2016), layer by layer.
     hidden_dropout, input_dropout : float, default=0.0
         Share of the units of each hidden layer, or of the inputs, that is left out in each update; the others are
         scaled up, so that predictions need no scale.
@@ -91,6 +92,7 @@ class DBNClassifier(ClassifierMixin, FineTuned):
     Hinton, Osindero, Teh, "A fast learning algorithm for deep belief nets", Neural Computation 18 (2006).
     Hinton, Salakhutdinov, "Reducing the dimensionality of data with neural networks", Science 313 (2006).
     Srivastava et al., "Dropout", JMLR 15 (2014).
+    Mishkin, Matas, "All you need is a good init", ICLR 2016.
     Loshchilov, Hutter, "Decoupled weight decay regularization", ICLR 2019.
 
     Examples
@@ -189,7 +191,7 @@ class DBNClassifier(ClassifierMixin, FineTuned):
             if X_val is not None:
                 held = Rows(values.checked(x_val, name), np.searchsorted(classes, y_val))
             widths = [x.shape[1], *(rbm.n_components for rbm in stack)]
-            layers = self._encoder(stack, values, widths, key)
+            layers = self._encoder(stack, values, widths, key, self._some(inputs, split, key))
             layers.append(self._random(widths[-1], len(classes), "softmax", key, len(layers)))
             training = self._train(Network(layers, "labels"), inputs, split, held, index, key)
             self.dbn_, self.classes_ = dbn, classes
