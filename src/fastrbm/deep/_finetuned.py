@@ -37,6 +37,8 @@ class FineTuned(_parts.Parts, BaseEstimator):
     #: what `early_stopping` may be, besides True and False
     _stopping: tuple[str, ...] = ("loss",)
     dbn: Any
+    network_: Network
+    values_: Values
     pretrain: bool
     activation: str
     dtype: Any
@@ -194,7 +196,7 @@ class FineTuned(_parts.Parts, BaseEstimator):
     def _inputs(self, X: Any) -> Inputs:
         check_is_fitted(self)
         x = _parts.table_of(self, X, sparse=False, reset=False)
-        return self._values.checked(x, type(self).__name__)
+        return self.values_.checked(x, type(self).__name__)
 
     def _through(self, layers: list[Layer], blocks: Any) -> NDArray[Any]:
         """Outputs of the last of some layers, or the inputs where there are none."""

@@ -53,9 +53,9 @@ class Values:
             self.deviation[small] = 1.0
 
     @property
-    def factor(self) -> float:
-        """What uint8 images, or all values where ``input_scale`` was given, are multiplied with."""
-        return 1.0 if self._fitted is None else self._fitted
+    def float_factor(self) -> float:
+        """What floats are multiplied with: the option ``input_scale`` where it was given."""
+        return 1.0 if self._given is None else self._given
 
     @property
     def standardised(self) -> bool:

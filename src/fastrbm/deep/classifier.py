@@ -184,7 +184,7 @@ class DBNClassifier(ClassifierMixin, FineTuned):
                 if y_val.shape != (len(x_val),) or not np.isin(y_val, classes).all():
                     raise ValueError("y_val must have one label of y for each row of X_val")
             dbn, stack = self._stack(x, x if split.trained is None else x[split.trained], key)
-            self._values = values = Values(stack[0], x)
+            self.values_ = values = Values(stack[0], x)
             name = type(self).__name__
             inputs = values.checked(x, name, quiet=self.pretrain)
             held = None
