@@ -13,6 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from .._checks import check_flag, check_integer, check_number
 from .._data.split import Split
+from .._estimator.files import Form, StoredParts
 from .._kernels import Backend, get_backend
 from .._kernels.datatypes import FLOAT_TYPES
 from .._kernels.draws import Key
@@ -23,7 +24,7 @@ from ..schedules import check_scheduled, is_schedule
 from ._network import ACTIVATIONS, Layer, Network
 from ._training import FineTuning, Rows
 from ._values import Inputs, Values
-from .belief import DeepBeliefNetwork
+from .belief import DeepBeliefNetwork, columns_of, set_columns
 
 #: numbers of the streams of seeds
 _DBN, _WEIGHTS, _ROWS, _SOME = 0, 1, 2, 3
@@ -31,12 +32,13 @@ _N_SOME = 1000  # rows by which layers are rescaled
 _CHOICES = ("auto", "sigmoid", "tanh", "relu")
 
 
-class FineTuned(_parts.Parts, BaseEstimator):
+class FineTuned(StoredParts, _parts.Parts, BaseEstimator):
     """A network that starts from a stack of machines."""
 
     #: what `early_stopping` may be, besides True and False
     _stopping: tuple[str, ...] = ("loss",)
     dbn: Any
+    dbn_: Any
     network_: Network
     values_: Values
     pretrain: bool
@@ -188,10 +190,56 @@ class FineTuned(_parts.Parts, BaseEstimator):
             self._publish(training)
 
     def _publish(self, training: FineTuning) -> None:
-        self.network_ = training.best
+        self._show(training.best)
+        self.n_iter_, self.best_iteration_, self.history_ = training.n_passes, training.best_iteration, training.history
+
+    def _show(self, network: Network) -> None:
+        self.network_ = network
         self.coefs_ = [layer.parameters.weights.T for layer in self.network_.layers]
         self.intercepts_ = [layer.parameters.hidden_bias for layer in self.network_.layers]
-        self.n_iter_, self.best_iteration_, self.history_ = training.n_passes, training.best_iteration, training.history
+
+    # -- files ----------------------------------------------------------------------------------------------
+
+    def _fitted_parts(self) -> dict[str, Any]:
+        return {} if self.dbn_ is None else {"dbn": self.dbn_}
+
+    def _own_form(self) -> Form:
+        check_is_fitted(self)
+        own = {
+            "loss": self.network_.loss,
+            "activations": [layer.activation for layer in self.network_.layers],
+            "values": self.values_.numbers(),
+            "n_iter": self.n_iter_,
+            "best_iteration": self.best_iteration_,
+            "history": self.history_,
+            "frozen": isinstance(self.dbn, FrozenEstimator),
+        }
+        arrays = {"centre": self.values_.centre, "deviation": self.values_.deviation}
+        for k, layer in enumerate(self.network_.layers):
+            arrays[f"weights_{k}"], _, arrays[f"bias_{k}"] = layer.parameters
+        return own | columns_of(self), arrays
+
+    def _put_together(self, parts: dict[str, Any], own: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> None:
+        self.dbn_ = parts.get("dbn")
+        if own["frozen"] and self.dbn_ is not None:
+            self.dbn = FrozenEstimator(self.dbn_)
+        set_columns(self, own)
+        layers, width, dtype = [], self.n_features_in_, arrays["weights_0"].dtype
+        for k, activation in enumerate(own["activations"]):
+            weights, bias = arrays[f"weights_{k}"], arrays[f"bias_{k}"]
+            if weights.shape != (len(bias), width) or dtype not in FLOAT_TYPES:
+                raise ValueError(f"weights_{k} must be floats of shape {(len(bias), width)}, got {weights.shape}")
+            if activation not in (*_CHOICES[1:], "identity", "softmax"):
+                raise ValueError(f"no activation: {activation!r}")
+            layers.append(Layer.of(weights, bias, activation, dtype))
+            width = len(bias)
+        self._show(Network(layers, str(own["loss"])))
+        self.values_ = Values.of(own["values"], arrays["centre"], arrays["deviation"])
+        if len(self.values_.centre) != self.n_features_in_:
+            raise ValueError(f"centre must have {self.n_features_in_} columns")
+        self.n_iter_ = check_integer("n_iter", own["n_iter"], 0)
+        self.best_iteration_ = check_integer("best_iteration", own["best_iteration"], 0)
+        self.history_ = {str(name): list(map(float, column)) for name, column in own["history"].items()}
 
     def _inputs(self, X: Any) -> Inputs:
         check_is_fitted(self)

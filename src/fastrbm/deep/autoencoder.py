@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_array, check_is_fitted
 
+from .._checks import check_integer
+from .._estimator.files import Form
 from .._estimator.untouched import untouched
 from .._kernels.draws import Key
 from ..classifiers import _parts
@@ -168,6 +170,15 @@ class DBNAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, FineTune
             self.dbn_, self.n_encoder_layers_ = dbn, len(encoder)
         self._run(training)
         return self
+
+    def _own_form(self) -> Form:
+        own, arrays = super()._own_form()
+        return own | {"n_encoder_layers": self.n_encoder_layers_}, arrays
+
+    def _put_together(self, parts: dict[str, Any], own: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> None:
+        super()._put_together(parts, own, arrays)
+        most = len(self.network_.layers) - 1
+        self.n_encoder_layers_ = check_integer("n_encoder_layers", own["n_encoder_layers"], 1, most)
 
     def _decoder(
         self, stack: list[Any], encoder: list[Layer], values: Values, widths: list[int], grey: bool, key: Key
