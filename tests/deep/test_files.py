@@ -8,6 +8,7 @@ from sklearn.datasets import load_digits
 from sklearn.frozen import FrozenEstimator
 
 import fastrbm
+from cli_cases import assert_fails
 from fastrbm import BernoulliRBM, GaussianRBM
 from fastrbm.deep import DBNAutoencoder, DBNClassifier, DeepBeliefNetwork, Flip, Shift
 from fastrbm.optimizers import SGD
@@ -81,3 +82,12 @@ def test_damaged_files_are_told(what, tmp_path):
     np.savez(path, **arrays)
     with pytest.raises(ValueError, match="damaged model file"):
         fastrbm.load(path)
+
+
+@pytest.mark.parametrize("estimator", [DeepBeliefNetwork([4, 2]), DBNClassifier(FROZEN, n_iter=1)])
+def test_the_command_says_that_it_takes_single_machines(estimator, tmp_path, capsys):
+    path = estimator.fit(X, y).save(tmp_path / "model.npz")
+    np.save(tmp_path / "x.npy", X)
+    message = f"MODEL must be the file of one RBM, {path} holds a {type(estimator).__name__}"
+    assert_fails(capsys, message, "info", path, status=1)
+    assert_fails(capsys, message, "evaluate", path, tmp_path / "x.npy", status=1)

@@ -1,5 +1,6 @@
 """Fine-tuned classifiers and autoencoders: what they start from, seeds, held-out rows, options."""
 
+import hashlib
 import pickle
 
 import numpy as np
@@ -20,6 +21,7 @@ X, y = X[:600] / 16, y[:600]
 REAL = X * np.linspace(1, 50, 64) + 7
 DBN = DeepBeliefNetwork([40, 20], rbm=BernoulliRBM(algorithm="cd", n_iter=2, visible_bias="data"))
 GAUSS = DeepBeliefNetwork([GaussianRBM(40, sigma="data", n_iter=2, learning_rate=0.01), 20])
+BITS: dict[str, str] = {}  # of the first instruction set that ran
 STILL = {"learning_rate": 1e-30, "n_iter": 1, "optimizer": "sgd"}
 
 
@@ -52,6 +54,17 @@ def test_same_seed_same_bits_for_any_threads(dtype, optimizer):
     np.testing.assert_array_equal(fits[0].predict_proba(X), pickle.loads(pickle.dumps(fits[1])).predict_proba(X))
     other = DBNClassifier(DBN, random_state=6, **options).fit(X, y)
     assert (other.coefs_[0] != fits[0].coefs_[0]).any()
+
+
+def test_every_instruction_set_has_the_same_bits(target):
+    options = {"hidden_dropout": 0.3, "weight_decay": 0.1, "n_iter": 2, "random_state": 0}
+    found = hashlib.sha256()
+    for activation, dtype in (("auto", np.float32), ("relu", np.float32), ("tanh", np.float64)):
+        model = DBNClassifier(DBN, activation=activation, dtype=dtype, **options).fit(X, y)
+        for array in (*model.coefs_, *model.intercepts_):
+            found.update(np.ascontiguousarray(array).tobytes())
+    BITS.setdefault("first", found.hexdigest())
+    assert found.hexdigest() == BITS["first"], target
 
 
 @pytest.mark.parametrize("pretrain", [True, False])
@@ -222,8 +235,19 @@ def test_options_that_cannot_be_used(cls, options, error, message):
     ],
 )
 def test_augment_that_cannot_be_used(augment, error, message):
+    model = DBNClassifier(DBN, pretrain=False, n_iter=1).fit(X, y)
+    before = model.coefs_
     with pytest.raises(error, match=message):
-        DBNClassifier(DBN, pretrain=False, n_iter=1, augment=augment).fit(X, y)
+        model.set_params(augment=augment).fit(X, y)
+    assert model.coefs_ is before
+
+
+def test_schedule_that_ends_below_0_is_told_before_training():
+    model = DBNClassifier(DBN, pretrain=False, n_iter=3).fit(X, y)
+    before = model.coefs_
+    with pytest.raises(ValueError, match="learning_rate must be .* for epoch 2 of 3"):
+        model.set_params(learning_rate=lambda epoch, n_epochs: 0.1 if epoch < 2 else -1.0).fit(X, y)
+    assert model.coefs_ is before
 
 
 def test_loss_that_does_not_fit_the_units():
