@@ -122,7 +122,7 @@ OWN = {
         "hidden": [("ising", {})],
     },
     "SoftmaxRBM": {
-        "temperature": [(2.0, {})], "n_categories": [(4, {})], "hidden": [("ising", {})],
+        "temperature": [(2.0, {})], "n_categories": [(4, {})], "conditional": [(True, {})], "hidden": [("ising", {})],
         "algorithm": [("pcd", {})],
     },
 }  # fmt: skip

@@ -15,7 +15,7 @@ if not (ROOT / "benchmarks" / "run.py").exists():
 if str(ROOT) not in sys.path:
     sys.path.insert(0, str(ROOT))
 
-from benchmarks import annealing, data, generative, protocol, quality, report, run  # noqa: E402
+from benchmarks import annealing, data, protocol, quality, report, run  # noqa: E402
 from benchmarks.cases import Bench, Case, all_cases  # noqa: E402
 from benchmarks.ours import FastRBM  # noqa: E402
 from benchmarks.peers import (  # noqa: E402
@@ -418,18 +418,3 @@ def test_report_names_no_place_on_the_machine():
     text = json.dumps(report.environment(1, 1, "test", quick=False))
     assert str(Path.home()) not in text
     assert sys.prefix not in text
-
-
-def test_generative_prints_its_tables(capsys, monkeypatch):
-    monkeypatch.delenv("FASTRBM_DATA", raising=False)
-    monkeypatch.setattr(generative.datasets, "load_mnist", _missing)
-    assert generative.main(["--seeds", "1", "--passes", "1"]) == 0
-    out = capsys.readouterr().out
-    assert out.startswith("digits, digits 7, 8, 9: 533 rows") and out.count("\n| ") == 1 + len(generative.LINES)
-    assert generative.main(["--curve", "--passes", "2"]) == 0
-    out = capsys.readouterr().out
-    assert "| passes | 1 | 2 |" in out and all(f"\n| {name} | -" in out for name in generative.CURVE)
-
-
-def _missing(*args, **options):
-    raise FileNotFoundError

@@ -71,7 +71,7 @@ VALUES = {
     "visible": ("mixed(gaussian*2,bernoulli*1)", "mixed(gaussian*2,bernoulli*1)"),
     "n_categories": ("3", 3),
 }
-FLAGS = ("centered", "stochastic_input", "shuffle")
+FLAGS = ("centered", "stochastic_input", "shuffle", "conditional")
 NOT_ON_THE_COMMAND_LINE = {"verbose", "callbacks", "warm_start"}
 
 
@@ -112,10 +112,10 @@ def test_values_reach_the_estimator(made, name, long):
 
 @pytest.mark.parametrize("name", FLAGS)
 def test_flags_reach_the_estimator(made, name):
-    flag = spelling.flag_of(name)
-    assert made(flag)[name] is True
-    assert made("--no-" + flag[2:])[name] is False
-    assert made()[name] is inspect.signature(fastrbm.BernoulliRBM).parameters[name].default
+    flag, owner = spelling.flag_of(name), options.table()[name].owners[0]
+    assert made("--model", owner, flag)[name] is True
+    assert made("--model", owner, "--no-" + flag[2:])[name] is False
+    assert made("--model", owner)[name] is inspect.signature(getattr(fastrbm, owner)).parameters[name].default
 
 
 def test_early_stopping_is_a_flag_too(made):

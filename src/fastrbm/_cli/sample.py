@@ -71,7 +71,8 @@ def _values(machine: Any, samples: Any) -> Any:
     from fastrbm.units import get_unit
 
     if isinstance(machine, SoftmaxRBM):
-        states = samples.reshape(len(samples), -1, machine.n_categories_).argmax(axis=2)
+        groups = samples[:, : machine.n_features_in_ * machine.n_categories_]  # those of a conditional one have more
+        states = groups.reshape(len(samples), -1, machine.n_categories_).argmax(axis=2)
         return states.astype(np.min_scalar_type(machine.n_categories_ - 1))
     if samples.dtype == np.bool_:
         return samples.astype(np.uint8)

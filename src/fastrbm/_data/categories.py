@@ -11,31 +11,41 @@ from numpy.typing import NDArray
 from .._kernels import States, as_dense, join_rows, pack
 from .blocks import blocks_of
 
+#: in place of a category: there is one, which is not known
+UNKNOWN = -1
+
 
 class CategoryData:
-    """Rows of category numbers, NaN where they are missing, as groups of one-hot units; see `Rows`."""
+    """Rows of category numbers, NaN where they are missing, as groups of one-hot units; see `Rows`.
+
+    With `conditional` a unit for each column follows, which is on where the column has a category, known or not.
+    """
 
     binary = False  # groups of units, one of which is on
     in_range = True
 
-    def __init__(self, x: NDArray[Any], n_categories: int, dtype: Any):
+    def __init__(self, x: NDArray[Any], n_categories: int, dtype: Any, conditional: bool = False):
         self._x = x
         self.n_categories = n_categories
+        self._conditional = conditional
         self.given_dtype = x.dtype
         self.dtype = np.dtype(dtype)
-        self.shape: tuple[int, int] = (x.shape[0], x.shape[1] * n_categories)
+        self.shape: tuple[int, int] = (x.shape[0], x.shape[1] * (n_categories + conditional))
         self.missing = False
         for rows in self._blocks():
             block = np.asarray(x[rows], dtype=np.float64)
             gone = np.isnan(block)
+            if conditional:
+                gone |= block == UNKNOWN
             self.missing |= bool(gone.any())
             wrong = ~gone & ~((block >= 0) & (block < n_categories) & (block == np.floor(block)))
             if wrong.any():
                 row, column = np.argwhere(wrong)[0]
-                sign = "Negative values in data passed to SoftmaxRBM: " if (block < 0).any() else ""
+                sign = "Negative values in data passed to SoftmaxRBM: " if (block < -1 * conditional).any() else ""
+                others = f"{UNKNOWN} (there, but unknown) or NaN (not there)" if conditional else "NaN"
                 raise ValueError(
-                    f"{sign}X must hold categories 0, 1, ..., {n_categories - 1} (n_categories={n_categories}) or NaN, "
-                    f"got {block[row, column]:g} in row {rows.start + row}, column {column}"
+                    f"{sign}X must hold categories 0, 1, ..., {n_categories - 1} (n_categories={n_categories}) or "
+                    f"{others}, got {block[row, column]:g} in row {rows.start + row}, column {column}"
                 )
 
     @property
@@ -55,9 +65,14 @@ class CategoryData:
         codes = as_dense(batch, np.float64).astype(np.float64, copy=False)
         units = (codes[:, :, None] == np.arange(self.n_categories)).reshape(len(codes), -1)
         gone = np.isnan(codes)
-        if not gone.any():
+        known = ~gone
+        if self._conditional:
+            units = np.hstack((units, known))
+            known &= codes != UNKNOWN
+        if known.all():
             return pack(units), None
-        return units.astype(self.dtype), np.repeat(~gone, self.n_categories, axis=1)
+        present = np.repeat(known, self.n_categories, axis=1)
+        return units.astype(self.dtype), np.hstack((present, ~gone)) if self._conditional else present
 
     def slices(self) -> Iterator[tuple[slice, States]]:
         """Row slices in order; missing entries are units that are off."""

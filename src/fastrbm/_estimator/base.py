@@ -65,6 +65,10 @@ class BaseRBM(CallbackSupport, ClassNamePrefixFeaturesOutMixin, TransformerMixin
         tells how shown parameters become those of kernels, and back.
     ``_variance_rate()``
         is the learning rate of log variances in units of the learning rate; 0 where deviations are fixed.
+    ``_units_per_feature()``
+        is how many visible units a column of X has.
+    ``_n_entries(states, unit)``
+        is how many features of each row a pseudo-likelihood is the sum over.
     ``_begin(given, sample_weight, shared)``
         checks the data and sets a fit up.
     """
@@ -340,6 +344,10 @@ class BaseRBM(CallbackSupport, ClassNamePrefixFeaturesOutMixin, TransformerMixin
     def _variance_rate(self) -> float:
         """Learning rate of log variances in units of the learning rate."""
         return 0.0
+
+    def _units_per_feature(self) -> int:
+        """Visible units for each column of X."""
+        return 1
 
     def _log_volume(self) -> float:
         """Sum of the logs of the deviations by which rows were divided."""

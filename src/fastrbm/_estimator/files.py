@@ -132,9 +132,9 @@ class Stored(BaseRBM):
         for name, value in header.get("fitted", {}).items():
             if name in self._stored:
                 setattr(self, name, restoring.numbers_of({name: value}, (name,))[name])
-        parameters = restoring.parameters_of(arrays, self.units)
-        weights, categories = parameters.weights, int(getattr(self, "n_categories_", 1))
         self.n_features_in_ = int(header["n_features"])
+        parameters = restoring.parameters_of(arrays, self.units)
+        weights, categories = parameters.weights, self._units_per_feature()
         restoring.check_features(self.n_features_in_, weights.shape[1], header["feature_names"], categories)
         given = header.get("state") or {"seed": 0, "step": 0, "epoch": header["n_iter"], "updates": 0, "slots": 0}
         s = restoring.numbers_of(given, ("seed", "step", "epoch", "updates", "slots"))

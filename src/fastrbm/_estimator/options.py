@@ -41,6 +41,7 @@ CONSTRAINTS: dict[str, Any] = {
     "optimizer": [StrOptions({"sgd", "rmsprop", "adam"}), Optimizer],
     "regularizers": [tuple, list, Regularizer],
     "centered": ["boolean"],
+    "conditional": ["boolean"],
     "temperature": [Interval(Real, 0, None, closed="neither")],
     "visible_bias": [StrOptions({"zeros", "data"})],
     "random_stream": [StrOptions({"philox", "sklearn"})],

@@ -11,7 +11,7 @@ from sklearn.utils.validation import _check_sample_weight
 from .. import likelihood
 from .._fit.callback import as_list
 from .._fit.checkpoints import CheckpointTrajectory
-from .._kernels import as_dense, on_host
+from .._kernels import States, on_host
 from ..likelihood.rows import some_rows
 from ..units import Unit, get_unit
 from .base import BaseRBM
@@ -101,11 +101,13 @@ class Scoring(BaseRBM):
             if not (binary or data.missing):
                 _check_states(unit, states, rows.start)
             scores.append(on_host(backend.pseudo_likelihood(view.units[1], states, view.parameters, unit.spec)))
-            # a group has a 1 for each entry that is there
-            here = as_dense(states, np.float64).sum(axis=1) if data.missing else unit.n_variables(states.shape[1])
-            counts.append(np.broadcast_to(here, len(scores[-1])))
+            counts.append(np.broadcast_to(self._n_entries(states, unit), len(scores[-1])))
         score = np.concatenate(scores) - self._log_volume()
         return score / np.maximum(np.concatenate(counts), 1) if normalize else score
+
+    def _n_entries(self, states: States, unit: Unit) -> Any:
+        """How many features of each row a pseudo-likelihood is the sum over."""
+        return unit.n_variables(states.shape[1])
 
     def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
         """Compute the mean score of rows, which a grid search maximises.

@@ -12,7 +12,8 @@ from .._data import Rows
 from .._data.categories import CategoryData
 from .._data.ranges import Range
 from .._data.tables import as_array
-from ..units import get_unit
+from .._kernels import States, as_dense
+from ..units import Unit, get_unit
 from . import options
 from .containers import as_table
 from .files import Stored
@@ -35,6 +36,10 @@ class SoftmaxRBM(Fitting, Scoring, Sampling, Stored):
         Hidden units.
     n_categories : int or None, default=None
         Categories of each column, 0, 1, ..., n_categories - 1; None for one more than the largest number in X.
+    conditional : bool, default=False
+        Whether hidden units also learn from which entries are there, whatever their categories: that somebody has rated
+        an item says something even while the rating is unknown. Each column then has one more visible unit, which is
+        given in both phases of the gradient, and X may hold -1: there, but unknown.
     hidden : str or Unit, default="bernoulli"
         Hidden units; see `RBM`.
     algorithm : default="cd"
@@ -46,8 +51,10 @@ class SoftmaxRBM(Fitting, Scoring, Sampling, Stored):
     Attributes
     ----------
     components_ : ndarray, shape (n_components, n_features * n_categories)
-        Weights; category k of column i is unit ``i * n_categories + k``.
+        Weights; category k of column i is unit ``i * n_categories + k``. With `conditional` n_features more columns
+        follow: D of the reference, the weights of being there.
     intercept_visible_ : ndarray, shape (n_features * n_categories,)
+        With `conditional` n_features zeros follow.
     n_categories_ : int
         Categories of each column.
 
@@ -77,19 +84,28 @@ class SoftmaxRBM(Fitting, Scoring, Sampling, Stored):
         n_components: int = 100,
         *,
         n_categories: int | None = None,
+        conditional: bool = False,
         hidden: Any = "bernoulli",
         algorithm: Any = "cd",
         **options: Any,
     ):
         super().__init__(n_components, algorithm=algorithm, **options)
         self.n_categories = n_categories
+        self.conditional = conditional
         self.hidden = hidden
 
     @property
     def units(self) -> tuple[str, str]:
         """Specs of the (visible, hidden) units."""
         known = self.n_categories_ if hasattr(self, "n_categories_") else self.n_categories or 2
-        return f"onehot({known})", get_unit(self.hidden).spec
+        visible = f"onehot({known})"
+        if self.conditional:  # a group of one category is always on where it is there, and has no other value
+            if hasattr(self, "components_"):
+                n_features = max(1, np.shape(self.components_)[1] // (known + 1))
+            else:
+                n_features = getattr(self, "n_features_in_", 1)
+            visible = f"mixed({visible}*{n_features * known},onehot(1)*{n_features})"
+        return visible, get_unit(self.hidden).spec
 
     def _check_options(self) -> None:
         options.check_units(self, "hidden")
@@ -101,10 +117,10 @@ class SoftmaxRBM(Fitting, Scoring, Sampling, Stored):
         if hasattr(self, "n_categories_"):
             n_categories = self.n_categories_
         elif hasattr(self, "components_"):  # set by hand
-            n_categories = max(1, np.shape(self.components_)[1] // X.shape[1])
+            n_categories = max(1, np.shape(self.components_)[1] // X.shape[1] - bool(self.conditional))
         else:
             n_categories = self.n_categories_ = _count(X) if self.n_categories is None else int(self.n_categories)
-        return CategoryData(X, n_categories, dtype)
+        return CategoryData(X, n_categories, dtype, bool(self.conditional))
 
     def _begin(self, given: Any, sample_weight: Any, shared: dict[Any, Any] | None = None) -> Any:
         if not (self.warm_start and hasattr(self, "_state")):
@@ -115,6 +131,13 @@ class SoftmaxRBM(Fitting, Scoring, Sampling, Stored):
                 f"n_categories must stay {self.n_categories_} when training goes on, got {self.n_categories}"
             )
         return super()._begin(given, sample_weight, shared)
+
+    def _units_per_feature(self) -> int:
+        return int(self.n_categories_) + bool(self.conditional)
+
+    def _n_entries(self, states: States, unit: Unit) -> Any:
+        groups = as_dense(states, np.float64)[:, : self.n_features_in_ * self.n_categories_]
+        return groups.sum(axis=1)  # a 1 for each entry that is there and known
 
     def _check_rows(self, data: Rows) -> None:
         if data.missing:
@@ -138,7 +161,37 @@ class SoftmaxRBM(Fitting, Scoring, Sampling, Stored):
         ndarray, shape (n_samples, n_features, n_categories)
         """
         means = self._reconstruction(X)
-        return means.reshape(len(means), -1, self.n_categories_)
+        n_units = self.n_features_in_ * self.n_categories_
+        return means[:, :n_units].reshape(len(means), -1, self.n_categories_)
+
+    def predict_expected(self, X: Any, values: Any = None) -> NDArray[np.float64]:
+        """Compute the expected values of all entries given the entries there are: the mean rating, say.
+
+        Of all predictions the expectation has the smallest mean squared error under the model.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            NaN for missing entries.
+        values : array-like of shape (n_categories,) or None
+            What the categories stand for, (1, 2, 3, 4, 5) of stars; None for 0, 1, ..., n_categories - 1.
+
+        Returns
+        -------
+        ndarray of float64, shape (n_samples, n_features)
+
+        Raises
+        ------
+        ValueError
+            If `values` are not one finite number for each category.
+        """
+        probabilities = self.predict_proba(X).astype(np.float64, copy=False)
+        wanted = np.arange(self.n_categories_) if values is None else np.asarray(values, dtype=np.float64)
+        if wanted.shape != (self.n_categories_,) or not np.isfinite(wanted).all():
+            raise ValueError(
+                f"values must be {self.n_categories_} finite numbers, one for each category, got {values!r}"
+            )
+        return probabilities @ wanted
 
     def predict(self, X: Any) -> NDArray[np.int64]:
         """Find the most probable category of all entries given the entries there are.
@@ -155,7 +208,7 @@ class SoftmaxRBM(Fitting, Scoring, Sampling, Stored):
         return self.predict_proba(X).argmax(axis=2)
 
     def impute(self, X: Any) -> NDArray[np.float64]:
-        """Put the most probable category in the place of NaN.
+        """Put the most probable category in the place of NaN, and of -1 with `conditional`.
 
         Parameters
         ----------
@@ -169,7 +222,7 @@ class SoftmaxRBM(Fitting, Scoring, Sampling, Stored):
         """
         predicted = self.predict(X)
         values = np.array(as_array(X), dtype=np.float64)
-        gone = np.isnan(values)
+        gone = np.isnan(values) | (values < 0)  # -1 of a conditional machine
         values[gone] = predicted[gone]
         return as_table(self, values, X, lambda: getattr(self, "feature_names_in_", None))
 
