@@ -20,7 +20,7 @@ EXPECTED = {
     "bars-and-stripes": {"gap, exact gradient": (0, 0.6), "gap, CD-10": (0, 2.6)},
     "lc-init": {"entries of the table": (27, 28)},
     "lcd": {"prediction, lcd: dense over its time": (0, 1000)},
-    "autoencoder": {},
+    "autoencoder": {"from deep belief network": (5, 45), "from random weights, ReLU": (5, 60)},
     "quantum-ising": {"12 sites": (0, 1e-3), "Heisenberg": (0, 1e-2)},
     "ratings": {},
     "anomaly": {"AUC, isolation forest": (0.6, 1), "AUC, free energy": (0.5, 1)},

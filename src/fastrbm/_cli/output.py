@@ -82,7 +82,12 @@ def load_model(path: str) -> Any:
     import fastrbm
 
     try:
-        return fastrbm.load(path)
+        machine = fastrbm.load(path)
+        if not hasattr(machine, "components_"):
+            raise ValueError(
+                f"MODEL must be the file of one RBM, {path} holds a {type(machine).__name__}: read it by fastrbm.load"
+            )
+        return machine
     except (OSError, MemoryError):
         raise
     except Exception as error:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
+from sklearn.frozen import FrozenEstimator
 
 from .._checks import is_integer
 from .._fit.state import TrainingState
@@ -28,6 +29,9 @@ _ESTIMATORS = {
     ("gaussian", "GaussianRBM"): "_estimator.gaussian",
     ("softmax", "SoftmaxRBM"): "_estimator.softmax",
     ("compat", "BernoulliRBM"): "compat",
+    ("deep", "DeepBeliefNetwork"): "deep.belief",
+    ("deep", "DBNClassifier"): "deep.classifier",
+    ("deep", "DBNAutoencoder"): "deep.autoencoder",
 }
 #: modules of objects that are options, in the same way
 _OPTIONS = {
@@ -39,10 +43,14 @@ _OPTIONS = {
     "samplers.gibbs": "samplers.gibbs",
     "samplers.tempering": "samplers.tempering",
     "gaussian": "_estimator.gaussian",
+    "deep.augment": "deep.augment",
 }
 _PACKAGE = "fastrbm"
 _STORED_ESTIMATORS = {(f"{_PACKAGE}.{now}", name): stored for (stored, name), now in _ESTIMATORS.items()}
 _STORED_OPTIONS = {f"{_PACKAGE}.{now}": stored for stored, now in _OPTIONS.items()}
+
+#: header and arrays of a model file
+Form = tuple[dict[str, Any], dict[str, NDArray[Any]]]
 
 
 class Stored(BaseRBM):
@@ -68,6 +76,10 @@ class Stored(BaseRBM):
             For folders and devices, for parameters that are not finite, and for options that are functions or objects
             of others.
         """
+        return io.write_model(path, *self._form())
+
+    def _form(self) -> Form:
+        """Header and arrays of the model file."""
         self._check_fitted()
         names = ("components_", "intercept_visible_", "intercept_hidden_")
         arrays = {name: np.asarray(getattr(self, name)) for name in names}
@@ -75,10 +87,8 @@ class Stored(BaseRBM):
             if not np.isfinite(x).all():
                 raise ValueError(f"{name} must be finite to be saved, got NaN or infinity")
         features = getattr(self, "feature_names_in_", None)
-        module, name = type(self).__module__, type(self).__qualname__
         header: dict[str, Any] = {
-            "estimator": name,
-            "module": _STORED_ESTIMATORS.get((module, name), module),
+            **_name_of(self),
             "options": _plain_options(self),
             "input_scale": getattr(self, "input_scale_", 1.0),
             "in_range": getattr(self, "_in_range", True),
@@ -111,7 +121,7 @@ class Stored(BaseRBM):
                 arrays |= {f"{kept}_{name}": x for name, x in state.population.arrays().items()}
         elif hasattr(self, "h_samples_"):
             arrays["h_samples_"] = self.h_samples_
-        return io.write_model(path, header, arrays)
+        return header, arrays
 
     def _restore(self, header: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> None:
         self.input_scale_ = float(header["input_scale"])
@@ -149,6 +159,64 @@ class Stored(BaseRBM):
             self.feature_names_in_ = np.array(header["feature_names"], dtype=object)
 
 
+class StoredParts:
+    """`save` for an estimator that is made of fitted ones: one file that has their headers and arrays, too.
+
+    An estimator tells by `_fitted_parts` which these are, and by `_own_form` what else there is; `_put_together` is
+    given both.
+    """
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write a model file: options, what was fitted, and the machines with what their ``warm_start`` needs.
+
+        Parameters
+        ----------
+        path : path-like
+            As of the `save` of `fastrbm.BernoulliRBM`.
+
+        Returns
+        -------
+        pathlib.Path
+
+        Raises
+        ------
+        ValueError
+            For folders and devices, for parameters that are not finite, and for options that are functions or objects
+            of others.
+        """
+        return io.write_model(path, *self._form())
+
+    def _form(self) -> Form:
+        own, arrays = self._own_form()
+        header: dict[str, Any] = {**_name_of(self), "options": _plain_options(self), "own": own, "parts": {}}
+        for name, part in self._fitted_parts().items():
+            header["parts"][name], found = part._form()
+            arrays |= {f"{name}/{key}": x for key, x in found.items()}
+        for name, x in arrays.items():
+            if x.dtype.kind == "f" and not np.isfinite(x).all():
+                raise ValueError(f"{name} must be finite to be saved, got NaN or infinity")
+        return header, arrays
+
+    def _restore(self, header: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> None:
+        parts = {}
+        for name, of_part in header["parts"].items():
+            found = {key.removeprefix(f"{name}/"): x for key, x in arrays.items() if key.startswith(f"{name}/")}
+            parts[name] = _made(of_part, found, name)
+        self._put_together(parts, header["own"], {key: x for key, x in arrays.items() if "/" not in key})
+
+    def _fitted_parts(self) -> dict[str, Any]:
+        """Fitted estimators by names without a slash; NotFittedError without a fit."""
+        raise TypeError(f"{type(self).__name__} does not say what its parts are")
+
+    def _own_form(self) -> Form:
+        """What else was fitted, as JSON has it, and as arrays with names without a slash."""
+        raise TypeError(f"{type(self).__name__} does not say what it has beside its parts")
+
+    def _put_together(self, parts: dict[str, Any], own: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> None:
+        """Set the fitted attributes; an error of any kind for what does not fit together."""
+        raise TypeError(f"{type(self).__name__} cannot be put together")
+
+
 def load(path: str | os.PathLike[str]) -> Any:
     """Read a model file written by an estimator's ``save``.
 
@@ -160,8 +228,8 @@ def load(path: str | os.PathLike[str]) -> Any:
 
     Returns
     -------
-    RBM
-        An estimator of the class that was saved, fitted; with ``warm_start=True`` its `fit` goes on as if it had never
+    estimator
+        Of the class that was saved, fitted; with ``warm_start=True`` its `fit` goes on as if it had never
         stopped.
 
     Raises
@@ -174,11 +242,22 @@ def load(path: str | os.PathLike[str]) -> Any:
     header, arrays = io.read_model(path)
     cls = _class_of(header.get("module"), header.get("estimator"), path)
     try:
-        estimator = cls(**_options(header["options"]))
-        estimator._restore(header, arrays)
+        return _made(header, arrays, path, cls)
     except (ArithmeticError, KeyError, TypeError, IndexError, AttributeError, ValueError) as error:
         raise ValueError(f"path: {path} is a damaged model file ({error!r})") from error
+
+
+def _made(header: dict[str, Any], arrays: dict[str, NDArray[Any]], path: Any, cls: Any = None) -> Any:
+    cls = cls or _class_of(header["module"], header["estimator"], path)
+    estimator = cls(**_options(header["options"]))
+    estimator._restore(header, arrays)
     return estimator
+
+
+def _name_of(estimator: Any) -> dict[str, str]:
+    """The class of an estimator as files name it."""
+    module, name = type(estimator).__module__, type(estimator).__qualname__
+    return {"estimator": name, "module": _STORED_ESTIMATORS.get((module, name), module)}
 
 
 def _class_of(module: Any, name: Any, path: Any) -> Any:
@@ -186,7 +265,8 @@ def _class_of(module: Any, name: Any, path: Any) -> Any:
     if (module, name) in _ESTIMATORS:
         return getattr(importlib.import_module(f"{_PACKAGE}.{_ESTIMATORS[module, name]}"), name)
     importlib.import_module(f"{_PACKAGE}.compat")  # so that all classes to derive from are there
-    found, waiting = set(), [Stored]
+    found: set[type] = set()
+    waiting: list[type] = [Stored, StoredParts]
     while waiting:
         cls = waiting.pop()
         waiting += cls.__subclasses__()
@@ -205,8 +285,9 @@ def _class_of(module: Any, name: Any, path: Any) -> Any:
 
 def _plain_options(estimator: Any) -> dict[str, Any]:
     options = estimator.get_params(deep=False)
-    options["callbacks"] = []
-    if options["dtype"] is not None:
+    if "callbacks" in options:
+        options["callbacks"] = []
+    if options.get("dtype") is not None:
         options["dtype"] = np.dtype(options["dtype"]).name
     if not is_integer(options["random_state"]):
         options["random_state"] = None
@@ -225,6 +306,10 @@ def _plain(name: str, value: Any) -> Any:
         return [_plain(name, one) for one in value]
     if isinstance(value, Unit):
         return value.spec
+    if isinstance(value, FrozenEstimator):  # what was fitted is a part
+        value = value.estimator
+    if isinstance(value, (Stored, StoredParts)):
+        return {**_name_of(value), "unfitted": _plain_options(value)}
     module = type(value).__module__
     if module in _STORED_OPTIONS and isinstance(value, BaseEstimator):
         inner = value.get_params(deep=False)
@@ -237,7 +322,7 @@ def _plain(name: str, value: Any) -> Any:
 
 def _options(plain: dict[str, Any]) -> dict[str, Any]:
     options = {name: _rich(value) for name, value in plain.items()}
-    if options["dtype"] is not None:
+    if options.get("dtype") is not None:
         options["dtype"] = np.dtype(options["dtype"]).type
     return options
 
@@ -249,6 +334,8 @@ def _rich(value: Any) -> Any:
         return value
     if "array" in value:
         return np.array(value["array"], dtype=value["dtype"])
+    if "unfitted" in value:
+        return _class_of(value["module"], value["estimator"], "an option")(**_options(value["unfitted"]))
     module, _, name = value["class"].rpartition(".")
     if module not in _OPTIONS:
         raise KeyError(value["class"])

@@ -4,5 +4,6 @@ from .augment import Flip, Shift
 from .autoencoder import DBNAutoencoder
 from .belief import DeepBeliefNetwork
 from .classifier import DBNClassifier
+from .export import to_onnx, to_torch
 
-__all__ = ["DBNAutoencoder", "DBNClassifier", "DeepBeliefNetwork", "Flip", "Shift"]
+__all__ = ["DBNAutoencoder", "DBNClassifier", "DeepBeliefNetwork", "Flip", "Shift", "to_onnx", "to_torch"]

@@ -13,6 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from .._checks import check_flag, check_integer, check_number
 from .._data.split import Split
+from .._estimator.files import Form, StoredParts
 from .._kernels import Backend, get_backend
 from .._kernels.datatypes import FLOAT_TYPES
 from .._kernels.draws import Key
@@ -23,19 +24,23 @@ from ..schedules import check_scheduled, is_schedule
 from ._network import ACTIVATIONS, Layer, Network
 from ._training import FineTuning, Rows
 from ._values import Inputs, Values
-from .belief import DeepBeliefNetwork
+from .belief import DeepBeliefNetwork, columns_of, set_columns
 
 #: numbers of the streams of seeds
-_DBN, _WEIGHTS, _ROWS = 0, 1, 2
+_DBN, _WEIGHTS, _ROWS, _SOME = 0, 1, 2, 3
+_N_SOME = 1000  # rows by which layers are rescaled
 _CHOICES = ("auto", "sigmoid", "tanh", "relu")
 
 
-class FineTuned(_parts.Parts, BaseEstimator):
+class FineTuned(StoredParts, _parts.Parts, BaseEstimator):
     """A network that starts from a stack of machines."""
 
     #: what `early_stopping` may be, besides True and False
     _stopping: tuple[str, ...] = ("loss",)
     dbn: Any
+    dbn_: Any
+    network_: Network
+    values_: Values
     pretrain: bool
     activation: str
     dtype: Any
@@ -117,9 +122,11 @@ class FineTuned(_parts.Parts, BaseEstimator):
     def _float(self) -> Any:
         return np.dtype(np.float32 if self.dtype is None else self.dtype)
 
-    def _encoder(self, stack: list[Any], values: Values, widths: list[int], key: Key) -> list[Layer]:
-        """Layers that begin as the machines, or at random (Glorot)."""
-        layers = []
+    def _encoder(
+        self, stack: list[Any], values: Values, widths: list[int], key: Key, some: NDArray[np.float64]
+    ) -> list[Layer]:
+        """Layers that begin as the machines, or at random (Glorot); `some` are inputs of the network."""
+        layers: list[Layer] = []
         for k, activation in enumerate(self._activations(stack)):
             if not self.pretrain:
                 layers.append(self._random(widths[k], widths[k + 1], activation, key, k))
@@ -130,8 +137,22 @@ class FineTuned(_parts.Parts, BaseEstimator):
                 weights = weights / getattr(stack[0], "sigma_", 1.0)
                 bias = bias + weights @ values.centre
                 weights = weights * values.deviation
-            layers.append(Layer.of(weights, bias, activation, self._float))
+            layer = Layer.of(weights, bias, activation, self._float)
+            if activation != ACTIVATIONS[stack[k].units[1]]:
+                layer = self._rescaled(layer, self._through(layers, [np.ascontiguousarray(some, self._float)]))
+            layers.append(layer)
         return layers
+
+    def _rescaled(self, layer: Layer, x: NDArray[Any]) -> Layer:
+        """The layer with sums of mean 0 for each unit and of variance 1 over all, given some inputs.
+
+        Machines have biases and scales for means of their own units; with these other activations are dead or huge.
+        """
+        sums = layer._replace(activation="identity").outputs(self._backend(), x).astype(np.float64)
+        mean, scale = sums.mean(axis=0), sums.std(axis=0)
+        scale = math.sqrt(float(np.square(scale).mean())) or 1.0
+        weights, _, bias = layer.parameters
+        return Layer.of(weights / scale, (bias - mean) / scale, layer.activation, self._float)
 
     def _random(self, n_in: int, n_out: int, activation: str, key: Key, number: int) -> Layer:
         scale = math.sqrt(2 / (n_in + n_out))
@@ -139,6 +160,11 @@ class FineTuned(_parts.Parts, BaseEstimator):
         return Layer.of(weights, np.zeros(n_out), activation, self._float)
 
     # -- training -------------------------------------------------------------------------------------------
+
+    def _some(self, inputs: Inputs, split: Split, key: Key) -> NDArray[np.float64]:
+        """Inputs of some of the rows that are trained on."""
+        rows = np.arange(split.n_rows) if split.trained is None else split.trained
+        return inputs[rows[key.fold_in(_SOME).permutation(len(rows), 0)[:_N_SOME]]]
 
     def _split(self, n: int, held: Any, key: Key) -> Split:
         options: Any = self
@@ -164,18 +190,64 @@ class FineTuned(_parts.Parts, BaseEstimator):
             self._publish(training)
 
     def _publish(self, training: FineTuning) -> None:
-        self.network_ = training.best
+        self._show(training.best)
+        self.n_iter_, self.best_iteration_, self.history_ = training.n_passes, training.best_iteration, training.history
+
+    def _show(self, network: Network) -> None:
+        self.network_ = network
         self.coefs_ = [layer.parameters.weights.T for layer in self.network_.layers]
         self.intercepts_ = [layer.parameters.hidden_bias for layer in self.network_.layers]
-        self.n_iter_, self.best_iteration_, self.history_ = training.n_passes, training.best_iteration, training.history
+
+    # -- files ----------------------------------------------------------------------------------------------
+
+    def _fitted_parts(self) -> dict[str, Any]:
+        return {} if self.dbn_ is None else {"dbn": self.dbn_}
+
+    def _own_form(self) -> Form:
+        check_is_fitted(self)
+        own = {
+            "loss": self.network_.loss,
+            "activations": [layer.activation for layer in self.network_.layers],
+            "values": self.values_.numbers(),
+            "n_iter": self.n_iter_,
+            "best_iteration": self.best_iteration_,
+            "history": self.history_,
+            "frozen": isinstance(self.dbn, FrozenEstimator),
+        }
+        arrays = {"centre": self.values_.centre, "deviation": self.values_.deviation}
+        for k, layer in enumerate(self.network_.layers):
+            arrays[f"weights_{k}"], _, arrays[f"bias_{k}"] = layer.parameters
+        return own | columns_of(self), arrays
+
+    def _put_together(self, parts: dict[str, Any], own: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> None:
+        self.dbn_ = parts.get("dbn")
+        if own["frozen"] and self.dbn_ is not None:
+            self.dbn = FrozenEstimator(self.dbn_)
+        set_columns(self, own)
+        layers, width, dtype = [], self.n_features_in_, arrays["weights_0"].dtype
+        for k, activation in enumerate(own["activations"]):
+            weights, bias = arrays[f"weights_{k}"], arrays[f"bias_{k}"]
+            if weights.shape != (len(bias), width) or dtype not in FLOAT_TYPES:
+                raise ValueError(f"weights_{k} must be floats of shape {(len(bias), width)}, got {weights.shape}")
+            if activation not in (*_CHOICES[1:], "identity", "softmax"):
+                raise ValueError(f"no activation: {activation!r}")
+            layers.append(Layer.of(weights, bias, activation, dtype))
+            width = len(bias)
+        self._show(Network(layers, str(own["loss"])))
+        self.values_ = Values.of(own["values"], arrays["centre"], arrays["deviation"])
+        if len(self.values_.centre) != self.n_features_in_:
+            raise ValueError(f"centre must have {self.n_features_in_} columns")
+        self.n_iter_ = check_integer("n_iter", own["n_iter"], 0)
+        self.best_iteration_ = check_integer("best_iteration", own["best_iteration"], 0)
+        self.history_ = {str(name): list(map(float, column)) for name, column in own["history"].items()}
 
     def _inputs(self, X: Any) -> Inputs:
         check_is_fitted(self)
         x = _parts.table_of(self, X, sparse=False, reset=False)
-        return self._values.checked(x, type(self).__name__)
+        return self.values_.checked(x, type(self).__name__)
 
     def _through(self, layers: list[Layer], blocks: Any) -> NDArray[Any]:
-        """Outputs of the last of some layers."""
+        """Outputs of the last of some layers, or the inputs where there are none."""
         backend, parts = self._backend(), []
         for x in blocks:
             for layer in layers:

@@ -68,6 +68,10 @@ class FineTuning:
         ]
         self._best: tuple[float, int, Network] | None = None
         self._augment = getattr(options, "augment", None)
+        for number in range(options.n_iter):  # said before anything is trained
+            self._rate(number)
+        if self._augment is not None:
+            self._augmented(rows.inputs[:2])
         self._rates = [options.input_dropout, *[options.hidden_dropout] * (len(network.layers) - 1)]
 
     @property
@@ -106,7 +110,7 @@ class FineTuning:
 
     def _minibatches(self) -> float:
         order, size, total = self.order(self.n_passes), self.options.batch_size, 0.0
-        rate = value_at("learning_rate", self.options.learning_rate, self.n_passes, self.options.n_iter, 0)
+        rate = self._rate(self.n_passes)
         momentum = self.optimizer.momentum_at(self.n_passes, self.options.n_iter)
         rule = self.optimizer.rule()
         gain = 1.0 if rule.kind in ("sgd", "nesterov") else _GAIN
@@ -125,6 +129,9 @@ class FineTuning:
                 self.backend.ascend(layer.parameters, slots, gradient, update)
             self.updates += 1
         return total / len(order)
+
+    def _rate(self, number: int) -> float:
+        return value_at("learning_rate", self.options.learning_rate, number, self.options.n_iter, 0)
 
     def _augmented(self, x: NDArray[np.float64]) -> NDArray[Any]:
         if self._augment is None:

@@ -52,10 +52,33 @@ class Values:
             small = self.deviation <= 10 * np.finfo(np.float64).eps * np.abs(self.centre)
             self.deviation[small] = 1.0
 
+    def numbers(self) -> dict[str, Any]:
+        """All but the arrays, as JSON has it."""
+        names = None if self._columns is None else list(map(str, self._columns))
+        return {
+            "bernoulli": self._bernoulli,
+            "mode": self._mode,
+            "given": self._given,
+            "fitted": self._fitted,
+            "columns": names,
+        }
+
+    @classmethod
+    def of(cls, numbers: dict[str, Any], centre: NDArray[Any], deviation: NDArray[Any]) -> Values:
+        """What `numbers` and the arrays tell."""
+        made = cls.__new__(cls)
+        made._bernoulli, made._mode = bool(numbers["bernoulli"]), str(numbers["mode"])
+        made._given, made._fitted = (None if x is None else float(x) for x in (numbers["given"], numbers["fitted"]))
+        made._columns = numbers["columns"]
+        made.centre, made.deviation = centre.astype(np.float64), deviation.astype(np.float64)
+        if not (made.deviation > 0).all() or made.centre.shape != made.deviation.shape:
+            raise ValueError("deviation must be above 0, one for each column")
+        return made
+
     @property
-    def factor(self) -> float:
-        """What uint8 images, or all values where ``input_scale`` was given, are multiplied with."""
-        return 1.0 if self._fitted is None else self._fitted
+    def float_factor(self) -> float:
+        """What floats are multiplied with: the option ``input_scale`` where it was given."""
+        return 1.0 if self._given is None else self._given
 
     @property
     def standardised(self) -> bool:

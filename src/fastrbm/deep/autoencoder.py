@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_array, check_is_fitted
 
+from .._checks import check_integer
+from .._estimator.files import Form
 from .._estimator.untouched import untouched
 from .._kernels.draws import Key
 from ..classifiers import _parts
@@ -51,6 +53,7 @@ class DBNAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, FineTune
         The fitted stack, before fine-tuning; None without `pretrain`.
     coefs_, intercepts_ : list of ndarray
         Weights of shapes (n_in, n_out) and biases of the layers, those of the encoder first.
+    n_encoder_layers_ : int
     history_ : dict of list
         One entry per pass: "epoch", "seconds", "loss" and "validation_loss", sums over features, means over rows.
     n_iter_, best_iteration_, n_features_in_, feature_names_in_
@@ -156,17 +159,26 @@ class DBNAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, FineTune
                     "loss must be 'auto' or 'squared_error' where the lowest machine has other visible units than "
                     f"Bernoulli ones, got 'cross_entropy' with {stack[0].units[0]!r} units"
                 )
-            self._values = values = Values(stack[0], x)
+            self.values_ = values = Values(stack[0], x)
             name = type(self).__name__
             inputs = values.checked(x, name, quiet=self.pretrain)
             held = None if x_val is None else Rows(values.checked(x_val, name))
             widths = [x.shape[1], *(rbm.n_components for rbm in stack)]
-            encoder = self._encoder(stack, values, widths, key)
+            encoder = self._encoder(stack, values, widths, key, self._some(inputs, split, key))
             network = Network([*encoder, *self._decoder(stack, encoder, values, widths, grey, key)], loss)
             training = self._train(network, inputs, split, held, None, key)
-            self.dbn_, self._depth = dbn, len(encoder)
+            self.dbn_, self.n_encoder_layers_ = dbn, len(encoder)
         self._run(training)
         return self
+
+    def _own_form(self) -> Form:
+        own, arrays = super()._own_form()
+        return own | {"n_encoder_layers": self.n_encoder_layers_}, arrays
+
+    def _put_together(self, parts: dict[str, Any], own: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> None:
+        super()._put_together(parts, own, arrays)
+        most = len(self.network_.layers) - 1
+        self.n_encoder_layers_ = check_integer("n_encoder_layers", own["n_encoder_layers"], 1, most)
 
     def _decoder(
         self, stack: list[Any], encoder: list[Layer], values: Values, widths: list[int], grey: bool, key: Key
@@ -201,7 +213,9 @@ class DBNAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, FineTune
         inputs = self._inputs(X)
         layers = self.network_.layers
         blocks = (x for _, x in inputs.blocks(layers[0].parameters.weights.dtype))
-        return self._through(layers[: self._depth], blocks).astype(inputs.float_type or self._float, copy=False)
+        return self._through(layers[: self.n_encoder_layers_], blocks).astype(
+            inputs.float_type or self._float, copy=False
+        )
 
     def inverse_transform(self, X: Any) -> NDArray[Any]:
         """Reconstruct rows from their codes.
@@ -220,7 +234,7 @@ class DBNAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, FineTune
         codes = check_array(X, dtype=layers[0].parameters.weights.dtype)
         if codes.shape[1] != self._n_features_out:
             raise ValueError(f"X must have the {self._n_features_out} columns of a code, got {codes.shape[1]}")
-        return self._values.restored(self._through(layers[self._depth :], [codes]))
+        return self.values_.restored(self._through(layers[self.n_encoder_layers_ :], [codes]))
 
     def reconstruct(self, X: Any) -> NDArray[Any]:
         """Reconstruct rows: `inverse_transform` of their codes."""
@@ -262,7 +276,7 @@ class DBNAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, FineTune
     @property
     def _n_features_out(self) -> int:
         """Units of the code, for scikit-learn's names of columns."""
-        return len(self.intercepts_[self._depth - 1])
+        return len(self.intercepts_[self.n_encoder_layers_ - 1])
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Transfo
 from sklearn.utils.validation import check_is_fitted
 
 from .._checks import check_flag, check_integer
+from .._estimator.files import Form, StoredParts
 from .._estimator.untouched import untouched
 from .._kernels.draws import Key, Stream, philox4x32, split_seed
 from ..classifiers import _parts
@@ -21,7 +23,7 @@ from . import _stack
 _SAMPLES, _BOUND = 1 << 20, 1 << 21
 
 
-class DeepBeliefNetwork(_parts.Parts, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+class DeepBeliefNetwork(StoredParts, _parts.Parts, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     """Stack of restricted Boltzmann machines, each trained on the hidden means of the one below.
 
     The two top layers are a machine; those below are directed, p(v, h1, ...) = p(v | h1) p(h1 | h2) ... p(top).
@@ -290,6 +292,26 @@ class DeepBeliefNetwork(_parts.Parts, ClassNamePrefixFeaturesOutMixin, Transform
         """
         return float(self.score_samples(X).mean())
 
+    # -- files ----------------------------------------------------------------------------------------------
+
+    def _fitted_parts(self) -> dict[str, Any]:
+        return {f"rbm{k}": rbm for k, rbm in enumerate(self.rbms_)}
+
+    def _own_form(self) -> Form:
+        check_is_fitted(self)
+        own = {"n_layers": len(self.rbms_), "seed": self._key.seed, "calls": self._calls}
+        return own | columns_of(self), {}
+
+    def _put_together(self, parts: dict[str, Any], own: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> None:
+        self.rbms_ = [parts[f"rbm{k}"] for k in range(own["n_layers"])]
+        if not self.rbms_:
+            raise ValueError("a stack has at least one machine")
+        for below, above in pairwise(self.rbms_):
+            if above.n_features_in_ != len(below.components_):
+                raise ValueError(f"{above.n_features_in_} columns over {len(below.components_)} hidden units")
+        self._key, self._calls = Key(own["seed"]), check_integer("calls", own["calls"], 0)
+        set_columns(self, own)
+
     # -- scikit-learn ---------------------------------------------------------------------------------------
 
     @property
@@ -306,6 +328,21 @@ class DeepBeliefNetwork(_parts.Parts, ClassNamePrefixFeaturesOutMixin, Transform
         tags.input_tags.sparse = self._takes_sparse()
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
+
+
+def columns_of(estimator: Any) -> dict[str, Any]:
+    """Number and names of the columns, as model files have them."""
+    names = getattr(estimator, "feature_names_in_", None)
+    return {"n_features": estimator.n_features_in_, "feature_names": None if names is None else list(map(str, names))}
+
+
+def set_columns(estimator: Any, own: dict[str, Any]) -> None:
+    """Set what `columns_of` has told."""
+    estimator.n_features_in_ = check_integer("n_features", own["n_features"])
+    if own["feature_names"] is not None:
+        if len(own["feature_names"]) != estimator.n_features_in_:
+            raise ValueError("feature_names must be as many as columns")
+        estimator.feature_names_in_ = np.array(own["feature_names"], dtype=object)
 
 
 class _RowDraws:

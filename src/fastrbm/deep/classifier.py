@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from scipy.special import log_softmax
 from sklearn.base import ClassifierMixin
 
+from .._estimator.files import Form
 from .._estimator.untouched import untouched
 from .._kernels.draws import Key
 from ..classifiers import _parts
@@ -34,8 +35,9 @@ class DBNClassifier(ClassifierMixin, FineTuned):
         False starts the same network from random weights (Glorot, Bengio, 2010), for comparisons.
     activation : {"auto", "sigmoid", "tanh", "relu"}, default="auto"
         Of hidden layers. "auto" is that of the machines: sigmoid of Bernoulli hidden units, tanh of Ising ones,
-        identity of Gaussian ones. With another one the outputs at the start are not the means of the machines any
-        more, but their weights are still a start.
+        identity of Gaussian ones. With another one the weights of the machines are a start, but not their scale and
+        biases, with which "relu" units are dead: the sums that go into a unit are shifted and scaled to mean 0 and, on
+        the whole, variance 1 (Mishkin, Matas, 2016), layer by layer.
     hidden_dropout, input_dropout : float, default=0.0
         Share of the units of each hidden layer, or of the inputs, that is left out in each update; the others are
         scaled up, so that predictions need no scale.
@@ -91,6 +93,7 @@ class DBNClassifier(ClassifierMixin, FineTuned):
     Hinton, Osindero, Teh, "A fast learning algorithm for deep belief nets", Neural Computation 18 (2006).
     Hinton, Salakhutdinov, "Reducing the dimensionality of data with neural networks", Science 313 (2006).
     Srivastava et al., "Dropout", JMLR 15 (2014).
+    Mishkin, Matas, "All you need is a good init", ICLR 2016.
     Loshchilov, Hutter, "Decoupled weight decay regularization", ICLR 2019.
 
     Examples
@@ -182,19 +185,35 @@ class DBNClassifier(ClassifierMixin, FineTuned):
                 if y_val.shape != (len(x_val),) or not np.isin(y_val, classes).all():
                     raise ValueError("y_val must have one label of y for each row of X_val")
             dbn, stack = self._stack(x, x if split.trained is None else x[split.trained], key)
-            self._values = values = Values(stack[0], x)
+            self.values_ = values = Values(stack[0], x)
             name = type(self).__name__
             inputs = values.checked(x, name, quiet=self.pretrain)
             held = None
             if X_val is not None:
                 held = Rows(values.checked(x_val, name), np.searchsorted(classes, y_val))
             widths = [x.shape[1], *(rbm.n_components for rbm in stack)]
-            layers = self._encoder(stack, values, widths, key)
+            layers = self._encoder(stack, values, widths, key, self._some(inputs, split, key))
             layers.append(self._random(widths[-1], len(classes), "softmax", key, len(layers)))
             training = self._train(Network(layers, "labels"), inputs, split, held, index, key)
             self.dbn_, self.classes_ = dbn, classes
         self._run(training)
         return self
+
+    def _own_form(self) -> Form:
+        own, arrays = super()._own_form()
+        classes = self.classes_
+        if classes.dtype.kind == "O":
+            if not all(isinstance(one, str) for one in classes):
+                raise ValueError("classes_ must be numbers or strings to be saved, got other objects")
+            classes = classes.astype(np.str_)
+        return own | {"objects": self.classes_.dtype.kind == "O"}, arrays | {"classes": classes}
+
+    def _put_together(self, parts: dict[str, Any], own: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> None:
+        super()._put_together(parts, own, arrays)
+        classes = arrays["classes"]
+        self.classes_ = classes.astype(object) if own["objects"] else classes
+        if len(classes) != len(self.intercepts_[-1]):
+            raise ValueError(f"classes must be {len(self.intercepts_[-1])}, got {len(classes)}")
 
     def _scores(self, X: Any) -> NDArray[np.float64]:
         """Inputs of the softmax, less a constant of the row: log p(y | v)."""

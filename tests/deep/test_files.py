@@ -1,0 +1,93 @@
+"""Model files of stacks and fine-tuned networks."""
+
+import json
+
+import numpy as np
+import pytest
+from sklearn.datasets import load_digits
+from sklearn.frozen import FrozenEstimator
+
+import fastrbm
+from cli_cases import assert_fails
+from fastrbm import BernoulliRBM, GaussianRBM
+from fastrbm.deep import DBNAutoencoder, DBNClassifier, DeepBeliefNetwork, Flip, Shift
+from fastrbm.optimizers import SGD
+from fastrbm.schedules import Cosine
+
+X, y = load_digits(return_X_y=True)
+X, y = X[:200] / 16, y[:200]
+NAMES = np.array([f"digit {k}" for k in range(10)], dtype=object)
+STACK = DeepBeliefNetwork([GaussianRBM(12, sigma="data", n_iter=2), 6], rbm=BernoulliRBM(n_iter=2), random_state=1)
+FROZEN = FrozenEstimator(DeepBeliefNetwork([12, 6], random_state=1).fit(X))
+
+CASES = [
+    (STACK, y),
+    (DeepBeliefNetwork([8]), y),
+    (DBNClassifier(STACK, n_iter=2, random_state=0, learning_rate=Cosine(0.01), optimizer=SGD(0.9)), y),
+    (DBNClassifier(FROZEN, n_iter=2, dtype=np.float64, augment=[Flip((8, 8)), Shift((8, 8))]), NAMES[y]),
+    (DBNClassifier(n_iter=1, pretrain=False, activation="relu", validation_fraction=0.2), y > 4),
+    (DBNAutoencoder(STACK, n_iter=2), y),
+    (DBNAutoencoder(FROZEN, n_iter=2, pretrain=False), y),
+]
+
+
+@pytest.mark.parametrize(("estimator", "labels"), CASES)
+def test_what_is_loaded_is_what_was_saved(estimator, labels, tmp_path):
+    estimator.fit(X, labels)
+    path = estimator.save(tmp_path / "model.npz")
+    loaded = fastrbm.load(path)
+    assert type(loaded) is type(estimator)
+    for method in ("transform", "predict", "predict_proba", "reconstruct"):
+        if hasattr(estimator, method):
+            np.testing.assert_array_equal(getattr(loaded, method)(X), getattr(estimator, method)(X))
+    assert str(loaded.get_params(deep=False).get("optimizer")) == str(estimator.get_params().get("optimizer"))
+    assert getattr(loaded, "history_", None) == getattr(estimator, "history_", None)
+    if isinstance(estimator, DeepBeliefNetwork):
+        np.testing.assert_array_equal(loaded.sample(3, 5), estimator.sample(3, 5))
+    else:
+        assert isinstance(loaded.dbn, FrozenEstimator) == (estimator.dbn is FROZEN and estimator.pretrain)
+    if isinstance(estimator, DBNClassifier):
+        assert loaded.classes_.dtype == estimator.classes_.dtype
+    if estimator.random_state is not None:  # a fit from the start has the same bits
+        again, other = (one.fit(X, labels).save(tmp_path / f"{k}.npz") for k, one in enumerate((loaded, estimator)))
+        with np.load(again) as a, np.load(other) as b:
+            assert a.files == b.files
+            assert all(np.array_equal(a[key], b[key]) for key in a.files if key != "header")
+
+
+def test_options_that_have_no_file(tmp_path):
+    model = DBNClassifier(FROZEN, n_iter=1, augment=lambda rows, draws: rows).fit(X, y)
+    with pytest.raises(ValueError, match="augment cannot be stored in a model file"):
+        model.save(tmp_path / "model.npz")
+    assert not list(tmp_path.iterdir())
+
+
+def test_nothing_is_saved_before_a_fit(tmp_path):
+    for estimator in (DeepBeliefNetwork(), DBNClassifier(), DBNAutoencoder()):
+        with pytest.raises(Exception, match="not fitted"):
+            estimator.save(tmp_path / "model.npz")
+
+
+@pytest.mark.parametrize("what", ["weights_0", "classes", "centre", "dbn/rbm0/components_", "header"])
+def test_damaged_files_are_told(what, tmp_path):
+    path = DBNClassifier(FROZEN, n_iter=1).fit(X, y).save(tmp_path / "model.npz")
+    with np.load(path) as archive:
+        arrays = dict(archive)
+    if what == "header":
+        header = json.loads(str(arrays["header"]))
+        del header["own"]
+        arrays["header"] = np.array(json.dumps(header))
+    else:
+        arrays[what] = arrays[what][:-1]
+    np.savez(path, **arrays)
+    with pytest.raises(ValueError, match="damaged model file"):
+        fastrbm.load(path)
+
+
+@pytest.mark.parametrize("estimator", [DeepBeliefNetwork([4, 2]), DBNClassifier(FROZEN, n_iter=1)])
+def test_the_command_says_that_it_takes_single_machines(estimator, tmp_path, capsys):
+    path = estimator.fit(X, y).save(tmp_path / "model.npz")
+    np.save(tmp_path / "x.npy", X)
+    message = f"MODEL must be the file of one RBM, {path} holds a {type(estimator).__name__}"
+    assert_fails(capsys, message, "info", path, status=1)
+    assert_fails(capsys, message, "evaluate", path, tmp_path / "x.npy", status=1)
