@@ -8,7 +8,7 @@ from sklearn.datasets import load_digits
 from sklearn.frozen import FrozenEstimator
 
 import fastrbm
-from cli_cases import assert_fails
+from cli_cases import assert_fails, run
 from fastrbm import BernoulliRBM, GaussianRBM
 from fastrbm.deep import DBNAutoencoder, DBNClassifier, DeepBeliefNetwork, Flip, Shift
 from fastrbm.optimizers import SGD
@@ -85,9 +85,12 @@ def test_damaged_files_are_told(what, tmp_path):
 
 
 @pytest.mark.parametrize("estimator", [DeepBeliefNetwork([4, 2]), DBNClassifier(FROZEN, n_iter=1)])
-def test_the_command_says_that_it_takes_single_machines(estimator, tmp_path, capsys):
+def test_the_command_shows_it_and_says_where_it_takes_single_machines(estimator, tmp_path, capsys):
     path = estimator.fit(X, y).save(tmp_path / "model.npz")
     np.save(tmp_path / "x.npy", X)
     message = f"MODEL must be the file of one RBM, {path} holds a {type(estimator).__name__}"
-    assert_fails(capsys, message, "info", path, status=1)
+    assert run("info", path) == 0
+    shown = capsys.readouterr().out
+    part = "dbn: DeepBeliefNetwork" if isinstance(estimator, DBNClassifier) else "rbm1: BernoulliRBM: 4 bernoulli"
+    assert f"{type(estimator).__name__}: 64 columns" in shown and part in shown
     assert_fails(capsys, message, "evaluate", path, tmp_path / "x.npy", status=1)

@@ -38,7 +38,10 @@ def command(options: argparse.Namespace) -> int:
     if not options.kernels and any(value is not None for value in given.values()):
         raise ValueError(f"sizes ({', '.join('--' + name for name in _SIZES)}) need --kernels")
     if options.model is not None:
-        print("\n".join(_of_model(output.load_model(options.model))))
+        from fastrbm._estimator.files import Stored
+
+        model = output.load_any(options.model)
+        print("\n".join(_of_model(model) if isinstance(model, Stored) else _of_parts(model)))
         return 0
     if not options.kernels:
         fastrbm.show_versions()
@@ -58,22 +61,67 @@ def command(options: argparse.Namespace) -> int:
     return 0
 
 
-def _of_model(machine: Any) -> list[str]:
+def _of_parts(model: Any) -> list[str]:
+    """What is in a classifier, an outlier detector or a network."""
+    from fastrbm._estimator.files import Stored, parts_of
+
+    lines = [f"{type(model).__name__}: {model.n_features_in_} columns"]
+    if hasattr(model, "classes_"):
+        lines[0] += f", {len(model.classes_)} classes"
+        lines.append(f"classes: {_some(model.classes_)}")
+    if hasattr(model, "components_"):
+        lines.append(f"{len(model.components_)} hidden units, {model.components_.dtype.name}")
+    if hasattr(model, "coefs_"):
+        widths = [len(model.coefs_[0]), *(x.shape[1] for x in model.coefs_)]
+        lines.append(f"network of {'-'.join(map(str, widths))} units, {model.coefs_[0].dtype.name}")
+    lines += _columns(model)
+    for name, part in parts_of(model).items():
+        if isinstance(part, Stored):
+            lines.append(f"  {name}: {_units(part)}, trained for {part.n_iter_} epochs")
+        else:
+            lines.append(f"  {name}: {type(part).__name__}")
+    lines += _plain_options(model)
+    return lines + _last_values(model) + ["fastrbm.load reads it"]
+
+
+def _plain_options(model: Any) -> list[str]:
+    """Options that are not those by default; parts are told elsewhere."""
+    default = type(model)().get_params(deep=False)
+    given = {name: value for name, value in model.get_params(deep=False).items() if repr(value) != repr(default[name])}
+    shown = {name: repr(value) for name, value in given.items() if not hasattr(value, "fit")}
+    lines = [f"  {name}={value}" for name, value in shown.items() if "\n" not in value]
+    return ["options:", *lines] if lines else []
+
+
+def _some(names: Any) -> str:
+    return ", ".join(map(str, names if len(names) <= 12 else [*names[:10], "...", names[-1]]))
+
+
+def _columns(model: Any) -> list[str]:
+    names = getattr(model, "feature_names_in_", None)
+    return [] if names is None else [f"columns: {_some(names)}"]
+
+
+def _units(machine: Any) -> str:
     hidden, visible = machine.components_.shape
     units = " and ".join(f"{n} {unit}" for n, unit in zip((visible, hidden), machine.units, strict=True))
-    lines = [f"{type(machine).__name__}: {units} units, {machine.components_.dtype.name}"]
-    lines.append(f"trained for {machine.n_iter_} epochs" + _goes_on(machine))
-    names = getattr(machine, "feature_names_in_", None)
-    if names is not None:
-        shown = names if len(names) <= 12 else [*names[:10], "...", names[-1]]
-        lines.append(f"columns: {', '.join(map(str, shown))}")
+    return f"{type(machine).__name__}: {units} units, {machine.components_.dtype.name}"
+
+
+def _of_model(machine: Any) -> list[str]:
+    lines = [_units(machine), f"trained for {machine.n_iter_} epochs" + _goes_on(machine), *_columns(machine)]
     if hasattr(machine, "n_categories_"):
         lines.append(f"{machine.n_features_in_} columns of {machine.n_categories_} categories")
     scale = getattr(machine, "input_scale_", 1.0)
     if scale != 1:
         which = "bytes" if isinstance(machine.input_scale, str) else "values"
         lines.append(f"input scale: {which} are multiplied with {scale:.6g}")
-    lines += _options_of(machine)
+    return lines + _options_of(machine) + _last_values(machine)
+
+
+def _last_values(machine: Any) -> list[str]:
+    """The last values that training has recorded."""
+    lines = []
     for name, values in (getattr(machine, "history_", None) or {}).items():
         if name not in ("epoch", "seconds") and values:
             lines.append(f"{name.replace('_', ' ')}: {values[-1]:.4f} after the last epoch")

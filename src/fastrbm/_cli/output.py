@@ -78,17 +78,24 @@ def is_ours(path: Path) -> bool:
 
 
 def load_model(path: str) -> Any:
+    """Read the file of one machine; ValueError in one line for others, and for one that is damaged."""
+    from fastrbm._estimator.files import Stored
+
+    machine = load_any(path)
+    if not isinstance(machine, Stored):
+        raise ValueError(
+            f"MODEL must be the file of one RBM, {path} holds a {type(machine).__name__}: read it by fastrbm.load"
+        )
+    return machine
+
+
+def load_any(path: str) -> Any:
     """Read a model file; ValueError in one line for one that is damaged."""
     import fastrbm
 
     try:
-        machine = fastrbm.load(path)
-        if not hasattr(machine, "components_"):
-            raise ValueError(
-                f"MODEL must be the file of one RBM, {path} holds a {type(machine).__name__}: read it by fastrbm.load"
-            )
-        return machine
-    except (OSError, MemoryError):
+        return fastrbm.load(path)
+    except (OSError, MemoryError, ImportError):
         raise
     except Exception as error:
         if isinstance(error, ValueError) and str(path) in str(error):

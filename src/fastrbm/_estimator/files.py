@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import importlib
 import os
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from .._kernels.bits import restored, stored
 from .._kernels.draws import Key
 from ..samplers import POPULATIONS
 from ..units import Unit
-from . import io, restoring
+from . import foreign, io, restoring
 from .base import BaseRBM
 
 #: (module, class) as files name them -> where the class is now. The left side never changes: files are kept.
@@ -29,6 +30,10 @@ _ESTIMATORS = {
     ("gaussian", "GaussianRBM"): "_estimator.gaussian",
     ("softmax", "SoftmaxRBM"): "_estimator.softmax",
     ("compat", "BernoulliRBM"): "compat",
+    ("classifiers", "RBMClassifier"): "classifiers.features",
+    ("classifiers", "FreeEnergyClassifier"): "classifiers.free_energy",
+    ("classifiers", "RBMOutlierDetector"): "classifiers.outliers",
+    ("classifiers", "DiscriminativeRBM"): "classifiers.discriminative",
     ("deep", "DeepBeliefNetwork"): "deep.belief",
     ("deep", "DBNClassifier"): "deep.classifier",
     ("deep", "DBNAutoencoder"): "deep.autoencoder",
@@ -48,6 +53,9 @@ _OPTIONS = {
 _PACKAGE = "fastrbm"
 _STORED_ESTIMATORS = {(f"{_PACKAGE}.{now}", name): stored for (stored, name), now in _ESTIMATORS.items()}
 _STORED_OPTIONS = {f"{_PACKAGE}.{now}": stored for stored, now in _OPTIONS.items()}
+
+#: what parts that are options have before their names
+_OPTION = "option_"
 
 #: header and arrays of a model file
 Form = tuple[dict[str, Any], dict[str, NDArray[Any]]]
@@ -163,8 +171,10 @@ class StoredParts:
     """`save` for an estimator that is made of fitted ones: one file that has their headers and arrays, too.
 
     An estimator tells by `_fitted_parts` which these are, and by `_own_form` what else there is; `_put_together` is
-    given both.
+    given both. Parts, and the options that `_foreign` names, may be estimators of scikit-learn.
     """
+
+    _foreign: tuple[str, ...] = ()
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write a model file: options, what was fitted, and the machines with what their ``warm_start`` needs.
@@ -183,25 +193,38 @@ class StoredParts:
         ValueError
             For folders and devices, for parameters that are not finite, and for options that are functions or objects
             of others.
+        ImportError
+            For a classifier of scikit-learn, other than its logistic regression and its networks, without skops.
         """
         return io.write_model(path, *self._form())
 
     def _form(self) -> Form:
         own, arrays = self._own_form()
-        header: dict[str, Any] = {**_name_of(self), "options": _plain_options(self), "own": own, "parts": {}}
-        for name, part in self._fitted_parts().items():
-            header["parts"][name], found = part._form()
+        parts = self._fitted_parts()
+        given = {name: getattr(self, name) for name in self._foreign}
+        ours = (Stored, StoredParts)
+        apart = {k: x for k, x in given.items() if isinstance(x, BaseEstimator) and not isinstance(x, ours)}
+        options = _plain_options(self, apart.keys())
+        header: dict[str, Any] = {**_name_of(self), "options": options, "own": own, "parts": {}}
+        for name, part in (parts | {f"{_OPTION}{key}": value for key, value in apart.items()}).items():
+            header["parts"][name], found = part._form() if isinstance(part, ours) else foreign.form_of(part)
             arrays |= {f"{name}/{key}": x for key, x in found.items()}
         for name, x in arrays.items():
             if x.dtype.kind == "f" and not np.isfinite(x).all():
                 raise ValueError(f"{name} must be finite to be saved, got NaN or infinity")
         return header, arrays
 
-    def _restore(self, header: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> None:
+    def _restore(self, header: dict[str, Any], arrays: dict[str, NDArray[Any]], trusted: Sequence[str]) -> None:
         parts = {}
         for name, of_part in header["parts"].items():
             found = {key.removeprefix(f"{name}/"): x for key, x in arrays.items() if key.startswith(f"{name}/")}
-            parts[name] = _made(of_part, found, name)
+            if "estimator" in of_part:
+                parts[name] = _made(of_part, found, name, trusted)
+            else:
+                parts[name] = foreign.made(of_part, found, trusted)
+        for name in self._foreign:
+            if _OPTION + name in parts:
+                setattr(self, name, parts.pop(_OPTION + name))
         self._put_together(parts, header["own"], {key: x for key, x in arrays.items() if "/" not in key})
 
     def _fitted_parts(self) -> dict[str, Any]:
@@ -217,7 +240,12 @@ class StoredParts:
         raise TypeError(f"{type(self).__name__} cannot be put together")
 
 
-def load(path: str | os.PathLike[str]) -> Any:
+def parts_of(estimator: StoredParts) -> dict[str, Any]:
+    """Fitted estimators that one is made of, by names."""
+    return estimator._fitted_parts()
+
+
+def load(path: str | os.PathLike[str], *, trusted: Sequence[str] = ()) -> Any:
     """Read a model file written by an estimator's ``save``.
 
     Parameters
@@ -225,6 +253,9 @@ def load(path: str | os.PathLike[str]) -> Any:
     path : path-like
         The model of a class of your own, derived from those of this package, needs the module that defines it to be
         imported first.
+    trusted : sequence of str, default=()
+        Names of types that a file of a classifier of scikit-learn may make; an error tells which ones it wants. No
+        other file asks for any.
 
     Returns
     -------
@@ -235,22 +266,30 @@ def load(path: str | os.PathLike[str]) -> Any:
     Raises
     ------
     ValueError
-        If the file is no model file, is damaged, or is of a newer version.
+        If the file is no model file, is damaged, is of a newer version, or wants types that are not `trusted`.
+    ImportError
+        If it has a classifier of scikit-learn that skops reads, and skops is not installed.
     FileNotFoundError
         If it is not there.
     """
+    if isinstance(trusted, str) or not all(isinstance(name, str) for name in trusted):
+        raise TypeError(f"trusted must be a sequence of names of types, got {trusted!r}")
     header, arrays = io.read_model(path)
     cls = _class_of(header.get("module"), header.get("estimator"), path)
     try:
-        return _made(header, arrays, path, cls)
+        return _made(header, arrays, path, trusted, cls)
+    except foreign.UntrustedTypes as error:
+        raise ValueError(f"path: {path} {error}") from None
     except (ArithmeticError, KeyError, TypeError, IndexError, AttributeError, ValueError) as error:
         raise ValueError(f"path: {path} is a damaged model file ({error!r})") from error
 
 
-def _made(header: dict[str, Any], arrays: dict[str, NDArray[Any]], path: Any, cls: Any = None) -> Any:
+def _made(
+    header: dict[str, Any], arrays: dict[str, NDArray[Any]], path: Any, trusted: Sequence[str], cls: Any = None
+) -> Any:
     cls = cls or _class_of(header["module"], header["estimator"], path)
     estimator = cls(**_options(header["options"]))
-    estimator._restore(header, arrays)
+    estimator._restore(header, arrays, *([trusted] if isinstance(estimator, StoredParts) else []))
     return estimator
 
 
@@ -283,8 +322,8 @@ def _class_of(module: Any, name: Any, path: Any) -> Any:
 # ---- options ----------------------------------------------------------------------------------------------------
 
 
-def _plain_options(estimator: Any) -> dict[str, Any]:
-    options = estimator.get_params(deep=False)
+def _plain_options(estimator: Any, without: Iterable[str] = ()) -> dict[str, Any]:
+    options = {name: value for name, value in estimator.get_params(deep=False).items() if name not in set(without)}
     if "callbacks" in options:
         options["callbacks"] = []
     if options.get("dtype") is not None:

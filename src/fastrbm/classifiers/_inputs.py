@@ -9,6 +9,9 @@ from numpy.typing import NDArray
 from sklearn.utils.validation import assert_all_finite
 
 from .._data.ranges import InputScale, Range, is_rounding
+from .._estimator.attributes import number_of
+from .._estimator.files import Form
+from .._estimator.restoring import array_like
 from ..estimators import GaussianRBM
 
 
@@ -38,6 +41,32 @@ class Inputs:
             scale = InputScale(self._given)
             scale.look(x)
             self._factor = scale.value
+
+    def form(self) -> Form:
+        """What `of` makes the same from."""
+        arrays = {"centre": self._centre, "deviation": self._deviation}
+        own: dict[str, Any] = {"bernoulli": self._bernoulli, "given": self._given, "factor": self._factor}
+        own["standardised"] = self._centre is not None
+        return own, {name: x for name, x in arrays.items() if x is not None}
+
+    @classmethod
+    def of(cls, own: dict[str, Any], arrays: dict[str, NDArray[Any]], n_features: int) -> Inputs:
+        """Return what a model file tells; an error of any kind for what cannot be."""
+        made = cls.__new__(cls)
+        made.sparse = made._bernoulli = bool(own["bernoulli"])
+        tiny = np.finfo(float).tiny
+        made._given, made._factor = (
+            None if own[name] is None else number_of(own, name, tiny) for name in ("given", "factor")
+        )
+        if made._bernoulli and made._factor is None:
+            raise ValueError("factor must be there for Bernoulli units")
+        made._centre = made._deviation = None
+        if own["standardised"]:
+            made._centre = array_like("centre", arrays["centre"], (n_features,), np.float64)
+            made._deviation = array_like("deviation", arrays["deviation"], (n_features,), np.float64)
+            if not (made._deviation > 0).all():
+                raise ValueError("deviation must be above 0")
+        return made
 
     def values(self, x: Any) -> Any:
         """Rows in the scale of the fit; those of Bernoulli units are left to a machine with ``input_scale=1``."""

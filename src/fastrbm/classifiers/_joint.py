@@ -67,6 +67,13 @@ def fitted(rbm: Any, x: NDArray[Any], index: NDArray[np.intp], weights: Any, key
     return machine
 
 
+def check(rbm: Any, n_classes: int) -> None:
+    """Raise ValueError unless the last visible units are a group of so many."""
+    unit = get_unit(rbm.units[0])
+    if not (isinstance(unit, Mixed) and unit.parts[-1] == (OneHot(n_classes), n_classes)):
+        raise ValueError(f"a machine with a group of {n_classes} label units is wanted, got one of {rbm.units[0]}")
+
+
 def logits(rbm: RBM, x: NDArray[Any], n_classes: int) -> NDArray[np.float64]:
     """Minus the free energies of rows completed by each class, less what a row's have in common.
 

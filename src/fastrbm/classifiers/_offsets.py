@@ -2,10 +2,49 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 from scipy.special import log_softmax
+
+from .._checks import check_integer
+from .._estimator.attributes import number_of
+from .._estimator.restoring import array_like
+from ..likelihood import LogPartition
+
+#: fields of an estimate of log Z that files have
+_FIELDS = (
+    "value", "stderr", "interval", "method", "ess", "seconds", "n_chains", "n_temperatures", "reliable", "message",
+)  # fmt: skip
+
+
+def plain_sum(found: LogPartition) -> dict[str, Any]:
+    """An estimate of log Z as JSON has it."""
+    return {name: getattr(found, name) for name in _FIELDS}
+
+
+def rich_sum(plain: dict[str, Any]) -> LogPartition:
+    """Return what `plain_sum` has told; an error of any kind for what is no estimate."""
+    low, high = (number_of({"interval": one}, "interval") for one in plain["interval"])
+    return LogPartition(
+        value=number_of(plain, "value"),
+        stderr=number_of(plain, "stderr", 0),
+        interval=(low, high),
+        method=str(plain["method"]),
+        ess=number_of(plain, "ess", 0),
+        seconds=number_of(plain, "seconds", 0),
+        n_chains=check_integer("n_chains", plain["n_chains"], 0),
+        n_temperatures=check_integer("n_temperatures", plain["n_temperatures"], 0),
+        reliable=bool(plain["reliable"]),
+        message=str(plain["message"]),
+    )
+
+
+def restored(offsets: NDArray[Any], own: dict[str, Any], n_classes: int) -> tuple[NDArray[np.float64], float]:
+    """Offsets and scale of a model file."""
+    return array_like("offsets", offsets, (n_classes,), np.float64), number_of(own, "scale", 0)
 
 
 def learned_offsets(

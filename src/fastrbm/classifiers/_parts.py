@@ -110,6 +110,13 @@ def check_rbm(given: Any) -> None:
         raise TypeError(f"rbm must be None or an estimator of fastrbm, such as BernoulliRBM(), got {given!r}")
 
 
+def machine_of(part: Any, n_features: int) -> Any:
+    """A part of a model file that must be a machine of so many columns."""
+    if not isinstance(part, Fitting) or part.n_features_in_ != n_features:
+        raise ValueError(f"a machine of {n_features} columns is wanted, got {part!r}")
+    return part.set_output(transform="default")
+
+
 def takes_sparse(given: Any) -> bool:
     """Whether a machine takes sparse rows."""
     return given is None or (isinstance(given, Fitting) and given.units[0] == "bernoulli")

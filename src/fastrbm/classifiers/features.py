@@ -15,6 +15,8 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, has_fit_parameter
 
 from .._data.ranges import InputScale
+from .._estimator.attributes import columns_of, restored_classes, set_columns, stored_classes
+from .._estimator.files import Form, StoredParts
 from .._estimator.row_weights import checked_weights
 from .._estimator.untouched import untouched
 from .._kernels.draws import Key
@@ -23,6 +25,7 @@ from . import _parts
 
 #: numbers of the streams of seeds
 _RBM, _CLASSIFIER, _STATES = 0, 1, 2
+_KINDS = ("means", "samples", "means+inputs")
 
 
 def _named(name: str) -> Any:
@@ -43,7 +46,9 @@ def _has(method: str) -> Any:
     return check
 
 
-class RBMClassifier(_parts.Parts, ClassNamePrefixFeaturesOutMixin, ClassifierMixin, TransformerMixin, BaseEstimator):
+class RBMClassifier(
+    StoredParts, _parts.Parts, ClassNamePrefixFeaturesOutMixin, ClassifierMixin, TransformerMixin, BaseEstimator
+):
     """Classifier on the features that an RBM has learned from the rows without their labels.
 
     Parameters
@@ -101,9 +106,10 @@ class RBMClassifier(_parts.Parts, ClassNamePrefixFeaturesOutMixin, ClassifierMix
     True
     """
 
+    _foreign = ("classifier",)
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         "classifier": [StrOptions({"logistic", "mlp"}), HasMethods(["fit", "predict"])],
-        "features": [StrOptions({"means", "samples", "means+inputs"})],
+        "features": [StrOptions(set(_KINDS))],
         "scale": ["boolean"],
     }
 
@@ -278,6 +284,30 @@ class RBMClassifier(_parts.Parts, ClassNamePrefixFeaturesOutMixin, ClassifierMix
         """
         features = self._transformed(X)
         return self.classifier_.decision_function(features)
+
+    # -- files ----------------------------------------------------------------------------------------------
+
+    def _fitted_parts(self) -> dict[str, Any]:
+        scaler = {} if self.scaler_ is None else {"scaler": self.scaler_}
+        return {"rbm": self.rbm_, **scaler, "classifier": self.classifier_}
+
+    def _own_form(self) -> Form:
+        check_is_fitted(self)
+        objects, classes = stored_classes(self.classes_)
+        return columns_of(self) | {"features": self._kind, "objects": objects}, {"classes": classes}
+
+    def _put_together(self, parts: dict[str, Any], own: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> None:
+        set_columns(self, own)
+        self.classes_ = restored_classes(own["objects"], arrays["classes"])
+        self.rbm_ = _parts.machine_of(parts["rbm"], self.n_features_in_)
+        self.scaler_, self.classifier_, self._kind = parts.get("scaler"), parts["classifier"], own["features"]
+        if self._kind not in _KINDS or not (self.scaler_ is None or isinstance(self.scaler_, StandardScaler)):
+            raise ValueError(f"no features: {self._kind!r} and {self.scaler_!r}")
+        for part in (self.scaler_, self.classifier_):
+            if part is not None and getattr(part, "n_features_in_", self._n_features_out) != self._n_features_out:
+                raise ValueError(f"{part!r} must take {self._n_features_out} features, got {part.n_features_in_}")
+        if not np.array_equal(self.classifier_.classes_, self.classes_) or not hasattr(self.classifier_, "predict"):
+            raise ValueError(f"{self.classifier_!r} is no classifier of {self.classes_}")
 
     @property
     def _n_features_out(self) -> int:

@@ -14,13 +14,15 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from .._checks import warn_user
+from .._estimator.attributes import columns_of, restored_classes, set_columns, stored_classes
+from .._estimator.files import Form, StoredParts
 from .._estimator.row_weights import checked_weights
 from .._estimator.untouched import untouched
 from .._kernels.draws import Key
 from ..estimators import SoftmaxRBM
 from ..likelihood import LogPartition
 from ..units import get_unit
-from . import _joint, _parts
+from . import _joint, _offsets, _parts
 from ._inputs import Inputs, check_grey
 from ._offsets import learned_offsets
 
@@ -28,7 +30,7 @@ _SPLIT, _LOG_Z = 1 << 32, 1 << 33
 _LOOKED_AT = 500  # rows
 
 
-class FreeEnergyClassifier(_parts.Parts, ClassifierMixin, BaseEstimator):
+class FreeEnergyClassifier(StoredParts, _parts.Parts, ClassifierMixin, BaseEstimator):
     """Classifier by free energies F: p(k | v) is proportional to exp(-F of v with class k).
 
     Parameters
@@ -295,6 +297,38 @@ class FreeEnergyClassifier(_parts.Parts, ClassifierMixin, BaseEstimator):
         """
         best = self._logits(X).argmax(axis=1)
         return self.classes_[best]
+
+    # -- files ----------------------------------------------------------------------------------------------
+
+    def _fitted_parts(self) -> dict[str, Any]:
+        if hasattr(self, "rbm_"):
+            return {"rbm": self.rbm_}
+        return {f"rbm{k}": rbm for k, rbm in enumerate(self.rbms_)}
+
+    def _own_form(self) -> Form:
+        check_is_fitted(self)
+        of_inputs, arrays = self._inputs.form()
+        objects, arrays["classes"] = stored_classes(self.classes_)
+        own = columns_of(self) | {"objects": objects, "inputs": of_inputs}
+        if hasattr(self, "rbms_"):
+            arrays["offsets"], own["scale"] = self.offsets_, float(self.scale_)
+        if hasattr(self, "log_partitions_"):
+            own["log_partitions"] = [_offsets.plain_sum(one) for one in self.log_partitions_]
+        return own, arrays
+
+    def _put_together(self, parts: dict[str, Any], own: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> None:
+        set_columns(self, own)
+        self.classes_ = restored_classes(own["objects"], arrays["classes"])
+        self._inputs = Inputs.of(own["inputs"], arrays, self.n_features_in_)
+        n = len(self.classes_)
+        if "rbm" in parts:
+            self.rbm_ = _parts.machine_of(parts["rbm"], self.n_features_in_ + n)
+            _joint.check(self.rbm_, n)
+            return
+        self.rbms_ = [_parts.machine_of(parts[f"rbm{k}"], self.n_features_in_) for k in range(n)]
+        self.offsets_, self.scale_ = _offsets.restored(arrays["offsets"], own, n)
+        if "log_partitions" in own:
+            self.log_partitions_ = [_offsets.rich_sum(one) for one in own["log_partitions"]]
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

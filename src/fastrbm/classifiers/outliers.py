@@ -11,6 +11,8 @@ from sklearn.base import BaseEstimator, OutlierMixin
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
 
+from .._estimator.attributes import columns_of, number_of, set_columns
+from .._estimator.files import Form, StoredParts
 from .._estimator.row_weights import checked_weights
 from .._estimator.untouched import untouched
 from .._kernels.draws import Key
@@ -21,7 +23,7 @@ _RBM, _SPLIT = 0, 1
 _ROUNDING = 1e-9
 
 
-class RBMOutlierDetector(_parts.Parts, OutlierMixin, BaseEstimator):
+class RBMOutlierDetector(StoredParts, _parts.Parts, OutlierMixin, BaseEstimator):
     """Outlier detector: rows whose free energy under an RBM is high are outliers.
 
     log p(v) = -F(v) - log Z, so free energies order rows as probabilities do, and log Z is not needed.
@@ -178,6 +180,20 @@ class RBMOutlierDetector(_parts.Parts, OutlierMixin, BaseEstimator):
         ndarray of int64, shape (n_samples,)
         """
         return np.where(self.decision_function(X) < 0, -1, 1).astype(np.int64)
+
+    # -- files ----------------------------------------------------------------------------------------------
+
+    def _fitted_parts(self) -> dict[str, Any]:
+        return {"rbm": self.rbm_}
+
+    def _own_form(self) -> Form:
+        check_is_fitted(self)
+        return columns_of(self) | {"offset": self.offset_}, {}
+
+    def _put_together(self, parts: dict[str, Any], own: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> None:
+        set_columns(self, own)
+        self.rbm_ = _parts.machine_of(parts["rbm"], self.n_features_in_)
+        self.offset_ = number_of(own, "offset")
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

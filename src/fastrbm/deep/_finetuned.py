@@ -13,6 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from .._checks import check_flag, check_integer, check_number
 from .._data.split import Split
+from .._estimator.attributes import columns_of, set_columns
 from .._estimator.files import Form, StoredParts
 from .._kernels import Backend, get_backend
 from .._kernels.datatypes import FLOAT_TYPES
@@ -24,7 +25,7 @@ from ..schedules import check_scheduled, is_schedule
 from ._network import ACTIVATIONS, Layer, Network
 from ._training import FineTuning, Rows
 from ._values import Inputs, Values
-from .belief import DeepBeliefNetwork, columns_of, set_columns
+from .belief import DeepBeliefNetwork
 
 #: numbers of the streams of seeds
 _DBN, _WEIGHTS, _ROWS, _SOME = 0, 1, 2, 3

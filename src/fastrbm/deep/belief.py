@@ -12,6 +12,7 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Transfo
 from sklearn.utils.validation import check_is_fitted
 
 from .._checks import check_flag, check_integer
+from .._estimator.attributes import columns_of, set_columns
 from .._estimator.files import Form, StoredParts
 from .._estimator.untouched import untouched
 from .._kernels.draws import Key, Stream, philox4x32, split_seed
@@ -192,12 +193,12 @@ class DeepBeliefNetwork(StoredParts, _parts.Parts, ClassNamePrefixFeaturesOutMix
         check_is_fitted(self)
         check_flag("means", means)
         if random_state is None:
-            self._calls += 1
-            key = self._key.fold_in(_SAMPLES + self._calls)
+            key = self._key.fold_in(_SAMPLES + self._calls + 1)
         else:
             key = Key.from_random_state(random_state)
         top = self.rbms_[-1]
         states = top.sample(n_samples, n_steps, random_state=key)
+        self._calls += random_state is None
         if means and len(self.rbms_) == 1:
             return top.reconstruct(states)
         for k in reversed(range(len(self.rbms_) - 1)):
@@ -328,21 +329,6 @@ class DeepBeliefNetwork(StoredParts, _parts.Parts, ClassNamePrefixFeaturesOutMix
         tags.input_tags.sparse = self._takes_sparse()
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
-
-
-def columns_of(estimator: Any) -> dict[str, Any]:
-    """Number and names of the columns, as model files have them."""
-    names = getattr(estimator, "feature_names_in_", None)
-    return {"n_features": estimator.n_features_in_, "feature_names": None if names is None else list(map(str, names))}
-
-
-def set_columns(estimator: Any, own: dict[str, Any]) -> None:
-    """Set what `columns_of` has told."""
-    estimator.n_features_in_ = check_integer("n_features", own["n_features"])
-    if own["feature_names"] is not None:
-        if len(own["feature_names"]) != estimator.n_features_in_:
-            raise ValueError("feature_names must be as many as columns")
-        estimator.feature_names_in_ = np.array(own["feature_names"], dtype=object)
 
 
 class _RowDraws:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from scipy.special import log_softmax
 from sklearn.base import ClassifierMixin
 
+from .._estimator.attributes import restored_classes, stored_classes
 from .._estimator.files import Form
 from .._estimator.untouched import untouched
 from .._kernels.draws import Key
@@ -201,19 +202,14 @@ class DBNClassifier(ClassifierMixin, FineTuned):
 
     def _own_form(self) -> Form:
         own, arrays = super()._own_form()
-        classes = self.classes_
-        if classes.dtype.kind == "O":
-            if not all(isinstance(one, str) for one in classes):
-                raise ValueError("classes_ must be numbers or strings to be saved, got other objects")
-            classes = classes.astype(np.str_)
-        return own | {"objects": self.classes_.dtype.kind == "O"}, arrays | {"classes": classes}
+        objects, classes = stored_classes(self.classes_)
+        return own | {"objects": objects}, arrays | {"classes": classes}
 
     def _put_together(self, parts: dict[str, Any], own: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> None:
         super()._put_together(parts, own, arrays)
-        classes = arrays["classes"]
-        self.classes_ = classes.astype(object) if own["objects"] else classes
-        if len(classes) != len(self.intercepts_[-1]):
-            raise ValueError(f"classes must be {len(self.intercepts_[-1])}, got {len(classes)}")
+        self.classes_ = restored_classes(own["objects"], arrays["classes"])
+        if len(self.classes_) != len(self.intercepts_[-1]):
+            raise ValueError(f"classes must be {len(self.intercepts_[-1])}, got {len(self.classes_)}")
 
     def _scores(self, X: Any) -> NDArray[np.float64]:
         """Inputs of the softmax, less a constant of the row: log p(y | v)."""

@@ -18,6 +18,9 @@ from ._states import as_spins
 
 __all__ = ["RBMWaveFunction"]
 
+#: what keys of draws are folded with
+_IMAGINARY, _SAMPLES = 1, 2
+
 
 class RBMWaveFunction:
     """psi(s) = exp(a.s) prod_j 2 cosh(b_j + W_j.s) of spins s of -1 and +1.
@@ -102,14 +105,14 @@ class RBMWaveFunction:
         check_n_threads(n_threads)
         self.n_threads = n_threads
         self.dtype = np.dtype(np.complex128 if parameters == "complex" else np.float64)
-        self._key = Key.from_random_state(random_state)
+        self._key, self._calls = Key.from_random_state(random_state), 0
         width = self.n_hidden // self.n_sites if self.symmetric else self.n_hidden
         of_biases = ((1 if self.symmetric else self.n_sites,), (width,)) if self.biases else ((0,), (0,))
         self._shapes = (*of_biases, (width, self.n_sites))
         self.n_parameters = sum(int(np.prod(shape)) for shape in self._shapes)
         weights: NDArray[Any] = self._key.normal((width, self.n_sites), scale)
         if self.dtype == np.complex128:
-            weights = weights + 1j * self._key.fold_in(1).normal((width, self.n_sites), scale)
+            weights = weights + 1j * self._key.fold_in(_IMAGINARY).normal((width, self.n_sites), scale)
         self._set(np.concatenate([np.zeros(self.n_parameters - weights.size, self.dtype), weights.ravel()]))
 
     def __repr__(self) -> str:
@@ -316,7 +319,7 @@ class RBMWaveFunction:
         magnetisation : int or None
             Sum of the spins, which neighbours that change places keep; None: single spins are turned.
         random_state : int, RandomState, Generator or None
-            None for that of this function.
+            None goes on with the function's own draws, so repeated calls differ.
 
         Returns
         -------
@@ -331,7 +334,8 @@ class RBMWaveFunction:
         check_integer("n_sweeps", n_sweeps)
         check_integer("n_burn_in", n_burn_in, 0)
         check_rule(rule)
-        key = (self._key if random_state is None else Key.from_random_state(random_state)).fold_in(2)
+        check_integer("n_chains", n_chains)
+        Key.check(random_state)
         moves = _single(self.n_sites)
         if magnetisation is not None:
             check_integer("magnetisation", magnetisation, -self.n_sites, self.n_sites, otherwise="None")
@@ -343,7 +347,12 @@ class RBMWaveFunction:
                 raise ValueError("magnetisation needs at least 2 sites, which change places")
             site = np.arange(self.n_sites if self.n_sites > 2 else 1)
             moves = np.column_stack([site, (site + 1) % self.n_sites, np.full(len(site), -1)]).astype(np.int32)
-        chains = Chains(self.n_sites, check_integer("n_chains", n_chains), magnetisation, key, rule)
+        if random_state is None:
+            self._calls += 1
+            key = self._key.fold_in(_SAMPLES).fold_in(self._calls)
+        else:
+            key = Key.from_random_state(random_state).fold_in(_SAMPLES)
+        chains = Chains(self.n_sites, n_chains, magnetisation, key, rule)
         kernel = self.kernel(moves)
         chains.sweep(kernel, n_burn_in)
         return chains.record(kernel, n_samples, n_sweeps)
