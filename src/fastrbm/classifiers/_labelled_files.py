@@ -6,16 +6,33 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.utils.validation import check_is_fitted
 
 from .._checks import check_integer
 from .._estimator.attributes import columns_of, number_of, restored_classes, set_columns, stored_classes
-from .._estimator.files import Form
+from .._estimator.files import Form, StoredParts
 from .._estimator.restoring import array_like, numbers_of, parameters_of
 from .._kernels import Parameters
 from .._kernels.draws import Key
 from ._labelled import LabelledTraining, Machine
 
 _STATE = ("seed", "step", "updates", "n_passes", "slots")
+
+
+class StoredLabelled(StoredParts):
+    """`save` for a machine of features and labels."""
+
+    _training: LabelledTraining
+
+    def _fitted_parts(self) -> dict[str, Any]:
+        return {}
+
+    def _own_form(self) -> Form:
+        check_is_fitted(self, "components_")
+        return form_of(self, self._training)
+
+    def _put_together(self, parts: dict[str, Any], own: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> None:
+        self._training = put_together(self, own, arrays)
 
 
 def form_of(fitted: Any, training: LabelledTraining) -> Form:

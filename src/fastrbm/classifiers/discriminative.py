@@ -9,19 +9,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import (
-    check_consistent_length,
-    check_is_fitted,
-    column_or_1d,
-    validate_data,
-)
+from sklearn.utils.validation import check_consistent_length, check_is_fitted, column_or_1d, validate_data
 
 from .._data.bits import VisibleData, check_indices
 from .._data.content import content_order
 from .._data.ranges import InputScale, Range
 from .._data.split import Split
 from .._data.tables import as_array
-from .._estimator.files import Form, StoredParts
 from .._estimator.row_weights import checked_weights, weighted
 from .._estimator.untouched import untouched
 from .._kernels import Backend, Parameters, States, as_dense, get_backend
@@ -32,13 +26,15 @@ from ..model import Model
 from ..optimizers import get_optimizer
 from ._fit import LabelledFit
 from ._labelled import LabelledTraining, Machine, Objective, normalised
-from ._labelled_files import form_of, put_together
+from ._labelled_files import StoredLabelled
 from ._labelled_options import check_options, starting
 
 _BLOCK = 4096  # rows that are scored at a time
 
 
-class DiscriminativeRBM(StoredParts, ClassifierMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+class DiscriminativeRBM(
+    StoredLabelled, ClassifierMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
+):
     r"""Classifier by a restricted Boltzmann machine of features and a label (ClassRBM).
 
     Bernoulli hidden units h see features v and a label y, with the energy
@@ -441,16 +437,6 @@ class DiscriminativeRBM(StoredParts, ClassifierMixin, ClassNamePrefixFeaturesOut
             f"mixed(bernoulli*{self.n_features_in_},onehot*{n_classes})",
             "bernoulli",
         )
-
-    def _fitted_parts(self) -> dict[str, Any]:
-        return {}
-
-    def _own_form(self) -> Form:
-        check_is_fitted(self, "components_")
-        return form_of(self, self._training)
-
-    def _put_together(self, parts: dict[str, Any], own: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> None:
-        self._training = put_together(self, own, arrays)
 
     @property
     def _n_features_out(self) -> int:
