@@ -10,7 +10,7 @@ from sklearn.frozen import FrozenEstimator
 import fastrbm
 from cli_cases import assert_fails, run
 from fastrbm import BernoulliRBM, GaussianRBM
-from fastrbm.deep import DBNAutoencoder, DBNClassifier, DeepBeliefNetwork, Flip, Shift
+from fastrbm.deep import DBNAutoencoder, DBNClassifier, DeepBeliefNetwork, DeepBoltzmannMachine, Flip, Shift
 from fastrbm.optimizers import SGD
 from fastrbm.schedules import Cosine
 
@@ -26,6 +26,7 @@ CASES = [
     (DBNClassifier(STACK, n_iter=2, random_state=0, learning_rate=Cosine(0.01), optimizer=SGD(0.9)), y),
     (DBNClassifier(FROZEN, n_iter=2, dtype=np.float64, augment=[Flip((8, 8)), Shift((8, 8))]), NAMES[y]),
     (DBNClassifier(n_iter=1, pretrain=False, activation="relu", validation_fraction=0.2), y > 4),
+    (DeepBoltzmannMachine([8, 5, 3], n_iter=1, pretrain_iter=1, random_state=0), y),
     (DBNAutoencoder(STACK, n_iter=2), y),
     (DBNAutoencoder(FROZEN, n_iter=2, pretrain=False), y),
 ]
@@ -42,7 +43,7 @@ def test_what_is_loaded_is_what_was_saved(estimator, labels, tmp_path):
             np.testing.assert_array_equal(getattr(loaded, method)(X), getattr(estimator, method)(X))
     assert str(loaded.get_params(deep=False).get("optimizer")) == str(estimator.get_params().get("optimizer"))
     assert getattr(loaded, "history_", None) == getattr(estimator, "history_", None)
-    if isinstance(estimator, DeepBeliefNetwork):
+    if hasattr(estimator, "sample"):
         np.testing.assert_array_equal(loaded.sample(3, 5), estimator.sample(3, 5))
     else:
         assert isinstance(loaded.dbn, FrozenEstimator) == (estimator.dbn is FROZEN and estimator.pretrain)
@@ -80,6 +81,20 @@ def test_damaged_files_are_told(what, tmp_path):
     else:
         arrays[what] = arrays[what][:-1]
     np.savez(path, **arrays)
+    with pytest.raises(ValueError, match="damaged model file"):
+        fastrbm.load(path)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("sizes", [64, 8, 5]), ("sizes", [64, 8, 3, 5]), ("input_scale", 0), ("seed", -1)]
+)
+def test_damaged_deep_machines_are_told(key, value, tmp_path):
+    path = DeepBoltzmannMachine([8, 5, 3], n_iter=1, pretrain_iter=1).fit(X).save(tmp_path / "model.npz")
+    with np.load(path) as archive:
+        arrays = dict(archive)
+    header = json.loads(str(arrays["header"]))
+    header["own"][key] = value
+    np.savez(path, **arrays | {"header": np.array(json.dumps(header))})
     with pytest.raises(ValueError, match="damaged model file"):
         fastrbm.load(path)
 

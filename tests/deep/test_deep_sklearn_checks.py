@@ -4,7 +4,7 @@ import pytest
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from fastrbm import RBM, BernoulliRBM, GaussianRBM
-from fastrbm.deep import DBNAutoencoder, DBNClassifier, DeepBeliefNetwork
+from fastrbm.deep import DBNAutoencoder, DBNClassifier, DeepBeliefNetwork, DeepBoltzmannMachine
 
 # some of scikit-learn's check data are outside [0, 1], and small
 pytestmark = [
@@ -33,6 +33,7 @@ def not_so(estimator):
 
 @parametrize_with_checks(
     [
+        DeepBoltzmannMachine([6, 4], n_iter=2, pretrain_iter=1, out_of_range="allow"),
         SMALL,
         BITS,
         LINEAR,

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from fastrbm import RBM, BernoulliRBM, GaussianRBM, IsingRBM, PottsRBM, SoftmaxRBM, compat
-from fastrbm.deep import DeepBeliefNetwork
+from fastrbm.deep import DeepBeliefNetwork, DeepBoltzmannMachine
 from fastrbm.quantum import RBMWaveFunction
 
 X = (np.random.default_rng(0).random((40, 12)) < 0.5).astype(np.float64)
@@ -24,6 +24,7 @@ MACHINES = {
     "SoftmaxRBM": lambda: SoftmaxRBM(5, **SHORT).fit(X.astype(int)),
     "compat": lambda: compat.BernoulliRBM(5, **SHORT).fit(X),
     "DeepBeliefNetwork": lambda: DeepBeliefNetwork([6, 5], rbm=BernoulliRBM(n_iter=1), random_state=0).fit(X),
+    "DeepBoltzmannMachine": lambda: DeepBoltzmannMachine([6, 5], n_iter=1, pretrain_iter=1, random_state=0).fit(X),
 }
 FUNCTIONS = {
     "real": waves,

@@ -35,6 +35,7 @@ _ESTIMATORS = {
     ("classifiers", "RBMOutlierDetector"): "classifiers.outliers",
     ("classifiers", "DiscriminativeRBM"): "classifiers.discriminative",
     ("deep", "DeepBeliefNetwork"): "deep.belief",
+    ("deep", "DeepBoltzmannMachine"): "deep.boltzmann",
     ("deep", "DBNClassifier"): "deep.classifier",
     ("deep", "DBNAutoencoder"): "deep.autoencoder",
 }

@@ -6,9 +6,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.utils.validation import assert_all_finite
+from sklearn.utils.validation import assert_all_finite, validate_data
 
+from .._data.bits import VisibleData, check_indices
 from .._data.ranges import InputScale, Range, is_rounding
+from .._data.tables import as_array
 from .._estimator.attributes import number_of
 from .._estimator.files import Form
 from .._estimator.restoring import array_like
@@ -126,3 +128,27 @@ def check_grey(x: NDArray[Any], rbm: Any, name: str, columns: Any) -> None:
     if not is_rounding(low, high, x.dtype):
         column = int(np.argmax(((x < 0) | (x > 1)).any(axis=0)))
         Range(rbm.out_of_range, name, columns).found(low, high, column)
+
+
+def visible_rows(estimator: Any, X: Any, *, reset: bool) -> VisibleData:
+    """Rows as states of Bernoulli units, by the options `out_of_range`, `dtype` and `n_threads` of an estimator.
+
+    With `reset` it gets ``n_features_in_``, ``feature_names_in_`` and ``input_scale_``, else it is asked for them.
+    """
+    if hasattr(X, "indptr"):
+        check_indices(X)
+    named = X if hasattr(X, "columns") else None
+    x = validate_data(
+        estimator, as_array(X, True), accept_sparse="csr", dtype="numeric", ensure_all_finite=False, reset=reset
+    )
+    if named is not None:
+        validate_data(estimator, named, skip_check_array=True, reset=reset)
+    scale = InputScale(None, None if reset else float(estimator.input_scale_))
+    scale.look(x)
+    if reset:
+        estimator.input_scale_ = scale.value
+    scale.check_fit()
+    name = type(estimator).__name__
+    limits = Range(estimator.out_of_range, name, lambda: getattr(estimator, "feature_names_in_", None))
+    dtype = np.dtype(np.float32 if estimator.dtype is None else estimator.dtype)
+    return VisibleData(x, scale.factor(x), dtype, limits=limits, name=name, n_threads=estimator.n_threads)

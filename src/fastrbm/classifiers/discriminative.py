@@ -9,13 +9,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_consistent_length, check_is_fitted, column_or_1d, validate_data
+from sklearn.utils.validation import check_consistent_length, check_is_fitted, column_or_1d
 
-from .._data.bits import VisibleData, check_indices
+from .._data.bits import VisibleData
 from .._data.content import content_order
-from .._data.ranges import InputScale, Range
 from .._data.split import Split
-from .._data.tables import as_array
 from .._estimator.row_weights import checked_weights, weighted
 from .._estimator.untouched import untouched
 from .._kernels import Backend, Parameters, States, as_dense, get_backend
@@ -25,6 +23,7 @@ from .._kernels.labels import LabelledLayer, probabilities
 from ..model import Model
 from ..optimizers import get_optimizer
 from ._fit import LabelledFit
+from ._inputs import visible_rows
 from ._labelled import LabelledTraining, Machine, Objective, normalised
 from ._labelled_files import StoredLabelled
 from ._labelled_options import check_options, starting
@@ -173,22 +172,7 @@ class DiscriminativeRBM(
         return get_backend("cpu" if self.device == "auto" else self.device, self.n_threads)
 
     def _rows(self, X: Any, *, reset: bool) -> VisibleData:
-        if hasattr(X, "indptr"):
-            check_indices(X)
-        named = X if hasattr(X, "columns") else None
-        x = validate_data(
-            self, as_array(X, True), accept_sparse="csr", dtype="numeric", ensure_all_finite=False, reset=reset
-        )
-        if named is not None:
-            validate_data(self, named, skip_check_array=True, reset=reset)
-        scale = InputScale(None, None if reset else float(self.input_scale_))
-        scale.look(x)
-        if reset:
-            self.input_scale_ = scale.value
-        scale.check_fit()
-        limits = Range(self.out_of_range, type(self).__name__, lambda: getattr(self, "feature_names_in_", None))
-        dtype = np.dtype(np.float32 if self.dtype is None else self.dtype)
-        return VisibleData(x, scale.factor(x), dtype, limits=limits, name=type(self).__name__, n_threads=self.n_threads)
+        return visible_rows(self, X, reset=reset)
 
     # -- training -----------------------------------------------------------------------------------------------
 
