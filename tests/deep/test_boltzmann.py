@@ -208,6 +208,13 @@ def test_a_fit_that_diverges_leaves_the_machine_as_it_was():
         np.testing.assert_array_equal(broken.transform(BARS), before)
 
 
+def test_grey_rows_have_features_and_no_bound():
+    made, _, _ = machine((4, 3, 2))
+    assert made.transform(np.full((2, 4), 0.3)).shape == (2, 2)
+    with pytest.raises(ValueError, match="X must be zeros and ones to have a bound"):
+        made.score_samples(np.full((2, 4), 0.3))
+
+
 def test_bad_levels():
     made, _, _ = machine((4, 3, 2))
     with pytest.raises(ValueError, match="level"):

@@ -365,8 +365,18 @@ class DeepBoltzmannMachine(StoredParts, ClassNamePrefixFeaturesOutMixin, Transfo
         -------
         ndarray of float64, shape (n_samples,)
             E[-E(v, h)] + H of the mean field - log Z.
+
+        Raises
+        ------
+        ValueError
+            For rows that are no states.
         """
         even, _, _ = self._fields(X)
+        v = even[:, : self._sizes[0]]
+        if not ((v == 0) | (v == 1)).all():
+            raise ValueError(
+                "X must be zeros and ones to have a bound, got others: fastrbm.datasets.binarize draws some"
+            )
         log_z = self.log_partition() if log_z is None else log_z
         # the odd layers' own terms add up to a free energy, as their means are the best ones given the even layers
         joint = Parameters(*(x.astype(np.float64) for x in self._joint))
