@@ -140,6 +140,20 @@ def test_damaged_and_missing_data(tmp_path, capsys, monkeypatch, offline):
     assert "fastrbm: error: " in capsys.readouterr().err
 
 
+def test_pictures_are_missed_before_the_work(tmp_path, monkeypatch, capsys):
+    import importlib.util
+
+    find = importlib.util.find_spec
+
+    def without(name, *more):
+        return None if name == "matplotlib" else find(name, *more)
+
+    monkeypatch.setattr(importlib.util, "find_spec", without)
+    assert main.main(["reproduce", "digits", "--quick", "--out", str(tmp_path / "out")]) == 1
+    assert 'need matplotlib: pip install "fastrbm[plot]"' in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
 def test_all_of_them_in_one_report(tmp_path, monkeypatch):
     """Experiments that cannot be run are left out with the reason, and the others are run."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-import importlib
+import importlib.util
 import os
 import time
 from collections.abc import Callable, Iterable
@@ -178,8 +178,11 @@ def _experiment(name: Any) -> Experiment:
 
 
 def _run(name: str, experiment: Experiment, settings: Settings, folder: Path | None) -> Report:
+    # before hours of work, not after them
+    if importlib.util.find_spec("matplotlib") is None:
+        raise ImportError('reports have pictures, which need matplotlib: pip install "fastrbm[plot]"')
     if folder is not None:
-        folder.mkdir(parents=True, exist_ok=True)  # before hours of work, not after them
+        folder.mkdir(parents=True, exist_ok=True)
     report = Report(name, experiment.title, experiment.source, folder, settings.quick)
     module = importlib.import_module(f".{name.replace('-', '_')}", __package__)
     start, cpu = time.perf_counter(), time.process_time()

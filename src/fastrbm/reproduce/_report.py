@@ -89,7 +89,7 @@ class Report:
     name, title, source : str
         Of the experiment; `source` says who published it and where.
     folder : pathlib.Path or None
-        Where pictures, ``report.md`` and ``report.json`` go; None keeps everything in memory and draws nothing.
+        Where pictures, ``report.md`` and ``report.json`` go; None writes nothing.
     quick : bool
         Whether this is the short form: published figures and targets are left out, since nothing here compares.
     """

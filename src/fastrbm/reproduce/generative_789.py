@@ -137,8 +137,8 @@ def _curve(settings: Settings, report: Report, X: np.ndarray, shape: tuple[int, 
             found.append(float(machine.fit(X).log_likelihood(X, method="exact").mean()))
     large = 30 if settings.quick else 500
     machine = BernoulliRBM(large, random_state=seed, n_threads=settings.n_threads, **(CHAINS | short)).fit(X)
-    options = {"n_chains": 20 if settings.quick else 200, "n_temperatures": 50 if settings.quick else 3000, "random_state": seed}
-    bracket = machine.log_partition("bracket", **options)
+    n_chains, n_temperatures = (20, 50) if settings.quick else (200, 3000)
+    bracket = machine.log_partition("bracket", n_chains=n_chains, n_temperatures=n_temperatures, random_state=seed)
     mean = float(machine.log_likelihood(X, log_z=bracket).mean())
     low, high = (float(mean + bracket.value - bound) for bound in bracket.interval[::-1])
     rows = [[n, a, b, "exact"] for n, a, b in zip(sizes, ours, theirs, strict=True)]
