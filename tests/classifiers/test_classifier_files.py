@@ -318,6 +318,17 @@ HARM = {
 }
 
 
+def test_parts_in_parts_without_end_are_refused(tmp_path):
+    path = fitted("logistic")[0].save(tmp_path / "model.npz")
+    with np.load(path) as archive:
+        arrays = dict(archive)
+    text, depth = str(arrays.pop("header")), 600
+    begin = text[: text.index('"parts": {') + len('"parts": {')] + '"classifier": '
+    np.savez(path, header=np.array(begin * depth + text + "}}" * depth), **arrays)
+    with pytest.raises(ValueError, match="model file"):
+        fastrbm.load(path)
+
+
 @pytest.mark.parametrize("what", HARM)
 def test_crafted_headers_are_refused(what, tmp_path):
     name, change = HARM[what]

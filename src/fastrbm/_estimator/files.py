@@ -281,7 +281,7 @@ def load(path: str | os.PathLike[str], *, trusted: Sequence[str] = ()) -> Any:
         return _made(header, arrays, path, trusted, cls)
     except foreign.UntrustedTypes as error:
         raise ValueError(f"path: {path} {error}") from None
-    except (ArithmeticError, KeyError, TypeError, IndexError, AttributeError, ValueError) as error:
+    except (ArithmeticError, LookupError, TypeError, AttributeError, ValueError, RecursionError) as error:
         raise ValueError(f"path: {path} is a damaged model file ({error!r})") from error
 
 
