@@ -364,3 +364,12 @@ def test_the_command_shows_it_and_says_where_it_takes_single_machines(name, word
         assert_fails(capsys, message, *command, status=1)
     resumed = ["train", tmp_path / "x.npy", "--resume", path, "--out", tmp_path / "y.npz"]
     assert_fails(capsys, "must be the file of one RBM", *resumed, status=1)
+
+
+def test_files_name_classes_by_names_that_stay(tmp_path):
+    """Modules may be moved later, so files must not have their present places."""
+    for name in ("logistic", "free energies", "outliers", "discriminative"):
+        path = fitted(name)[0].save(tmp_path / "model.npz")
+        with np.load(path) as archive:
+            header = json.loads(str(archive["header"]))
+        assert header["module"] == "classifiers" and header["version"] == 1
