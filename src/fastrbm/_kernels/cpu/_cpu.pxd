@@ -91,6 +91,9 @@ cdef extern from "workers.h" nogil:
         float *of_data
         float *of_model
 
+    ctypedef struct frbm_label_lanes:
+        size_t n_classes
+
     ctypedef struct frbm_wave:
         const double *weights
         const double *hidden_bias
@@ -211,6 +214,17 @@ cdef extern from "workers.h" nogil:
         int n_threads
         int64_t ticket
 
+    ctypedef struct frbm_labelling:
+        float *classes
+        float *bias
+        float *slots[FRBM_SLOTS]
+        float *slots_bias[FRBM_SLOTS]
+        const int32_t *labels
+        const float *shares
+        double *losses
+        float most[FRBM_MOST_THREADS]
+        frbm_label_lanes lanes
+
     ctypedef struct frbm_training:
         const frbm_table *table
         float *weights
@@ -236,6 +250,7 @@ cdef extern from "workers.h" nogil:
         frbm_work *work
         int (*poll)(void *) noexcept nogil
         void *poll_context
+        frbm_labelling *labels
         frbm_team team, grey_team
 
     ctypedef struct frbm_rows:
@@ -333,6 +348,7 @@ cdef extern from "workers.h" nogil:
     void frbm_give_back(void *, size_t)
     size_t frbm_training_scratch(const frbm_training *)
     void frbm_train(frbm_training *, int, float *)
+    void frbm_train_labels(frbm_training *, int, float *)
     size_t frbm_rows_scratch(const frbm_rows *)
     void frbm_run_rows(frbm_rows *, int, float *)
     void frbm_run_chains(frbm_chains *, int, float *)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..bits import PackedBits
+from ..contract import Backend, ChainState, Parameters, States
 from ..labels import LabelledLayer, LabelMoments
+from ..rules import Update
 from .runtime import extension as _cpu
 from .runtime import threads_for
 
@@ -37,6 +41,45 @@ class NativeLabelledLayer(LabelledLayer):
         self._native.means(shares.astype(np.float32), labels, weights, data, model, of_data, of_model, self._n_threads)
         found = (data, model, of_data, of_model)
         return LabelMoments(*(found if n == width else (np.ascontiguousarray(part[:, :n]) for part in found)))
+
+
+class Labels(Backend):
+    """The part of the backend that knows of labels."""
+
+    n_threads: int | None
+
+    def labelled(self, inputs: NDArray[Any], classes: NDArray[Any]) -> LabelledLayer:
+        """See `Backend.labelled`: float32 natively."""
+        if inputs.dtype != np.float32 or not len(inputs):
+            return LabelledLayer(inputs, classes)
+        return NativeLabelledLayer(inputs, classes, self.n_threads)
+
+    def train_labels(
+        self,
+        features: Parameters,
+        classes: Parameters,
+        slots: Sequence[tuple[Parameters, Parameters]],
+        rows: States,
+        order: NDArray[np.int64],
+        labels: NDArray[np.int32],
+        shares: NDArray[Any] | None,
+        batch_size: int,
+        update: Update,
+        state: ChainState,
+    ) -> NDArray[np.float64]:
+        """See `Backend.train_labels`: float32 by a team of threads, until weights outgrow its kernels."""
+        weights = features.weights
+        if weights.dtype != np.float32 or not update.rule.native or not len(order):
+            return np.empty(0)
+        packed, grey = (rows.words, None) if isinstance(rows, PackedBits) else (None, rows)
+        batch = min(batch_size, len(order))
+        by_rows = packed is not None and _cpu.prefers_rows(batch, _cpu.density(packed, rows.shape[1]))
+        run = _cpu.LabelTraining(
+            features, [x for x, _ in slots], classes, [x for _, x in slots], update._replace(done=state.updates),
+            len(order), batch_size, packed is None, by_rows,
+            threads_for(float(batch) * weights.size, self.n_threads),
+        )  # fmt: skip
+        return run.run(packed, grey, order, labels, shares, state)
 
 
 def _padded(x: NDArray[Any], value: float) -> NDArray[Any]:

@@ -271,6 +271,27 @@ typedef struct {
     float *of_data, *of_model; /* [class][ld], added to */
 } frbm_labels;
 
+/* Classes of the rows of a minibatch by lanes, lane = row: arrays [unit][ld], ld a multiple of 16.  See label_lanes.h. */
+typedef struct {
+    size_t n_units, n_lanes, ld, n_classes, class_ld; /* class_ld: units up to a multiple of 16 */
+    const float *bias;  /* of the units, to be added to `on`; NULL: it is there already */
+    const float *raise; /* [class][class_ld]: e^U, |U| at most FRBM_MOST_CLASS */
+    size_t steps;       /* factors between e^-|U| and e^|U| whose product is a float32 */
+    float *on, *off;    /* inputs; then sigmoids of them and of minus them */
+    float *mantissas;   /* [block of FRBM_PANEL units][class][ld]: products over units of off + on e^U, */
+    int32_t *exponents; /* and their powers of two */
+    const float *class_bias;
+    const int32_t *labels; /* [lane] */
+    const float *shares;   /* [lane]: of the rows, adding up to 1; NULL: equal ones */
+    float *residuals;      /* [class][ld]: share * ((label is the class) - p(class | row)) */
+    float *of_bias;        /* [class]: sums of the residuals */
+    double *scores;        /* [class][8]: room */
+    double loss;           /* mean of -log p(label | row) by the shares */
+    float *pulls;          /* [unit][ld]: sum over classes of residual * mean, or the same in integers */
+    int32_t *fixed_pulls;
+    float *of_classes; /* [class][class_ld]: sums over the lanes */
+} frbm_label_lanes;
+
 /* A wave function of spins and moves of them; complex rows are real parts, then imaginary ones.  See wave.h. */
 typedef struct {
     const double *weights, *hidden_bias, *visible_bias; /* [site][ld], [ld], [site] */
@@ -361,6 +382,11 @@ typedef struct {
     void (*label_scores)(const frbm_labels *a, size_t row);
     void (*label_means)(const frbm_labels *a, size_t first);
     void (*label_raise)(const float *classes, size_t n, float *raise);
+    /* units [first, first + count), first a multiple of FRBM_PANEL; lanes [lane, lane + n), lane a multiple of 16 */
+    void (*label_products)(const frbm_label_lanes *a, size_t first, size_t count, size_t lane, size_t n);
+    void (*label_residuals)(frbm_label_lanes *a);
+    /* units [first, first + count), first a multiple of 16; scratch: 16 * 16 floats for each class and another */
+    void (*label_pulls)(const frbm_label_lanes *a, size_t first, size_t count, float *scratch);
     /* one state; pq: 2 ld numbers, 4 ld where they are complex */
     void (*wave_state)(const frbm_wave *w, size_t state, double *pq);
     /* chains [first, first + 16); words: 64 for every two moves */

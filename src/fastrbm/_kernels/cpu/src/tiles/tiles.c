@@ -12,6 +12,7 @@
 #include "gradient.h"
 #include "int16_dense.h"
 #include "kernels.h"
+#include "label_lanes.h"
 #include "labels.h"
 #include "lane_math.h"
 #include "layer.h"
@@ -115,6 +116,9 @@ const frbm_table FRBM_TABLE = {
     .label_scores = label_scores,
     .label_means = label_means,
     .label_raise = label_raise,
+    .label_products = label_products,
+    .label_residuals = label_residuals,
+    .label_pulls = label_pulls,
     .wave_state = wave_state,
     .wave_sweeps = wave_sweeps,
     .philox = philox,

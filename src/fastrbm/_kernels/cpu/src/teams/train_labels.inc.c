@@ -1,0 +1,183 @@
+/* Minibatches of a machine with labels, log p(label | row) ascended: one layer, the classes, one gradient of the
+ * pulls.  Included by train.c.
+ */
+#define PULL_UNITS 48 /* hidden units of one piece: whole tiles, whole cache lines of a transposed copy */
+
+/* Inputs of the hidden units, and what the classes make of them, by pieces of units (of grey rows also of samples) */
+static void label_inputs(frbm_training *t, const frbm_batch *data, size_t n, int thread, float *scratch) {
+    const frbm_label_lanes *a = &t->labels->lanes;
+    const size_t n_pieces = is_grey(t) ? grey_input_pieces(t, n) : pieces(t->n_hidden, FRBM_PANEL);
+    frbm_layer hidden = hidden_layer(t, data->words, t->data_ld, n);
+    hidden.inputs = a->on;
+    hidden.inputs_ld = t->data_ld;
+    if (!is_grey(t)) frbm_choose(t->table, &hidden);
+    size_t piece;
+    while ((piece = steal(&t->team, 0, thread, n_pieces)) < n_pieces) {
+        if (!is_grey(t)) {
+            const size_t first = FRBM_PANEL * piece, left = t->n_hidden - first;
+            run_panel(t->table, &hidden, piece, FRBM_PANEL, scratch);
+            t->table->label_products(a, first, left < FRBM_PANEL ? left : FRBM_PANEL, 0, n);
+            continue;
+        }
+        const grey_part part = grey_part_of(t, n, piece);
+        t->table->dense_product(t->weights + part.unit * t->n_visible, t->n_visible, part.n_units,
+                                data->lanes + part.sample, t->data_ld, t->n_visible, part.n_samples, 0,
+                                a->on + part.unit * t->data_ld + part.sample, t->data_ld);
+        t->table->label_products(a, part.unit, part.n_units, part.sample, part.n_samples);
+    }
+}
+
+static void begin_label_batch(frbm_training *t) {
+    frbm_labelling *l = t->labels;
+    const size_t first = t->batches_done * t->batch_size;
+    float most = 0.5f;
+    for (int thread = 0; thread < FRBM_MOST_THREADS; thread++) {
+        if (!(l->most[thread] <= FRBM_MOST_CLASS)) t->outgrown = t->team.stop = 1; /* NaN too */
+        most = l->most[thread] > most ? l->most[thread] : most;
+        l->most[thread] = 0.0f;
+    }
+    l->lanes.steps = most > 80.0f / FRBM_LABEL_FACTORS ? (size_t)(80.0f / most) : FRBM_LABEL_FACTORS;
+    l->lanes.n_lanes = first < t->n_rows ? batch_rows(t, t->batches_done) : 0;
+    l->lanes.labels = l->labels + first;
+    l->lanes.shares = l->shares ? l->shares + first : NULL;
+}
+
+/* One thread: p(class | row) and the rule of the biases of the classes */
+static void end_label_inputs(void *context) {
+    frbm_training *t = context;
+    frbm_labelling *l = t->labels;
+    t->table->label_residuals(&l->lanes);
+    l->losses[t->batches_done] = l->lanes.loss;
+    t->table->apply_rule(&t->rule, 0, l->bias, l->slots_bias, 0, l->lanes.of_bias, l->lanes.n_classes);
+}
+
+/* e^U of units [first, first + count), and the largest |U| */
+static void raise_classes(frbm_training *t, size_t first, size_t count, int thread) {
+    frbm_labelling *l = t->labels;
+    float u[PULL_UNITS] __attribute__((aligned(64))), most = l->most[thread];
+    for (size_t c = 0; c < l->lanes.n_classes; c++) {
+        memset(u, 0, sizeof u);
+        memcpy(u, l->classes + c * t->n_hidden + first, count * sizeof(float));
+        for (size_t i = 0; i < count; i++) most = fabsf(u[i]) <= most ? most : fabsf(u[i]); /* a NaN stays */
+        for (size_t i = 0; i < count; i++) u[i] = fabsf(u[i]) <= FRBM_MOST_CLASS ? u[i] : 0.0f;
+        t->table->label_raise(u, frbm_round_up(count, 16), l->raise + c * l->lanes.class_ld + first);
+    }
+    l->most[thread] = most;
+}
+
+/* Gradients and rules of hidden units [first, first + count): the pulls are the one phase there is */
+static void pull_units(frbm_training *t, const frbm_batch *data, size_t n, size_t first, size_t count, int thread,
+                       float *scratch) {
+    const frbm_label_lanes *a = &t->labels->lanes;
+    t->table->label_pulls(a, first, count, scratch);
+    for (size_t c = 0; c < a->n_classes; c++)
+        t->table->apply_rule(&t->rule, 1, t->labels->classes, t->labels->slots, c * t->n_hidden + first,
+                             a->of_classes + c * a->class_ld + first, count);
+    raise_classes(t, first, count, thread);
+    const size_t rows = UPDATE_ROWS(t), stop = first + count;
+    frbm_gaussian_gradient grey;
+    frbm_gradient bits;
+    memset(&grey, 0, sizeof grey);
+    memset(&bits, 0, sizeof bits);
+    if (is_grey(t)) {
+        grey.n_data = n;
+        grey.n_visible = t->n_visible;
+        grey.n_hidden = t->n_hidden;
+        grey.data_rows = data->rows;
+        grey.rows_ld = t->visible_ld;
+        grey.data_means = grey.model_means = a->pulls;
+        grey.model_rows = data->rows; /* none of them */
+        grey.data_ld = t->data_ld;
+        grey.weights = t->weights;
+        grey.bias = t->bias_hidden;
+        memcpy(grey.slots, t->slots, sizeof grey.slots);
+        memcpy(grey.bias_slots, t->slots_hidden, sizeof grey.bias_slots);
+        grey.rule = t->rule;
+    } else {
+        bits.positive = product(data->planes, t->visible_ld, n, a->fixed_pulls, t->data_ld, 1);
+        bits.negative = product(data->planes, t->visible_ld, 0, a->fixed_pulls, t->data_ld, 1); /* none */
+        bits.quantum = 1.0f / FRBM_MEAN_SCALE;
+        bits.weights = t->weights;
+        bits.bias = t->bias_hidden;
+        memcpy(bits.slots, t->slots, sizeof bits.slots);
+        memcpy(bits.bias_slots, t->slots_hidden, sizeof bits.bias_slots);
+        bits.n_visible = t->n_visible;
+        bits.rule = t->rule;
+        bits.fixed = t->fixed;
+    }
+    for (; first < stop; first += rows) {
+        const size_t here = stop - first < rows ? stop - first : rows;
+        if (is_grey(t))
+            t->table->gaussian_gradient_rows(&grey, first, here, &t->magnitudes[thread], scratch);
+        else
+            t->table->gradient_rows(&bits, first, here, &t->magnitudes[thread], scratch);
+    }
+}
+
+/* Biases of the features have no gradient, but a rule may have a velocity */
+static void still_bias(frbm_training *t, size_t first) {
+    float nothing[BIAS_UNITS] = {0};
+    const size_t left = t->n_visible - first;
+    t->table->apply_rule(&t->rule, 0, t->bias_visible, t->slots_visible, first, nothing,
+                         left < BIAS_UNITS ? left : BIAS_UNITS);
+}
+
+static void label_gradient(frbm_training *t, size_t batch, size_t n, int thread, float *scratch) {
+    const frbm_batch *data = &t->batches[batch % 2];
+    const size_t n_next = (batch + 1) * t->batch_size < t->n_rows ? pieces(batch_rows(t, batch + 1), 32) : 0;
+    const size_t n_bias = t->slots[0] ? pieces(t->n_visible, BIAS_UNITS) : 0, n_pulls = pieces(t->n_hidden, PULL_UNITS);
+    size_t piece;
+    while ((piece = steal(&t->team, 0, thread, n_next)) < n_next) load_block(t, batch + 1, 0, piece);
+    while ((piece = steal(&t->team, 1, thread, n_bias)) < n_bias) still_bias(t, piece * BIAS_UNITS);
+    while ((piece = steal(&t->team, 2, thread, n_pulls)) < n_pulls) {
+        const size_t first = PULL_UNITS * piece, left = t->n_hidden - first;
+        pull_units(t, data, n, first, left < PULL_UNITS ? left : PULL_UNITS, thread, scratch);
+    }
+}
+
+static void end_label_batch(void *context) {
+    frbm_training *t = context;
+    t->batches_done++;
+    scale_rule(t);
+    if (!is_grey(t)) settle(t);
+    begin_label_batch(t);
+}
+
+static void begin_labels(void *context) {
+    frbm_training *t = context;
+    begin(t);
+    if (!is_grey(t)) return;
+    t->fixed.weights = NULL;
+    t->requantise = 0;
+}
+
+static void begun_labels(void *context) {
+    frbm_training *t = context;
+    if (!is_grey(t)) settle(t);
+    begin_label_batch(t);
+}
+
+void frbm_train_labels(frbm_training *t, int thread, float *scratch) {
+    const size_t n_pulls = pieces(t->n_hidden, PULL_UNITS);
+    size_t piece;
+    barrier_then(&t->team, begin_labels, t);
+    while ((piece = steal(&t->team, 1, thread, n_pulls)) < n_pulls) {
+        const size_t first = PULL_UNITS * piece, left = t->n_hidden - first;
+        raise_classes(t, first, left < PULL_UNITS ? left : PULL_UNITS, thread);
+    }
+    while ((piece = next_piece(&t->team)) < pieces(batch_rows(t, 0), 32)) load_block(t, 0, 0, piece);
+    if (is_grey(t))
+        barrier_then(&t->team, begun_labels, t);
+    else
+        quantise_weights(t, thread, begun_labels);
+    requantise(t, thread);
+    for (size_t batch = 0; batch * t->batch_size < t->n_rows && !t->team.stop; batch++) {
+        const size_t n = batch_rows(t, batch);
+        label_inputs(t, &t->batches[batch % 2], n, thread, scratch);
+        barrier_then(&t->team, end_label_inputs, t);
+        label_gradient(t, batch, n, thread, scratch);
+        if (thread == 0 && t->poll && t->poll(t->poll_context)) t->team.stop = 1;
+        barrier_then(&t->team, end_label_batch, t);
+        requantise(t, thread);
+    }
+}
