@@ -402,6 +402,11 @@ typedef struct {
      * written */
     void (*dense_product)(const float *a, size_t lda, size_t n_rows, const float *b, size_t ldb, size_t depth,
                           size_t n_lanes, int add, float *out, size_t ld);
+    /* the same of finite a where many b are 0; scratch: FRBM_TABLE_FLOATS */
+    void (*dense_product_skipping)(const float *a, size_t lda, size_t n_rows, const float *b, size_t ldb, size_t depth,
+                                   size_t n_lanes, float *out, size_t ld, float *scratch);
+    /* at most FRBM_PULL_UNITS hidden units, by data_means and data_rows alone */
+    void (*pull_rows)(const frbm_gaussian_gradient *g, size_t first, size_t count, float *scratch);
     /* rows [first, first + n), n at most FRBM_DENSE_BLOCK; scratch: (n_in + FRBM_DENSE_BLOCK) * FRBM_DENSE_BLOCK
      * numbers */
     void (*dense_layer_f32)(const frbm_dense_layer *layer, size_t first, size_t n, void *scratch);

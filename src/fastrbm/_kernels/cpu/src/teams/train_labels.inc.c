@@ -1,8 +1,6 @@
 /* Minibatches of a machine with labels, log p(label | row) ascended: one layer, the classes, one gradient of the
  * pulls.  Included by train.c.
  */
-#define PULL_UNITS 48 /* hidden units of one piece: whole tiles, whole cache lines of a transposed copy */
-
 /* Inputs of the hidden units, and what the classes make of them, by pieces of units (of grey rows also of samples) */
 static void label_inputs(frbm_training *t, const frbm_batch *data, size_t n, int thread, float *scratch) {
     const frbm_label_lanes *a = &t->labels->lanes;
@@ -20,9 +18,9 @@ static void label_inputs(frbm_training *t, const frbm_batch *data, size_t n, int
             continue;
         }
         const grey_part part = grey_part_of(t, n, piece);
-        t->table->dense_product(t->weights + part.unit * t->n_visible, t->n_visible, part.n_units,
-                                data->lanes + part.sample, t->data_ld, t->n_visible, part.n_samples, 0,
-                                a->on + part.unit * t->data_ld + part.sample, t->data_ld);
+        t->table->dense_product_skipping(t->weights + part.unit * t->n_visible, t->n_visible, part.n_units,
+                                         data->lanes + part.sample, t->data_ld, t->n_visible, part.n_samples,
+                                         a->on + part.unit * t->data_ld + part.sample, t->data_ld, scratch);
         t->table->label_products(a, part.unit, part.n_units, part.sample, part.n_samples);
     }
 }
@@ -54,7 +52,7 @@ static void end_label_inputs(void *context) {
 /* e^U of units [first, first + count), and the largest |U| */
 static void raise_classes(frbm_training *t, size_t first, size_t count, int thread) {
     frbm_labelling *l = t->labels;
-    float u[PULL_UNITS] __attribute__((aligned(64))), most = l->most[thread];
+    float u[FRBM_PULL_UNITS] __attribute__((aligned(64))), most = l->most[thread];
     for (size_t c = 0; c < l->lanes.n_classes; c++) {
         memset(u, 0, sizeof u);
         memcpy(u, l->classes + c * t->n_hidden + first, count * sizeof(float));
@@ -63,6 +61,44 @@ static void raise_classes(frbm_training *t, size_t first, size_t count, int thre
         t->table->label_raise(u, frbm_round_up(count, 16), l->raise + c * l->lanes.class_ld + first);
     }
     l->most[thread] = most;
+}
+
+static void pull_grey_units(const frbm_training *t, const frbm_batch *data, size_t n, size_t first, size_t count,
+                            float *scratch) {
+    frbm_gaussian_gradient g;
+    memset(&g, 0, sizeof g);
+    g.n_data = n;
+    g.n_visible = t->n_visible;
+    g.data_rows = data->rows;
+    g.rows_ld = t->visible_ld;
+    g.data_means = t->labels->lanes.pulls;
+    g.data_ld = t->data_ld;
+    g.weights = t->weights;
+    g.bias = t->bias_hidden;
+    memcpy(g.slots, t->slots, sizeof g.slots);
+    memcpy(g.bias_slots, t->slots_hidden, sizeof g.bias_slots);
+    g.rule = t->rule;
+    t->table->pull_rows(&g, first, count, scratch);
+}
+
+static void pull_bit_units(const frbm_training *t, const frbm_batch *data, size_t n, size_t first, size_t count,
+                           frbm_magnitudes *magnitudes, float *scratch) {
+    const int32_t *pulls = t->labels->lanes.fixed_pulls;
+    const size_t rows = UPDATE_ROWS(t), stop = first + count;
+    frbm_gradient g;
+    memset(&g, 0, sizeof g);
+    g.positive = product(data->planes, t->visible_ld, n, pulls, t->data_ld, 1);
+    g.negative = product(data->planes, t->visible_ld, 0, pulls, t->data_ld, 1); /* of no rows */
+    g.quantum = 1.0f / FRBM_MEAN_SCALE;
+    g.weights = t->weights;
+    g.bias = t->bias_hidden;
+    memcpy(g.slots, t->slots, sizeof g.slots);
+    memcpy(g.bias_slots, t->slots_hidden, sizeof g.bias_slots);
+    g.n_visible = t->n_visible;
+    g.rule = t->rule;
+    g.fixed = t->fixed;
+    for (; first < stop; first += rows)
+        t->table->gradient_rows(&g, first, stop - first < rows ? stop - first : rows, magnitudes, scratch);
 }
 
 /* Gradients and rules of hidden units [first, first + count): the pulls are the one phase there is */
@@ -74,44 +110,10 @@ static void pull_units(frbm_training *t, const frbm_batch *data, size_t n, size_
         t->table->apply_rule(&t->rule, 1, t->labels->classes, t->labels->slots, c * t->n_hidden + first,
                              a->of_classes + c * a->class_ld + first, count);
     raise_classes(t, first, count, thread);
-    const size_t rows = UPDATE_ROWS(t), stop = first + count;
-    frbm_gaussian_gradient grey;
-    frbm_gradient bits;
-    memset(&grey, 0, sizeof grey);
-    memset(&bits, 0, sizeof bits);
-    if (is_grey(t)) {
-        grey.n_data = n;
-        grey.n_visible = t->n_visible;
-        grey.n_hidden = t->n_hidden;
-        grey.data_rows = data->rows;
-        grey.rows_ld = t->visible_ld;
-        grey.data_means = grey.model_means = a->pulls;
-        grey.model_rows = data->rows; /* none of them */
-        grey.data_ld = t->data_ld;
-        grey.weights = t->weights;
-        grey.bias = t->bias_hidden;
-        memcpy(grey.slots, t->slots, sizeof grey.slots);
-        memcpy(grey.bias_slots, t->slots_hidden, sizeof grey.bias_slots);
-        grey.rule = t->rule;
-    } else {
-        bits.positive = product(data->planes, t->visible_ld, n, a->fixed_pulls, t->data_ld, 1);
-        bits.negative = product(data->planes, t->visible_ld, 0, a->fixed_pulls, t->data_ld, 1); /* none */
-        bits.quantum = 1.0f / FRBM_MEAN_SCALE;
-        bits.weights = t->weights;
-        bits.bias = t->bias_hidden;
-        memcpy(bits.slots, t->slots, sizeof bits.slots);
-        memcpy(bits.bias_slots, t->slots_hidden, sizeof bits.bias_slots);
-        bits.n_visible = t->n_visible;
-        bits.rule = t->rule;
-        bits.fixed = t->fixed;
-    }
-    for (; first < stop; first += rows) {
-        const size_t here = stop - first < rows ? stop - first : rows;
-        if (is_grey(t))
-            t->table->gaussian_gradient_rows(&grey, first, here, &t->magnitudes[thread], scratch);
-        else
-            t->table->gradient_rows(&bits, first, here, &t->magnitudes[thread], scratch);
-    }
+    if (is_grey(t))
+        pull_grey_units(t, data, n, first, count, scratch);
+    else
+        pull_bit_units(t, data, n, first, count, &t->magnitudes[thread], scratch);
 }
 
 /* Biases of the features have no gradient, but a rule may have a velocity */
@@ -125,13 +127,13 @@ static void still_bias(frbm_training *t, size_t first) {
 static void label_gradient(frbm_training *t, size_t batch, size_t n, int thread, float *scratch) {
     const frbm_batch *data = &t->batches[batch % 2];
     const size_t n_next = (batch + 1) * t->batch_size < t->n_rows ? pieces(batch_rows(t, batch + 1), 32) : 0;
-    const size_t n_bias = t->slots[0] ? pieces(t->n_visible, BIAS_UNITS) : 0, n_pulls = pieces(t->n_hidden, PULL_UNITS);
+    const size_t n_bias = t->slots[0] ? pieces(t->n_visible, BIAS_UNITS) : 0, n_pulls = pieces(t->n_hidden, FRBM_PULL_UNITS);
     size_t piece;
     while ((piece = steal(&t->team, 0, thread, n_next)) < n_next) load_block(t, batch + 1, 0, piece);
     while ((piece = steal(&t->team, 1, thread, n_bias)) < n_bias) still_bias(t, piece * BIAS_UNITS);
     while ((piece = steal(&t->team, 2, thread, n_pulls)) < n_pulls) {
-        const size_t first = PULL_UNITS * piece, left = t->n_hidden - first;
-        pull_units(t, data, n, first, left < PULL_UNITS ? left : PULL_UNITS, thread, scratch);
+        const size_t first = FRBM_PULL_UNITS * piece, left = t->n_hidden - first;
+        pull_units(t, data, n, first, left < FRBM_PULL_UNITS ? left : FRBM_PULL_UNITS, thread, scratch);
     }
 }
 
@@ -158,12 +160,12 @@ static void begun_labels(void *context) {
 }
 
 void frbm_train_labels(frbm_training *t, int thread, float *scratch) {
-    const size_t n_pulls = pieces(t->n_hidden, PULL_UNITS);
+    const size_t n_pulls = pieces(t->n_hidden, FRBM_PULL_UNITS);
     size_t piece;
     barrier_then(&t->team, begin_labels, t);
     while ((piece = steal(&t->team, 1, thread, n_pulls)) < n_pulls) {
-        const size_t first = PULL_UNITS * piece, left = t->n_hidden - first;
-        raise_classes(t, first, left < PULL_UNITS ? left : PULL_UNITS, thread);
+        const size_t first = FRBM_PULL_UNITS * piece, left = t->n_hidden - first;
+        raise_classes(t, first, left < FRBM_PULL_UNITS ? left : FRBM_PULL_UNITS, thread);
     }
     while ((piece = next_piece(&t->team)) < pieces(batch_rows(t, 0), 32)) load_block(t, 0, 0, piece);
     if (is_grey(t))

@@ -46,16 +46,14 @@ static void gaussian_gradient_rows(const frbm_gaussian_gradient *g, size_t first
     for (size_t at = 0; at < g->n_visible; at += FRBM_LANE_BLOCK) {
         const size_t n = g->n_visible - at < FRBM_LANE_BLOCK ? g->n_visible - at : FRBM_LANE_BLOCK;
         dense_product_f32(data, g->data_ld, count, g->data_rows + at, g->rows_ld, g->n_data, n, 0, sums, FRBM_SUM_LD);
-        if (g->n_model)
-            dense_product_f32(model, g->model_ld, count, g->model_rows + at, g->rows_ld, g->n_model, n, 1, sums,
-                              FRBM_SUM_LD);
+        dense_product_f32(model, g->model_ld, count, g->model_rows + at, g->rows_ld, g->n_model, n, 1, sums, FRBM_SUM_LD);
         for (size_t j = 0; j < count; j++)
             update(&g->rule, 1, g->weights, g->slots, (first + j) * g->n_visible + at, sums + j * FRBM_SUM_LD, n);
     }
     for (size_t j = 0; j < count; j++)
         hidden[j] = row_sum(data + j * g->data_ld, g->n_data) + row_sum(model + j * g->model_ld, g->n_model);
     update(&g->rule, 0, g->bias, g->bias_slots, first, hidden, count);
-    if (g->fixed.weights) quantise_rows(&g->fixed, g->weights, g->n_visible, first, count, magnitudes);
+    quantise_rows(&g->fixed, g->weights, g->n_visible, first, count, magnitudes);
 }
 
 INLINE float absolute_sum(const float *x, size_t n) {

@@ -7,6 +7,7 @@
 #include "coincidences.h"
 #include "delta.h"
 #include "dense.h"
+#include "dense_zeros.h"
 #include "filters.h"
 #include "gaussian.h"
 #include "gradient.h"
@@ -126,6 +127,8 @@ const frbm_table FRBM_TABLE = {
     .add_normals = add_normals,
     .normal_quantiles = normal_quantiles,
     .dense_product = dense_product_f32,
+    .dense_product_skipping = dense_product_skipping,
+    .pull_rows = pull_rows,
     .dense_layer_f32 = dense_layer_f32,
     .dense_layer_f64 = dense_layer_f64,
     .dense_moments_f32 = dense_moments_f32,
