@@ -11,10 +11,12 @@ cdef extern from "constants.h" nogil:
         FRBM_LANE_PAD
         FRBM_LARGEST_EXPONENT
         FRBM_MOST_THREADS
+        FRBM_PANEL
         FRBM_PARTITION_LANES
         FRBM_PSEUDO_BLOCK
         FRBM_SCRATCH_FLOATS
         FRBM_SLOTS
+        FRBM_TURNED_ROWS
         FRBM_SMALLEST_EXPONENT
         FRBM_SGD, FRBM_NESTEROV, FRBM_RMSPROP, FRBM_ADAM, FRBM_AMSGRAD
         FRBM_VISIBLE, FRBM_HIDDEN, FRBM_INPUT
@@ -214,6 +216,11 @@ cdef extern from "workers.h" nogil:
         int n_threads
         int64_t ticket
 
+    ctypedef struct frbm_turned:
+        float *weights
+        float *slots[FRBM_SLOTS]
+        size_t ld
+
     ctypedef struct frbm_labelling:
         float *classes
         float *bias
@@ -224,6 +231,8 @@ cdef extern from "workers.h" nogil:
         double *losses
         float most[FRBM_MOST_THREADS]
         frbm_label_lanes lanes
+        int sparse
+        frbm_turned turned
 
     ctypedef struct frbm_training:
         const frbm_table *table

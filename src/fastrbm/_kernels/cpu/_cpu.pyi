@@ -205,6 +205,7 @@ class LabelTraining:
         dense: bool,
         transposed: bool,
         n_threads: int,
+        turned: tuple[NDArray[np.float32], list[NDArray[np.float32]]] | None = None,
     ) -> None: ...
     def run(
         self,

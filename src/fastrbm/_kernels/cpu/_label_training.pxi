@@ -8,9 +8,10 @@ cdef class LabelTraining:
     cdef list keep
     cdef LaidOut memory
     cdef FixedWeights fixed
+    cdef object turned
 
     def __init__(self, parameters, slots, classes, class_slots, update, size_t n_rows, size_t batch_size, bint dense,
-                 bint transposed, int n_threads):
+                 bint transposed, int n_threads, turned=None):
         cdef frbm_training *t = &self.t
         cdef float[:, ::1] weights = parameters.weights, of_classes = classes.weights
         cdef float[::1] visible_bias = parameters.visible_bias, hidden_bias = parameters.hidden_bias
@@ -34,10 +35,24 @@ cdef class LabelTraining:
         t.updates, t.n_rows, t.batch_size = update.done, n_rows, batch_size
         t.kind = FRBM_GREY_ROWS if dense else FRBM_BIT_ROWS
         t.labels = &self.l
+        self.turned = turned
+        if turned is not None:
+            self._set_turned(*turned)
         self.memory = LaidOut(frbm_lay_out_training(t, NULL))
         frbm_lay_out_training(t, self.memory.start)
-        self.fixed = FixedWeights(n_hidden, n_visible, transposed and not dense, n_threads)
+        self.fixed = FixedWeights(n_hidden, n_visible, transposed and not dense and turned is None, n_threads)
         t.fixed, t.magnitudes = self.fixed.f, self.fixed.magnitudes
+
+    def _set_turned(self, float[:, ::1] weights not None, list slots not None):
+        """Weights and their slots as [visible][hidden], which are trained in place of the others."""
+        cdef size_t ld = weights.shape[1]
+        cdef float[:, ::1] slot
+        require(ld % 16 == 0 and ld >= _up(self.t.n_hidden, FRBM_PANEL), "turned weights")
+        require(weights.shape[0] == <Py_ssize_t>self.t.n_visible and self.t.batch_size <= FRBM_TURNED_ROWS, "turned weights")
+        self.l.sparse, self.l.turned.weights, self.l.turned.ld = True, &weights[0, 0], ld
+        for k, slot in enumerate(slots):
+            require(k < FRBM_SLOTS and slot.shape[0] == weights.shape[0] and slot.shape[1] == weights.shape[1], "turned slots")
+            self.l.turned.slots[k] = &slot[0, 0]
 
     def run(self, const uint64_t[:, ::1] rows, const float[:, ::1] dense, const int64_t[::1] order not None,
             const int32_t[::1] labels not None, const float[::1] shares, state):

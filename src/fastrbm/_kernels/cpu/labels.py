@@ -16,6 +16,9 @@ from .runtime import extension as _cpu
 from .runtime import threads_for
 
 _FAR_BELOW = -1e30  # input of a unit that is not there
+_FEW = 0.35  # share of values that are not 0, below which lists of them are faster than whole products
+_MINIBATCHES = 8  # so many of them are worth turning the weights
+_LOOK = 512  # rows that are looked at
 
 
 class NativeLabelledLayer(LabelledLayer):
@@ -72,14 +75,37 @@ class Labels(Backend):
         if weights.dtype != np.float32 or not update.rule.native or not len(order):
             return np.empty(0)
         packed, grey = (rows.words, None) if isinstance(rows, PackedBits) else (None, rows)
-        batch = min(batch_size, len(order))
-        by_rows = packed is not None and _cpu.prefers_rows(batch, _cpu.density(packed, rows.shape[1]))
+        batch, active = min(batch_size, len(order)), _active(rows)
+        lists = active < _FEW and batch <= _cpu.CONSTANTS["TURNED_ROWS"] and len(order) >= _MINIBATCHES * batch_size
+        turned = (_turned(weights), [_turned(x.weights) for x, _ in slots]) if lists else None
+        by_rows = packed is not None and _cpu.prefers_rows(batch, active)
         run = _cpu.LabelTraining(
             features, [x for x, _ in slots], classes, [x for _, x in slots], update._replace(done=state.updates),
             len(order), batch_size, packed is None, by_rows,
-            threads_for(float(batch) * weights.size, self.n_threads),
+            threads_for(float(batch) * weights.size, self.n_threads), turned,
         )  # fmt: skip
-        return run.run(packed, grey, order, labels, shares, state)
+        try:
+            return run.run(packed, grey, order, labels, shares, state)
+        finally:
+            if turned is not None:
+                weights[...] = turned[0][:, : len(weights)].T
+                for (slot, _), new in zip(slots, turned[1], strict=True):
+                    slot.weights[...] = new[:, : len(weights)].T
+
+
+def _active(rows: States) -> float:
+    """Share of the values of the first rows that are not 0."""
+    if isinstance(rows, PackedBits):
+        return _cpu.density(rows.words, rows.shape[1])
+    return np.count_nonzero(rows[:_LOOK]) / max(1, rows[:_LOOK].size)
+
+
+def _turned(weights: NDArray[Any]) -> NDArray[Any]:
+    """Weights as [visible][hidden], with room for whole panels and rows that do not share the sets of a cache."""
+    n_hidden, n_visible = weights.shape
+    out = np.zeros((n_visible, n_hidden + -n_hidden % 64 + 16), weights.dtype)
+    out[:, :n_hidden] = weights.T
+    return out
 
 
 def _padded(x: NDArray[Any], value: float) -> NDArray[Any]:

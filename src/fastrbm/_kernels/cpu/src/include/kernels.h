@@ -292,6 +292,21 @@ typedef struct {
     float *of_classes; /* [class][class_ld]: sums over the lanes */
 } frbm_label_lanes;
 
+/* Weights [input][output] and a minibatch by lists of what is not 0 in its rows.  See turned.h. */
+typedef struct {
+    size_t n_rows, n_visible, ld; /* ld: a multiple of 16, and room for whole panels of outputs, 0 past the last one */
+    float *weights, *slots[FRBM_SLOTS]; /* [n_visible][ld] */
+    float *bias, *bias_slots[FRBM_SLOTS];
+    frbm_rule rule;
+    int32_t *fixed; /* bits: the weights in fixed point; NULL: rows of other values */
+    float scale, quantum, magnitude_scale; /* as in frbm_fixed; quantum = 1 / scale */
+    const uint32_t *row_at, *row_counts; /* inputs of each row, [row][n_visible] */
+    const float *row_values;
+    uint32_t *column_at, *column_counts; /* rows of each input, [n_visible][column_ld] */
+    float *column_values;
+    size_t column_ld;
+} frbm_turned;
+
 /* A wave function of spins and moves of them; complex rows are real parts, then imaginary ones.  See wave.h. */
 typedef struct {
     const double *weights, *hidden_bias, *visible_bias; /* [site][ld], [ld], [site] */
@@ -405,6 +420,11 @@ typedef struct {
     /* the same of finite a where many b are 0; scratch: FRBM_TABLE_FLOATS */
     void (*dense_product_skipping)(const float *a, size_t lda, size_t n_rows, const float *b, size_t ldb, size_t depth,
                                    size_t n_lanes, float *out, size_t ld, float *scratch);
+    /* outputs [first, first + count), first a multiple of FRBM_PANEL, count at most that */
+    void (*turned_inputs)(const frbm_turned *w, size_t first, size_t count, float *out, size_t ld, float *scratch);
+    void (*turned_quantise)(const frbm_turned *w, size_t first, frbm_magnitudes *magnitudes);
+    void (*turned_gradient)(const frbm_turned *w, size_t first, size_t count, const void *pulls, size_t ld,
+                            frbm_magnitudes *magnitudes, float *scratch);
     /* at most FRBM_PULL_UNITS hidden units, by data_means and data_rows alone */
     void (*pull_rows)(const frbm_gaussian_gradient *g, size_t first, size_t count, float *scratch);
     /* rows [first, first + n), n at most FRBM_DENSE_BLOCK; scratch: (n_in + FRBM_DENSE_BLOCK) * FRBM_DENSE_BLOCK

@@ -80,6 +80,11 @@ typedef struct {
     float *raise;          /* that of `lanes`, made by frbm_lay_out_training as all of `lanes` is */
     float most[FRBM_MOST_THREADS]; /* largest magnitude of a weight of a class */
     frbm_label_lanes lanes;        /* of this batch; n_classes from the caller */
+    int sparse;                    /* rows have few values that are not 0: the run is done by `turned` */
+    frbm_turned turned; /* its weights and slots from the caller, and ld */
+    /* lists of this batch and the next */
+    uint32_t *row_at[2], *row_counts[2];
+    float *row_values[2];
 } frbm_labelling;
 
 /* Minibatch training, CD-k or PCD-k: the batches of order[0..n_rows) one after another. */

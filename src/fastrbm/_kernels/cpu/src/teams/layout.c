@@ -98,6 +98,22 @@ static void lay_out_phases(frbm_training *t, arena *a) {
     }
 }
 
+static void lay_out_turned(const frbm_training *t, size_t batch, arena *a) {
+    frbm_labelling *l = t->labels;
+    const int grey = t->kind == FRBM_GREY_ROWS;
+    for (int b = 0; b < 2; b++) {
+        l->row_counts[b] = take(a, batch);
+        l->row_at[b] = take(a, batch * t->n_visible);
+        l->row_values[b] = grey ? take(a, batch * t->n_visible) : NULL;
+    }
+    l->turned.n_visible = t->n_visible;
+    l->turned.column_ld = batch;
+    l->turned.column_counts = take(a, t->n_visible);
+    l->turned.column_at = take(a, batch * t->n_visible);
+    l->turned.column_values = grey ? take(a, batch * t->n_visible) : NULL;
+    l->turned.fixed = grey ? NULL : take(a, t->n_visible * l->turned.ld);
+}
+
 static void lay_out_labels(const frbm_training *t, arena *a) {
     frbm_labelling *l = t->labels;
     frbm_label_lanes *k = &l->lanes;
@@ -131,7 +147,10 @@ size_t frbm_lay_out_training(frbm_training *t, void *memory) {
         t->bits_hidden = take(&a, t->n_hidden);
         t->bits_visible = take(&a, t->n_visible);
     }
-    for (int b = 0; b < 2; b++) lay_out_batch(t, &t->batches[b], batch, &a);
+    if (t->labels && t->labels->sparse)
+        lay_out_turned(t, batch, &a);
+    else
+        for (int b = 0; b < 2; b++) lay_out_batch(t, &t->batches[b], batch, &a);
     if (t->kind == FRBM_GAUSSIAN_ROWS) lay_out_gaussian(t, &a);
     if (t->labels)
         lay_out_labels(t, &a);

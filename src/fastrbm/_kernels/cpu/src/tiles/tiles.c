@@ -21,6 +21,7 @@
 #include "philox.h"
 #include "rules.h"
 #include "softmax.h"
+#include "turned.h"
 #include "wave.h"
 
 /* ---- likelihood pieces --------------------------------------------------------------------------------------- */
@@ -128,6 +129,9 @@ const frbm_table FRBM_TABLE = {
     .normal_quantiles = normal_quantiles,
     .dense_product = dense_product_f32,
     .dense_product_skipping = dense_product_skipping,
+    .turned_inputs = turned_inputs,
+    .turned_quantise = turned_quantise,
+    .turned_gradient = turned_gradient,
     .pull_rows = pull_rows,
     .dense_layer_f32 = dense_layer_f32,
     .dense_layer_f64 = dense_layer_f64,
