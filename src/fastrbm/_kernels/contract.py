@@ -24,7 +24,7 @@ from .bits import PackedBits, as_dense
 from .datatypes import FLOAT_TYPES, ChainState, Drawn, Parameters, Phase, States, TrainingPlan
 from .draws import Draw, Stream, uniforms
 from .exponentials import exponentials
-from .labels import LabelledLayer
+from .label_kernels import LabelKernels
 from .ladders import ComposedLadder, Ladder
 from .partition import REFERENCE_RATE, log_partition_sum
 from .rules import Update, apply_rule
@@ -66,7 +66,7 @@ class Resident(Protocol):
         """Whether all parameters are finite."""
 
 
-class Backend:
+class Backend(LabelKernels):
     """Table of kernels. Subclasses hold no state but their thread count."""
 
     name: str = "abstract"
@@ -164,51 +164,6 @@ class Backend:
         p = exponentials(log_weights - log_weights.max())
         p /= p.sum()
         return p
-
-    def labelled(self, inputs: NDArray[Any], classes: NDArray[Any]) -> LabelledLayer:
-        """Hidden units of rows given classes: see `LabelledLayer`."""
-        return LabelledLayer(inputs, classes)
-
-    def train_labels(
-        self,
-        features: Parameters,
-        classes: Parameters,
-        slots: Sequence[tuple[Parameters, Parameters]],
-        rows: States,
-        order: NDArray[np.int64],
-        labels: NDArray[np.int32],
-        shares: NDArray[Any] | None,
-        batch_size: int,
-        update: Update,
-        state: ChainState,
-    ) -> NDArray[np.float64]:
-        """Ascend log p(label | row) in minibatches of ``rows[order]``, one after another, in one native call.
-
-        Parameters
-        ----------
-        features, classes : Parameters
-            W (n_hidden, n_visible), b and c; U (n_classes, n_hidden), its visible bias without use, and d. They change
-            in place, and so do slots and state.
-        slots : sequence of (Parameters, Parameters)
-            What the rule keeps of both.
-        rows, order : as in `train`
-        labels : ndarray of int32
-            Of the rows in their order.
-        shares : ndarray or None
-            Of the rows in their order, adding up to 1 in each minibatch; None: equal ones.
-        batch_size : int
-        update : Update
-            Of the first minibatch, but for what was done before: that is in the state.
-        state : ChainState
-            Its updates are counted.
-
-        Returns
-        -------
-        ndarray of float64
-            The mean of -log p(label | row) of each minibatch before its update. It ends before the first minibatch that
-            has to be composed of other kernels: here before the first one of all.
-        """
-        return np.empty(0)
 
     def wave(
         self, weights: NDArray[Any], visible_bias: NDArray[Any], hidden_bias: NDArray[Any], moves: NDArray[np.int32]

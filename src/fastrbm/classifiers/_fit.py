@@ -112,8 +112,9 @@ class LabelledFit:
             shares = np.concatenate(each).astype(self.data.dtype)  # type: ignore[arg-type]
 
         while done < len(rows):
+            left = None if shares is None else shares[done:]
             losses = self.training.ascend_many(
-                self.backend, update, self.objective, part, local[done:], labels[done:], None if shares is None else shares[done:], size
+                self.backend, update, self.objective, part, local[done:], labels[done:], left, size
             )
             total += sum(self._size(rows[done:][k * size : (k + 1) * size]) * x for k, x in enumerate(losses))
             done += size * len(losses)

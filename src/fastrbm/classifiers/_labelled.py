@@ -173,7 +173,7 @@ class LabelledTraining:
         """
         if not objective.is_conditional:
             return np.empty(0)
-        state = ChainState(None, self.step, self.updates)
+        state = ChainState(self.step, None, self.updates)
         slots = [(slot.features, slot.classes) for slot in self.slots]
         try:
             return backend.train_labels(*self.machine, slots, rows, order, labels, shares, batch_size, update, state)

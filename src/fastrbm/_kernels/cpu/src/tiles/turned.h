@@ -16,6 +16,7 @@
 
 #define TURNED_PARTS (FRBM_PANEL / SPARSE_UNITS)
 #define TURNED_WIDTH (REGISTER / 4)
+#define AHEAD 6 /* inputs */
 
 /* out = sum over n entries of rows[at], integers */
 INLINE void sum_listed(const uint32_t *at, size_t n, const int32_t *rows, size_t ld, int32_t *out) {
@@ -69,49 +70,71 @@ static void turned_inputs(const frbm_turned *w, size_t first, size_t count, floa
     }
 }
 
-/* Fixed-point copy of one input's weights, and what is known of their size: units[] are sums over inputs */
-INLINE void quantise_turned(const frbm_turned *w, size_t input, size_t first, uint32_t *units,
+/* What is known of the size of the weights of a panel so far */
+typedef struct {
+    uint32_t units[FRBM_PANEL]; /* sums of magnitudes over the inputs */
+    uint32_t any[16];
+    uint32_t parts[16 * 16]; /* 16 sums over the units, of 16 inputs */
+} turned_sizes;
+
+/* Sums over the units of `n` inputs from a multiple of 16 on */
+INLINE void add_columns(turned_sizes *s, size_t input, size_t n, frbm_magnitudes *magnitudes) {
+    uint32_t turned[16 * 16];
+    transpose_rows((const int32_t *)s->parts, 16, 0, 16, 16, (int32_t *)turned, 16);
+    vec_u total = load_u(turned);
+    for (int l = 1; l < 16; l++) total = total + load_u(turned + 16 * l);
+    STORE(turned, total);
+    for (size_t i = 0; i < n; i++) magnitudes->columns[input / 16 * 16 + i] += turned[i];
+}
+
+/* Fixed-point copy of one input's weights, and their sizes */
+INLINE void quantise_turned(const frbm_turned *w, size_t input, size_t first, turned_sizes *s,
                             frbm_magnitudes *magnitudes) {
     const float *row = w->weights + input * w->ld + first;
-    uint32_t part[16] = {0}, any[16] = {0}, total = 0;
+    uint32_t part[16] = {0};
     for (size_t u = 0; u < FRBM_PANEL; u += 16)
-        for (int l = 0; l < 16; l++) {
-            const uint32_t m = magnitude_lane(row[u + (size_t)l], w->magnitude_scale);
+        for (size_t l = 0; l < 16; l++) {
+            const uint32_t m = magnitude_lane(row[u + l], w->magnitude_scale);
             part[l] += m;
-            any[l] |= m;
-            units[u + (size_t)l] += m;
+            s->any[l] |= m;
+            s->units[u + l] += m;
         }
-    for (int l = 0; l < 16; l++) {
-        total += part[l];
-        magnitudes->seen |= any[l];
-    }
-    magnitudes->columns[input] += total;
+    memcpy(s->parts + 16 * (input % 16), part, sizeof part);
+    if (input % 16 == 15 || input == w->n_visible - 1) add_columns(s, input, input % 16 + 1, magnitudes);
     quantise(row, FRBM_PANEL, w->scale, w->fixed + input * w->ld + first);
 }
 
-INLINE void largest_unit(const uint32_t *units, frbm_magnitudes *magnitudes) {
+static void end_sizes(const turned_sizes *s, frbm_magnitudes *magnitudes) {
     for (int u = 0; u < FRBM_PANEL; u++)
-        if (units[u] > magnitudes->row) magnitudes->row = units[u];
+        if (s->units[u] > magnitudes->row) magnitudes->row = s->units[u];
+    for (int l = 0; l < 16; l++) magnitudes->seen |= s->any[l];
 }
 
 static void turned_quantise(const frbm_turned *w, size_t first, frbm_magnitudes *magnitudes) {
-    uint32_t units[FRBM_PANEL] = {0};
-    for (size_t input = 0; input < w->n_visible; input++) quantise_turned(w, input, first, units, magnitudes);
-    largest_unit(units, magnitudes);
+    turned_sizes sizes;
+    memset(&sizes, 0, sizeof sizes);
+    for (size_t input = 0; input < w->n_visible; input++) quantise_turned(w, input, first, &sizes, magnitudes);
+    end_sizes(&sizes, magnitudes);
 }
 
 /* Gradient by the pulls, [unit][ld], of units [first, first + count), rule and fixed-point copy.  Scratch: FRBM_PANEL
  * floats for each row. */
 static void turned_gradient(const frbm_turned *w, size_t first, size_t count, const void *pulls, size_t ld,
                             frbm_magnitudes *magnitudes, float *scratch) {
-    uint32_t units[FRBM_PANEL] = {0};
     float gradient[FRBM_PANEL] __attribute__((aligned(64)));
+    turned_sizes sizes;
+    memset(&sizes, 0, sizeof sizes);
     const int32_t *from = (const int32_t *)pulls + first * ld;
     if (count < FRBM_PANEL) memset(scratch, 0, w->n_rows * FRBM_PANEL * sizeof(float));
     transpose_rows(from, ld, 0, count, w->n_rows, (int32_t *)scratch, FRBM_PANEL);
     for (size_t input = 0; input < w->n_visible; input++) {
         const uint32_t *at = w->column_at + input * w->column_ld;
         const size_t n = w->column_counts[input];
+        /* the rows to come are far apart, out of sight of the processor */
+        for (size_t u = 0; input + AHEAD < w->n_visible && u < FRBM_PANEL; u += 16) {
+            __builtin_prefetch(w->weights + (input + AHEAD) * w->ld + first + u, 1);
+            if (w->fixed) __builtin_prefetch(w->fixed + (input + AHEAD) * w->ld + first + u, 1);
+        }
         if (w->fixed) {
             sum_listed(at, n, (const int32_t *)scratch, FRBM_PANEL, (int32_t *)gradient);
             scale_sums(gradient, FRBM_PANEL, 1.0f / FRBM_MEAN_SCALE);
@@ -119,15 +142,16 @@ static void turned_gradient(const frbm_turned *w, size_t first, size_t count, co
             sum_weighted(at, w->column_values + input * w->column_ld, n, scratch, FRBM_PANEL, gradient);
         }
         update(&w->rule, 1, w->weights, w->slots, input * w->ld + first, gradient, FRBM_PANEL);
-        if (w->fixed) quantise_turned(w, input, first, units, magnitudes);
+        if (w->fixed) quantise_turned(w, input, first, &sizes, magnitudes);
     }
-    if (w->fixed) largest_unit(units, magnitudes);
+    if (w->fixed) end_sizes(&sizes, magnitudes);
     for (size_t u = 0; u < count; u++)
         gradient[u] = w->fixed ? 1.0f / FRBM_MEAN_SCALE * (float)fixed_sum(from + u * ld, w->n_rows)
                                : row_sum((const float *)from + u * ld, w->n_rows);
     update(&w->rule, 0, w->bias, w->bias_slots, first, gradient, count);
 }
 
+#undef AHEAD
 #undef TURNED_PARTS
 #undef TURNED_WIDTH
 
