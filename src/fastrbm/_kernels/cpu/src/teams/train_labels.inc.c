@@ -143,10 +143,11 @@ static void begin_label_batch(frbm_training *t) {
     const size_t first = t->batches_done * t->batch_size;
     float most = 0.5f;
     for (int thread = 0; thread < FRBM_MOST_THREADS; thread++) {
-        if (!(l->most[thread] <= FRBM_MOST_CLASS)) t->outgrown = t->team.stop = 1; /* NaN too */
+        if (l->most[thread] > FRBM_MOST_CLASS) t->outgrown = t->team.stop = 1;
         most = l->most[thread] > most ? l->most[thread] : most;
         l->most[thread] = 0.0f;
     }
+    most = most > FRBM_MOST_CLASS ? FRBM_MOST_CLASS : most;
     l->lanes.steps = most > 80.0f / FRBM_LABEL_FACTORS ? (size_t)(80.0f / most) : FRBM_LABEL_FACTORS;
     l->lanes.n_lanes = first < t->n_rows ? batch_rows(t, t->batches_done) : 0;
     l->lanes.labels = l->labels + first;
@@ -163,15 +164,22 @@ static void end_label_inputs(void *context) {
     t->table->apply_rule(&t->rule, 0, l->bias, l->slots_bias, 0, l->lanes.of_bias, l->lanes.n_classes);
 }
 
-/* e^U of units [first, first + count), and the largest |U| */
+/* e^U of units [first, first + count), and the largest |U|; infinite where it is too large for the kernels */
 static void raise_classes(frbm_training *t, size_t first, size_t count, int thread) {
     frbm_labelling *l = t->labels;
     float u[FRBM_PANEL] __attribute__((aligned(64))), most = l->most[thread];
     for (size_t c = 0; c < l->lanes.n_classes; c++) {
         memset(u, 0, sizeof u);
         memcpy(u, l->classes + c * t->n_hidden + first, count * sizeof(float));
-        for (size_t i = 0; i < count; i++) most = fabsf(u[i]) <= most ? most : fabsf(u[i]); /* a NaN stays */
-        for (size_t i = 0; i < count; i++) u[i] = fabsf(u[i]) <= FRBM_MOST_CLASS ? u[i] : 0.0f;
+        for (size_t i = 0; i < count; i++) {
+            const float size = fabsf(u[i]);
+            if (size <= FRBM_MOST_CLASS) {
+                most = size > most ? size : most;
+            } else { /* NaN too: the run ends */
+                most = INFINITY;
+                u[i] = 0.0f;
+            }
+        }
         t->table->label_raise(u, frbm_round_up(count, 16), l->raise + c * l->lanes.class_ld + first);
     }
     l->most[thread] = most;
