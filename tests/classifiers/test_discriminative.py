@@ -317,6 +317,37 @@ def test_bad_data_are_named(digits):
         DiscriminativeRBM(8, n_iter=1, out_of_range="error").fit(X * 2, y)
 
 
+@pytest.mark.parametrize("binary", [True, False])
+@pytest.mark.parametrize("weighted", [True, False])
+def test_native_passes_are_those_of_composed_minibatches(digits, monkeypatch, binary, weighted):
+    """To the tolerance of float32, with what is told of each pass; also where weights outgrow the kernels."""
+    X, y = digits[0][:330], digits[1][:330]
+    X = X > 0.5 if binary else X
+    weight = 0.5 + np.arange(330) % 3 if weighted else None
+    options = dict(objective="discriminative", n_iter=4, batch_size=20, learning_rate=0.1, random_state=0)
+    options |= dict(validation_fraction=0.1)
+    native = DiscriminativeRBM(40, **options).fit(X, y, weight)
+    before, ascended = LabelledTraining.ascend_many, []
+
+    def in_turn(self, *args):
+        ascended.append(len(ascended) % 2)
+        return np.empty(0) if ascended[-1] else before(self, *args[:4], args[4][:40], args[5][:40],
+                                                       None if args[6] is None else args[6][:40], args[7])  # fmt: skip
+
+    monkeypatch.setattr(LabelledTraining, "ascend_many", in_turn)
+    mixed = DiscriminativeRBM(40, **options).fit(X, y, weight)
+    assert len(ascended) > 10
+    monkeypatch.setattr(LabelledTraining, "ascend_many", lambda *_: np.empty(0))
+    composed = DiscriminativeRBM(40, **options).fit(X, y, weight)
+    for other in (mixed, composed):
+        assert other._training.updates == native._training.updates and other._training.step == native._training.step
+        for name in ("components_", "intercept_hidden_", "class_components_", "intercept_classes_"):
+            assert_allclose(getattr(native, name), getattr(other, name), atol=2e-6)
+        assert_array_equal(native.intercept_visible_, other.intercept_visible_)
+        for name in ("loss", "validation_log_probability"):
+            assert_allclose(native.history_[name], other.history_[name], rtol=1e-5)
+
+
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 def test_divergence_is_an_error_and_the_last_finite_parameters_stay(digits):
     rbm = DiscriminativeRBM(8, n_iter=50, learning_rate=1e39, objective="generative", random_state=0)

@@ -8,11 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._data.split import Split
-from .._kernels import as_dense
+from .._kernels import PackedBits, as_dense
 from . import Rows
 from .chunks import ChunkedData
 
 _ROWS = 4096  # at a time
+_BYTE = 255  # rows whose counts fit a byte
 _SMALLEST = 1e-6  # of a deviation, in units of the column's largest magnitude; below, the column is constant
 
 
@@ -34,6 +35,14 @@ def _blocks(
             rows = as_dense(rows, np.float64).astype(np.float64, copy=False)
             yield rows, shares[done : done + len(rows)]
             done += len(rows)
+
+
+def frequencies(bits: PackedBits) -> NDArray[np.float64]:
+    """Shares of the rows in which each column is on, by counting."""
+    counts = np.zeros(bits.n_units, np.int64)
+    for first in range(0, len(bits), _BYTE):
+        counts += bits[first : first + _BYTE].dense(np.uint8).sum(axis=0, dtype=np.uint8)
+    return counts / len(bits)
 
 
 def means(data: Rows, split: Split, sample_weight: NDArray[np.float64] | None) -> NDArray[np.float64]:

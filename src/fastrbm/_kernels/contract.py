@@ -24,7 +24,7 @@ from .bits import PackedBits, as_dense
 from .datatypes import FLOAT_TYPES, ChainState, Drawn, Parameters, Phase, States, TrainingPlan
 from .draws import Draw, Stream, uniforms
 from .exponentials import exponentials
-from .labels import LabelledLayer
+from .label_kernels import LabelKernels
 from .ladders import ComposedLadder, Ladder
 from .partition import REFERENCE_RATE, log_partition_sum
 from .rules import Update, apply_rule
@@ -66,7 +66,7 @@ class Resident(Protocol):
         """Whether all parameters are finite."""
 
 
-class Backend:
+class Backend(LabelKernels):
     """Table of kernels. Subclasses hold no state but their thread count."""
 
     name: str = "abstract"
@@ -164,10 +164,6 @@ class Backend:
         p = exponentials(log_weights - log_weights.max())
         p /= p.sum()
         return p
-
-    def labelled(self, inputs: NDArray[Any], classes: NDArray[Any]) -> LabelledLayer:
-        """Hidden units of rows given classes: see `LabelledLayer`."""
-        return LabelledLayer(inputs, classes)
 
     def wave(
         self, weights: NDArray[Any], visible_bias: NDArray[Any], hidden_bias: NDArray[Any], moves: NDArray[np.int32]

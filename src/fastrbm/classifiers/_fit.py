@@ -91,33 +91,51 @@ class LabelledFit:
         return go_on
 
     def _minibatches(self) -> float:
-        size, rows, done, losses, shares_done = (
-            self.options.batch_size,
-            self._order(self.training.n_passes),
-            0,
-            0.0,
-            0.0,
-        )
-        update, others = self._update(), self._others(len(rows))
+        size, rows, done = self.options.batch_size, self._order(self.training.n_passes), 0
+        others, total = self._others(len(rows)), 0.0
         for part, local in self.data.batches(rows, size):
-            for first in range(0, len(local), size):
-                batch = part[local[first : first + size]]
-                n = batch.shape[0]
-                at = rows[done : done + n]
-                done += n
-                known = share_of(self.weight, at)
-                loss = self.training.ascend(
-                    self.backend,
-                    update._replace(done=self.training.updates),
-                    self.objective,
-                    batch,
-                    self.labels[at],
-                    None if known is None else np.ascontiguousarray(known, self.data.dtype),
-                    None if others is None else next(others),
-                )
-                share = float(n if self.weight is None else self.weight[at].sum())
-                losses, shares_done = losses + share * loss, shares_done + share
-        return losses / shares_done if shares_done else float("nan")
+            total += self._piece(part, local, rows[done : done + len(local)], others)
+            done += len(local)
+        return total / self._size(rows) if done else float("nan")
+
+    def _piece(self, part: States, local: NDArray[np.int64], rows: NDArray[np.int64], others: Any) -> float:
+        """Minibatches of ``part[local]``, which are `rows` of all; the sum of the losses of the rows by their weights.
+
+        As many as possible go in one native call, the others one by one.
+        """
+        size, update, done, total = self.options.batch_size, self._update(), 0, 0.0
+        cut = range(0, len(rows), size)
+        labels = self.labels[rows]
+        shares: NDArray[Any] | None = None
+        if self.weight is not None:
+            each = [share_of(self.weight, rows[k : k + size]) for k in cut]
+            shares = np.concatenate(each).astype(self.data.dtype)  # type: ignore[arg-type]
+
+        while done < len(rows):
+            left = None if shares is None else shares[done:]
+            losses = self.training.ascend_many(
+                self.backend, update, self.objective, part, local[done:], labels[done:], left, size
+            )
+            total += sum(self._size(rows[done:][k * size : (k + 1) * size]) * x for k, x in enumerate(losses))
+            done += size * len(losses)
+            if done >= len(rows):
+                break
+            loss = self.training.ascend(
+                self.backend,
+                update._replace(done=self.training.updates),
+                self.objective,
+                part[local[done : done + size]],
+                labels[done : done + size],
+                None if shares is None else shares[done : done + size],
+                None if others is None else next(others),
+            )
+            total += self._size(rows[done : done + size]) * loss
+            done += size
+        return total
+
+    def _size(self, rows: NDArray[np.int64]) -> float:
+        """Weight of some rows."""
+        return float(len(rows) if self.weight is None else self.weight[rows].sum())
 
     def _update(self) -> Update:
         optimizer, options = get_optimizer(self.options.optimizer), self.options

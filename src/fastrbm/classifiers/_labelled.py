@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .._kernels import Backend, Parameters, Phase, States
+from .._kernels import Backend, ChainState, Parameters, Phase, States
 from .._kernels.draws import Draw, Key, Stream
 from .._kernels.labels import probabilities
 from .._kernels.rules import Update
@@ -70,6 +70,11 @@ class Objective:
     generative: float
     unlabelled: float
     n_sweeps: int = 1
+
+    @property
+    def is_conditional(self) -> bool:
+        """Whether log p(y | v) is all there is."""
+        return self.discriminative == 1 and not self.generative and not self.unlabelled
 
 
 @dataclass
@@ -149,6 +154,32 @@ class LabelledTraining:
         self.step += objective.n_sweeps + 1
         self.updates += 1
         return loss
+
+    def ascend_many(
+        self,
+        backend: Backend,
+        update: Update,
+        objective: Objective,
+        rows: States,
+        order: NDArray[np.int64],
+        labels: NDArray[np.int32],
+        shares: NDArray[Any] | None,
+        batch_size: int,
+    ) -> NDArray[np.float64]:
+        """Do minibatches of ``rows[order]`` in one native call, as many as it can; return the loss of each.
+
+        Parameters are those of `ascend`; labels and shares are in the order of the rows. None is done where more than
+        log p(y | v) is ascended.
+        """
+        if not objective.is_conditional:
+            return np.empty(0)
+        state = ChainState(self.step, None, self.updates)
+        slots = [(slot.features, slot.classes) for slot in self.slots]
+        try:
+            return backend.train_labels(*self.machine, slots, rows, order, labels, shares, batch_size, update, state)
+        finally:
+            self.step += (state.updates - self.updates) * (objective.n_sweeps + 1)
+            self.updates = state.updates
 
     def _without_label(
         self, backend: Backend, objective: Objective, rows: States, of_classes: list[NDArray[Any]]

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from .._checks import check_flag, check_integer, check_number
 from .._data.bits import VisibleData
-from .._data.columns import means
+from .._data.columns import frequencies, means
 from .._data.split import Split
 from .._kernels import Parameters
 from .._kernels.datatypes import FLOAT_TYPES
@@ -66,7 +66,10 @@ def starting(
     shares = np.bincount(codes[trained], None if weight is None else weight[trained], n_classes)
     visible = of_features.visible_bias
     if visible is None:
-        visible = data_bias(np.clip(means(data, split, weight), 0, 1))
+        of_columns = (
+            means(data, split, weight) if data.bits is None or weight is not None else frequencies(data.bits[trained])
+        )
+        visible = data_bias(np.clip(of_columns, 0, 1))
     hidden = np.zeros(n_hidden) if of_features.hidden_bias is None else of_features.hidden_bias
     biases = np.log(np.maximum(shares / shares.sum(), 0.5 / len(codes)))
     found = (of_features.weights, visible, hidden), (of_classes.weights, np.zeros(n_hidden), biases)

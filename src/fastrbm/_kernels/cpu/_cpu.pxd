@@ -11,10 +11,12 @@ cdef extern from "constants.h" nogil:
         FRBM_LANE_PAD
         FRBM_LARGEST_EXPONENT
         FRBM_MOST_THREADS
+        FRBM_PANEL
         FRBM_PARTITION_LANES
         FRBM_PSEUDO_BLOCK
         FRBM_SCRATCH_FLOATS
         FRBM_SLOTS
+        FRBM_TURNED_ROWS
         FRBM_SMALLEST_EXPONENT
         FRBM_SGD, FRBM_NESTEROV, FRBM_RMSPROP, FRBM_ADAM, FRBM_AMSGRAD
         FRBM_VISIBLE, FRBM_HIDDEN, FRBM_INPUT
@@ -90,6 +92,9 @@ cdef extern from "workers.h" nogil:
         float *model
         float *of_data
         float *of_model
+
+    ctypedef struct frbm_label_lanes:
+        size_t n_classes
 
     ctypedef struct frbm_wave:
         const double *weights
@@ -211,6 +216,24 @@ cdef extern from "workers.h" nogil:
         int n_threads
         int64_t ticket
 
+    ctypedef struct frbm_turned:
+        float *weights
+        float *slots[FRBM_SLOTS]
+        size_t ld
+
+    ctypedef struct frbm_labelling:
+        float *classes
+        float *bias
+        float *slots[FRBM_SLOTS]
+        float *slots_bias[FRBM_SLOTS]
+        const int32_t *labels
+        const float *shares
+        double *losses
+        float most[FRBM_MOST_THREADS]
+        frbm_label_lanes lanes
+        int sparse
+        frbm_turned turned
+
     ctypedef struct frbm_training:
         const frbm_table *table
         float *weights
@@ -236,6 +259,7 @@ cdef extern from "workers.h" nogil:
         frbm_work *work
         int (*poll)(void *) noexcept nogil
         void *poll_context
+        frbm_labelling *labels
         frbm_team team, grey_team
 
     ctypedef struct frbm_rows:
@@ -333,6 +357,7 @@ cdef extern from "workers.h" nogil:
     void frbm_give_back(void *, size_t)
     size_t frbm_training_scratch(const frbm_training *)
     void frbm_train(frbm_training *, int, float *)
+    void frbm_train_labels(frbm_training *, int, float *)
     size_t frbm_rows_scratch(const frbm_rows *)
     void frbm_run_rows(frbm_rows *, int, float *)
     void frbm_run_chains(frbm_chains *, int, float *)

@@ -192,6 +192,31 @@ def ascend(
 ) -> None: ...
 def exponentials(x: NDArray[np.float64], top: float, series: tuple[float, ...], out: NDArray[np.float64]) -> None: ...
 
+class LabelTraining:
+    def __init__(
+        self,
+        parameters: Parameters,
+        slots: Sequence[Parameters],
+        classes: Parameters,
+        class_slots: Sequence[Parameters],
+        update: Update,
+        n_rows: int,
+        batch_size: int,
+        dense: bool,
+        transposed: bool,
+        n_threads: int,
+        turned: tuple[NDArray[np.float32], list[NDArray[np.float32]]] | None = None,
+    ) -> None: ...
+    def run(
+        self,
+        rows: NDArray[np.uint64] | None,
+        dense: NDArray[np.float32] | None,
+        order: NDArray[np.int64],
+        labels: NDArray[np.int32],
+        shares: NDArray[np.float32] | None,
+        state: ChainState,
+    ) -> NDArray[np.float64]: ...
+
 class Labels:
     def __init__(self, inputs: NDArray[np.float32], classes: NDArray[np.float32]): ...
     def scores(self, bias: NDArray[np.float32], scores: NDArray[np.float64], n_threads: int) -> None: ...

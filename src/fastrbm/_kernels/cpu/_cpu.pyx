@@ -37,6 +37,7 @@ CONSTANTS = {
     "MEAN_SCALE": FRBM_MEAN_SCALE,
     "PARTITION_LANES": FRBM_PARTITION_LANES,
     "SMALLEST_EXPONENT": FRBM_SMALLEST_EXPONENT,
+    "TURNED_ROWS": FRBM_TURNED_ROWS,
 }
 RULE_NUMBERS = {
     "sgd": FRBM_SGD, "nesterov": FRBM_NESTEROV, "rmsprop": FRBM_RMSPROP, "adam": FRBM_ADAM, "amsgrad": FRBM_AMSGRAD,
@@ -380,5 +381,6 @@ include "_chains.pxi"
 include "_tempering.pxi"
 include "_gradients.pxi"
 include "_training.pxi"
+include "_label_training.pxi"
 include "_partition.pxi"
 include "_waves.pxi"

@@ -20,6 +20,8 @@ cdef class FixedWeights:
         self.n_hidden, self.n_visible = n_hidden, n_visible
         self.n_sharing = min(n_threads, FRBM_MOST_THREADS)
         self.f.ld, self.f.transposed_ld = _up(n_visible, FRBM_LANE_PAD), _up(n_hidden, FRBM_LANE_PAD)
+        if self.f.transposed_ld % 128 == 0:  # rows a power of two apart would share a few sets of the caches
+            self.f.transposed_ld += FRBM_LANE_PAD
         self._weights = Memory(sizeof(int32_t) * (n_hidden * self.f.ld + 16))  # int16.h reads past rows
         self.f.weights = <int32_t *>self._weights.start
         self.f.transposed = NULL

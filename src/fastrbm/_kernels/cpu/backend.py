@@ -13,13 +13,12 @@ from ...units import get_unit
 from ..bits import PackedBits, n_words
 from ..contract import Drawn, Parameters, States
 from ..draws import Draw
-from ..labels import LabelledLayer
 from ..ladders import Ladder
 from ..partition import check_partition
 from ..waves import SpinWave
 from . import layers as any_units
 from .gradients import Gradients
-from .labels import NativeLabelledLayer
+from .labels import Labels
 from .ladders import NativeLadder
 from .partition import log_partition_sum, seconds_for_states
 from .runtime import extension as _cpu
@@ -31,7 +30,7 @@ from .waves import NativeSpinWave
 from .words import from_words, lanes, to_words
 
 
-class CpuBackend(Training, Gradients, Scores):
+class CpuBackend(Training, Gradients, Scores, Labels):
     """The backend of native kernels for the CPU.
 
     Parameters
@@ -264,12 +263,6 @@ class CpuBackend(Training, Gradients, Scores):
         out = np.empty((n_rows, n_units), dtype)
         _cpu.uniform_rows(draw, out, threads_for(40.0 * out.size, self.n_threads))
         return out
-
-    def labelled(self, inputs: NDArray[Any], classes: NDArray[Any]) -> LabelledLayer:
-        """See `Backend.labelled`: float32 natively."""
-        if inputs.dtype != np.float32 or not len(inputs):
-            return LabelledLayer(inputs, classes)
-        return NativeLabelledLayer(inputs, classes, self.n_threads)
 
     def wave(
         self, weights: NDArray[Any], visible_bias: NDArray[Any], hidden_bias: NDArray[Any], moves: NDArray[np.int32]

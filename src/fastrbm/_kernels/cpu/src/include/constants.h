@@ -25,6 +25,8 @@
 #define FRBM_DENSE_ROWS 256 /* rows that dense_moments turns at once */
 #define FRBM_PSEUDO_BLOCK 64 /* samples that share one pass over the ratios */
 #define FRBM_LABEL_UNITS 64 /* hidden units of one call of label_means, at most */
+#define FRBM_PULL_UNITS 48 /* hidden units of a piece of the gradient of labels: whole tiles and cache lines */
+#define FRBM_TURNED_ROWS 1024 /* rows of a minibatch that is done by lists of what is not 0, at most */
 #define FRBM_MOST_CLASS 40.0f /* largest |U| whose exponential serves all rows: two such factors make a float32 */
 #define FRBM_LABEL_FACTORS 96 /* of a product, at most */
 #define FRBM_PARTITION_LANES 64 /* low states of a partition sum that lie side by side in its table */

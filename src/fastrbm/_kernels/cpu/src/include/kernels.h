@@ -271,6 +271,42 @@ typedef struct {
     float *of_data, *of_model; /* [class][ld], added to */
 } frbm_labels;
 
+/* Classes of the rows of a minibatch by lanes, lane = row: arrays [unit][ld], ld a multiple of 16.  See label_lanes.h. */
+typedef struct {
+    size_t n_units, n_lanes, ld, n_classes, class_ld; /* class_ld: units up to a multiple of 16 */
+    const float *bias;  /* of the units, to be added to `on`; NULL: it is there already */
+    const float *raise; /* [class][class_ld]: e^U, |U| at most FRBM_MOST_CLASS */
+    size_t steps;       /* factors between e^-|U| and e^|U| whose product is a float32 */
+    float *on, *off;    /* inputs; then sigmoids of them and of minus them */
+    float *mantissas;   /* [block of FRBM_PANEL units][class][ld]: products over units of off + on e^U, */
+    int32_t *exponents; /* and their powers of two */
+    const float *class_bias;
+    const int32_t *labels; /* [lane] */
+    const float *shares;   /* [lane]: of the rows, adding up to 1; NULL: equal ones */
+    float *residuals;      /* [class][ld]: share * ((label is the class) - p(class | row)) */
+    float *of_bias;        /* [class]: sums of the residuals */
+    double *scores;        /* [class][8]: room */
+    double loss;           /* mean of -log p(label | row) by the shares */
+    float *pulls;          /* [unit][ld]: sum over classes of residual * mean, or the same in integers */
+    int32_t *fixed_pulls;
+    float *of_classes; /* [class][class_ld]: sums over the lanes */
+} frbm_label_lanes;
+
+/* Weights [input][output] and a minibatch by lists of what is not 0 in its rows.  See turned.h. */
+typedef struct {
+    size_t n_rows, n_visible, ld; /* ld: a multiple of 16, and room for whole panels of outputs, 0 past the last one */
+    float *weights, *slots[FRBM_SLOTS]; /* [n_visible][ld] */
+    float *bias, *bias_slots[FRBM_SLOTS];
+    frbm_rule rule;
+    int32_t *fixed; /* bits: the weights in fixed point; NULL: rows of other values */
+    float scale, quantum, magnitude_scale; /* as in frbm_fixed; quantum = 1 / scale */
+    const uint32_t *row_at, *row_counts; /* inputs of each row, [row][n_visible] */
+    const float *row_values;
+    uint32_t *column_at, *column_counts; /* rows of each input, [n_visible][column_ld] */
+    float *column_values;
+    size_t column_ld;
+} frbm_turned;
+
 /* A wave function of spins and moves of them; complex rows are real parts, then imaginary ones.  See wave.h. */
 typedef struct {
     const double *weights, *hidden_bias, *visible_bias; /* [site][ld], [ld], [site] */
@@ -361,6 +397,11 @@ typedef struct {
     void (*label_scores)(const frbm_labels *a, size_t row);
     void (*label_means)(const frbm_labels *a, size_t first);
     void (*label_raise)(const float *classes, size_t n, float *raise);
+    /* units [first, first + count), first a multiple of FRBM_PANEL; lanes [lane, lane + n), lane a multiple of 16 */
+    void (*label_products)(const frbm_label_lanes *a, size_t first, size_t count, size_t lane, size_t n);
+    void (*label_residuals)(frbm_label_lanes *a);
+    /* units [first, first + count), first a multiple of 16; scratch: 16 * 16 floats for each class and another */
+    void (*label_pulls)(const frbm_label_lanes *a, size_t first, size_t count, float *scratch);
     /* one state; pq: 2 ld numbers, 4 ld where they are complex */
     void (*wave_state)(const frbm_wave *w, size_t state, double *pq);
     /* chains [first, first + 16); words: 64 for every two moves */
@@ -376,6 +417,16 @@ typedef struct {
      * written */
     void (*dense_product)(const float *a, size_t lda, size_t n_rows, const float *b, size_t ldb, size_t depth,
                           size_t n_lanes, int add, float *out, size_t ld);
+    /* the same of finite a where many b are 0; scratch: FRBM_TABLE_FLOATS */
+    void (*dense_product_skipping)(const float *a, size_t lda, size_t n_rows, const float *b, size_t ldb, size_t depth,
+                                   size_t n_lanes, float *out, size_t ld, float *scratch);
+    /* outputs [first, first + count), first a multiple of FRBM_PANEL, count at most that */
+    void (*turned_inputs)(const frbm_turned *w, size_t first, size_t count, float *out, size_t ld, float *scratch);
+    void (*turned_quantise)(const frbm_turned *w, size_t first, frbm_magnitudes *magnitudes);
+    void (*turned_gradient)(const frbm_turned *w, size_t first, size_t count, const void *pulls, size_t ld,
+                            frbm_magnitudes *magnitudes, float *scratch);
+    /* at most FRBM_PULL_UNITS hidden units, by data_means and data_rows alone */
+    void (*pull_rows)(const frbm_gaussian_gradient *g, size_t first, size_t count, float *scratch);
     /* rows [first, first + n), n at most FRBM_DENSE_BLOCK; scratch: (n_in + FRBM_DENSE_BLOCK) * FRBM_DENSE_BLOCK
      * numbers */
     void (*dense_layer_f32)(const frbm_dense_layer *layer, size_t first, size_t n, void *scratch);

@@ -70,6 +70,23 @@ typedef struct {
     float *quanta;
 } frbm_batch;
 
+/* Labels of the rows of a run, and what the classes add to a machine; see train_labels.inc.c */
+typedef struct {
+    float *classes, *bias; /* [class][n_hidden] and [class], updated in place */
+    float *slots[FRBM_SLOTS], *slots_bias[FRBM_SLOTS];
+    const int32_t *labels; /* by their place in the order */
+    const float *shares;   /* of the rows, adding up to 1 in each batch; NULL: equal ones */
+    double *losses;        /* [batch] */
+    float *raise;          /* that of `lanes`, made by frbm_lay_out_training as all of `lanes` is */
+    float most[FRBM_MOST_THREADS]; /* largest magnitude of a weight of a class */
+    frbm_label_lanes lanes;        /* of this batch; n_classes from the caller */
+    int sparse;                    /* rows have few values that are not 0: the run is done by `turned` */
+    frbm_turned turned; /* its weights and slots from the caller, and ld */
+    /* lists of this batch and the next */
+    uint32_t *row_at[2], *row_counts[2];
+    float *row_values[2];
+} frbm_labelling;
+
 /* Minibatch training, CD-k or PCD-k: the batches of order[0..n_rows) one after another. */
 typedef struct {
     const frbm_table *table;
@@ -117,6 +134,7 @@ typedef struct {
     void *poll_context;
     size_t batches_done;
     int outgrown;       /* the weights have outgrown fixed point */
+    frbm_labelling *labels; /* for frbm_train_labels; NULL */
     frbm_team team;
     frbm_team grey_team; /* its ticket hands out blocks of the grey gradient */
 } frbm_training;
@@ -205,6 +223,7 @@ size_t frbm_lay_out_filters(frbm_filters *filters, const frbm_fixed *fixed, size
 void frbm_give_back(void *memory, size_t bytes);
 size_t frbm_training_scratch(const frbm_training *t); /* floats a thread needs */
 void frbm_train(frbm_training *t, int thread, float *scratch);
+void frbm_train_labels(frbm_training *t, int thread, float *scratch);
 void frbm_anneal(frbm_annealing *a, int thread, float *scratch);
 size_t frbm_rows_scratch(const frbm_rows *r);
 void frbm_run_rows(frbm_rows *r, int thread, float *scratch);

@@ -98,6 +98,44 @@ static void lay_out_phases(frbm_training *t, arena *a) {
     }
 }
 
+static void lay_out_turned(const frbm_training *t, size_t batch, arena *a) {
+    frbm_labelling *l = t->labels;
+    const int grey = t->kind == FRBM_GREY_ROWS;
+    for (int b = 0; b < 2; b++) {
+        l->row_counts[b] = take(a, batch);
+        l->row_at[b] = take(a, batch * t->n_visible);
+        l->row_values[b] = grey ? take(a, batch * t->n_visible) : NULL;
+    }
+    l->turned.n_visible = t->n_visible;
+    l->turned.column_ld = batch;
+    l->turned.column_counts = take(a, t->n_visible);
+    l->turned.column_at = take(a, batch * t->n_visible);
+    l->turned.column_values = grey ? take(a, batch * t->n_visible) : NULL;
+    l->turned.fixed = grey ? NULL : take(a, t->n_visible * l->turned.ld);
+}
+
+static void lay_out_labels(const frbm_training *t, arena *a) {
+    frbm_labelling *l = t->labels;
+    frbm_label_lanes *k = &l->lanes;
+    const size_t blocks = frbm_round_up(t->n_hidden, FRBM_PANEL) / FRBM_PANEL;
+    k->n_units = t->n_hidden;
+    k->ld = t->data_ld;
+    k->class_ld = frbm_round_up(t->n_hidden, 16);
+    k->bias = t->kind == FRBM_GREY_ROWS ? t->bias_hidden : NULL;
+    k->class_bias = l->bias;
+    k->raise = l->raise = take(a, k->n_classes * k->class_ld);
+    k->on = take(a, t->n_hidden * k->ld);
+    k->off = take(a, t->n_hidden * k->ld);
+    k->mantissas = take(a, blocks * k->n_classes * k->ld);
+    k->exponents = take(a, blocks * k->n_classes * k->ld);
+    k->residuals = take(a, k->n_classes * k->ld);
+    k->of_bias = take(a, k->n_classes);
+    k->scores = take(a, 16 * k->n_classes);
+    k->pulls = take(a, t->n_hidden * k->ld);
+    k->fixed_pulls = t->kind == FRBM_BIT_ROWS ? take(a, t->n_hidden * k->ld) : NULL;
+    k->of_classes = take(a, k->n_classes * k->class_ld);
+}
+
 size_t frbm_lay_out_training(frbm_training *t, void *memory) {
     arena a = {memory, 0};
     const size_t batch = t->batch_size < t->n_rows ? t->batch_size : t->n_rows;
@@ -109,15 +147,22 @@ size_t frbm_lay_out_training(frbm_training *t, void *memory) {
         t->bits_hidden = take(&a, t->n_hidden);
         t->bits_visible = take(&a, t->n_visible);
     }
-    for (int b = 0; b < 2; b++) lay_out_batch(t, &t->batches[b], batch, &a);
+    if (t->labels && t->labels->sparse)
+        lay_out_turned(t, batch, &a);
+    else
+        for (int b = 0; b < 2; b++) lay_out_batch(t, &t->batches[b], batch, &a);
     if (t->kind == FRBM_GAUSSIAN_ROWS) lay_out_gaussian(t, &a);
-    lay_out_phases(t, &a);
+    if (t->labels)
+        lay_out_labels(t, &a);
+    else
+        lay_out_phases(t, &a);
     return a.used;
 }
 
 size_t frbm_training_scratch(const frbm_training *t) {
     size_t floats = frbm_round_up(FRBM_SCRATCH_FLOATS, 16);
     if (t->filters) floats += frbm_round_up(frbm_filters_scratch(t->filters), 16);
+    if (t->labels && floats < 256 * (t->labels->lanes.n_classes + 1)) floats = 256 * (t->labels->lanes.n_classes + 1);
     if (t->kind == FRBM_GAUSSIAN_ROWS && t->sampled_hidden)
         floats += FRBM_GAUSSIAN_COLUMNS * (t->data_ld + t->chain_ld);
     return floats;

@@ -372,3 +372,5 @@ void frbm_train(frbm_training *t, int thread, float *scratch) {
         requantise(t, thread);
     }
 }
+
+#include "train_labels.inc.c"

@@ -20,13 +20,24 @@ static void states_for_means(const frbm_training *t, const frbm_layer *part, siz
     }
 }
 
-/* One piece of the positive phase of grey data: product and what `hidden` asks for */
-static void grey_positive(const frbm_training *t, const frbm_layer *hidden, const float *lanes, size_t n, size_t piece,
-                          float *scratch) {
+/* Units and samples of a piece of the hidden inputs */
+typedef struct {
+    size_t sample, unit, n_samples, n_units;
+} grey_part;
+
+static grey_part grey_part_of(const frbm_training *t, size_t n, size_t piece) {
     const int by_samples = n >= 2 * GREY_SAMPLES;
     const size_t sample = by_samples ? piece * GREY_SAMPLES : 0, unit = by_samples ? 0 : piece * GREY_HIDDEN;
     const size_t n_samples = by_samples && n - sample > GREY_SAMPLES ? GREY_SAMPLES : n - sample;
     const size_t n_units = !by_samples && t->n_hidden - unit > GREY_HIDDEN ? GREY_HIDDEN : t->n_hidden - unit;
+    return (grey_part){sample, unit, n_samples, n_units};
+}
+
+/* One piece of the positive phase of grey data: product and what `hidden` asks for */
+static void grey_positive(const frbm_training *t, const frbm_layer *hidden, const float *lanes, size_t n, size_t piece,
+                          float *scratch) {
+    const grey_part of = grey_part_of(t, n, piece);
+    const size_t sample = of.sample, unit = of.unit, n_samples = of.n_samples, n_units = of.n_units;
     t->table->dense_product(t->weights + unit * t->n_visible, t->n_visible, n_units, lanes + sample, t->data_ld,
                             t->n_visible, n_samples, 0, t->inputs + unit * t->data_ld + sample, t->data_ld);
     frbm_layer part = *hidden;

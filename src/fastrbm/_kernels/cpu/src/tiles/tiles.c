@@ -7,11 +7,13 @@
 #include "coincidences.h"
 #include "delta.h"
 #include "dense.h"
+#include "dense_zeros.h"
 #include "filters.h"
 #include "gaussian.h"
 #include "gradient.h"
 #include "int16_dense.h"
 #include "kernels.h"
+#include "label_lanes.h"
 #include "labels.h"
 #include "lane_math.h"
 #include "layer.h"
@@ -19,6 +21,7 @@
 #include "philox.h"
 #include "rules.h"
 #include "softmax.h"
+#include "turned.h"
 #include "wave.h"
 
 /* ---- likelihood pieces --------------------------------------------------------------------------------------- */
@@ -115,6 +118,9 @@ const frbm_table FRBM_TABLE = {
     .label_scores = label_scores,
     .label_means = label_means,
     .label_raise = label_raise,
+    .label_products = label_products,
+    .label_residuals = label_residuals,
+    .label_pulls = label_pulls,
     .wave_state = wave_state,
     .wave_sweeps = wave_sweeps,
     .philox = philox,
@@ -122,6 +128,11 @@ const frbm_table FRBM_TABLE = {
     .add_normals = add_normals,
     .normal_quantiles = normal_quantiles,
     .dense_product = dense_product_f32,
+    .dense_product_skipping = dense_product_skipping,
+    .turned_inputs = turned_inputs,
+    .turned_quantise = turned_quantise,
+    .turned_gradient = turned_gradient,
+    .pull_rows = pull_rows,
     .dense_layer_f32 = dense_layer_f32,
     .dense_layer_f64 = dense_layer_f64,
     .dense_moments_f32 = dense_moments_f32,
