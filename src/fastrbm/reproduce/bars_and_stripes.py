@@ -53,7 +53,7 @@ def run(settings: Settings, report: Report) -> None:
     """Train by chains of several kinds and by exact gradients; the gap to the entropy is what is missing."""
     images = patterns()
     bound = best_likelihood(images)
-    passes = 300 if settings.quick else 3000
+    passes = 1000 if settings.quick else 3000
     X = np.repeat(images, COPIES, axis=0)
     report.note(
         f"The best mean log-likelihood there is, minus the entropy of the {len(images)} patterns, is {bound:.4f} nats. "
