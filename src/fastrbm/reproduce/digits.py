@@ -25,7 +25,11 @@ from ._settings import Settings
 
 __all__ = ["run"]
 
-GRID: dict[str, Any] = {"rbm__n_components": [100, 500], "rbm__learning_rate": [0.02, 0.05], "logistic__C": [0.1, 1.0]}
+GRID: dict[str, Any] = {
+    "rbm__n_components": [500, 1000],
+    "rbm__learning_rate": [0.02, 0.05],
+    "logistic__C": [0.1, 0.3, 1.0],
+}
 QUICK_GRID: dict[str, Any] = {"rbm__n_components": [100], "rbm__learning_rate": [0.05], "logistic__C": [0.1, 1.0]}
 FOLDS = 3
 
@@ -115,7 +119,7 @@ def _search(settings: Settings, seed: int, memory: str) -> GridSearchCV:
     rbm = BernoulliRBM(
         algorithm="cd",
         batch_size=10,
-        n_iter=4 if settings.quick else 30,
+        n_iter=4 if settings.quick else 50,
         stochastic_input=True,
         optimizer=SGD(0.9),
         random_state=seed,
