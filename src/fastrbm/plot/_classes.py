@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .._checks import check_flag, check_integer
-from ._figures import axes_of, new_figure, open_axes
+from ._figures import axes_of, open_axes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -212,9 +212,7 @@ def plot_activations(
     means = np.array([hidden[y == one].mean(axis=0) for one in classes])
     if sort:
         means = means[:, np.lexsort((-means.max(axis=0), means.argmax(axis=0)))]
-    if ax is None:
-        ax = new_figure((6.4, 0.8 + 0.3 * len(classes))).add_subplot()
-    figure, ax = axes_of(ax, (6.4, 3.0))
+    figure, ax = axes_of(ax, (6.4, 0.8 + 0.3 * len(classes)))
     shown = ax.imshow(means, aspect="auto", interpolation="nearest", cmap="Greys")
     ax.set_yticks(range(len(labels)), labels)
     figure.colorbar(shown, ax=ax, pad=0.01).ax.tick_params(labelsize=7)

@@ -24,12 +24,10 @@ class Experiment(NamedTuple):
     source: str
 
 
-_LAROCHELLE = "Larochelle, Mandel, Pascanu, Bengio, JMLR 13 (2012)"
 EXPERIMENTS: dict[str, Experiment] = {
     "fashion-mnist": Experiment(
         "Fashion-MNIST: classifiers on features of a machine, and the best machine",
-        "Wells, Gerstenberger, *Restricted Boltzmann Machines: Theory of RBMs and Applications* (2025); "
-        "hybrid machines: " + _LAROCHELLE + ".",
+        "Wells, Gerstenberger, *Restricted Boltzmann Machines: Theory of RBMs and Applications* (2025).",
     ),
     "digits": Experiment(
         "Digits of scikit-learn: the pipeline of its guide, searched over a grid",
@@ -161,11 +159,11 @@ def run_all(
             report.note(f"Left out: {error}")
             report.write()
         reports.append(report)
+        if folder is not None:  # each time: nothing of what is there is lost if a later one ends in an error
+            text = "# Published experiments, run again\n\n" + "\n".join(r.markdown(2, f"{r.name}/") for r in reports)
+            (folder / "report.md").write_text(text, encoding="utf-8")
         if on_report is not None:
             on_report(report)
-    if folder is not None:
-        text = "# Published experiments, run again\n\n" + "\n".join(r.markdown(2, f"{r.name}/") for r in reports)
-        (folder / "report.md").write_text(text, encoding="utf-8")
     return reports
 
 

@@ -25,7 +25,7 @@ LARGE: dict[str, Any] = {
 }
 #: name -> options, likelihood to reach, minutes of processors it may take
 BUDGETS: dict[str, tuple[dict[str, Any], float, float]] = {
-    "four minutes of one processor": ({"n_iter": 60, "learning_rate": Cosine(0.4, 1e-4)}, -86.3, 4),
+    "four minutes of one processor": ({"n_iter": 50, "n_gibbs_steps": 3, "learning_rate": Cosine(0.2, 1e-4)}, -86.3, 4),
     "twenty minutes of two": ({"n_iter": 300, "n_gibbs_steps": 3, "learning_rate": Cosine(0.2, 1e-4)}, -84.0, 40),
 }
 SMALL: dict[str, Any] = {"algorithm": "cd", "batch_size": 100, "learning_rate": Cosine(0.1, 0.001), "n_iter": 20}
@@ -69,8 +69,8 @@ def _large(settings: Settings, report: Report) -> None:
                 random_state=seed,
             )  # fmt: skip
             low, high = log_z.interval
-            if not np.isfinite([low, high]).all():
-                raise ArithmeticError(f"log Z after {name} has no finite interval: {log_z.message}")
+            if not log_z.reliable:
+                report.note(f"The log Z of seed {seed}, {name}, is not reliable: {log_z.message}.")
             found.append(float(machine.log_likelihood(bits, log_z=log_z).mean()))
             halves.append((high - low) / 2)
             cpu.append(clock.cpu_seconds / 60)
