@@ -106,9 +106,9 @@ def run(settings: Settings, report: Report) -> None:
     potts = line("55 one-hot, expectation and maximisation", maker(PottsRBM, 55, EM), X, -146, -125.8)
     report.note(
         "The training of 55 one-hot units by chains has neither the published momentum nor the published weight decay "
-        "of 0.1, whose scale is not stated. Spins are the same model as bits in other terms, so both lines of the exact "
-        "gradient must agree within their spread; the publication's formula for spins, a product of 1 + cosh, is not the "
-        "marginal, which is a product of 2 cosh."
+        "of 0.1, whose scale is not stated. Spins are the same model as bits in other terms, so both lines of the "
+        "exact gradient must agree within their spread; the publication's formula for spins, a product of 1 + cosh, "
+        "is not the marginal, which is a product of 2 cosh."
     )
     _curve(settings, report, X, shape, short)
     _pictures(report, eight, potts, X, y, shape)
