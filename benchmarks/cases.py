@@ -59,6 +59,7 @@ class Case:
     rows: str = "binary"  #: "binary" or "grey"
     training: Training | None = None
     n_hidden: int = 256
+    data: str | None = None  #: source of the rows where it isn't the run's
 
 
 def _training_case(
@@ -183,7 +184,11 @@ class Bench:
     @cached_property
     def images(self) -> Images:
         """The rows of this run: 60000, or 2048 when quick."""
-        return load_images(2048 if self.quick else 60000)
+        return self.images_of("Fashion-MNIST")
+
+    def images_of(self, name: str | None) -> Images:
+        """The rows of this run, or as many of another source."""
+        return self.images if name is None else load_images(2048 if self.quick else 60000, name)
 
     def run(self, case: Case) -> Row:
         """Run one case; whatever goes wrong in it becomes its line."""

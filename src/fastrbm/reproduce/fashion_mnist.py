@@ -12,7 +12,6 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.manifold import TSNE
 from sklearn.metrics import accuracy_score, f1_score
-from sklearn.preprocessing import StandardScaler
 
 from .. import datasets, plot
 from ..deep import DBNClassifier, DeepBeliefNetwork, augment
@@ -25,17 +24,22 @@ from ._settings import Settings
 __all__ = ["run"]
 
 NAMES = ("T-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "boot")
+#: a grey value is coded as that of four ramps, each from 0 to 1 within RAMP around its middle: a bit for it all loses
+#: what tells fabrics apart, a logistic regression on features 0.9 points
+MIDDLES, RAMP = (16, 64, 128, 192), 64
 #: of the machine whose features both classifiers take; first weights of deviation 0.01 are 4 points worse
 FEATURES: dict[str, Any] = {
     "n_components": 4000,
     "algorithm": "cd",
     "learning_rate": 0.05,
     "batch_size": 100,
-    "n_iter": 8,
+    "n_iter": 4,
     "stochastic_input": True,
     "visible_bias": "data",
-    "init": Normal(0.2),
+    "init": Normal(0.05),
 }
+#: features of a smaller deviation are not blown up to 1
+LEAST_DEVIATION = 0.1
 LOGISTIC: dict[str, Any] = {"C": 0.003, "max_iter": 60}
 LOGISTIC_PIXELS: dict[str, Any] = {"C": 0.01, "max_iter": 60}
 #: one layer of ReLU units, as published; the same on pixels and on features
@@ -83,6 +87,7 @@ def run(settings: Settings, report: Report) -> None:
     lines: dict[str, tuple[Any, str | None, Any, float | None]] = {
         "logistic regression, pixels": (_logistic, "pixels", 84.71, None),
         "network, pixels": (_network, "pixels", 88.06, None),
+        "logistic regression, ramps of pixels": (_logistic, "ramps", None, None),
         "logistic regression, features": (_logistic, "features", 87.14, 89.0),
         "network, features": (_network, "features", 86.95, 90.0),
         "best machine: vote of deep belief networks": (_best_machine, None, "91.29 (CNN)", 91.3),
@@ -91,7 +96,7 @@ def run(settings: Settings, report: Report) -> None:
     for seed in settings.seeds:
         inputs: dict[str | None, Any] = {None: (data.images, data.test_images)}
         cost: dict[str | None, Clock] = {}
-        for kind, make in (("pixels", _pixels), ("features", _features)):
+        for kind, make in (("pixels", _pixels), ("ramps", _ramps), ("features", _features)):
             with report.timed() as cost[kind]:
                 inputs[kind] = make(settings, data, seed)
         for name, (predict, source, _, _) in lines.items():
@@ -107,7 +112,7 @@ def run(settings: Settings, report: Report) -> None:
         found = scores[name]
         seconds = float(np.median(found.seconds))
         report.row(name, found.accuracy, published=published, target=target, unit="% of test images", seconds=seconds)
-    published_f1 = (0.846, 0.879, 0.871, 0.869, 0.913)
+    published_f1 = (0.846, 0.879, None, 0.871, 0.869, 0.913)
     for name, value in zip(lines, published_f1, strict=True):
         report.row(f"{name}: macro F1", scores[name].f1, published=value, digits=4)
     for name in lines:
@@ -116,9 +121,10 @@ def run(settings: Settings, report: Report) -> None:
         report.row(f"{name}: processor minutes", minutes, target=target, unit="min", better="lower")
     report.note(
         "The published figures are of searches over many trials on the test set; here options were chosen on 10000 "
-        "training images that were held back, and test images are looked at once for each seed. Features are means of "
-        "the hidden units for grey pixels, standardised. The machine sees bits that are drawn anew from the grey "
-        "values at every use."
+        "training images that were held back, and test images are looked at once for each seed. Each grey value is "
+        f"coded as four ramps, from 0 to 1 within {RAMP} around {MIDDLES}. Features are these and the means of hidden "
+        "units, standardised. The machine sees bits that are drawn anew from the ramps at every use. The best machine "
+        "takes grey pixels."
     )
     _pictures(settings, report, data, predicted)
 
@@ -136,24 +142,48 @@ def _grey(images: NDArray[np.uint8]) -> NDArray[np.float32]:
     return images.astype(np.float32) / np.float32(255)
 
 
+def _standardised(
+    train: NDArray[np.float32], test: NDArray[np.float32], least: float = 0.0
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Both in place, by means and deviations of the first; a deviation counts as `least` at least."""
+    mean, deviation = train.mean(axis=0), train.std(axis=0)
+    deviation = np.maximum(deviation, least) if least else np.where(deviation, deviation, np.float32(1))
+    for rows in (train, test):
+        rows -= mean
+        rows /= deviation
+    return train, test
+
+
 def _pixels(settings: Settings, data: Data, seed: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Standardised grey values of training and test images."""
-    scaler = StandardScaler(copy=False)
-    return scaler.fit_transform(_grey(data.images)), scaler.transform(_grey(data.test_images))
+    return _standardised(_grey(data.images), _grey(data.test_images))
 
 
-def _machine(settings: Settings, data: Data, seed: int, **other: Any) -> BernoulliRBM:
-    small = {"n_components": 100} if settings.quick else {}
-    options = FEATURES | other | small
-    return BernoulliRBM(**options, random_state=seed, n_threads=settings.n_threads).fit(data.images)
+def _ramps(settings: Settings, data: Data, seed: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    return _standardised(_coded(data.images), _coded(data.test_images), LEAST_DEVIATION)
 
 
 def _features(settings: Settings, data: Data, seed: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Standardised features of training and test images."""
-    machine = _machine(settings, data, seed)
-    scaler = StandardScaler(copy=False)
-    train = scaler.fit_transform(machine.transform(data.images))
-    return train, scaler.transform(machine.transform(data.test_images))
+    """Means of hidden units and ramps."""
+    train, test = _coded(data.images), _coded(data.test_images)
+    machine = _machine(settings, train, seed)
+    train, test = (np.hstack([machine.transform(rows), rows]) for rows in (train, test))
+    return _standardised(train, test, LEAST_DEVIATION)
+
+
+def _coded(images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Ramps of each grey value, of one middle after another."""
+    n_rows, n_pixels = images.shape
+    coded = np.empty((n_rows, len(MIDDLES), n_pixels), np.float32)
+    for level, middle in enumerate(MIDDLES):
+        np.subtract(images, np.float32(middle - RAMP / 2), out=coded[:, level])
+    coded /= RAMP
+    return np.clip(coded, 0, 1, out=coded).reshape(n_rows, -1)
+
+
+def _machine(settings: Settings, rows: Any, seed: int, **other: Any) -> BernoulliRBM:
+    small = {"n_components": 100} if settings.quick else {}
+    options = FEATURES | other | small
+    return BernoulliRBM(**options, random_state=seed, n_threads=settings.n_threads).fit(rows)
 
 
 def _logistic(settings: Settings, data: Data, rows: Any, test: Any, seed: int) -> NDArray[np.int64]:
@@ -220,7 +250,8 @@ def _pictures(settings: Settings, report: Report, data: Data, predicted: NDArray
     figure = plot.plot_confusion_matrix(data.test_labels, predicted, names=names)
     report.picture("confusion", figure, "What the best machine takes test images for; rows are true classes.")
     seed = settings.seeds[0]
-    machine = _machine(settings, data, seed, n_components=1000)
+    # of grey values themselves: filters of ramps are no pictures
+    machine = _machine(settings, data.images, seed, n_components=1000, n_iter=8, init=Normal(0.2))
     largest = np.argsort(-np.linalg.norm(machine.components_, axis=1))[:100]
     figure = plot.plot_filters(machine.components_[largest], data.shape)
     report.picture("filters", figure, "The largest weights of a smaller machine.")
