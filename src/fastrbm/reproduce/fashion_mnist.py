@@ -40,17 +40,18 @@ FEATURES: dict[str, Any] = {
 }
 #: features of a smaller deviation are not blown up to 1
 LEAST_DEVIATION = 0.1
-LOGISTIC: dict[str, Any] = {"C": 0.003, "max_iter": 60}
+LOGISTIC: dict[str, Any] = {"C": 0.002, "max_iter": 60}
 LOGISTIC_PIXELS: dict[str, Any] = {"C": 0.01, "max_iter": 60}
 #: one layer of ReLU units, as published; the same on pixels and on features
 NETWORK: dict[str, Any] = {
     "activation": "relu",
     "hidden_dropout": 0.5,
-    "learning_rate": Cosine(0.001, 1e-5),
-    "batch_size": 100,
-    "n_iter": 20,
+    "input_dropout": 0.2,
+    "learning_rate": Cosine(0.0005, 1e-5),
+    "batch_size": 200,
+    "n_iter": 10,
 }
-WIDTH = 384
+WIDTH = 512
 LAYERS = (1000, 1000)
 FINE_TUNING: dict[str, Any] = {
     "activation": "relu",

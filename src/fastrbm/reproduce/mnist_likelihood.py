@@ -25,8 +25,8 @@ LARGE: dict[str, Any] = {
 }
 #: name -> options, likelihood to reach, minutes of processors it may take
 BUDGETS: dict[str, tuple[dict[str, Any], float, float]] = {
-    "four minutes of one processor": ({"n_iter": 50, "n_gibbs_steps": 3, "learning_rate": Cosine(0.2, 1e-4)}, -86.3, 4),
-    "twenty minutes of two": ({"n_iter": 300, "n_gibbs_steps": 3, "learning_rate": Cosine(0.2, 1e-4)}, -84.0, 40),
+    "four minutes of one processor": ({"n_iter": 45, "n_gibbs_steps": 5, "learning_rate": Cosine(0.2, 1e-4)}, -86.3, 4),
+    "twenty minutes of two": ({"n_iter": 250, "n_gibbs_steps": 10, "learning_rate": Cosine(0.2, 1e-4)}, -84.0, 40),
 }
 SMALL: dict[str, Any] = {"algorithm": "cd", "batch_size": 100, "learning_rate": Cosine(0.1, 0.001), "n_iter": 20}
 SMALL_BEST: dict[str, Any] = {
