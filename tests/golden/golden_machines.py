@@ -29,7 +29,7 @@ def labelled(grey: bool = False) -> tuple[NDArray[Any], NDArray[Any]]:
 def _discriminative(objective: str, grey: bool) -> Groups:
     rows, labels = labelled(grey)
     machine = classifiers.DiscriminativeRBM(
-        N_HIDDEN, objective=objective, learning_rate=0.1, batch_size=16, n_iter=3, random_state=7
+        N_HIDDEN, objective=objective, learning_rate=0.1, batch_size=16, n_iter=3, optimizer="sgd", random_state=7
     ).fit(rows, labels)
     return {
         "parameters": [
