@@ -15,6 +15,7 @@ if str(ROOT) not in sys.path:
     sys.path.insert(0, str(ROOT))
 
 from benchmarks import hot, instructions  # noqa: E402
+
 from fastrbm._kernels.cpu.waves import NativeSpinWave  # noqa: E402
 
 
