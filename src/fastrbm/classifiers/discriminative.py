@@ -111,7 +111,7 @@ class DiscriminativeRBM(
     >>> from sklearn.datasets import load_digits
     >>> from fastrbm.classifiers import DiscriminativeRBM
     >>> X, y = load_digits(return_X_y=True)
-    >>> machine = DiscriminativeRBM(100, n_iter=10, random_state=0).fit(X[:1500] / 16, y[:1500])
+    >>> machine = DiscriminativeRBM(100, random_state=0).fit(X[:1500] / 16, y[:1500])
     >>> machine.score(X[1500:] / 16, y[1500:]) > 0.9
     True
     """

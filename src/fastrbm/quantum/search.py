@@ -149,7 +149,7 @@ def find_ground_state(
     Examples
     --------
     >>> from fastrbm.quantum import RBMWaveFunction, TransverseFieldIsing, find_ground_state, free_fermion_energy
-    >>> psi = RBMWaveFunction(8, alpha=1, symmetric=True, random_state=0)
+    >>> psi = RBMWaveFunction(8, alpha=2, symmetric=True, random_state=0)
     >>> found = find_ground_state(psi, TransverseFieldIsing(8, field=1.0), method="exact")
     >>> bool(abs(found.energy / free_fermion_energy(8, 1.0) - 1) < 1e-3)
     True
