@@ -151,10 +151,8 @@ def visible_rows(estimator: Any, X: Any, *, reset: bool) -> VisibleData:
     scale.look(x)
     if reset:
         estimator.input_scale_ = scale.value
-    scaled = hasattr(estimator, "input_scale")
-    scale.check_fit(scaled)
+    scale.check_fit(scaled=False)  # these estimators have no such option
     name = type(estimator).__name__
-    columns = lambda: getattr(estimator, "feature_names_in_", None)  # noqa: E731
-    limits = Range(estimator.out_of_range, name, columns, scaled=scaled)
+    limits = Range(estimator.out_of_range, name, lambda: getattr(estimator, "feature_names_in_", None), scaled=False)
     dtype = np.dtype(np.float32 if estimator.dtype is None else estimator.dtype)
     return VisibleData(x, scale.factor(x), dtype, limits=limits, name=name, n_threads=estimator.n_threads)

@@ -64,18 +64,14 @@ class Shift(BaseEstimator):
     def __call__(self, rows: NDArray[Any], draws: np.random.Generator) -> NDArray[Any]:
         """Return changed rows; see `Flip`."""
         images = _images(rows, self.shape, self.channels)
-        n, _, height, width = images.shape
+        n, channels, height, width = images.shape
         most = check_integer("pixels", self.pixels, 1, min(height, width) - 1)
         down, right = draws.integers(-most, most + 1, size=(2, n))
-        moved = np.zeros_like(images)
-        for y in range(-most, most + 1):
-            for x in range(-most, most + 1):
-                which = np.flatnonzero((down == y) & (right == x))
-                to = images[which]
-                kept = (slice(max(-y, 0), height - max(y, 0)), slice(max(-x, 0), width - max(x, 0)))
-                goes = (slice(max(y, 0), height + min(y, 0)), slice(max(x, 0), width + min(x, 0)))
-                moved[(which, slice(None), *goes)] = to[(slice(None), slice(None), *kept)]
-        return moved.reshape(rows.shape)
+        padded = np.pad(images, ((0, 0), (0, 0), (most, most), (most, most)))
+        image, channel = np.arange(n)[:, None, None, None], np.arange(channels)[:, None, None]
+        y = (most - down)[:, None, None, None] + np.arange(height)[:, None]
+        x = (most - right)[:, None, None, None] + np.arange(width)
+        return padded[image, channel, y, x].reshape(rows.shape)
 
 
 def _images(rows: NDArray[Any], shape: Any, channels: Any) -> NDArray[Any]:

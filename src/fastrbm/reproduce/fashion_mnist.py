@@ -24,10 +24,10 @@ from ._settings import Settings
 __all__ = ["run"]
 
 NAMES = ("T-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "boot")
-#: a grey value is coded as that of four ramps, each from 0 to 1 within RAMP around its middle: a bit for it all loses
-#: what tells fabrics apart, a logistic regression on features 0.9 points
+#: a grey value is coded as that of four ramps, each from 0 to 1 within RAMP around its middle: a single bit for it
+#: loses what tells fabrics apart
 MIDDLES, RAMP = (16, 64, 128, 192), 64
-#: of the machine whose features both classifiers take; first weights of deviation 0.01 are 4 points worse
+#: of the machine whose features both classifiers take; first weights are larger than usual, for features that differ
 FEATURES: dict[str, Any] = {
     "n_components": 4000,
     "algorithm": "cd",

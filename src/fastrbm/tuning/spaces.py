@@ -57,7 +57,7 @@ def _of_numbers(_: Any) -> Space:
 
 def _of_categories(estimator: Any) -> Space:
     space = _of_bits(estimator)
-    del space["visible_bias"]
+    space.pop("visible_bias", None)
     return space
 
 
