@@ -19,7 +19,13 @@ from sklearn.svm import SVC
 import fastrbm
 from cli_cases import assert_fails, run
 from fastrbm import RBM, BernoulliRBM, GaussianRBM, PottsRBM, SoftmaxRBM
-from fastrbm.classifiers import DiscriminativeRBM, FreeEnergyClassifier, RBMClassifier, RBMOutlierDetector
+from fastrbm.classifiers import (
+    DiscriminativeRBM,
+    FreeEnergyClassifier,
+    PatchFeatures,
+    RBMClassifier,
+    RBMOutlierDetector,
+)
 from fastrbm.init import FanIn
 from fastrbm.optimizers import SGD, Adam
 from fastrbm.schedules import Cosine
@@ -72,6 +78,12 @@ CASES = {
     ),
     "outliers": (RBMOutlierDetector(SMALL, random_state=0), GREY, None),
     "outliers, real": (RBMOutlierDetector(calibration_fraction=0.3), REAL, None),
+    "patches": (PatchFeatures(GaussianRBM(5, n_iter=1), shape=(8, 8), patch=(3, 4), n_patches=500), BYTES, None),
+    "patches as they are": (
+        PatchFeatures(SMALL, shape=(8, 4), channels=2, patch=4, n_patches=99, contrast=None, whitening=None),
+        GREY,
+        None,
+    ),
     "discriminative": (DiscriminativeRBM(10, n_iter=2, random_state=0), GREY, y),
     "discriminative, options": (
         DiscriminativeRBM(
@@ -233,7 +245,7 @@ def test_what_cannot_be_stored_is_told(tmp_path):
 
 
 def test_nothing_is_saved_before_a_fit(tmp_path):
-    for cls in (RBMClassifier, FreeEnergyClassifier, DiscriminativeRBM, RBMOutlierDetector):
+    for cls in (RBMClassifier, FreeEnergyClassifier, DiscriminativeRBM, RBMOutlierDetector, PatchFeatures):
         with pytest.raises(Exception, match="not fitted"):
             cls().save(tmp_path / "model.npz")
 
@@ -241,7 +253,7 @@ def test_nothing_is_saved_before_a_fit(tmp_path):
 # -- files that were damaged or crafted --------------------------------------------------------------------------------
 
 FEATURES = ("logistic", "mlp, options", "ridge", "free energies", "free energies, real", "free energies, estimated",
-            "joint", "outliers", "discriminative, options")  # fmt: skip
+            "joint", "outliers", "patches", "patches as they are", "discriminative, options")  # fmt: skip
 
 
 def rewritten(path, change):
@@ -368,7 +380,7 @@ def test_the_command_shows_it_and_says_where_it_takes_single_machines(name, word
 
 def test_files_name_classes_by_names_that_stay(tmp_path):
     """Modules may be moved later, so files must not have their present places."""
-    for name in ("logistic", "free energies", "outliers", "discriminative"):
+    for name in ("logistic", "free energies", "outliers", "discriminative", "patches"):
         path = fitted(name)[0].save(tmp_path / "model.npz")
         with np.load(path) as archive:
             header = json.loads(str(archive["header"]))

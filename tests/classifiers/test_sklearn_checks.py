@@ -7,7 +7,7 @@ from sklearn.tree import DecisionTreeClassifier
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from fastrbm import BernoulliRBM, GaussianRBM
-from fastrbm.classifiers import FreeEnergyClassifier, RBMClassifier, RBMOutlierDetector
+from fastrbm.classifiers import FreeEnergyClassifier, PatchFeatures, RBMClassifier, RBMOutlierDetector
 from fastrbm.init import Normal
 
 # some of scikit-learn's check data are outside [0, 1], and small
@@ -54,6 +54,8 @@ def not_so(estimator):
         FreeEnergyClassifier(EXACT),
         FreeEnergyClassifier(BernoulliRBM(8, n_iter=2)),
         FreeEnergyClassifier(clone(REAL).set_params(n_iter=200, init=Normal(1.0)), mode="joint"),
+        PatchFeatures(n_patches=2000),
+        PatchFeatures(clone(REAL), patch=1, contrast=None, whitening=None, n_patches=500),
         RBMOutlierDetector(),
         RBMOutlierDetector(BITS),
         RBMOutlierDetector(GaussianRBM(8, sigma="data"), calibration_fraction=0.2),

@@ -34,6 +34,7 @@ _ESTIMATORS = {
     ("classifiers", "FreeEnergyClassifier"): "classifiers.free_energy",
     ("classifiers", "RBMOutlierDetector"): "classifiers.outliers",
     ("classifiers", "DiscriminativeRBM"): "classifiers.discriminative",
+    ("classifiers", "PatchFeatures"): "classifiers.patches",
     ("deep", "DeepBeliefNetwork"): "deep.belief",
     ("deep", "DeepBoltzmannMachine"): "deep.boltzmann",
     ("deep", "DBNClassifier"): "deep.classifier",
