@@ -9,6 +9,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.special import logsumexp
 from sklearn.datasets import load_digits, load_wine
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler, minmax_scale
@@ -378,6 +379,21 @@ def test_names_of_columns_raise_no_warning(digits):
         rbm.transform(table)
     with pytest.raises(ValueError, match="feature names"):
         rbm.predict(table.rename(columns={"pixel 0": "other"}))
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "sgd"])
+@pytest.mark.parametrize("objective", ["discriminative", "hybrid", "generative"])
+def test_a_loss_that_ends_far_above_the_start_is_said(digits, objective, optimizer):
+    x, labels = digits[0][:300], digits[1][:300]
+    options = {"objective": objective, "optimizer": optimizer, "n_iter": 4, "random_state": 0}
+    absurd = DiscriminativeRBM(20, learning_rate=1e4, **options)
+    with pytest.warns(ConvergenceWarning, match="loss of its last pass.*smaller learning_rate"):
+        absurd.fit(x, labels)
+    with pytest.warns(ConvergenceWarning, match="smaller learning_rate"):
+        DiscriminativeRBM(20, learning_rate=1e4, **options).partial_fit(x, labels, classes=np.unique(labels))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        DiscriminativeRBM(20, learning_rate=0.005, **options).fit(x, labels)
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")

@@ -2,11 +2,13 @@
 
 import hashlib
 import pickle
+import warnings
 
 import numpy as np
 import pytest
 from sklearn.base import clone
 from sklearn.datasets import load_digits
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.frozen import FrozenEstimator
 from sklearn.model_selection import GridSearchCV
 from sklearn.preprocessing import minmax_scale
@@ -186,6 +188,18 @@ def test_divergence_keeps_the_last_finite_parameters():
     with pytest.raises(DivergenceError, match="learning_rate"):
         model.fit(REAL)
     assert all(np.isfinite(w).all() for w in model.coefs_)
+
+
+@pytest.mark.parametrize("pretrain", [True, False])
+@pytest.mark.parametrize("activation", ["auto", "relu"])
+@pytest.mark.parametrize("cls", [DBNClassifier, DBNAutoencoder])
+def test_a_loss_that_ends_far_above_the_start_is_said(cls, activation, pretrain):
+    model = cls(DBN, pretrain=pretrain, activation=activation, n_iter=3, learning_rate=1e3, random_state=0)
+    with pytest.warns(ConvergenceWarning, match="loss of its last pass.*smaller learning_rate"):
+        model.fit(X, y)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", ConvergenceWarning)
+        model.set_params(learning_rate=0.001).fit(X, y)
 
 
 def test_search_over_the_stack():

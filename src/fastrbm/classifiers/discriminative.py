@@ -201,7 +201,12 @@ class DiscriminativeRBM(
         ValueError, TypeError
             For bad options and data; the estimator is as it was.
         DivergenceError
-            If parameters became infinite or NaN; the last finite ones are kept.
+            If parameters or the loss became infinite or NaN; the last finite parameters are kept.
+
+        Warns
+        -----
+        sklearn.exceptions.ConvergenceWarning
+            If the loss ends far above that of the start.
         """
         with untouched(self):
             going_on = self.warm_start and hasattr(self, "components_")
@@ -212,6 +217,7 @@ class DiscriminativeRBM(
                     break
         finally:  # also of a run that diverged or was interrupted
             self._finish(run)
+        run.warn()
         return self
 
     def partial_fit(
@@ -243,6 +249,7 @@ class DiscriminativeRBM(
             run.one_pass()
         finally:
             self._finish(run)
+        run.warn()
         return self
 
     def _begin(

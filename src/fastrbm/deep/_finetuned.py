@@ -189,6 +189,7 @@ class FineTuned(StoredParts, _parts.Parts, BaseEstimator):
                 self._publish(training)
         finally:  # a run that ends early keeps what it has
             self._publish(training)
+        training.warn()
 
     def _publish(self, training: FineTuning) -> None:
         self._show(training.best)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._data.split import Split
+from .._estimator.aftermath import warn_of_rise
 from .._fit.loop import DivergenceError
 from .._kernels import Backend, Parameters
 from .._kernels.draws import Key
@@ -67,6 +69,7 @@ class FineTuning:
             for layer in network.layers
         ]
         self._best: tuple[float, int, Network] | None = None
+        self._start: float | None = None
         self._augment = getattr(options, "augment", None)
         for number in range(options.n_iter):  # said before anything is trained
             self._rate(number)
@@ -83,6 +86,11 @@ class FineTuning:
     def best_iteration(self) -> int:
         """The pass that `best` is of."""
         return self.n_passes if self._best is None else self._best[1]
+
+    def warn(self) -> None:
+        """Warn if the loss has risen over all passes."""
+        if self._start is not None and self.n_passes:
+            warn_of_rise(self.history["loss"][self.best_iteration - 1], self._start)
 
     def one_pass(self) -> bool:
         """Pass over the data once and look at the rows held out; False if that was the last pass.
@@ -121,6 +129,10 @@ class FineTuning:
             targets = x if self.rows.labels is None else self.rows.labels[at]
             losses, gradients = self.network.ascent(self.backend, x, targets, self._mask, gain)
             total += float(losses.sum())
+            if self._start is None:
+                self._start = float(losses.mean())
+                if self.network.loss == "labels":  # equal probabilities are no worse a start
+                    self._start = max(self._start, math.log(len(self.network.layers[-1].parameters.hidden_bias)))
             update = Update(rule, rate, momentum, self.updates)
             for layer, slots, gradient in zip(self.network.layers, self._slots, gradients, strict=True):
                 if keep != 1:

@@ -144,6 +144,11 @@ class DBNAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, FineTune
             For unusable options or rows. The estimator is then what it was before the call.
         fastrbm.DivergenceError
             If parameters become infinite or NaN; those of the last pass without are kept.
+
+        Warns
+        -----
+        sklearn.exceptions.ConvergenceWarning
+            If the loss ends far above that of the start.
         """
         self._check_options()
         with untouched(self):
