@@ -169,7 +169,7 @@ def test_weights_that_are_finite_and_absurd_are_said_with_the_remedy(cls, algori
     rows = np.random.default_rng(0).random((200, 20)) < np.linspace(0.1, 0.9, 20)
     rows = rows.astype(np.float64) if cls is BernoulliRBM else 2.0 * rows - 1
     rbm = cls(8, algorithm=algorithm, learning_rate=rate, n_iter=10, random_state=0)
-    with pytest.warns(ConvergenceWarning, match="saturated.*smaller learning_rate") as found:
+    with pytest.warns(ConvergenceWarning, match="smaller learning_rate") as found:
         rbm.fit(rows)
     assert len(found) == 1
     with warnings.catch_warnings():

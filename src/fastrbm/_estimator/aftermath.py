@@ -23,6 +23,7 @@ _CHAINS, _MOST_SWEEPS, _LEAST_SWEEPS, _SHARE = 64, 200, 50, 0.05
 #: which its changes keep apart, and those of the finished model
 _COLLAPSED_IN_TRAINING, _COLLAPSED = 0.02, 0.1
 _SURE = 10.0  # input of a two-valued unit whose mean is that of a switch
+_WORSE = 0.01  # squared error of an entry
 _STREAM = 1 << 49  # in place of the numbers of sampling calls
 _NEAR = 1e-3  # of a bound of log variances
 _RISE = 1.5  # a loss this many times that of the start has not been minimised
@@ -35,7 +36,7 @@ def some_rows(data: Rows) -> States | None:
     return None
 
 
-def warn_of_collapse(view: View, chains: States, rows: States, rows_trained: int, key: Key, backend: Backend) -> None:
+def warn_of_collapse(view: View, chains: States, rows: States, rows_trained: int, key: Key, backend: Backend) -> bool:
     """Warn if the chains of a model are all in one place, while it tells the rows apart.
 
     Looked at are the persistent chains, and after longer fits some that are run anew, for a twentieth of the work of
@@ -54,6 +55,11 @@ def warn_of_collapse(view: View, chains: States, rows: States, rows_trained: int
     key : Key
         Of the draws.
     backend : Backend
+
+    Returns
+    -------
+    bool
+        Whether there was a warning.
     """
     weights, visible_bias, hidden_bias = view.parameters
 
@@ -82,9 +88,10 @@ def warn_of_collapse(view: View, chains: States, rows: States, rows_trained: int
             "larger minibatches, more n_chains, visible_bias='data', or algorithm='cd' or 'pt'",
             ConvergenceWarning,
         )
+    return bool(collapsed)
 
 
-def warn_of_saturation(view: View, rows: States, backend: Backend) -> bool:
+def warn_of_saturation(view: View, rows: States, backend: Backend) -> None:
     """Warn if the rows no longer tell hidden units apart from switches, and their reconstructions are useless.
 
     Weights that one update has thrown far away are finite, and stay where they are: each hidden unit is all but sure of
@@ -97,30 +104,24 @@ def warn_of_saturation(view: View, rows: States, backend: Backend) -> bool:
     rows : States
         Some rows of the data.
     backend : Backend
-
-    Returns
-    -------
-    bool
-        Whether there was a warning.
     """
     if not {*view.units} <= {"bernoulli", "ising"} or rows.shape[0] < _FEWEST:
-        return False
+        return
     weights, visible_bias, hidden_bias = view.parameters
     with np.errstate(over="ignore", invalid="ignore"):
         inputs = np.abs(np.asarray(on_host(backend.inputs(rows, weights, hidden_bias)), dtype=np.float64))
         if not inputs.min() > _SURE:
-            return False
+            return
         hidden = backend.means(view.units[1], rows, weights, hidden_bias)
         made = on_host(backend.means(view.units[0], hidden, weights, visible_bias, transpose=True))
         x = as_dense(rows, np.float64)
-        useless = np.square(made - x).sum() > np.square(x - x.mean(axis=0)).sum()
+        useless = np.square(made - x).mean() > np.square(x - x.mean(axis=0)).mean() + _WORSE
     if useless:
         warn_user(
             "the hidden units are saturated by all rows, and reconstruct them worse than the means of their columns "
             "do: the weights are too large. Use a smaller learning_rate, or regularizers=L2(...)",
             ConvergenceWarning,
         )
-    return bool(useless)
 
 
 def warn_of_bounds(log_variance: Any, of_data: Any) -> None:

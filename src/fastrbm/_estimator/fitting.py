@@ -205,10 +205,12 @@ class Fitting(SklearnDraws, BaseRBM):
 
         def after() -> None:
             chains = state.chains.chains if state.population is None else state.population.model_chains
-            saturated = rows is not None and warn_of_saturation(self._view(), rows, self._backend())
-            if chains is not None and rows is not None and not saturated:
+            lost = False
+            if chains is not None and rows is not None:
                 trained = run.done * len(split) if self.steps_per_epoch is None else 0
-                warn_of_collapse(self._view(), chains, rows, trained, state.key, self._backend())
+                lost = warn_of_collapse(self._view(), chains, rows, trained, state.key, self._backend())
+            if rows is not None and not lost:
+                warn_of_saturation(self._view(), rows, self._backend())
             if "log_variance_of_data" in state.extras:
                 warn_of_bounds(state.extras["log_variance"], state.extras["log_variance_of_data"])
 
