@@ -23,7 +23,6 @@ _CHAINS, _MOST_SWEEPS, _LEAST_SWEEPS, _SHARE = 64, 200, 50, 0.05
 #: which its changes keep apart, and those of the finished model
 _COLLAPSED_IN_TRAINING, _COLLAPSED = 0.02, 0.1
 _SURE = 10.0  # input of a two-valued unit whose mean is that of a switch
-_WORSE = 0.01  # squared error of an entry
 _STREAM = 1 << 49  # in place of the numbers of sampling calls
 _NEAR = 1e-3  # of a bound of log variances
 _RISE = 1.5  # a loss this many times that of the start has not been minimised
@@ -115,7 +114,8 @@ def warn_of_saturation(view: View, rows: States, backend: Backend) -> None:
         hidden = backend.means(view.units[1], rows, weights, hidden_bias)
         made = on_host(backend.means(view.units[0], hidden, weights, visible_bias, transpose=True))
         x = as_dense(rows, np.float64)
-        useless = np.square(made - x).mean() > np.square(x - x.mean(axis=0)).mean() + _WORSE
+        spread = np.square(x - x.mean(axis=0)).sum()  # 0 of rows that are all the same, where there is nothing to tell
+        useless = 0 < spread < np.square(made - x).sum()
     if useless:
         warn_user(
             "the hidden units are saturated by all rows, and reconstruct them worse than the means of their columns "
