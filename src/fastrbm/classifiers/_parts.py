@@ -10,6 +10,7 @@ from sklearn.base import clone
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_y, check_array, check_consistent_length, validate_data
 
+from .._checks import check_number
 from .._data.chunks import ChunkSource, source_of
 from .._data.device import is_device_array
 from .._data.ranges import InputScale
@@ -214,3 +215,36 @@ def check_weighted_classes(
             f"sample_weight must be above 0 for some row of {wanted}, got weights of 0 alone for class "
             f"{classes[~there].tolist()[0]!r}"
         )
+
+
+def class_factors(
+    class_weight: Any, classes: NDArray[Any], index: NDArray[np.intp], weights: NDArray[np.float64] | None
+) -> NDArray[np.float64] | None:
+    """The weight of the class of each row; "balanced" counts rows by their weights. None for equal ones.
+
+    Parameters
+    ----------
+    class_weight : dict, "balanced" or None
+        As in scikit-learn; labels that a dict does not name have 1.
+    classes : ndarray
+        Labels in order.
+    index : ndarray
+        Which of them each row has.
+    weights : ndarray of float64 or None
+        Of rows.
+    """
+    if class_weight is None:
+        return None
+    if isinstance(class_weight, dict):
+        known = set(classes.tolist())
+        strange = [label for label in class_weight if label not in known]
+        if strange:
+            raise ValueError(f"class_weight must have labels of y, {classes.tolist()}, as its keys, got {strange[0]!r}")
+        of_classes = [check_number("class_weight of " + repr(c), class_weight.get(c, 1), 0) for c in classes.tolist()]
+        return np.array(of_classes, dtype=np.float64)[index]
+    if isinstance(class_weight, str) and class_weight == "balanced":
+        counts = np.bincount(index, weights, len(classes))
+        there = counts > 0
+        balanced = np.where(there, counts.sum() / (there.sum() * np.where(there, counts, 1)), 0)
+        return balanced[index]
+    raise ValueError(f"class_weight must be None, 'balanced' or a dict of labels, got {class_weight!r}")

@@ -22,6 +22,7 @@ from .._kernels.draws import Key
 from .._kernels.labels import LabelledLayer, probabilities
 from ..model import Model
 from ..optimizers import get_optimizer
+from . import _parts
 from ._fit import LabelledFit
 from ._inputs import visible_rows
 from ._labelled import LabelledTraining, Machine, Objective, normalised
@@ -60,6 +61,9 @@ class DiscriminativeRBM(
         Sweeps of the chains of the generative parts.
     optimizer : str or optimizer, default="adam"
         See `fastrbm.optimizers`.
+    class_weight : dict, "balanced" or None, default=None
+        Weights of the classes, by which those of their rows are multiplied, as in scikit-learn: "balanced" makes the
+        classes count alike. `partial_fit` takes a dict only.
     init : str, array-like or initializer, default="xavier"
         Of the weights of the features and of the classes. Visible biases are those of the means of the features,
         biases of the classes those of their frequencies.
@@ -130,6 +134,7 @@ class DiscriminativeRBM(
         n_iter: int = 30,
         n_gibbs_steps: int = 1,
         optimizer: Any = "adam",
+        class_weight: Any = None,
         init: Any = "xavier",
         validation_fraction: float = 0.0,
         early_stopping: bool = False,
@@ -153,6 +158,7 @@ class DiscriminativeRBM(
         self.n_iter = n_iter
         self.n_gibbs_steps = n_gibbs_steps
         self.optimizer = optimizer
+        self.class_weight = class_weight
         self.init = init
         self.validation_fraction = validation_fraction
         self.early_stopping = early_stopping
@@ -244,6 +250,11 @@ class DiscriminativeRBM(
                 )
             if going_on and classes is not None and not np.array_equal(np.unique(classes), self.classes_):
                 raise ValueError(f"classes must be those of the first call, {self.classes_}, got {np.unique(classes)}")
+            if self.class_weight == "balanced":
+                raise ValueError(
+                    "class_weight must be None or a dict for partial_fit, which sees some of the rows, got 'balanced': "
+                    "use sklearn.utils.class_weight.compute_class_weight on all labels, and pass a dict"
+                )
             run = self._begin(X, y, sample_weight, None, classes, going_on, held_out=False)
         try:
             run.one_pass()
@@ -279,11 +290,13 @@ class DiscriminativeRBM(
         if (self.classes_[codes] != labels).any():
             raise ValueError(f"y must hold classes of the first call, {self.classes_}, got {np.unique(labels)}")
         weight = checked_weights(sample_weight, X)
+        of_classes = _parts.class_factors(self.class_weight, self.classes_, codes, weight)
         others = None if unlabelled is None else self._rows(unlabelled, reset=False)
         key = self._training.key if going_on else Key.from_random_state(self.random_state)
         # by content, so that the order of the rows makes no difference, nor does a weight of 2 in place of a row twice
         begin = content_order(data, codes.astype(np.float64)) if self.shuffle else None
-        split, weight = weighted(Split.of(data.shape[0], self.validation_fraction * held_out, key, begin), weight)
+        split = Split.of(data.shape[0], self.validation_fraction * held_out, key, begin)
+        split, weight = weighted(split, weight, of_classes)
         machine = self._machine() if going_on else starting(self, data, split, codes, weight, key)
         optimizer = get_optimizer(self.optimizer)
         slots = [

@@ -91,7 +91,7 @@ def fits_upside_down(lower: Any, upper: Any, n_visible: int) -> bool:
     return upper.n_components == n_visible and upper.units == lower.units[::-1] and upper.temperature == 1
 
 
-def fit_stack(stack: list[Any], x: Any, *, tied: bool) -> None:
+def fit_stack(stack: list[Any], x: Any, weights: NDArray[Any] | None = None, *, tied: bool) -> None:
     """Fit machines one after the other, each to the hidden means of the one below."""
     below, n_tied = x, 0
     for k, rbm in enumerate(stack):
@@ -100,7 +100,7 @@ def fit_stack(stack: list[Any], x: Any, *, tied: bool) -> None:
             n_tied += 1
             rbm.set_params(init=get_initializer(Transposed(stack[k - 1])))
         try:
-            rbm.fit(below)
+            rbm.fit(below, **_parts.weighted(weights))
         finally:
             rbm.set_params(init=start)
         if k + 1 < len(stack):
