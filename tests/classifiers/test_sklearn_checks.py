@@ -56,6 +56,7 @@ def not_so(estimator):
         FreeEnergyClassifier(clone(REAL).set_params(n_iter=200, init=Normal(1.0)), mode="joint"),
         RBMOutlierDetector(),
         RBMOutlierDetector(BITS),
+        RBMOutlierDetector(contamination="auto"),
         RBMOutlierDetector(GaussianRBM(8, sigma="data"), calibration_fraction=0.2),
     ],
     expected_failed_checks=not_so,

@@ -12,7 +12,7 @@ from .._data.bits import VisibleData
 from .._data.columns import frequencies, means
 from .._data.split import Split
 from .._kernels import Parameters
-from .._kernels.datatypes import FLOAT_TYPES
+from .._kernels.datatypes import check_float_type
 from .._kernels.draws import Key
 from ..init import Xavier, data_bias, get_initializer
 from ..optimizers import get_optimizer
@@ -47,8 +47,7 @@ def check_options(options: Any) -> None:
         raise ValueError(f"out_of_range must be 'warn', 'error' or 'allow', got {options.out_of_range!r}")
     if options.device not in ("auto", "cpu", "reference"):
         raise ValueError(f"device must be 'auto', 'cpu' or 'reference', got {options.device!r}")
-    if options.dtype is not None and np.dtype(options.dtype) not in FLOAT_TYPES:
-        raise ValueError(f"dtype must be None, float32 or float64, got {options.dtype!r}")
+    check_float_type(options.dtype)
     Key.check(options.random_state)
     get_optimizer(options.optimizer).validate()
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import clone
+from sklearn.utils._missing import is_pandas_na, is_scalar_nan
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_y, check_array, check_consistent_length, validate_data
 
@@ -193,6 +194,7 @@ def labels_of(estimator: Any, y: Any, x: Any) -> tuple[NDArray[Any], NDArray[Any
         raise ValueError(
             f"{type(estimator).__name__} requires y to be passed, but the target y is None: pass one label for each row"
         )
+    check_known(y, "y")
     y = _check_y(y, multi_output=False, y_numeric=False, estimator=estimator)
     check_classification_targets(y)
     check_consistent_length(x, y)
@@ -200,6 +202,21 @@ def labels_of(estimator: Any, y: Any, x: Any) -> tuple[NDArray[Any], NDArray[Any
     if len(classes) < 2:
         raise ValueError(f"y must hold at least two classes, got one class: {classes.tolist()[0]!r}")
     return y, classes, index
+
+
+def check_known(y: Any, name: str) -> None:
+    """Raise ValueError for labels that are missing: None, NaN, pandas.NA among labels of any type."""
+    dtype = getattr(y, "dtype", None)
+    if isinstance(dtype, np.dtype) and dtype.kind != "O":
+        return  # scikit-learn finds NaN
+    values = np.asarray(y, dtype=object)
+    missing = [k for k, one in enumerate(values) if one is None or is_pandas_na(one) or is_scalar_nan(one)]
+    if missing:
+        raise ValueError(
+            f"{name} must have a label for every row, got {values[missing[0]]!r} at row {missing[0]}"
+            + (f" and {len(missing) - 1} others that are missing" if len(missing) > 1 else "")
+            + ": leave these rows out. Input contains NaN"
+        )
 
 
 def check_weighted_classes(

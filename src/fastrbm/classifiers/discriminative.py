@@ -276,6 +276,7 @@ class DiscriminativeRBM(
         """Check everything and set a fit up; `going_on` from the parameters and chains that are there."""
         check_options(self)
         data = self._rows(X, reset=not going_on)
+        _parts.check_known(y, "y")
         labels = _check_y(y, multi_output=False, y_numeric=False, estimator=self)
         check_classification_targets(labels)
         check_consistent_length(X, labels)

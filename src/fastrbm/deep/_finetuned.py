@@ -17,7 +17,7 @@ from .._data.split import Split
 from .._estimator.attributes import columns_of, set_columns
 from .._estimator.files import Form, StoredParts
 from .._kernels import Backend, get_backend
-from .._kernels.datatypes import FLOAT_TYPES
+from .._kernels.datatypes import FLOAT_TYPES, check_float_type
 from .._kernels.draws import Key
 from ..classifiers import _parts
 from ..estimators import SoftmaxRBM
@@ -81,8 +81,7 @@ class FineTuned(StoredParts, _parts.Parts, BaseEstimator):
         for one in augment if isinstance(augment, (list, tuple)) else [augment]:
             if one is not None and (isinstance(one, type) or not callable(one)):
                 raise TypeError(f"augment must be None, a function (rows, draws) or a list of them, got {one!r}")
-        if self.dtype is not None and np.dtype(self.dtype) not in FLOAT_TYPES:
-            raise ValueError(f"dtype must be None, numpy.float32 or numpy.float64, got {self.dtype!r}")
+        check_float_type(self.dtype)
         Key.check(options.random_state)
         get_backend("cpu", options.n_threads)
 

@@ -150,8 +150,9 @@ class DeepBeliefNetwork(StoredParts, _parts.Parts, ClassNamePrefixFeaturesOutMix
         """
         rows = self._rows(X)
         level = len(self.rbms_) if level is None else check_integer("level", level, 1, len(self.rbms_))
-        for rbm in self.rbms_[:level]:
-            rows = rbm.transform(rows)
+        for k, rbm in enumerate(self.rbms_[:level]):
+            with _stack.rows_of_layer(k):
+                rows = rbm.transform(rows)
         return rows
 
     def _rows(self, X: Any) -> Any:

@@ -199,6 +199,7 @@ class DBNClassifier(ClassifierMixin, FineTuned):
             split, weight = weighted(base, weights, _parts.class_factors(self.class_weight, classes, index, weights))
             if X_val is not None:
                 x_val = _parts.table_of(self, X_val, sparse=False, reset=False)
+                _parts.check_known(y_val, "y_val")
                 y_val = np.asarray(y_val)
                 if y_val.shape != (len(x_val),) or not np.isin(y_val, classes).all():
                     raise ValueError("y_val must have one label of y for each row of X_val")
