@@ -52,6 +52,19 @@ def check_options(options: Any) -> None:
     get_optimizer(options.optimizer).validate()
 
 
+def check_partial(options: Any, classes: Any, going_on: bool) -> None:
+    """Raise ValueError for what a call of `partial_fit` lacks or cannot take; `going_on` after the first."""
+    if not going_on and classes is None:
+        raise ValueError("classes must be given in the first call of partial_fit: all labels that there will be")
+    if going_on and classes is not None and not np.array_equal(np.unique(classes), options.classes_):
+        raise ValueError(f"classes must be those of the first call, {options.classes_}, got {np.unique(classes)}")
+    if isinstance(options.class_weight, str) and options.class_weight == "balanced":
+        raise ValueError(
+            "class_weight must be None or a dict for partial_fit, which sees some of the rows, got 'balanced': "
+            "use sklearn.utils.class_weight.compute_class_weight on all labels, and pass a dict"
+        )
+
+
 def starting(
     options: Any, data: VisibleData, split: Split, codes: NDArray[np.int64], weight: NDArray[Any] | None, key: Key
 ) -> Machine:

@@ -27,7 +27,7 @@ from ._fit import LabelledFit
 from ._inputs import visible_rows
 from ._labelled import LabelledTraining, Machine, Objective, normalised
 from ._labelled_files import StoredLabelled
-from ._labelled_options import check_options, starting, warn_of_unlabelled
+from ._labelled_options import check_options, check_partial, starting, warn_of_unlabelled
 
 _BLOCK = 4096  # rows that are scored at a time
 
@@ -244,17 +244,7 @@ class DiscriminativeRBM(
         """
         with untouched(self):
             going_on = hasattr(self, "components_")
-            if not going_on and classes is None:
-                raise ValueError(
-                    "classes must be given in the first call of partial_fit: all labels that there will be"
-                )
-            if going_on and classes is not None and not np.array_equal(np.unique(classes), self.classes_):
-                raise ValueError(f"classes must be those of the first call, {self.classes_}, got {np.unique(classes)}")
-            if self.class_weight == "balanced":
-                raise ValueError(
-                    "class_weight must be None or a dict for partial_fit, which sees some of the rows, got 'balanced': "
-                    "use sklearn.utils.class_weight.compute_class_weight on all labels, and pass a dict"
-                )
+            check_partial(self, classes, going_on)
             run = self._begin(X, y, sample_weight, None, classes, going_on, held_out=False)
         try:
             run.one_pass()
