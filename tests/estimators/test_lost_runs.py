@@ -177,9 +177,21 @@ def test_weights_that_are_finite_and_absurd_are_said_with_the_remedy(cls, algori
         rbm.set_params(learning_rate=0.05).fit(rows)
 
 
-def test_two_patterns_may_saturate_units_that_tell_them_apart():
+@pytest.mark.parametrize("cls", [BernoulliRBM, IsingRBM])
+def test_two_patterns_may_saturate_units_that_tell_them_apart(cls):
+    """Bits and spins: units that are sure of each row, and from which it comes back."""
     rows = np.repeat([[0.0, 0, 0, 1, 1, 1], [1, 1, 1, 0, 0, 0]], 50, axis=0)
+    rows = rows if cls is BernoulliRBM else 2 * rows - 1
+    spins = 2 * np.repeat([[0, 0, 0, 1, 1, 1]], 4, axis=0) - 1.0
+    rbm = cls(4, algorithm="cd", learning_rate=1e-9, n_iter=1, warm_start=True, random_state=0).fit(rows)
+    rbm.components_, rbm.intercept_visible_ = np.float32(30 * spins), np.zeros(6, np.float32)
+    if cls is BernoulliRBM:
+        rbm.intercept_visible_ = np.float32(-60 * spins[0])
     with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        rbm = BernoulliRBM(4, algorithm="cd", learning_rate=1.0, n_iter=2000, random_state=0).fit(rows)
-    assert np.abs(rbm.components_).max() > 5
+        warnings.simplefilter("error", ConvergenceWarning)
+        rbm.fit(rows)
+    assert (np.abs(rows @ rbm.components_.T + rbm.intercept_hidden_) > 10).all()
+    rbm.components_ = rbm.components_ * np.float32([1, 1, -1, 1, 1, -1])  # rows do not come back
+    rbm.intercept_visible_ = -rbm.intercept_visible_
+    with pytest.warns(ConvergenceWarning, match="saturated"):
+        rbm.fit(rows)

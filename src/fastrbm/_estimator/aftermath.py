@@ -10,7 +10,7 @@ from sklearn.exceptions import ConvergenceWarning
 from .._checks import warn_user
 from .._data import Rows
 from .._fit.minibatch import HIGHEST_LOG_VARIANCE, LOWEST_LOG_VARIANCE
-from .._kernels import Backend, States, as_dense, on_host
+from .._kernels import Backend, PackedBits, States, as_dense, on_host
 from .._kernels.draws import Key, Stream
 from ..samplers import Gibbs
 from .base import View
@@ -22,6 +22,7 @@ _CHAINS, _MOST_SWEEPS, _LEAST_SWEEPS, _SHARE = 64, 200, 50, 0.05
 #: of the spread of the rows' reconstructions: below it chains are taken to be in one place, those of the training,
 #: which its changes keep apart, and those of the finished model
 _COLLAPSED_IN_TRAINING, _COLLAPSED = 0.02, 0.1
+_LOOKED_AT = 64  # rows that tell whether all saturate the hidden units
 _SURE = 10.0  # input of a two-valued unit whose mean is that of a switch
 _STREAM = 1 << 49  # in place of the numbers of sampling calls
 _NEAR = 1e-3  # of a bound of log variances
@@ -107,6 +108,7 @@ def warn_of_saturation(view: View, rows: States, backend: Backend) -> None:
     if not {*view.units} <= {"bernoulli", "ising"} or rows.shape[0] < _FEWEST:
         return
     weights, visible_bias, hidden_bias = view.parameters
+    rows = rows[:_LOOKED_AT]
     with np.errstate(over="ignore", invalid="ignore"):
         inputs = np.abs(np.asarray(on_host(backend.inputs(rows, weights, hidden_bias)), dtype=np.float64))
         if not inputs.min() > _SURE:
@@ -114,6 +116,8 @@ def warn_of_saturation(view: View, rows: States, backend: Backend) -> None:
         hidden = backend.means(view.units[1], rows, weights, hidden_bias)
         made = on_host(backend.means(view.units[0], hidden, weights, visible_bias, transpose=True))
         x = as_dense(rows, np.float64)
+        if view.units[0] == "ising" and isinstance(rows, PackedBits):
+            x = 2 * x - 1
         spread = np.square(x - x.mean(axis=0)).sum()  # 0 of rows that are all the same, where there is nothing to tell
         useless = 0 < spread < np.square(made - x).sum()
     if useless:
