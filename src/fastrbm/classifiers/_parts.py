@@ -207,9 +207,9 @@ def labels_of(estimator: Any, y: Any, x: Any) -> tuple[NDArray[Any], NDArray[Any
 def check_known(y: Any, name: str) -> None:
     """Raise ValueError for labels that are missing: None, NaN, pandas.NA among labels of any type."""
     dtype = getattr(y, "dtype", None)
-    if isinstance(dtype, np.dtype) and dtype.kind != "O":
-        return  # scikit-learn finds NaN
-    values = np.asarray(y, dtype=object)
+    if y is None or (isinstance(dtype, np.dtype) and dtype.kind != "O"):
+        return  # scikit-learn has its own words for no labels at all, and finds NaN
+    values = np.atleast_1d(np.asarray(y, dtype=object))
     missing = [k for k, one in enumerate(values) if one is None or is_pandas_na(one) or is_scalar_nan(one)]
     if missing:
         raise ValueError(
