@@ -100,9 +100,13 @@ def _either(otherwise: str, wanted: str) -> str:
     return f"{otherwise} or {wanted}" if otherwise else wanted
 
 
+#: packages whose frames are not those of whoever called this one
+_ON_THE_WAY = ("fastrbm", "sklearn", "contextlib")
+
+
 def warn_user(message: str, category: type[Warning]) -> None:
-    """Warn at the line outside this package, and outside scikit-learn's wrappers, that called it."""
+    """Warn at the line outside this package, scikit-learn's wrappers and context managers that called it."""
     level, frame = 1, sys._getframe()
-    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] in ("fastrbm", "sklearn"):
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] in _ON_THE_WAY:
         level, frame = level + 1, frame.f_back
     warnings.warn(message, category, stacklevel=level)

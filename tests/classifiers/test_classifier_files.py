@@ -26,6 +26,7 @@ from fastrbm.classifiers import (
     RBMClassifier,
     RBMOutlierDetector,
 )
+from fastrbm.deep import DBNClassifier, DeepBeliefNetwork
 from fastrbm.init import FanIn
 from fastrbm.optimizers import SGD, Adam
 from fastrbm.schedules import Cosine
@@ -385,3 +386,17 @@ def test_files_name_classes_by_names_that_stay(tmp_path):
         with np.load(path) as archive:
             header = json.loads(str(archive["header"]))
         assert header["module"] == "classifiers" and header["version"] == 1
+
+
+@pytest.mark.parametrize("labels", [[0, 1], ["a", "b"], [1.0, 2.0]], ids=str)
+def test_weights_of_classes_come_back(labels, tmp_path):
+    """Labels are the keys of a dict, of any type."""
+    rows, y = np.random.default_rng(0).random((40, 4)), np.repeat(labels, 20)
+    stack = DeepBeliefNetwork([3], rbm=BernoulliRBM(n_iter=1))
+    for model in (DiscriminativeRBM(3, n_iter=2), DBNClassifier(stack, n_iter=2)):
+        for weight in ("balanced", {labels[0]: 2.5, labels[1]: 1}, {np.asarray(labels)[1]: np.float64(0.5)}):
+            model.set_params(class_weight=weight, random_state=0).fit(rows, y)
+            loaded = fastrbm.load(model.save(tmp_path / "model.npz"))
+            assert loaded.class_weight == weight
+            np.testing.assert_array_equal(loaded.predict_proba(rows), model.predict_proba(rows))
+            np.testing.assert_array_equal(loaded.fit(rows, y).predict_proba(rows), model.predict_proba(rows))

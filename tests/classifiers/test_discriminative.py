@@ -9,9 +9,11 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.special import logsumexp
 from sklearn.datasets import load_digits, load_wine
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler, minmax_scale
+from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from fastrbm import DivergenceError, likelihood
@@ -378,6 +380,52 @@ def test_names_of_columns_raise_no_warning(digits):
         rbm.transform(table)
     with pytest.raises(ValueError, match="feature names"):
         rbm.predict(table.rename(columns={"pixel 0": "other"}))
+
+
+@pytest.mark.parametrize("objective", ["discriminative", "hybrid", "generative"])
+def test_balanced_classes_count_alike(digits, objective):
+    x, labels = digits
+    keep = np.flatnonzero((labels == 3) | ((labels == 8) & (np.arange(len(labels)) < 100)))
+    x, labels = x[keep], labels[keep]
+    options = {"objective": objective, "n_iter": 5, "random_state": 0}
+    of_classes = compute_class_weight("balanced", classes=np.array([3, 8]), y=labels)
+    balanced = DiscriminativeRBM(20, class_weight="balanced", **options).fit(x, labels)
+    by_hand = DiscriminativeRBM(20, class_weight=dict(zip((3, 8), of_classes, strict=True)), **options).fit(x, labels)
+    assert_array_equal(balanced.predict_proba(x), by_hand.predict_proba(x))
+    by_rows = DiscriminativeRBM(20, **options).fit(x, labels, of_classes[(labels == 8).astype(int)])
+    assert_allclose(balanced.predict_proba(x), by_rows.predict_proba(x), rtol=0.2, atol=0.2)  # rows in another order
+    plain = DiscriminativeRBM(20, **options).fit(x, labels)
+    assert balanced.predict_proba(x)[:, 1].mean() > plain.predict_proba(x)[:, 1].mean()
+
+
+def test_class_weights_that_cannot_be_used_are_named(digits):
+    x, labels = digits[0][:100], digits[1][:100]
+    for value, message in (
+        ("equal", "None, 'balanced' or a dict"),
+        ({99: 1}, "labels of y"),
+        ({0: -1}, "of 0 must be"),
+    ):
+        with pytest.raises(ValueError, match="class_weight.*" + message):
+            DiscriminativeRBM(4, class_weight=value).fit(x, labels)
+    rbm = DiscriminativeRBM(4, class_weight="balanced", n_iter=1)
+    with pytest.raises(ValueError, match="class_weight must be None or a dict for partial_fit"):
+        rbm.partial_fit(x, labels, classes=np.arange(10))
+    rbm.set_params(class_weight={0: 2.5}).partial_fit(x, labels, classes=np.arange(10))
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "sgd"])
+@pytest.mark.parametrize("objective", ["discriminative", "hybrid", "generative"])
+def test_a_loss_that_ends_far_above_the_start_is_said(digits, objective, optimizer):
+    x, labels = digits[0][:300], digits[1][:300]
+    options = {"objective": objective, "optimizer": optimizer, "n_iter": 4, "random_state": 0}
+    absurd = DiscriminativeRBM(20, learning_rate=1e4, **options)
+    with pytest.warns(ConvergenceWarning, match="loss of its last pass.*smaller learning_rate"):
+        absurd.fit(x, labels)
+    with pytest.warns(ConvergenceWarning, match="smaller learning_rate"):
+        DiscriminativeRBM(20, learning_rate=1e4, **options).partial_fit(x, labels, classes=np.unique(labels))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        DiscriminativeRBM(20, learning_rate=0.005, **options).fit(x, labels)
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")

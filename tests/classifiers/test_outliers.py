@@ -54,6 +54,26 @@ def test_alarms_on_the_training_rows_are_the_share(contamination):
     assert (model.fit_predict(x) == -1).sum() == round(400 * contamination)
 
 
+def test_auto_needs_no_share():
+    """The threshold is Tukey's lower fence of the scores; weights are repetitions."""
+    rng = np.random.default_rng(0)
+    normal = rng.normal(size=(400, 5)) @ rng.normal(size=(5, 5))
+    strange = 6 * rng.normal(size=(12, 5)) @ rng.normal(size=(5, 5))
+    x = np.r_[normal, strange]
+    detector = RBMOutlierDetector(contamination="auto", random_state=0).fit(x)
+    scores = detector.score_samples(x)
+    low, high = np.quantile(scores, [0.25, 0.75], method="averaged_inverted_cdf")
+    assert detector.offset_ == pytest.approx(low - 1.5 * (high - low))
+    found = detector.predict(x) == -1
+    assert found[400:].mean() > 0.7 and found[:400].mean() < 0.06
+    few = np.repeat([[0, 0, 1, 1], [1, 1, 0, 0], [1, 0, 1, 0]], 5, axis=0)
+    times = rng.integers(0, 3, 15)
+    rbm = BernoulliRBM(3, n_iter=3)
+    weighted = RBMOutlierDetector(rbm, contamination="auto", random_state=0).fit(few, sample_weight=times)
+    repeated = RBMOutlierDetector(rbm, contamination="auto", random_state=0).fit(np.repeat(few, times, axis=0))
+    assert weighted.offset_ == pytest.approx(repeated.offset_)
+
+
 def test_held_out_rows_give_an_honest_threshold():
     """On new rows the rate of alarms is nearer to the share than with a threshold of the rows that were learned."""
     x = GREY[NORMAL]

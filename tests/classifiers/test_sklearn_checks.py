@@ -58,6 +58,7 @@ def not_so(estimator):
         PatchFeatures(clone(REAL), patch=1, contrast=None, whitening=None, n_patches=500),
         RBMOutlierDetector(),
         RBMOutlierDetector(BITS),
+        RBMOutlierDetector(contamination="auto"),
         RBMOutlierDetector(GaussianRBM(8, sigma="data"), calibration_fraction=0.2),
     ],
     expected_failed_checks=not_so,

@@ -1,13 +1,14 @@
 """Deep belief networks: the bound against enumeration, samples, levels, tied starts, seeds."""
 
 import pickle
+import warnings
 
 import numpy as np
 import pytest
 from scipy.special import logsumexp
 from sklearn.base import clone
 
-from fastrbm import RBM, BernoulliRBM, GaussianRBM, IsingRBM, SoftmaxRBM
+from fastrbm import RBM, BernoulliRBM, DataRangeWarning, GaussianRBM, IsingRBM, SoftmaxRBM
 from fastrbm.deep import DeepBeliefNetwork
 from fastrbm.init import Normal
 
@@ -179,3 +180,24 @@ def test_grey_rows_have_no_bound():
 def test_options_of_machines_have_names():
     dbn = DeepBeliefNetwork([3, 2]).set_params(rbm__n_iter=2, rbm__learning_rate=0.01)
     assert dbn.fit(X).rbms_[1].n_iter_ == 2
+
+
+def test_values_outside_the_range_between_layers_are_said_of_the_layer():
+    rows = np.random.default_rng(0).random((60, 5))
+    relu = RBM(4, visible="bernoulli", hidden="relu", init=Normal(3.0), n_iter=1, learning_rate=1e-6)
+    stack = DeepBeliefNetwork([relu, BernoulliRBM(3, n_iter=1)], random_state=0)
+    words = r"the hidden means of layer 1 should be in \[0, 1\] for layer 2.*got values from .*GaussianRBM"
+    with pytest.warns(DataRangeWarning, match=words) as found:
+        stack.fit(rows)
+    found = [one for one in found if one.category is DataRangeWarning]
+    assert len(found) == 1 and found[0].filename == __file__
+    with pytest.warns(DataRangeWarning, match=words):
+        stack.transform(rows)
+    strict = DeepBeliefNetwork([relu, BernoulliRBM(3, n_iter=1, out_of_range="error")], random_state=0)
+    with pytest.raises(ValueError, match=words):
+        strict.fit(rows)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", DataRangeWarning)
+        DeepBeliefNetwork([relu, BernoulliRBM(3, n_iter=1, out_of_range="allow")], random_state=0).fit(rows)
+    with pytest.warns(DataRangeWarning, match="^X should hold values"):  # those of X are
+        DeepBeliefNetwork([BernoulliRBM(3, n_iter=1), 2], random_state=0).fit(3 * rows)

@@ -81,7 +81,11 @@ def test_onnx_file_has_the_same_outputs(name, tmp_path):
     found, *label = ReferenceEvaluator(str(path)).run(None, {"X": rows})
     np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=2e-5)
     if label:
-        np.testing.assert_array_equal(label[0], estimator.predict(CASES[name][1]))
+        best = np.sort(wanted, axis=1)
+        sure = best[:, -1] - best[:, -2] > 1e-4  # elsewhere rounding decides
+        assert sure.mean() > 0.99
+        np.testing.assert_array_equal(label[0][sure], estimator.predict(CASES[name][1])[sure])
+        np.testing.assert_array_equal(label[0], estimator.classes_[found.argmax(axis=1)])
     try:
         import onnxruntime
     except ImportError:

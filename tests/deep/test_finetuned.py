@@ -2,14 +2,17 @@
 
 import hashlib
 import pickle
+import warnings
 
 import numpy as np
 import pytest
 from sklearn.base import clone
 from sklearn.datasets import load_digits
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.frozen import FrozenEstimator
 from sklearn.model_selection import GridSearchCV
 from sklearn.preprocessing import minmax_scale
+from sklearn.utils.class_weight import compute_class_weight
 
 from fastrbm import RBM, BernoulliRBM, DataRangeWarning, DivergenceError, GaussianRBM, IsingRBM, SoftmaxRBM
 from fastrbm._kernels import cpu
@@ -186,6 +189,97 @@ def test_divergence_keeps_the_last_finite_parameters():
     with pytest.raises(DivergenceError, match="learning_rate"):
         model.fit(REAL)
     assert all(np.isfinite(w).all() for w in model.coefs_)
+
+
+@pytest.mark.parametrize(("dbn", "rows"), [(DBN, X), (GAUSS, REAL)])
+@pytest.mark.parametrize("options", [{}, {"pretrain": False, "activation": "relu"}, {"class_weight": "balanced"}])
+def test_whole_weights_are_repetitions_and_the_order_of_rows_makes_no_difference(dbn, rows, options):
+    rows, labels = rows[:200], y[:200]
+    times = np.random.default_rng(0).integers(0, 4, 200)
+    model = DBNClassifier(dbn, n_iter=3, random_state=0, **options)
+    weighted = clone(model).fit(rows, labels, sample_weight=times)
+    repeated = np.random.default_rng(1).permutation(np.repeat(np.arange(200), times))
+    other = clone(model).fit(rows[repeated], labels[repeated])
+    np.testing.assert_allclose(other.predict_proba(rows), weighted.predict_proba(rows), rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(other.history_["loss"], weighted.history_["loss"], rtol=1e-5)
+    assert not np.allclose(clone(model).fit(rows, labels).predict_proba(rows), weighted.predict_proba(rows), rtol=1e-2)
+
+
+def test_weights_are_those_of_the_loss():
+    """One minibatch, by finite numbers: the step of weighted rows is the weighted mean of the steps of single ones."""
+    rows, labels = X[:6], np.array([0, 1, 2, 0, 1, 2])
+    still = DBNClassifier(
+        DBN, pretrain=False, optimizer="sgd", n_iter=1, batch_size=6, dtype=np.float64, random_state=0
+    )
+    before = clone(still).set_params(learning_rate=1e-30).fit(rows, labels).coefs_
+
+    def step(weight):
+        after = clone(still).set_params(learning_rate=1.0).fit(rows, labels, sample_weight=weight).coefs_
+        return [b - a for a, b in zip(before, after, strict=True)]
+
+    weight = np.array([0.5, 2.5, 1.25, 0.1, 0.2, 3.0])
+    pairs = [step(np.where(np.arange(6) // 3 == k, weight, 0)) for k in (0, 1)]
+    shares = weight.reshape(2, 3).sum(axis=1) / weight.sum()
+    for whole, first, second in zip(step(weight), *pairs, strict=True):
+        np.testing.assert_allclose(whole, shares[0] * first + shares[1] * second, atol=1e-12)
+
+
+@pytest.mark.parametrize("stack", [True, False])
+def test_balanced_classes_count_alike(stack):
+    """As with weights of rows by scikit-learn's rule, and better for a rare class."""
+    keep = np.flatnonzero((y == 3) | ((y == 8) & (np.arange(600) < 60)))
+    rows, labels = X[keep], y[keep]
+    model = DBNClassifier(DBN, pretrain=stack, n_iter=8, random_state=0)
+    of_classes = compute_class_weight("balanced", classes=np.array([3, 8]), y=labels)
+    balanced = clone(model).set_params(class_weight="balanced").fit(rows, labels)
+    by_hand = clone(model).set_params(class_weight={3: of_classes[0], 8: of_classes[1]}).fit(rows, labels)
+    np.testing.assert_array_equal(balanced.predict_proba(rows), by_hand.predict_proba(rows))
+    plain = clone(model).fit(rows, labels)
+    assert balanced.predict_proba(rows)[:, 1].mean() > plain.predict_proba(rows)[:, 1].mean()
+    alone = clone(model).set_params(class_weight={3: 0}).fit(rows, labels)
+    assert alone.predict(rows).tolist() == [8] * len(rows)
+
+
+@pytest.mark.parametrize("labels", [y, y == 3], ids=["ten", "two"])
+def test_decision_function_is_that_of_the_probabilities(labels):
+    model = DBNClassifier(DBN, n_iter=2, random_state=0).fit(X, labels)
+    p, found = model.predict_proba(X), model.decision_function(X)
+    if p.shape[1] == 2:
+        assert found.shape == (600,)
+        np.testing.assert_allclose(found, np.log(p[:, 1] / p[:, 0]), rtol=1e-6, atol=1e-6)
+        np.testing.assert_array_equal(found > 0, model.predict(X))
+    else:
+        np.testing.assert_allclose(np.exp(found), p)
+
+
+@pytest.mark.parametrize(
+    ("options", "weight", "message"),
+    [
+        ({"class_weight": "equal"}, None, "class_weight must be None, 'balanced' or a dict of labels, got 'equal'"),
+        ({"class_weight": {77: 1}}, None, "class_weight must have labels of y.*got 77"),
+        ({"class_weight": {0: -1}}, None, "class_weight of 0 must be"),
+        ({"class_weight": dict.fromkeys(range(10), 0)}, None, "class_weight must be above 0"),
+        ({}, np.zeros(600), "[Ss]ample.weight"),
+        ({}, np.ones(3), "sample_weight"),
+    ],
+)
+def test_weights_that_cannot_be_used_are_named(options, weight, message):
+    model = DBNClassifier(DBN, n_iter=1, random_state=0)
+    with pytest.raises(ValueError, match=message):
+        model.set_params(**options).fit(X, y, weight)
+    assert not hasattr(model, "classes_")
+
+
+@pytest.mark.parametrize("pretrain", [True, False])
+@pytest.mark.parametrize("activation", ["auto", "relu"])
+@pytest.mark.parametrize("cls", [DBNClassifier, DBNAutoencoder])
+def test_a_loss_that_ends_far_above_the_start_is_said(cls, activation, pretrain):
+    model = cls(DBN, pretrain=pretrain, activation=activation, n_iter=3, learning_rate=1e3, random_state=0)
+    with pytest.warns(ConvergenceWarning, match="loss of its last pass.*smaller learning_rate"):
+        model.fit(X, y)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", ConvergenceWarning)
+        model.set_params(learning_rate=0.001).fit(X, y)
 
 
 def test_search_over_the_stack():

@@ -5,6 +5,7 @@ import warnings
 import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
+from sklearn.exceptions import ConvergenceWarning
 
 import fastrbm
 from fastrbm import RBM, Adam, BernoulliRBM, DivergenceError, GaussianRBM, IsingRBM, PottsRBM
@@ -159,3 +160,38 @@ def test_an_update_that_diverged_leaves_no_nan():
         for _ in range(3):
             rbm.partial_fit(REAL)
     assert all(np.isfinite(x).all() for x in vars(rbm).values() if isinstance(x, np.ndarray))
+
+
+@pytest.mark.parametrize("algorithm", ["pcd", "cd", "fpcd", "pt"])
+@pytest.mark.parametrize("cls", [BernoulliRBM, IsingRBM])
+@pytest.mark.parametrize("rate", [1e4, 1e8])
+def test_weights_that_are_finite_and_absurd_are_said_with_the_remedy(cls, algorithm, rate):
+    rows = np.random.default_rng(0).random((200, 20)) < np.linspace(0.1, 0.9, 20)
+    rows = rows.astype(np.float64) if cls is BernoulliRBM else 2.0 * rows - 1
+    rbm = cls(8, algorithm=algorithm, learning_rate=rate, n_iter=10, random_state=0)
+    with pytest.warns(ConvergenceWarning, match="smaller learning_rate") as found:
+        rbm.fit(rows)
+    assert len(found) == 1
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        rbm.set_params(learning_rate=0.05).fit(rows)
+
+
+@pytest.mark.parametrize("cls", [BernoulliRBM, IsingRBM])
+def test_two_patterns_may_saturate_units_that_tell_them_apart(cls):
+    """Bits and spins: units that are sure of each row, and from which it comes back."""
+    rows = np.repeat([[0.0, 0, 0, 1, 1, 1], [1, 1, 1, 0, 0, 0]], 50, axis=0)
+    rows = rows if cls is BernoulliRBM else 2 * rows - 1
+    spins = 2 * np.repeat([[0, 0, 0, 1, 1, 1]], 4, axis=0) - 1.0
+    rbm = cls(4, algorithm="cd", learning_rate=1e-9, n_iter=1, warm_start=True, random_state=0).fit(rows)
+    rbm.components_, rbm.intercept_visible_ = np.float32(30 * spins), np.zeros(6, np.float32)
+    if cls is BernoulliRBM:
+        rbm.intercept_visible_ = np.float32(-60 * spins[0])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", ConvergenceWarning)
+        rbm.fit(rows)
+    assert (np.abs(rows @ rbm.components_.T + rbm.intercept_hidden_) > 10).all()
+    rbm.components_ = rbm.components_ * np.float32([1, 1, -1, 1, 1, -1])  # rows do not come back
+    rbm.intercept_visible_ = -rbm.intercept_visible_
+    with pytest.warns(ConvergenceWarning, match="saturated"):
+        rbm.fit(rows)

@@ -106,7 +106,7 @@ def test_unusable_spaces_are_wrong_usage(rows, tmp_path, capsys, space, message)
 
 def test_other_mistakes(rows, tmp_path, capsys, monkeypatch):
     out = ["--out", tmp_path / "m.npz"]
-    assert_fails(capsys, "must name options", "tune", rows, *out, "--space", "width=1:2")
+    assert_fails(capsys, "must name options", "tune", rows, *out, "--space", "width=1:2", status=2)
     assert_fails(capsys, "is an option of", "tune", rows, *out, "--sigma", "1", status=2)
     assert_fails(capsys, "--storage", "tune", rows, *out, "--storage", tmp_path / "s.txt")
     assert_fails(capsys, "does not exist", "tune", rows, *out, "--storage", tmp_path / "no" / "s.db")

@@ -6,6 +6,9 @@ import sys
 
 import numpy as np
 import pytest
+from sklearn.base import is_classifier
+from sklearn.exceptions import NotFittedError
+from sklearn.pipeline import make_pipeline
 
 import fastrbm
 from fastrbm import BernoulliRBM, GaussianRBM, IsingRBM, PottsRBM, SoftmaxRBM, compat
@@ -26,6 +29,27 @@ SPACE = {"n_components": (2, 6), "learning_rate": (0.01, 0.3, "log"), "batch_siz
 def search(estimator=None, space=SPACE, **options):
     options = {"n_trials": 6, "random_state": 0, "metric": "pseudo_likelihood"} | options
     return Search(BernoulliRBM(n_iter=3) if estimator is None else estimator, space, **options)
+
+
+def test_a_search_is_used_as_the_estimator_that_it_has_found():
+    found = search(DiscriminativeRBM(4, n_iter=2), {"n_components": [2, 4]}, metric="accuracy", n_trials=2)
+    for name in ("predict", "score"):
+        with pytest.raises(NotFittedError):
+            getattr(found, name)(X)
+    assert not hasattr(found, "classes_") and not hasattr(found, "n_features_in_") and is_classifier(found)
+    best = found.fit(X, Y).best_estimator_
+    for name in ("predict", "predict_proba", "decision_function", "transform"):
+        np.testing.assert_array_equal(getattr(found, name)(X), getattr(best, name)(X))
+    assert found.score(X, Y) == best.score(X, Y) and found.classes_.tolist() == [0, 1] and found.n_features_in_ == 8
+    assert not hasattr(found, "score_samples")
+
+    machine = search(n_trials=2).fit(X)
+    assert not hasattr(machine, "predict") and not hasattr(machine, "classes_") and not is_classifier(machine)
+    np.testing.assert_array_equal(machine.score_samples(X), machine.best_estimator_.score_samples(X))
+    assert machine.score(X) == machine.best_estimator_.score(X)
+    np.testing.assert_array_equal(
+        make_pipeline(machine, "passthrough").fit(X).transform(X), machine.best_estimator_.transform(X)
+    )
 
 
 def test_the_best_model_is_the_one_that_was_measured():

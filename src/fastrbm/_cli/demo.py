@@ -20,7 +20,7 @@ import numpy as np
 
 from .. import datasets, plot
 from .arguments import whole
-from .output import draw_without_windows
+from .output import draw_without_windows, results_folder
 
 DESCRIPTION = """Train on the digits, and on Fashion-MNIST if its files are at hand; compare features with raw pixels
 and speed with scikit-learn; write pictures and models."""
@@ -36,7 +36,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def command(options: argparse.Namespace) -> int:
     """Run the demo."""
     draw_without_windows()
-    run(Path(options.out), quick=options.quick, n_threads=options.threads)
+    with results_folder(options.out) as out:
+        run(out, quick=options.quick, n_threads=options.threads)
     return 0
 
 

@@ -68,7 +68,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except _EXPECTED as error:
         if options.traceback:
             raise
-        say(f"error: {messages.in_cli_terms(str(error)) or _named(error)}")
+        say(f"error: {messages.told(error) or _named(error)}")
         return 1
     return status or 0
 

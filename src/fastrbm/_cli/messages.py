@@ -26,6 +26,7 @@ _WORDS = (
     (re.compile(r"\(MinMaxScaler\(clip=True\), [^)]*\)"), "(--scale)"),
     (re.compile(r"\bby path= or\b"), "by --data-dir or"),
     (re.compile(r"\bnumpy\.(?=float)"), ""),
+    (re.compile(r"^- path, "), "- --data-dir, "),
 )
 _PAIR = re.compile(r"\b([a-z]\w*)=('[^']*'|\"[^\"]*\"|[\w.+-]*\([^()]*\)|[\w.+-]*\w)")
 _SUBJECT = re.compile(r"(?<![-\w.])([a-z]\w*)(?= must |: )")
@@ -51,6 +52,12 @@ def in_cli_terms(text: str) -> str:
     for names in (_SUBJECT, _NAME):
         text = names.sub(lambda m: spelling.flag_of(m[1]) if spelling.is_option(m[1]) else m[0], text)
     return text
+
+
+def told(error: BaseException) -> str:
+    """An error in terms of the command line: one line, but for a list of places that were looked at."""
+    lines = str(error).splitlines() if type(error).__name__ == "DatasetNotFoundError" else [str(error)]
+    return "\n".join(("  " if line.startswith("  - ") else "") + in_cli_terms(line) for line in lines)
 
 
 @contextmanager

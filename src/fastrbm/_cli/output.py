@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -59,8 +60,50 @@ def check_target(path: str, endings: Sequence[str], inputs: Sequence[str | Path 
         with tempfile.TemporaryFile(dir=target.parent):
             pass
     except OSError as error:
-        raise type(error)(f"--out: the folder {target.parent} cannot be written in ({error.strerror})") from None
+        raise type(error)(
+            f"--out: the folder {target.parent} cannot be written in ({error.strerror}); choose another"
+        ) from None
     return target
+
+
+@contextmanager
+def results_folder(path: str | Path) -> Iterator[Path]:
+    """Make the folder of --out, and within the block put things into it.
+
+    If the block fails, what was made and is still empty is removed.
+
+    Raises
+    ------
+    OSError
+        If it cannot be made or written in.
+    """
+    folder = Path(path)
+    if folder.exists() and not folder.is_dir():
+        raise NotADirectoryError(f"--out: {folder} is a file; give a folder")
+    missing = [one for one in (folder, *folder.parents) if not one.exists()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        _remove_empty(missing)
+        raise type(error)(
+            f"--out: the folder {folder} cannot be made or written in ({error.strerror}); choose another"
+        ) from None
+    try:
+        yield folder
+    except BaseException:
+        _remove_empty(missing)
+        raise
+
+
+def _remove_empty(folders: Sequence[Path]) -> None:
+    """Remove folders, inner ones first, as long as they are empty."""
+    for one in folders:
+        try:
+            one.rmdir()
+        except OSError:
+            return
 
 
 def is_ours(path: Path) -> bool:

@@ -6,8 +6,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from .arguments import UsageError, whole
-from .output import draw_without_windows
+from .arguments import whole
+from .output import draw_without_windows, results_folder
 
 DESCRIPTION = """Run a published experiment again: a report in Markdown with published and own figures side by side, the
 same as JSON, and pictures. "all" runs every one of them and makes one report."""
@@ -41,8 +41,6 @@ def command(options: argparse.Namespace) -> int:
     draw_without_windows()
     root = Path("fastrbm-reproduce")
     out = Path(options.out) if options.out else root if options.name == "all" else root / options.name
-    if out.exists() and not out.is_dir():
-        raise UsageError(f"argument --out: {out} is a file; give a folder")
     how: dict[str, Any] = {
         "quick": options.quick,
         "seeds": options.seeds,
@@ -55,10 +53,11 @@ def command(options: argparse.Namespace) -> int:
         if not options.quiet:
             print(report.markdown(), flush=True)
 
-    if options.name == "all":
-        reproduce.run_all(**how, on_report=show)
-    else:
-        show(reproduce.run(options.name, **how))
+    with results_folder(out):
+        if options.name == "all":
+            reproduce.run_all(**how, on_report=show)
+        else:
+            show(reproduce.run(options.name, **how))
     if not options.quiet:
         print(f"{out / 'report.md'} has this with its pictures.")
     return 0

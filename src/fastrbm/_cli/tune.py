@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -53,14 +54,17 @@ def command(namespace: argparse.Namespace) -> int:
         raise UsageError(f"argument --validation: must be between 0 and 1, got {namespace.validation:g}")
     space = None if namespace.space is None else read_space(namespace.space)
     _check_values(space or {})
+    if namespace.metric == "accuracy" and namespace.data in _data.NAMED_SETS:  # which are taken without labels
+        raise UsageError(_no_labels(namespace.data))
     machine = _machine(namespace.estimator, given, space)
     inputs = [None if namespace.data in _data.NAMED_SETS else _data.tables.path_of(namespace.data), namespace.storage]
     target = output.check_target(namespace.out, (".npz",), inputs, namespace.force)
     namespace.seed = machine.random_state if isinstance(machine.random_state, int) else 0
     search = _search(namespace, machine, space)
+    _check_space(search)
     data = _data.load(namespace, take_names(machine))
     if namespace.metric == "accuracy" and data.labels is None:
-        raise UsageError("--metric accuracy needs labels of a file: --label COLUMN")
+        raise UsageError(_no_labels(namespace.data))
     rows = _data.prepare(data, machine, namespace, states=namespace.metric == "log_likelihood")
     if not namespace.quiet:
         print(_data.describe(data), flush=True)
@@ -78,6 +82,28 @@ def command(namespace: argparse.Namespace) -> int:
     if not namespace.quiet:
         _report(search, namespace.metric, target)
     return 0
+
+
+def _no_labels(data: str) -> str:
+    if data in _data.NAMED_SETS:
+        return (
+            f"argument --metric: accuracy needs labels, and DATA {data} is taken without: write rows and labels to a "
+            "file of one column more, and name that by --label COLUMN; or take another metric"
+        )
+    return f"argument --metric: accuracy needs labels: say which column of {data} has them by --label COLUMN"
+
+
+def _check_space(search: Any) -> None:
+    """Raise UsageError for a space that the estimator has not, before data are read."""
+    import optuna
+
+    from fastrbm.tuning.spaces import searched
+
+    try:
+        searched(search.space, search.estimator, optuna)
+    except (ValueError, TypeError) as error:
+        text = re.sub(r"^space(?:\[('[^']*')\])?", lambda match: (match[1] or "").strip("'"), str(error)).strip()
+        raise UsageError(f"argument --space: {text}") from error
 
 
 def _machine(name: str, given: dict[str, Any], space: dict[str, Any] | None) -> Any:

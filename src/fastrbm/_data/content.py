@@ -6,12 +6,13 @@ weighted, give the same model.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .._kernels import PackedBits, on_host
+from .._kernels import PackedBits, States, on_host
 from . import Rows
 
 
@@ -20,7 +21,12 @@ def content_order(data: Rows, weights: NDArray[np.float64] | None = None) -> NDA
 
     Rows that are equal, in both, come in the order in which they stand, which then makes no difference.
     """
-    found = np.concatenate([_hashes(states) for states in data.contents()])
+    return order_of(data.contents(), weights)
+
+
+def order_of(pieces: Iterable[States], weights: NDArray[Any] | None = None) -> NDArray[np.int64]:
+    """`content_order` of rows that come in pieces; numbers of classes may take the place of weights."""
+    found = np.concatenate([_hashes(states) for states in pieces])
     if weights is None:
         return np.argsort(found, kind="stable")
     return np.lexsort((weights, found))

@@ -345,6 +345,8 @@ def _plain(name: str, value: Any) -> Any:
         return {"array": value.tolist(), "dtype": value.dtype.name}
     if isinstance(value, (tuple, list)):
         return [_plain(name, one) for one in value]
+    if type(value) is dict:  # keys of JSON are strings, those of class_weight are labels
+        return {"pairs": [[_plain(name, key), _plain(name, one)] for key, one in value.items()]}
     if isinstance(value, Unit):
         return value.spec
     if isinstance(value, FrozenEstimator):  # what was fitted is a part
@@ -373,6 +375,8 @@ def _rich(value: Any) -> Any:
         return tuple(_rich(one) for one in value)
     if not isinstance(value, dict):
         return value
+    if "pairs" in value:
+        return {_rich(key): _rich(one) for key, one in value["pairs"]}
     if "array" in value:
         return np.array(value["array"], dtype=value["dtype"])
     if "unfitted" in value:

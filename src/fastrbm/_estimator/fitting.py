@@ -24,7 +24,7 @@ from ..init import data_bias, get_initializer, nearest_means
 from ..optimizers import get_optimizer
 from ..regularizers import get_regularization
 from . import options, watching
-from .aftermath import some_rows, warn_of_bounds, warn_of_collapse
+from .aftermath import some_rows, warn_of_bounds, warn_of_collapse, warn_of_saturation
 from .base import BaseRBM
 from .job import FitJob
 from .row_weights import as_repetitions, begin_order, checked_weights, weighted
@@ -149,7 +149,8 @@ class Fitting(SklearnDraws, BaseRBM):
             For values outside [0, 1] (option `out_of_range`), and for values that are in another scale than those of an
             earlier fit that goes on.
         sklearn.exceptions.ConvergenceWarning
-            If the persistent chains have collapsed, or learned deviations ran to a bound.
+            If the persistent chains have collapsed, weights have become so large that two-valued hidden units are
+            saturated by all rows, or learned deviations ran to a bound.
         """
         self._check_options()
         told = begin_callbacks(self, X, y)
@@ -204,9 +205,12 @@ class Fitting(SklearnDraws, BaseRBM):
 
         def after() -> None:
             chains = state.chains.chains if state.population is None else state.population.model_chains
+            lost = False
             if chains is not None and rows is not None:
                 trained = run.done * len(split) if self.steps_per_epoch is None else 0
-                warn_of_collapse(self._view(), chains, rows, trained, state.key, self._backend())
+                lost = warn_of_collapse(self._view(), chains, rows, trained, state.key, self._backend())
+            if rows is not None and not lost:
+                warn_of_saturation(self._view(), rows, self._backend())
             if "log_variance_of_data" in state.extras:
                 warn_of_bounds(state.extras["log_variance"], state.extras["log_variance_of_data"])
 

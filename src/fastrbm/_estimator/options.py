@@ -14,7 +14,7 @@ from .._checks import check_integer, check_number, is_integer
 from .._fit.callback import Callback, as_callback, as_list
 from .._fit.negative import Chains, Exact, FastWeights, NegativePhase, PopulationChains
 from .._kernels import Rule, TrainingPlan, check_n_threads
-from .._kernels.datatypes import FLOAT_TYPES
+from .._kernels.datatypes import check_float_type
 from ..init import get_initializer, has_data_bias
 from ..optimizers import Optimizer, get_optimizer
 from ..regularizers import Regularization, Regularizer, get_regularization
@@ -91,8 +91,7 @@ def check(estimator: Any) -> None:
     get_optimizer(estimator.optimizer)
     get_regularization(estimator.regularizers)
     get_initializer(estimator.init)
-    if estimator.dtype is not None and not (_is_dtype(estimator.dtype) and np.dtype(estimator.dtype) in FLOAT_TYPES):
-        raise ValueError(f"dtype must be None, numpy.float32 or numpy.float64, got {estimator.dtype!r}")
+    check_float_type(estimator.dtype)
     algorithm = algorithm_of(estimator)
     if isinstance(algorithm, Sampler):
         algorithm.validate()
@@ -123,14 +122,6 @@ def check_units(estimator: Any, *layers: str) -> None:
                 unit.check_width(int(estimator.n_components))
         except (ValueError, TypeError) as error:
             raise ValueError(f"{layer}: {error}") from None
-
-
-def _is_dtype(value: Any) -> bool:
-    try:
-        np.dtype(value)
-    except TypeError:
-        return False
-    return True
 
 
 # -- options that exclude each other ----------------------------------------------------------------------------------

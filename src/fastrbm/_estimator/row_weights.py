@@ -42,15 +42,26 @@ def as_repetitions(weights: NDArray[np.float64]) -> NDArray[np.int64] | None:
     return weights.astype(np.int64)
 
 
-def weighted(split: Split, sample_weight: NDArray[np.float64] | None) -> tuple[Split, NDArray[np.float64] | None]:
-    """The rows that are trained on, as often as their weights say, and the weights that are left to say."""
+def weighted(
+    split: Split, sample_weight: NDArray[np.float64] | None, factors: NDArray[np.float64] | None = None
+) -> tuple[Split, NDArray[np.float64] | None]:
+    """The rows that are trained on, as often as their weights say, and the weights that are left to say.
+
+    `factors`, those of the classes of the rows, are no repetitions.
+    """
+    if factors is not None:
+        split = split.without(factors == 0)
+        if not len(split):
+            raise ValueError("class_weight must be above 0 for some of the rows that are trained on")
     if sample_weight is None:
-        return split, None
+        return split, factors
     split = split.without(sample_weight == 0)
     if not len(split):
         raise ValueError("sample_weight must have values above 0 among the rows that are trained on")
     times = as_repetitions(sample_weight)
-    return (split, sample_weight) if times is None else (split.repeated(times), None)
+    if times is not None:
+        return split.repeated(times), factors
+    return split, sample_weight if factors is None else sample_weight * factors
 
 
 def checked_weights(sample_weight: Any, X: Any) -> NDArray[np.float64] | None:

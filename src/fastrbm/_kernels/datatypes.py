@@ -115,3 +115,15 @@ class ChainState:
     step: int
     chains: Drawn | None
     updates: int = 0
+
+
+def check_float_type(value: Any, name: str = "dtype") -> None:
+    """Raise ValueError unless the value of an option is None or stands for float32 or float64."""
+    if value is None:
+        return
+    try:
+        known = np.dtype(value) in FLOAT_TYPES
+    except (TypeError, ValueError):  # it stands for no type at all
+        known = False
+    if not known:
+        raise ValueError(f"{name} must be None, numpy.float32 or numpy.float64, got {value!r}")

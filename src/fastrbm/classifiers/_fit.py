@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from typing import Any
 
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 
 from .._data.bits import VisibleData
 from .._data.split import Split
+from .._estimator.aftermath import warn_of_rise
 from .._fit.loop import DivergenceError, share_of
 from .._kernels import Backend, States
 from .._kernels.labels import probabilities
@@ -58,12 +60,20 @@ class LabelledFit:
         self.split = split
         self.history: dict[str, list[float]] = {"epoch": [], "seconds": [], "loss": []}
         self.n_passes = 0
+        self._start = math.log(len(options.classes_))  # loss of equal probabilities
+        self._begun = False
         self._order = split.order(training.key, options.shuffle)
         self._best: tuple[float, int, Machine] | None = None
 
     def best(self) -> Machine:
         """Parameters of the best pass where early stopping was asked for, else the newest ones."""
         return self.training.machine if self._best is None else self._best[2]
+
+    def warn(self) -> None:
+        """Warn if the loss has risen over all passes."""
+        if self.n_passes:
+            kept = self.n_passes if self._best is None else self._best[1]
+            warn_of_rise(self.history["loss"][kept - 1], self._start)
 
     def one_pass(self) -> bool:
         """Pass over the data once and look at the rows held out; False if that was the last pass.
@@ -73,7 +83,7 @@ class LabelledFit:
         begin, backup = time.perf_counter(), self.training.machine.copy()
         with np.errstate(over="ignore", invalid="ignore"):
             loss = self._minibatches()
-        if not self.training.machine.is_finite():
+        if not (self.training.machine.is_finite() and np.isfinite(loss)):
             self.training.machine = backup
             raise DivergenceError(
                 f"parameters became infinite or NaN in pass {self.n_passes + 1}; the last finite ones were kept. Lower "
@@ -117,6 +127,7 @@ class LabelledFit:
                 self.backend, update, self.objective, part, local[done:], labels[done:], left, size
             )
             total += sum(self._size(rows[done:][k * size : (k + 1) * size]) * x for k, x in enumerate(losses))
+            self._note(losses)
             done += size * len(losses)
             if done >= len(rows):
                 break
@@ -130,8 +141,14 @@ class LabelledFit:
                 None if others is None else next(others),
             )
             total += self._size(rows[done : done + size]) * loss
+            self._note([loss])
             done += size
         return total
+
+    def _note(self, losses: Any) -> None:
+        """Keep the loss of the first minibatch, from before its update, if it is above that of equal probabilities."""
+        if len(losses) and not self._begun:
+            self._begun, self._start = True, max(self._start, float(losses[0]))
 
     def _size(self, rows: NDArray[np.int64]) -> float:
         """Weight of some rows."""

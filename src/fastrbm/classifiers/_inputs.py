@@ -84,17 +84,21 @@ class Inputs:
             return (x - self._centre) / self._deviation
         return x
 
-    def standardise(self, rbm: Any, x: Any, weights: NDArray[np.float64] | None) -> Any:
-        """Take means and deviations of real columns from all rows, where the machine would from those it sees.
+    def standardise(self, rbm: Any, x: Any, index: NDArray[np.intp], weights: NDArray[np.float64] | None) -> Any:
+        """Take means of real columns, and deviations within the classes, from all rows; the machine would from its own.
 
-        A column that is constant within a class has no deviation there, and rows of other classes may differ in it by
-        any number of its units.
+        Deviations within the classes, pooled as in linear discriminant analysis, are the units in which classes differ
+        by what matters: those over all rows are too large where classes are far apart. They are at least a tenth of
+        the latter, as a column that is constant within classes has none, and other classes differ in it by any number
+        of its units.
 
         Parameters
         ----------
         rbm : estimator
         x : array or CSR matrix
             Rows of the fit.
+        index : ndarray of int
+            Class of each row.
         weights : ndarray or None
             Of rows.
 
@@ -109,9 +113,14 @@ class Inputs:
         x = x.astype(np.float64)
         self._centre = np.average(x, axis=0, weights=weights)
         deviation = np.sqrt(np.average((x - self._centre) ** 2, axis=0, weights=weights))
+        counts = np.bincount(index, weights)
+        sums = np.zeros((len(counts), x.shape[1]))
+        np.add.at(sums, index, x if weights is None else weights[:, None] * x)
+        inside = (x - sums[index] / counts[index, None]) ** 2
+        pooled = np.sqrt(np.average(inside, axis=0, weights=weights))
         # of a constant column, which rounding may have made another
         small = 10 * np.finfo(np.float64).eps * np.abs(self._centre)
-        self._deviation = np.where(deviation > small, deviation, 1.0)
+        self._deviation = np.where(deviation > small, np.maximum(pooled, 0.1 * deviation), 1.0)
         return rbm.set_params(sigma=1.0)
 
     def dense(self, x: Any) -> NDArray[Any]:

@@ -12,7 +12,7 @@ from .._data.bits import VisibleData
 from .._data.columns import frequencies, means
 from .._data.split import Split
 from .._kernels import Parameters
-from .._kernels.datatypes import FLOAT_TYPES
+from .._kernels.datatypes import check_float_type
 from .._kernels.draws import Key
 from ..init import Xavier, data_bias, get_initializer
 from ..optimizers import get_optimizer
@@ -47,10 +47,22 @@ def check_options(options: Any) -> None:
         raise ValueError(f"out_of_range must be 'warn', 'error' or 'allow', got {options.out_of_range!r}")
     if options.device not in ("auto", "cpu", "reference"):
         raise ValueError(f"device must be 'auto', 'cpu' or 'reference', got {options.device!r}")
-    if options.dtype is not None and np.dtype(options.dtype) not in FLOAT_TYPES:
-        raise ValueError(f"dtype must be None, float32 or float64, got {options.dtype!r}")
+    check_float_type(options.dtype)
     Key.check(options.random_state)
     get_optimizer(options.optimizer).validate()
+
+
+def check_partial(options: Any, classes: Any, going_on: bool) -> None:
+    """Raise ValueError for what a call of `partial_fit` lacks or cannot take; `going_on` after the first."""
+    if not going_on and classes is None:
+        raise ValueError("classes must be given in the first call of partial_fit: all labels that there will be")
+    if going_on and classes is not None and not np.array_equal(np.unique(classes), options.classes_):
+        raise ValueError(f"classes must be those of the first call, {options.classes_}, got {np.unique(classes)}")
+    if isinstance(options.class_weight, str) and options.class_weight == "balanced":
+        raise ValueError(
+            "class_weight must be None or a dict for partial_fit, which sees some of the rows, got 'balanced': "
+            "use sklearn.utils.class_weight.compute_class_weight on all labels, and pass a dict"
+        )
 
 
 def starting(

@@ -7,9 +7,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import clone
+from sklearn.utils._missing import is_pandas_na, is_scalar_nan
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_y, check_array, check_consistent_length, validate_data
 
+from .._checks import check_number
 from .._data.chunks import ChunkSource, source_of
 from .._data.device import is_device_array
 from .._data.ranges import InputScale
@@ -192,6 +194,7 @@ def labels_of(estimator: Any, y: Any, x: Any) -> tuple[NDArray[Any], NDArray[Any
         raise ValueError(
             f"{type(estimator).__name__} requires y to be passed, but the target y is None: pass one label for each row"
         )
+    check_known(y, "y")
     y = _check_y(y, multi_output=False, y_numeric=False, estimator=estimator)
     check_classification_targets(y)
     check_consistent_length(x, y)
@@ -199,6 +202,21 @@ def labels_of(estimator: Any, y: Any, x: Any) -> tuple[NDArray[Any], NDArray[Any
     if len(classes) < 2:
         raise ValueError(f"y must hold at least two classes, got one class: {classes.tolist()[0]!r}")
     return y, classes, index
+
+
+def check_known(y: Any, name: str) -> None:
+    """Raise ValueError for labels that are missing: None, NaN, pandas.NA among labels of any type."""
+    dtype = getattr(y, "dtype", None)
+    if y is None or (isinstance(dtype, np.dtype) and dtype.kind != "O"):
+        return  # scikit-learn has its own words for no labels at all, and finds NaN
+    values = np.atleast_1d(np.asarray(y, dtype=object))
+    missing = [k for k, one in enumerate(values) if one is None or is_pandas_na(one) or is_scalar_nan(one)]
+    if missing:
+        raise ValueError(
+            f"{name} must have a label for every row, got {values[missing[0]]!r} at row {missing[0]}"
+            + (f" and {len(missing) - 1} others that are missing" if len(missing) > 1 else "")
+            + ": leave these rows out. Input contains NaN"
+        )
 
 
 def check_weighted_classes(
@@ -214,3 +232,36 @@ def check_weighted_classes(
             f"sample_weight must be above 0 for some row of {wanted}, got weights of 0 alone for class "
             f"{classes[~there].tolist()[0]!r}"
         )
+
+
+def class_factors(
+    class_weight: Any, classes: NDArray[Any], index: NDArray[np.intp], weights: NDArray[np.float64] | None
+) -> NDArray[np.float64] | None:
+    """The weight of the class of each row; "balanced" counts rows by their weights. None for equal ones.
+
+    Parameters
+    ----------
+    class_weight : dict, "balanced" or None
+        As in scikit-learn; labels that a dict does not name have 1.
+    classes : ndarray
+        Labels in order.
+    index : ndarray
+        Which of them each row has.
+    weights : ndarray of float64 or None
+        Of rows.
+    """
+    if class_weight is None:
+        return None
+    if isinstance(class_weight, dict):
+        known = set(classes.tolist())
+        strange = [label for label in class_weight if label not in known]
+        if strange:
+            raise ValueError(f"class_weight must have labels of y, {classes.tolist()}, as its keys, got {strange[0]!r}")
+        of_classes = [check_number("class_weight of " + repr(c), class_weight.get(c, 1), 0) for c in classes.tolist()]
+        return np.array(of_classes, dtype=np.float64)[index]
+    if isinstance(class_weight, str) and class_weight == "balanced":
+        counts = np.bincount(index, weights, len(classes))
+        there = counts > 0
+        balanced = np.where(there, counts.sum() / (there.sum() * np.where(there, counts, 1)), 0)
+        return balanced[index]
+    raise ValueError(f"class_weight must be None, 'balanced' or a dict of labels, got {class_weight!r}")

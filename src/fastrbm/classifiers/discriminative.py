@@ -22,11 +22,12 @@ from .._kernels.draws import Key
 from .._kernels.labels import LabelledLayer, probabilities
 from ..model import Model
 from ..optimizers import get_optimizer
+from . import _parts
 from ._fit import LabelledFit
 from ._inputs import visible_rows
 from ._labelled import LabelledTraining, Machine, Objective, normalised
 from ._labelled_files import StoredLabelled
-from ._labelled_options import check_options, starting, warn_of_unlabelled
+from ._labelled_options import check_options, check_partial, starting, warn_of_unlabelled
 
 _BLOCK = 4096  # rows that are scored at a time
 
@@ -60,6 +61,9 @@ class DiscriminativeRBM(
         Sweeps of the chains of the generative parts.
     optimizer : str or optimizer, default="adam"
         See `fastrbm.optimizers`.
+    class_weight : dict, "balanced" or None, default=None
+        Weights of the classes, by which those of their rows are multiplied, as in scikit-learn: "balanced" makes the
+        classes count alike. `partial_fit` takes a dict only.
     init : str, array-like or initializer, default="xavier"
         Of the weights of the features and of the classes. Visible biases are those of the means of the features,
         biases of the classes those of their frequencies.
@@ -130,6 +134,7 @@ class DiscriminativeRBM(
         n_iter: int = 30,
         n_gibbs_steps: int = 1,
         optimizer: Any = "adam",
+        class_weight: Any = None,
         init: Any = "xavier",
         validation_fraction: float = 0.0,
         early_stopping: bool = False,
@@ -153,6 +158,7 @@ class DiscriminativeRBM(
         self.n_iter = n_iter
         self.n_gibbs_steps = n_gibbs_steps
         self.optimizer = optimizer
+        self.class_weight = class_weight
         self.init = init
         self.validation_fraction = validation_fraction
         self.early_stopping = early_stopping
@@ -201,7 +207,12 @@ class DiscriminativeRBM(
         ValueError, TypeError
             For bad options and data; the estimator is as it was.
         DivergenceError
-            If parameters became infinite or NaN; the last finite ones are kept.
+            If parameters or the loss became infinite or NaN; the last finite parameters are kept.
+
+        Warns
+        -----
+        sklearn.exceptions.ConvergenceWarning
+            If the loss ends far above that of the start.
         """
         with untouched(self):
             going_on = self.warm_start and hasattr(self, "components_")
@@ -212,6 +223,7 @@ class DiscriminativeRBM(
                     break
         finally:  # also of a run that diverged or was interrupted
             self._finish(run)
+        run.warn()
         return self
 
     def partial_fit(
@@ -232,17 +244,13 @@ class DiscriminativeRBM(
         """
         with untouched(self):
             going_on = hasattr(self, "components_")
-            if not going_on and classes is None:
-                raise ValueError(
-                    "classes must be given in the first call of partial_fit: all labels that there will be"
-                )
-            if going_on and classes is not None and not np.array_equal(np.unique(classes), self.classes_):
-                raise ValueError(f"classes must be those of the first call, {self.classes_}, got {np.unique(classes)}")
+            check_partial(self, classes, going_on)
             run = self._begin(X, y, sample_weight, None, classes, going_on, held_out=False)
         try:
             run.one_pass()
         finally:
             self._finish(run)
+        run.warn()
         return self
 
     def _begin(
@@ -258,6 +266,7 @@ class DiscriminativeRBM(
         """Check everything and set a fit up; `going_on` from the parameters and chains that are there."""
         check_options(self)
         data = self._rows(X, reset=not going_on)
+        _parts.check_known(y, "y")
         labels = _check_y(y, multi_output=False, y_numeric=False, estimator=self)
         check_classification_targets(labels)
         check_consistent_length(X, labels)
@@ -272,11 +281,13 @@ class DiscriminativeRBM(
         if (self.classes_[codes] != labels).any():
             raise ValueError(f"y must hold classes of the first call, {self.classes_}, got {np.unique(labels)}")
         weight = checked_weights(sample_weight, X)
+        of_classes = _parts.class_factors(self.class_weight, self.classes_, codes, weight)
         others = None if unlabelled is None else self._rows(unlabelled, reset=False)
         key = self._training.key if going_on else Key.from_random_state(self.random_state)
         # by content, so that the order of the rows makes no difference, nor does a weight of 2 in place of a row twice
         begin = content_order(data, codes.astype(np.float64)) if self.shuffle else None
-        split, weight = weighted(Split.of(data.shape[0], self.validation_fraction * held_out, key, begin), weight)
+        split = Split.of(data.shape[0], self.validation_fraction * held_out, key, begin)
+        split, weight = weighted(split, weight, of_classes)
         machine = self._machine() if going_on else starting(self, data, split, codes, weight, key)
         optimizer = get_optimizer(self.optimizer)
         slots = [

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, OutlierMixin
-from sklearn.utils._param_validation import Interval
+from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from .._estimator.attributes import columns_of, number_of, set_columns
@@ -21,6 +21,7 @@ from . import _parts
 _RBM, _SPLIT = 0, 1
 #: what sums of weights may miss a share by
 _ROUNDING = 1e-9
+_FENCE = 1.5  # distances of the quartiles
 
 
 class RBMOutlierDetector(StoredParts, _parts.Parts, OutlierMixin, BaseEstimator):
@@ -34,9 +35,11 @@ class RBMOutlierDetector(StoredParts, _parts.Parts, OutlierMixin, BaseEstimator)
         A copy of it is fitted. None takes a `BernoulliRBM` of 100 hidden units where all values are in [0, 1] (uint8
         images count as such) or X is sparse, and a ``GaussianRBM(sigma="data")`` for others. Its options are there for
         searches, as ``rbm__n_components``; for None they are those of the `BernoulliRBM`.
-    contamination : float, default=0.1
+    contamination : float or "auto", default=0.1
         Share of outliers in the training rows, above 0 and at most 0.5: the threshold is that quantile of their scores.
-        For training rows that are all normal it is the rate of false alarms.
+        For training rows that are all normal it is the rate of false alarms. "auto" needs to know no share, as in
+        `sklearn.ensemble.IsolationForest`: the threshold is Tukey's lower fence, the first quartile of the scores less
+        1.5 times the distance of the quartiles, below which are 0.35 % of normally distributed scores.
     calibration_fraction : float, default=0.0
         Share of the rows, below 1, that the RBM is not trained on and that the threshold is found on. Rows that were
         trained on have lower free energies than others like them, so a threshold found on them gives more alarms on
@@ -70,7 +73,7 @@ class RBMOutlierDetector(StoredParts, _parts.Parts, OutlierMixin, BaseEstimator)
     """
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
-        "contamination": [Interval(Real, 0, 0.5, closed="right")],
+        "contamination": [StrOptions({"auto"}), Interval(Real, 0, 0.5, closed="right")],
         "calibration_fraction": [Interval(Real, 0, 1, closed="left")],
     }
 
@@ -78,7 +81,7 @@ class RBMOutlierDetector(StoredParts, _parts.Parts, OutlierMixin, BaseEstimator)
         self,
         rbm: Any = None,
         *,
-        contamination: float = 0.1,
+        contamination: float | str = 0.1,
         calibration_fraction: float = 0.0,
         random_state: Any = None,
     ):
@@ -122,7 +125,7 @@ class RBMOutlierDetector(StoredParts, _parts.Parts, OutlierMixin, BaseEstimator)
             trained, judged = self._split(x.shape[0], key)
             rbm.fit(x[trained], **_parts.weighted(weights, trained))
             scores = -rbm.free_energy(x[judged])
-            offset = _quantile(scores, None if weights is None else weights[judged], self.contamination)
+            offset = _threshold(scores, None if weights is None else weights[judged], self.contamination)
             self.rbm_, self.offset_ = rbm, offset
         return self
 
@@ -199,6 +202,14 @@ class RBMOutlierDetector(StoredParts, _parts.Parts, OutlierMixin, BaseEstimator)
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = _parts.takes_sparse(self.rbm)
         return tags
+
+
+def _threshold(scores: NDArray[np.float64], weights: NDArray[np.float64] | None, share: float | str) -> float:
+    """The quantile of a share, or Tukey's lower fence ("Exploratory Data Analysis", 1977) where it is "auto"."""
+    if not isinstance(share, str):
+        return _quantile(scores, weights, share)
+    low, high = (_quantile(scores, weights, k) for k in (0.25, 0.75))
+    return low - _FENCE * (high - low)
 
 
 def _quantile(scores: NDArray[np.float64], weights: NDArray[np.float64] | None, share: float) -> float:

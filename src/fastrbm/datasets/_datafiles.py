@@ -40,6 +40,8 @@ class Source(NamedTuple):
     sha256: dict[str, str]  # of the *decompressed* IDX file, so any compressor and level will do
 
 
+#: what to do about a file that is not what it should be
+_AGAIN = "Copy or download it again"
 PARTS = {"train": ("train",), "test": ("t10k",), "all": ("train", "t10k")}
 SOURCES = {
     "mnist": Source(
@@ -126,39 +128,40 @@ def _read_digest(path: Path, out: np.ndarray | None = None) -> tuple[np.ndarray,
         try:
             return _read_idx_stream(stream, path, room, out)
         except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-            raise ValueError(f"{path}: damaged gzip file ({error})") from error
+            raise ValueError(f"{path}: damaged gzip file ({error}). {_AGAIN}") from error
 
 
 def _read_idx_stream(stream: Any, path: Path, room: int, out: np.ndarray | None) -> tuple[np.ndarray, str]:
     head = stream.read(4)
     if len(head) < 4 or head[:2] != b"\0\0" or not 1 <= head[3] <= 3:
-        raise ValueError(f"{path}: not an IDX file of 1 to 3 axes; it starts with the bytes {head.hex(' ')}")
+        got = f"it starts with the bytes {head.hex(' ')}" if head else "it is empty"
+        raise ValueError(f"{path}: not an IDX file of 1 to 3 axes; {got}. {_AGAIN}")
     if head[2] != 0x08:
         raise ValueError(f"{path}: IDX type code 0x{head[2]:02x}; only 0x08 (unsigned bytes) is allowed")
     sizes = stream.read(4 * head[3])
     if len(sizes) < 4 * head[3]:
-        raise ValueError(f"{path}: truncated in the IDX header")
+        raise ValueError(f"{path}: truncated in the IDX header, after {len(head + sizes)} bytes. {_AGAIN}")
     shape = struct.unpack(f">{head[3]}I", sizes)
     size = math.prod(shape)
     if size > room:
-        raise ValueError(f"{path}: truncated; the header announces {size} bytes of shape {shape}")
+        raise ValueError(f"{path}: truncated; the header announces {size} bytes of shape {shape}. {_AGAIN}")
     if out is None:
         out = np.empty(shape, dtype=np.uint8)
     elif out.dtype != np.uint8 or not out.flags.c_contiguous:
         raise ValueError(f"out must be a C-contiguous uint8 array; got {out.dtype}, strides {out.strides}")
     elif len(out) != shape[0] or out.size != size:
-        raise ValueError(f"{path}: holds an array of shape {shape}, expected {out.shape}")
+        raise ValueError(f"{path}: holds an array of shape {shape}, expected {out.shape}. {_AGAIN}")
     digest = hashlib.sha256(head + sizes)
     flat = out.reshape(-1).data
     filled = 0
     while filled < size:
         got = stream.readinto(flat[filled : filled + 2**20])
         if not got:
-            raise ValueError(f"{path}: truncated; {filled} of {size} bytes of shape {shape}")
+            raise ValueError(f"{path}: truncated; {filled} of {size} bytes of shape {shape}. {_AGAIN}")
         digest.update(flat[filled : filled + got])
         filled += got
     if stream.read(1):  # at the end this also makes gzip check its own checksum
-        raise ValueError(f"{path}: bytes left over after the {size} of shape {shape}")
+        raise ValueError(f"{path}: bytes left over after the {size} of shape {shape}. {_AGAIN}")
     return out, digest.hexdigest()
 
 

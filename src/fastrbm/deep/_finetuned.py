@@ -12,11 +12,12 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from .._checks import check_flag, check_integer, check_number
+from .._data.content import order_of
 from .._data.split import Split
 from .._estimator.attributes import columns_of, set_columns
 from .._estimator.files import Form, StoredParts
 from .._kernels import Backend, get_backend
-from .._kernels.datatypes import FLOAT_TYPES
+from .._kernels.datatypes import FLOAT_TYPES, check_float_type
 from .._kernels.draws import Key
 from ..classifiers import _parts
 from ..estimators import SoftmaxRBM
@@ -29,6 +30,7 @@ from .belief import DeepBeliefNetwork
 
 #: numbers of the streams of seeds
 _DBN, _WEIGHTS, _ROWS, _SOME = 0, 1, 2, 3
+_BLOCK = 4096  # rows that are put in order at a time
 _N_SOME = 1000  # rows by which layers are rescaled
 _CHOICES = ("auto", "sigmoid", "tanh", "relu")
 
@@ -79,8 +81,7 @@ class FineTuned(StoredParts, _parts.Parts, BaseEstimator):
         for one in augment if isinstance(augment, (list, tuple)) else [augment]:
             if one is not None and (isinstance(one, type) or not callable(one)):
                 raise TypeError(f"augment must be None, a function (rows, draws) or a list of them, got {one!r}")
-        if self.dtype is not None and np.dtype(self.dtype) not in FLOAT_TYPES:
-            raise ValueError(f"dtype must be None, numpy.float32 or numpy.float64, got {self.dtype!r}")
+        check_float_type(self.dtype)
         Key.check(options.random_state)
         get_backend("cpu", options.n_threads)
 
@@ -90,7 +91,9 @@ class FineTuned(StoredParts, _parts.Parts, BaseEstimator):
 
     # -- start ----------------------------------------------------------------------------------------------
 
-    def _stack(self, x: NDArray[Any], trained: NDArray[Any], key: Key) -> tuple[Any, list[Any]]:
+    def _stack(
+        self, x: NDArray[Any], held_out: NDArray[np.int64] | None, weights: NDArray[np.float64] | None, key: Key
+    ) -> tuple[Any, list[Any]]:
         """The stack, fitted if that is asked for, or None, and its machines."""
         frozen = isinstance(self.dbn, FrozenEstimator)
         options: Any = self
@@ -105,7 +108,8 @@ class FineTuned(StoredParts, _parts.Parts, BaseEstimator):
         if not self.pretrain:
             return None, dbn.rbms_ if frozen else dbn.machines(x)
         if not frozen:
-            dbn.set_output(transform="default").fit(trained)
+            rows = slice(None) if held_out is None else np.delete(np.arange(len(x)), held_out)
+            dbn.set_output(transform="default").fit(x[rows], **_parts.weighted(weights, rows))
         return dbn, dbn.rbms_
 
     def _activations(self, stack: list[Any]) -> list[str]:
@@ -167,21 +171,31 @@ class FineTuned(StoredParts, _parts.Parts, BaseEstimator):
         rows = np.arange(split.n_rows) if split.trained is None else split.trained
         return inputs[rows[key.fold_in(_SOME).permutation(len(rows), 0)[:_N_SOME]]]
 
-    def _split(self, n: int, held: Any, key: Key) -> Split:
+    def _split(self, x: NDArray[Any], labels: NDArray[Any] | None, held: Any, key: Key) -> Split:
+        """Which rows are trained on; by content, so that the order of the rows makes no difference."""
         options: Any = self
         if held is not None and options.validation_fraction:
             raise ValueError("validation_fraction must be 0 with X_val, got both: leave one of them")
         if options.early_stopping and held is None and not options.validation_fraction:
             raise ValueError("early_stopping needs rows that are held out: set validation_fraction, or pass X_val")
-        return Split.of(n, options.validation_fraction, key.fold_in(_ROWS))
+        begin = order_of((x[first : first + _BLOCK] for first in range(0, len(x), _BLOCK)), labels)
+        return Split.of(len(x), options.validation_fraction, key.fold_in(_ROWS), begin)
 
     def _train(
-        self, network: Network, inputs: Inputs, split: Split, held: Rows | None, labels: Any, key: Key
+        self,
+        network: Network,
+        inputs: Inputs,
+        split: Split,
+        held: Rows | None,
+        labels: Any,
+        key: Key,
+        weight: NDArray[np.float64] | None = None,
     ) -> FineTuning:
         if split.held_out is not None:
             of_held = None if labels is None else labels[split.held_out]
             held = Rows(inputs.taken(split.held_out), of_held)
-        return FineTuning(self, self._backend(), network, Rows(inputs, labels), split, held, key.fold_in(_ROWS))
+        rows = Rows(inputs, labels)
+        return FineTuning(self, self._backend(), network, rows, split, held, key.fold_in(_ROWS), weight)
 
     def _run(self, training: FineTuning) -> None:
         try:
@@ -189,6 +203,7 @@ class FineTuned(StoredParts, _parts.Parts, BaseEstimator):
                 self._publish(training)
         finally:  # a run that ends early keeps what it has
             self._publish(training)
+        training.warn()
 
     def _publish(self, training: FineTuning) -> None:
         self._show(training.best)

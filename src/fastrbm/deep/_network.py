@@ -93,7 +93,13 @@ class Network(NamedTuple):
         return -(targets * on + (1 - targets) * off).sum(axis=1, dtype=np.float64)
 
     def ascent(
-        self, backend: Backend, x: NDArray[Any], targets: NDArray[Any], masks: Masks, gain: float = 1.0
+        self,
+        backend: Backend,
+        x: NDArray[Any],
+        targets: NDArray[Any],
+        masks: Masks,
+        gain: float = 1.0,
+        shares: NDArray[Any] | None = None,
     ) -> tuple[NDArray[np.float64], list[Parameters]]:
         """Losses of rows, and minus the gradient of their mean, of each layer.
 
@@ -107,6 +113,8 @@ class Network(NamedTuple):
             Returns what the inputs of a layer, by its number and their shape, are multiplied with, or None: dropout.
         gain : float, default=1.0
             The gradients are multiplied with it.
+        shares : ndarray or None
+            Weights of the rows in the mean, which add up to 1, of the type of the parameters; None: equal ones.
 
         References
         ----------
@@ -123,7 +131,7 @@ class Network(NamedTuple):
         delta = self._difference(x, targets)
         if gain != 1:
             delta *= delta.dtype.type(gain)
-        return losses, self._backwards(backend, delta, inputs, plain, multiplied)
+        return losses, self._backwards(backend, delta, inputs, plain, multiplied, shares)
 
     def _difference(self, outputs: NDArray[Any], targets: NDArray[Any]) -> NDArray[Any]:
         """Minus the derivative of the losses by what goes into the last activation."""
@@ -144,11 +152,12 @@ class Network(NamedTuple):
         inputs: Sequence[NDArray[Any]],
         plain: Sequence[NDArray[Any]],
         masks: Sequence[NDArray[Any] | None],
+        shares: NDArray[Any] | None,
     ) -> list[Parameters]:
         found = []
         for k in reversed(range(len(self.layers))):
             weights, nothing, _ = self.layers[k].parameters
-            gradient = backend.moments(Phase(inputs[k], delta), weights.dtype)
+            gradient = backend.moments(Phase(inputs[k], delta, shares), weights.dtype)
             found.append(Parameters(gradient.weights, nothing.copy(), gradient.hidden_bias))
             if not k:
                 break

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import clone
 
-from .._checks import is_integer
+from .._checks import is_integer, warn_user
 from .._estimator.fitting import Fitting
 from .._kernels import PackedBits, get_backend
 from .._kernels.draws import Draw, Key
@@ -86,12 +89,51 @@ class Transposed(Initializer):
         return Start(np.ascontiguousarray(weights.T), hidden_bias, visible_bias)
 
 
+@contextmanager
+def rows_of_layer(number: int) -> Iterator[None]:
+    """Within the block, what a machine says about the range of X is said about the hidden means that it is given.
+
+    Parameters
+    ----------
+    number : int
+        Of the hidden layer, 1 for the lowest; 0 leaves all as it is, as X is what the machine is given then.
+    """
+    if not number:
+        yield
+        return
+    try:
+        with warnings.catch_warnings(record=True) as found:
+            warnings.simplefilter("always")
+            yield
+    except ValueError as error:
+        if _RANGE.match(str(error)) is None:
+            raise
+        raise ValueError(_in_terms_of(number, str(error))) from error
+    finally:
+        for one in found:
+            warn_user(_in_terms_of(number, str(one.message)), one.category)
+
+
+_RANGE = re.compile(r"X (?:must|should) hold values in \[0, 1\].*?(got values from .* in column \d+).*", re.DOTALL)
+
+
+def _in_terms_of(number: int, text: str) -> str:
+    match = _RANGE.match(text)
+    if match is None:
+        return text
+    return (
+        f"the hidden means of layer {number} should be in [0, 1] for layer {number + 1}, whose visible units are "
+        f"Bernoulli ones, {match[1]}. Take a machine with other visible units for layer {number + 1} "
+        "(GaussianRBM(sigma='data')), or say what is meant by its out_of_range='allow'"
+    )
+
+
 def fits_upside_down(lower: Any, upper: Any, n_visible: int) -> bool:
     """Whether a machine may start as the one below upside down."""
     return upper.n_components == n_visible and upper.units == lower.units[::-1] and upper.temperature == 1
 
 
-def fit_stack(stack: list[Any], x: Any, *, tied: bool) -> None:
+def fit_stack(stack: list[Any], x: Any, weights: NDArray[Any] | None = None, *, tied: bool) -> None:
     """Fit machines one after the other, each to the hidden means of the one below."""
     below, n_tied = x, 0
     for k, rbm in enumerate(stack):
@@ -100,11 +142,13 @@ def fit_stack(stack: list[Any], x: Any, *, tied: bool) -> None:
             n_tied += 1
             rbm.set_params(init=get_initializer(Transposed(stack[k - 1])))
         try:
-            rbm.fit(below)
+            with rows_of_layer(k):
+                rbm.fit(below, **_parts.weighted(weights))
         finally:
             rbm.set_params(init=start)
         if k + 1 < len(stack):
-            below = rbm.transform(below)
+            with rows_of_layer(k):
+                below = rbm.transform(below)
             if np.asarray(below).dtype != np.float32 and rbm.components_.dtype == np.float32:
                 below = below.astype(np.float32)
     if tied and not n_tied:

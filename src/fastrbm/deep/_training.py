@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from typing import Any
 
@@ -9,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._data.split import Split
-from .._fit.loop import DivergenceError
+from .._estimator.aftermath import warn_of_rise
+from .._fit.loop import DivergenceError, share_of
 from .._kernels import Backend, Parameters
 from .._kernels.draws import Key
 from .._kernels.rules import Update
@@ -51,13 +53,23 @@ class FineTuning:
     held : Rows or None
         Rows that are scored after each pass.
     key : Key
+    weight : ndarray or None
+        Of all rows.
     """
 
     def __init__(
-        self, options: Any, backend: Backend, network: Network, rows: Rows, split: Split, held: Rows | None, key: Key
+        self,
+        options: Any,
+        backend: Backend,
+        network: Network,
+        rows: Rows,
+        split: Split,
+        held: Rows | None,
+        key: Key,
+        weight: NDArray[np.float64] | None = None,
     ):
         self.options, self.backend, self.network, self.rows, self.held = options, backend, network, rows, held
-        self.key, self.order = key, split.order(key, True)
+        self.key, self.order, self.weight = key, split.order(key, True), weight
         self.history: dict[str, list[float]] = {"epoch": [], "seconds": [], "loss": []}
         self.n_passes, self.updates = 0, 0
         self.dtype = network.layers[0].parameters.weights.dtype
@@ -67,6 +79,7 @@ class FineTuning:
             for layer in network.layers
         ]
         self._best: tuple[float, int, Network] | None = None
+        self._start: float | None = None
         self._augment = getattr(options, "augment", None)
         for number in range(options.n_iter):  # said before anything is trained
             self._rate(number)
@@ -83,6 +96,11 @@ class FineTuning:
     def best_iteration(self) -> int:
         """The pass that `best` is of."""
         return self.n_passes if self._best is None else self._best[1]
+
+    def warn(self) -> None:
+        """Warn if the loss has risen over all passes."""
+        if self._start is not None and self.n_passes:
+            warn_of_rise(self.history["loss"][self.best_iteration - 1], self._start)
 
     def one_pass(self) -> bool:
         """Pass over the data once and look at the rows held out; False if that was the last pass.
@@ -119,8 +137,14 @@ class FineTuning:
             at = order[first : first + size]
             x = self._augmented(self.rows.inputs[at])
             targets = x if self.rows.labels is None else self.rows.labels[at]
-            losses, gradients = self.network.ascent(self.backend, x, targets, self._mask, gain)
-            total += float(losses.sum())
+            shares = share_of(self.weight, at)
+            each = None if shares is None else shares.astype(self.dtype)
+            losses, gradients = self.network.ascent(self.backend, x, targets, self._mask, gain, each)
+            total += float(losses.sum() if self.weight is None else self.weight[at] @ losses)
+            if self._start is None:
+                self._start = float(losses.mean())
+                if self.network.loss == "labels":  # equal probabilities are no worse a start
+                    self._start = max(self._start, math.log(len(self.network.layers[-1].parameters.hidden_bias)))
             update = Update(rule, rate, momentum, self.updates)
             for layer, slots, gradient in zip(self.network.layers, self._slots, gradients, strict=True):
                 if keep != 1:
@@ -128,7 +152,7 @@ class FineTuning:
                     weights *= self.dtype.type(keep)
                 self.backend.ascend(layer.parameters, slots, gradient, update)
             self.updates += 1
-        return total / len(order)
+        return total / (len(order) if self.weight is None else float(self.weight[order].sum()))
 
     def _rate(self, number: int) -> float:
         return value_at("learning_rate", self.options.learning_rate, number, self.options.n_iter, 0)

@@ -25,6 +25,10 @@ class Values:
         The first machine, fitted or not.
     x : ndarray
         Rows of the fit.
+    rows : ndarray of int or None
+        Which of them means and deviations are taken of, and how often each; None: all.
+    weights : ndarray or None
+        Of all rows.
 
     Attributes
     ----------
@@ -32,7 +36,13 @@ class Values:
         An input is (x - centre) / deviation; uint8 images are divided by 255 before.
     """
 
-    def __init__(self, rbm: Any, x: NDArray[Any]):
+    def __init__(
+        self,
+        rbm: Any,
+        x: NDArray[Any],
+        rows: NDArray[np.int64] | None = None,
+        weights: NDArray[np.float64] | None = None,
+    ):
         self._bernoulli = rbm.units[0] == "bernoulli"
         self._mode, self._columns = rbm.out_of_range, getattr(rbm, "feature_names_in_", None)
         self._given: float | None = None
@@ -46,8 +56,14 @@ class Values:
                 self._fitted = scale.value
         elif rbm.units[0] == "gaussian":
             assert_all_finite(x, input_name="X")
-            self.centre = x.mean(axis=0, dtype=np.float64)
-            self.deviation = x.std(axis=0, dtype=np.float64)
+            x = x if rows is None else x[rows]
+            if weights is None:
+                self.centre = x.mean(axis=0, dtype=np.float64)
+                self.deviation = x.std(axis=0, dtype=np.float64)
+            else:
+                share = weights if rows is None else weights[rows]
+                self.centre = np.average(x, axis=0, weights=share)
+                self.deviation = np.sqrt(np.average((x - self.centre) ** 2, axis=0, weights=share))
             # of a constant column, which rounding may have made another
             small = self.deviation <= 10 * np.finfo(np.float64).eps * np.abs(self.centre)
             self.deviation[small] = 1.0

@@ -144,14 +144,19 @@ class DBNAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, FineTune
             For unusable options or rows. The estimator is then what it was before the call.
         fastrbm.DivergenceError
             If parameters become infinite or NaN; those of the last pass without are kept.
+
+        Warns
+        -----
+        sklearn.exceptions.ConvergenceWarning
+            If the loss ends far above that of the start.
         """
         self._check_options()
         with untouched(self):
             x = _parts.table_of(self, X, sparse=False, reset=True)
             key = Key.from_random_state(self.random_state)
-            split = self._split(len(x), X_val, key)
+            split = self._split(x, None, X_val, key)
             x_val = None if X_val is None else _parts.table_of(self, X_val, sparse=False, reset=False)
-            dbn, stack = self._stack(x, x if split.trained is None else x[split.trained], key)
+            dbn, stack = self._stack(x, split.held_out, None, key)
             grey = stack[0].units[0] == "bernoulli"
             loss = self.loss if self.loss != "auto" else "cross_entropy" if grey else "squared_error"
             if loss == "cross_entropy" and not grey:

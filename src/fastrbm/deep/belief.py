@@ -14,6 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 from .._checks import check_flag, check_integer
 from .._estimator.attributes import columns_of, set_columns
 from .._estimator.files import Form, StoredParts
+from .._estimator.row_weights import checked_weights
 from .._estimator.untouched import untouched
 from .._kernels.draws import Key, Stream, philox4x32, split_seed
 from ..classifiers import _parts
@@ -98,7 +99,7 @@ class DeepBeliefNetwork(StoredParts, _parts.Parts, ClassNamePrefixFeaturesOutMix
         self._check_options()
         return _stack.machines(self.layers, self.rbm, X)
 
-    def fit(self, X: Any, y: Any = None) -> DeepBeliefNetwork:
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> DeepBeliefNetwork:
         """Fit the machines, lowest first.
 
         Parameters
@@ -106,6 +107,8 @@ class DeepBeliefNetwork(StoredParts, _parts.Parts, ClassNamePrefixFeaturesOutMix
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
             What the lowest machine takes, in one table.
         y : ignored
+        sample_weight : array-like of shape (n_samples,) or None
+            Not negative, of every machine.
 
         Returns
         -------
@@ -121,13 +124,14 @@ class DeepBeliefNetwork(StoredParts, _parts.Parts, ClassNamePrefixFeaturesOutMix
         self._check_options()
         with untouched(self):
             x = _parts.table_of(self, X, sparse=self._takes_sparse(), reset=True)
+            weights = checked_weights(sample_weight, x)
             self._check_made(x)
             stack = self.machines(x)
             key = Key.from_random_state(self.random_state)
             if self.random_state is not None:
                 for k, rbm in enumerate(stack):
                     _parts.seeded(rbm, key, k)
-            _stack.fit_stack(stack, x, tied=self.tied)
+            _stack.fit_stack(stack, x, weights, tied=self.tied)
             self.rbms_, self._key, self._calls = stack, key, 0
         return self
 
@@ -146,8 +150,9 @@ class DeepBeliefNetwork(StoredParts, _parts.Parts, ClassNamePrefixFeaturesOutMix
         """
         rows = self._rows(X)
         level = len(self.rbms_) if level is None else check_integer("level", level, 1, len(self.rbms_))
-        for rbm in self.rbms_[:level]:
-            rows = rbm.transform(rows)
+        for k, rbm in enumerate(self.rbms_[:level]):
+            with _stack.rows_of_layer(k):
+                rows = rbm.transform(rows)
         return rows
 
     def _rows(self, X: Any) -> Any:

@@ -20,7 +20,7 @@ from .._estimator.restoring import numbers_of, parameters_of
 from .._estimator.untouched import untouched
 from .._fit.loop import DivergenceError
 from .._kernels import Backend, Parameters, as_dense, get_backend
-from .._kernels.datatypes import FLOAT_TYPES
+from .._kernels.datatypes import FLOAT_TYPES, check_float_type
 from .._kernels.draws import Key, Stream
 from .._kernels.rules import Update
 from ..classifiers._inputs import visible_rows
@@ -148,8 +148,7 @@ class DeepBoltzmannMachine(StoredParts, ClassNamePrefixFeaturesOutMixin, Transfo
             check_number("learning_rate", self.learning_rate, 0, include_low=False)
         if self.out_of_range not in ("warn", "error", "allow"):
             raise ValueError(f"out_of_range must be 'warn', 'error' or 'allow', got {self.out_of_range!r}")
-        if self.dtype is not None and np.dtype(self.dtype) not in FLOAT_TYPES:
-            raise ValueError(f"dtype must be None, float32 or float64, got {self.dtype!r}")
+        check_float_type(self.dtype)
         Key.check(self.random_state)
         get_optimizer(self.optimizer).validate()
         self._backend()

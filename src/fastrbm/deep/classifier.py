@@ -11,6 +11,7 @@ from sklearn.base import ClassifierMixin
 
 from .._estimator.attributes import restored_classes, stored_classes
 from .._estimator.files import Form
+from .._estimator.row_weights import as_repetitions, checked_weights, weighted
 from .._estimator.untouched import untouched
 from .._kernels.draws import Key
 from ..classifiers import _parts
@@ -50,6 +51,9 @@ class DBNClassifier(ClassifierMixin, FineTuned):
     batch_size : int, default=64
     n_iter : int, default=30
         Passes of fine-tuning; those of the machines are their own.
+    class_weight : dict, "balanced" or None, default=None
+        Weights of the classes in the loss, by which those of their rows are multiplied, as in scikit-learn: "balanced"
+        makes the classes count alike. The stack knows no classes.
     augment : callable, list of callables or None, default=None
         ``augment(rows, draws)`` returns changed copies of a minibatch of inputs of the network (grey levels in [0, 1],
         standardised columns) by a `numpy.random.Generator`: `Flip`, `Shift`, or functions of yours. For fine-tuning
@@ -122,6 +126,7 @@ class DBNClassifier(ClassifierMixin, FineTuned):
         weight_decay: float = 0.0,
         batch_size: int = 64,
         n_iter: int = 30,
+        class_weight: Any = None,
         augment: Any = None,
         validation_fraction: float = 0.0,
         early_stopping: bool | str = False,
@@ -141,6 +146,7 @@ class DBNClassifier(ClassifierMixin, FineTuned):
         self.weight_decay = weight_decay
         self.batch_size = batch_size
         self.n_iter = n_iter
+        self.class_weight = class_weight
         self.augment = augment
         self.validation_fraction = validation_fraction
         self.early_stopping = early_stopping
@@ -150,7 +156,7 @@ class DBNClassifier(ClassifierMixin, FineTuned):
         self.random_state = random_state
         self.verbose = verbose
 
-    def fit(self, X: Any, y: Any, *, X_val: Any = None, y_val: Any = None) -> DBNClassifier:
+    def fit(self, X: Any, y: Any, sample_weight: Any = None, *, X_val: Any = None, y_val: Any = None) -> DBNClassifier:
         """Fit the stack to X, then fine-tune the network to the labels.
 
         Parameters
@@ -158,6 +164,9 @@ class DBNClassifier(ClassifierMixin, FineTuned):
         X : array-like of shape (n_samples, n_features)
         y : array-like of shape (n_samples,)
             Labels of any type, of at least two classes.
+        sample_weight : array-like of shape (n_samples,) or None
+            Not negative, of the machines of the stack and of the loss; whole numbers up to 16 are repetitions. Scores
+            of rows held out do not know them.
         X_val, y_val : array-like or None
             Rows held out, in the place of `validation_fraction`.
 
@@ -171,22 +180,31 @@ class DBNClassifier(ClassifierMixin, FineTuned):
             For unusable options, rows or labels. The estimator is then what it was before the call.
         fastrbm.DivergenceError
             If parameters become infinite or NaN; those of the last pass without are kept.
+
+        Warns
+        -----
+        sklearn.exceptions.ConvergenceWarning
+            If the loss ends far above that of the start.
         """
         self._check_options()
         with untouched(self):
             x = _parts.table_of(self, X, sparse=False, reset=True)
             y, classes, index = _parts.labels_of(self, y, x)
+            weights = checked_weights(sample_weight, x)
+            _parts.check_weighted_classes(classes, index, weights, every=False)
             key = Key.from_random_state(self.random_state)
             if (X_val is None) != (y_val is None):
                 raise ValueError("X_val and y_val must be given together, got one of them")
-            split = self._split(len(x), X_val, key)
+            base = self._split(x, index, X_val, key)
+            split, weight = weighted(base, weights, _parts.class_factors(self.class_weight, classes, index, weights))
             if X_val is not None:
                 x_val = _parts.table_of(self, X_val, sparse=False, reset=False)
+                _parts.check_known(y_val, "y_val")
                 y_val = np.asarray(y_val)
                 if y_val.shape != (len(x_val),) or not np.isin(y_val, classes).all():
                     raise ValueError("y_val must have one label of y for each row of X_val")
-            dbn, stack = self._stack(x, x if split.trained is None else x[split.trained], key)
-            self.values_ = values = Values(stack[0], x)
+            dbn, stack = self._stack(x, base.held_out, weights, key)
+            self.values_ = values = Values(stack[0], x, *_counted(weights))
             name = type(self).__name__
             inputs = values.checked(x, name, quiet=self.pretrain)
             held = None
@@ -195,7 +213,7 @@ class DBNClassifier(ClassifierMixin, FineTuned):
             widths = [x.shape[1], *(rbm.n_components for rbm in stack)]
             layers = self._encoder(stack, values, widths, key, self._some(inputs, split, key))
             layers.append(self._random(widths[-1], len(classes), "softmax", key, len(layers)))
-            training = self._train(Network(layers, "labels"), inputs, split, held, index, key)
+            training = self._train(Network(layers, "labels"), inputs, split, held, index, key, weight)
             self.dbn_, self.classes_ = dbn, classes
         self._run(training)
         return self
@@ -218,6 +236,20 @@ class DBNClassifier(ClassifierMixin, FineTuned):
         logits = last._replace(activation="identity")
         blocks = (x for _, x in inputs.blocks(last.parameters.weights.dtype))
         return log_softmax(self._through([*hidden, logits], blocks).astype(np.float64), axis=1)
+
+    def decision_function(self, X: Any) -> NDArray[np.float64]:
+        """Compute log p(y | v); of two classes the log odds of the second one.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of float64, shape (n_samples, n_classes), or (n_samples,) of two classes
+        """
+        scores = self._scores(X)
+        return scores[:, 1] - scores[:, 0] if scores.shape[1] == 2 else scores
 
     def predict(self, X: Any) -> NDArray[Any]:
         """Predict the labels of rows.
@@ -259,3 +291,9 @@ class DBNClassifier(ClassifierMixin, FineTuned):
         ndarray of float64, shape (n_samples, n_classes)
         """
         return self._scores(X)
+
+
+def _counted(weights: NDArray[np.float64] | None) -> tuple[NDArray[np.int64] | None, NDArray[np.float64] | None]:
+    """Rows that means are taken of, as often as whole weights say, or other weights; those held out count, too."""
+    times = None if weights is None else as_repetitions(weights)
+    return (None, weights) if times is None else (np.repeat(np.arange(len(times)), times), None)

@@ -15,18 +15,21 @@ from sklearn.utils.parallel import Parallel, delayed
 
 from .._checks import check_flag, check_integer, check_number
 from . import studies
+from ._best import Best
 from .data import Split, split
 from .generation import Trainer
 from .measures import METRICS, Measure, check_metric
 from .spaces import searched
 
 
-class Search(MetaEstimatorMixin, BaseEstimator):
+class Search(Best, MetaEstimatorMixin, BaseEstimator):
     """Finds options of an estimator that are best on held-out rows.
 
     Every trial trains one model and measures it after each pass on rows that no model is trained on. Trials that are
     behind are ended early (pruned). Trials that diverge, whose metric is not finite, or whose options exclude each
     other have failed: they are counted, and the search goes on.
+
+    After `fit` its `predict`, `transform`, `score` and the like are those of the best estimator.
 
     Parameters
     ----------
