@@ -55,8 +55,6 @@ NETWORK: dict[str, Any] = {
 WIDTH = 512
 #: patches of 6x6 pixels, their features averaged in 3x3 cells: what `PatchFeatures` does by itself
 LOGISTIC_PATCHES: dict[str, Any] = {"C": 0.005, "max_iter": 100}
-#: passes of each network of the best machine, over each image and its mirror image
-MIRRORED_PASSES = 6
 LAYERS = (1000, 1000)
 FINE_TUNING: dict[str, Any] = {
     "activation": "relu",
@@ -143,7 +141,7 @@ _ABOUT = (
     f"coded as four ramps, from 0 to 1 within {RAMP} around {MIDDLES}. Features are these and the means of hidden "
     "units, standardised. The machine sees bits that are drawn anew from the ramps at every use. Features of patches "
     "are means of the hidden units of a Gaussian machine of 6x6 pixels in 3x3 cells. The deep belief network "
-    "takes grey pixels. It and the best machine see mirror images, too."
+    "takes grey pixels. It sees mirror images, too."
 )
 
 
@@ -242,10 +240,10 @@ def _network(settings: Settings, data: Data, rows: Any, test: Any, seed: int) ->
     return _fitted_network(settings, rows, data.labels, seed).predict(test)
 
 
-def _fitted_network(settings: Settings, rows: Any, labels: Any, seed: int, **other: Any) -> DBNClassifier:
+def _fitted_network(settings: Settings, rows: Any, labels: Any, seed: int) -> DBNClassifier:
     # Gaussian visible units: the network's inputs are real numbers
     layers = DeepBeliefNetwork([GaussianRBM(50 if settings.quick else WIDTH)])
-    options = NETWORK | other | _short(settings)
+    options = NETWORK | _short(settings)
     network = DBNClassifier(layers, pretrain=False, random_state=seed, n_threads=settings.n_threads, **options)
     return network.fit(rows, labels)
 
@@ -256,23 +254,13 @@ def _short(settings: Settings) -> dict[str, Any]:
 
 def _best_machine(settings: Settings, data: Data, rows: Any, test: Any, seed: int) -> NDArray[np.int64]:
     """Mean of the probabilities of several networks, each on patches of a machine of its own."""
-    # a mirrored digit is another one, or none
-    images, n_copies = (data.images, 1) if settings.quick else (_with_mirrored(data.images, data.shape), 2)
-    test = test if settings.quick else _with_mirrored(test, data.shape)
     total = np.zeros((len(test), 10))
     for vote in range(1 if settings.quick else N_VOTES):
-        number = 1000 * seed + vote
-        machine = _patch_machine(settings, data, number).fit(images)
-        features, features_of_test = _standardised(machine.transform(images), machine.transform(test))
-        network = _fitted_network(settings, features, np.tile(data.labels, n_copies), number, n_iter=MIRRORED_PASSES)
+        features, features_of_test = _patches(settings, data, 1000 * seed + vote)
+        network = _fitted_network(settings, features, data.labels, 1000 * seed + vote)
         total += network.predict_proba(features_of_test)
         del features, features_of_test  # gigabytes
-    return _voted(network.classes_, total, n_copies)
-
-
-def _with_mirrored(images: NDArray[np.uint8], shape: tuple[int, int]) -> NDArray[np.uint8]:
-    """Images, then their mirror images."""
-    return np.vstack([images, images.reshape(-1, *shape)[:, :, ::-1].reshape(images.shape)])
+    return network.classes_[total.argmax(axis=1)]
 
 
 def _stack(settings: Settings, data: Data, rows: Any, test: Any, seed: int) -> NDArray[np.int64]:
@@ -299,14 +287,10 @@ def _stack(settings: Settings, data: Data, rows: Any, test: Any, seed: int) -> N
         n_threads=settings.n_threads,
         **(FINE_TUNING | _short(settings)),
     ).fit(data.images, data.labels)
-    if settings.quick:
-        return network.predict(test)
-    return _voted(network.classes_, network.predict_proba(_with_mirrored(test, data.shape)), 2)
-
-
-def _voted(classes: NDArray[np.int64], total: NDArray[np.float64], n_copies: int) -> NDArray[np.int64]:
-    """Class of the largest sum over the copies of each image."""
-    return classes[total.reshape(n_copies, -1, len(classes)).sum(axis=0).argmax(axis=1)]
+    total = network.predict_proba(test)
+    if not settings.quick:  # a mirrored digit is another one, or none
+        total += network.predict_proba(test.reshape(-1, *data.shape)[:, :, ::-1].reshape(test.shape))
+    return network.classes_[total.argmax(axis=1)]
 
 
 def _pictures(settings: Settings, report: Report, data: Data, predicted: NDArray[np.int64]) -> None:
