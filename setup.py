@@ -28,13 +28,25 @@ FLAGS = [
 ]
 # FASTRBM_SANITIZE=address,undefined instruments the extension (CONTRIBUTING says how to run the tests with it).
 SANITIZE = [f"-fsanitize={os.environ['FASTRBM_SANITIZE']}", "-g"] if os.environ.get("FASTRBM_SANITIZE") else []
-# name -> (extra flags, macros); a further instruction set is one more row
+# name -> (extra flags, macros); a further instruction set is one more row. "amx_emulated" is "amx" with the tile unit in
+# plain C, for tests.
 TARGETS = {
     "baseline": ([], []),
     "avx2": (["-mavx2", "-mfma"], [("FRBM_AVX2", None)]),
     "avx512": (
         ["-mavx2", "-mfma", "-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mprefer-vector-width=512"],
         [("FRBM_AVX512", None)],
+    ),
+    "amx": (
+        [
+            *("-mavx2", "-mfma", "-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mprefer-vector-width=512"),
+            *("-mamx-tile", "-mamx-int8"),
+        ],
+        [("FRBM_AVX512", None), ("FRBM_TILES", None)],
+    ),
+    "amx_emulated": (
+        ["-mavx2", "-mfma", "-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mprefer-vector-width=512"],
+        [("FRBM_AVX512", None), ("FRBM_TILES", None), ("FRBM_EMULATED", None)],
     ),
 }
 
@@ -65,6 +77,21 @@ def openmp_flags(compiler):
     return [], []
 
 
+def knows_tiles(compiler):
+    """Whether "amx" can be built: on Linux, whose kernel is asked for the tile registers, by a compiler that has them."""
+    if not sys.platform.startswith("linux"):
+        return False
+    with tempfile.TemporaryDirectory() as folder:
+        source = Path(folder, "trial.c")
+        source.write_text("#include <immintrin.h>\nvoid trial(void) { _tile_zero(0); _tile_dpbsud(0, 1, 2); }\n")
+        try:
+            compiler.compile([str(source)], output_dir=folder, extra_postargs=TARGETS["amx"][0])
+        except Exception as error:  # noqa: BLE001 - as above
+            print(f"fastrbm: no target amx: {error}")
+            return False
+    return True
+
+
 class BuildTargets(build_ext):
     """Compiles tiles.c once per instruction set, all sources side by side, and links the objects."""
 
@@ -72,10 +99,11 @@ class BuildTargets(build_ext):
         x86 = is_x86()
         compile_args, link_args = openmp_flags(self.compiler)
         flags = FLAGS + SANITIZE
-        macros = [*ext.define_macros, ("FRBM_X86", None)] if x86 else ext.define_macros
+        tiles = x86 and knows_tiles(self.compiler)
+        macros = [*ext.define_macros, *([("FRBM_X86", None)] * x86), *([("FRBM_HAS_AMX", None)] * tiles)]
         jobs = [(source, self.build_temp, macros, flags + compile_args) for source in ext.sources]
         for name, (own_flags, own_macros) in TARGETS.items():
-            if name == "baseline" or x86:
+            if name == "baseline" or (x86 and (tiles or name != "amx")):
                 folder = os.path.join(self.build_temp, name)
                 table = ("FRBM_TABLE", f"frbm_table_{name}")
                 jobs.append((TILES, folder, [*own_macros, table], flags + own_flags))

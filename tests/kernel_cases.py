@@ -17,7 +17,7 @@ RULES = {
     "adam": (Update(Rule("adam", 0.99, 1e-4, l2=0.3), 0.05, 0.9, 4), 2),
     "amsgrad": (Update(Rule("amsgrad", 0.99, 1e-4), 0.05, 0.9), 3),
 }
-TARGETS = cpu.supported_targets()
+TARGETS = cpu.selectable_targets()
 
 reference = ReferenceBackend()
 

@@ -13,7 +13,7 @@ from fastrbm._kernels.cpu import CpuBackend, runtime
 from fastrbm._kernels.draws import Draw
 from fastrbm._kernels.reference import ReferenceBackend
 
-TARGETS = runtime.supported_targets()
+TARGETS = runtime.selectable_targets()
 UNITS = ("bernoulli", "bernoulli")
 SIZES = [(1, 1, 1), (3, 33, 6), (65, 40, 35), (130, 70, 129)]
 

@@ -10,7 +10,7 @@ from fastrbm._kernels import cpu as cpu_package
 from fastrbm._kernels.cpu import CpuBackend, runtime
 from fastrbm._kernels.draws import Draw, Stream
 
-TARGETS = runtime.supported_targets()
+TARGETS = runtime.selectable_targets()
 UNITS = ("bernoulli", "bernoulli")
 # (rows, visible, hidden): around the 15 inputs of a word, the 32 lanes of a register, the 6 outputs of a tile, the 315
 # inputs and 1024 lanes of a block

@@ -10,7 +10,7 @@ from small_models import exact_joint, expected_variation, small_model, total_var
 pytestmark = pytest.mark.kernels
 
 N_CHAINS = 60_000
-TARGETS = [("cpu", t) for t in cpu.supported_targets()] + [("reference", None)]
+TARGETS = [("cpu", t) for t in cpu.selectable_targets()] + [("reference", None)]
 
 
 @pytest.fixture(params=TARGETS, ids=lambda p: p[1] or p[0])

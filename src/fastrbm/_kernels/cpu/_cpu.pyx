@@ -29,7 +29,9 @@ ctypedef fused pixel:
 
 cdef const frbm_table *TABLE = NULL
 
-TARGETS = ("avx512", "avx2", "baseline")
+TARGETS = ("amx", "avx512", "avx2", "baseline", "amx_emulated")
+#: of these, what is there for tests: never chosen unless asked for
+TEST_TARGETS = ("amx_emulated",)
 #: numbers of src/include/constants.h that Python needs
 CONSTANTS = {
     "LANES": FRBM_LANES,
@@ -53,7 +55,17 @@ cdef size_t LARGE_BYTES = 4 << 20  # from here on NumPy asks for huge pages
 
 def supported_targets():
     """Instruction sets this build and processor have, best first."""
+    return [name for name in selectable_targets() if name not in TEST_TARGETS]
+
+
+def selectable_targets():
+    """The same, and those for tests that can run here."""
     return [name for name in TARGETS if frbm_select(name.encode()) != NULL]
+
+
+def is_built(str name not None):
+    """Whether this build has an instruction set, whatever the processor."""
+    return bool(frbm_is_built(name.encode()))
 
 
 def select_target(str name not None):
@@ -61,7 +73,7 @@ def select_target(str name not None):
     global TABLE
     cdef const frbm_table *table = frbm_select(name.encode())
     if table == NULL:
-        raise ValueError(f"instruction set must be one of {supported_targets()} on this machine, got {name!r}")
+        raise ValueError(f"instruction set must be one of {selectable_targets()} on this machine, got {name!r}")
     TABLE = table
 
 

@@ -107,8 +107,8 @@ static void gaussian_gradient_columns(const frbm_gaussian_gradient *g, size_t fi
     float quantum[FRBM_GAUSSIAN_COLUMNS];
     for (size_t i = 0; i < count; i++) quantum[i] = quantise_states(g, first + i, coef + i * ld);
     if (first == 0) sampled_bias(g);
-    const frbm_operand data = {g->data_hidden, g->hidden_ld, g->n_data, coef, ld, 1, NULL, 0};
-    const frbm_operand model = {g->model_hidden, g->hidden_ld, g->n_model, coef + g->data_ld, ld, 1, NULL, 0};
+    const frbm_operand data = {g->data_hidden, g->hidden_ld, g->n_data, coef, ld, 1, NULL, 0, NULL};
+    const frbm_operand model = {g->model_hidden, g->hidden_ld, g->n_model, coef + g->data_ld, ld, 1, NULL, 0, NULL};
     for (size_t lane = 0; lane < g->n_hidden; lane += FRBM_LANE_BLOCK) {
         const size_t n = g->n_hidden - lane < FRBM_LANE_BLOCK ? g->n_hidden - lane : FRBM_LANE_BLOCK;
         for (size_t i = 0; i < count; i += FRBM_TILE) {

@@ -1,6 +1,7 @@
 /* One vocabulary of vectors for all instruction sets: types, loads, masks, and the few operations that plain C does not
  * compile to.  This is the only file that asks for the instruction set, but for whole alternatives of an algorithm,
- * each of which stands in one place: lookup.h, int16.h, int16_filter.h, coincidences.h, and exact_sum in filters.h.
+ * each of which stands in one place: lookup.h, int16.h, int16_filter.h, coincidences.h, exact_sum in filters.h, and
+ * tile_unit.h with limb_product.h.
  *
  * FRBM_AVX512 or FRBM_AVX2 say what a build may use; neither means the baseline, which is SSE2 on x86-64 and plain C
  * elsewhere.  Every operation gives the same bits on all of them, but fused_f and fused_d.
@@ -370,6 +371,36 @@ INLINE vec_f pick_of_24(const float row[32], vec_u index) {
 #endif
 }
 
+/* ---- bytes ------------------------------------------------------------------------------------------------------ */
+
+/* The four low bits of each lane as bytes 0 or 1 */
+INLINE vec_u spread_four(vec_u x) {
+#ifdef FRBM_AVX512
+    const __m512i table = _mm512_set_epi32(0x01010101, 0x01010100, 0x01010001, 0x01010000, 0x01000101, 0x01000100,
+                                           0x01000001, 0x01000000, 0x00010101, 0x00010100, 0x00010001, 0x00010000,
+                                           0x00000101, 0x00000100, 0x00000001, 0x00000000);
+    return (vec_u)_mm512_permutexvar_epi32((__m512i)x, table);
+#else
+    return (x & 1) | (x & 2) << 7 | (x & 4) << 14 | (x & 8) << 21;
+#endif
+}
+
+/* Byte b of lane l to out[b * stride + l] */
+INLINE void store_bytes(vec_u x, uint8_t *out, size_t stride) {
+#ifdef FRBM_AVX512
+    const __m512i of_four = _mm512_set4_epi32(0x0F0B0703, 0x0E0A0602, 0x0D090501, 0x0C080400);
+    const __m512i of_all = _mm512_set_epi32(15, 11, 7, 3, 14, 10, 6, 2, 13, 9, 5, 1, 12, 8, 4, 0);
+    const __m512i bytes = _mm512_permutexvar_epi32(of_all, _mm512_shuffle_epi8((__m512i)x, of_four));
+    _mm_storeu_si128((__m128i *)out, _mm512_castsi512_si128(bytes));
+    _mm_storeu_si128((__m128i *)(out + stride), _mm512_extracti32x4_epi32(bytes, 1));
+    _mm_storeu_si128((__m128i *)(out + 2 * stride), _mm512_extracti32x4_epi32(bytes, 2));
+    _mm_storeu_si128((__m128i *)(out + 3 * stride), _mm512_extracti32x4_epi32(bytes, 3));
+#else
+    for (size_t b = 0; b < 4; b++)
+        for (int l = 0; l < 16; l++) out[b * stride + l] = (uint8_t)(x[l] >> (8 * b));
+#endif
+}
+
 /* ---- transposes of squares in registers ---------------------------------------------------------------------- */
 
 /* out[column][row] = in[row][column] of n rows and columns, row by row */
@@ -435,7 +466,11 @@ INLINE void transpose_4(const int32_t *in, size_t ld, int32_t *out, size_t out_l
 /* ---- costs ------------------------------------------------------------------------------------------------------ */
 
 /* What the cost model of choose.c knows, in cycles; measured */
-#if defined(FRBM_AVX512)
+#if defined(FRBM_TILES)
+/* of one Xeon, which has permutes on one port; what it was not seen to do is as in AVX-512 */
+#define FRBM_COSTS \
+    .look_cost = 0.015f, .int16_cost = 0.006f, .build_cost = 1.2f, .row_cost = 0.067f, .tile_cost = 0.00175f
+#elif defined(FRBM_AVX512)
 #define FRBM_COSTS .look_cost = 0.0097f, .int16_cost = 0.0045f, .build_cost = 0.6f, .row_cost = 0.067f
 #elif defined(FRBM_AVX2)
 #define FRBM_COSTS .look_cost = 0.060f, .build_cost = 1.0f, .row_cost = 0.14f

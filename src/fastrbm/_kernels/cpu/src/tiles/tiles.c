@@ -1,5 +1,5 @@
 /* Tile kernels.  Compiled once per instruction set with -DFRBM_TABLE=<name> and one of FRBM_AVX512, FRBM_AVX2 or
- * neither (baseline); see setup.py.  Contract and layouts: kernels.h. */
+ * neither (baseline), and FRBM_TILES (tile_unit.h); see setup.py.  Contract and layouts: kernels.h. */
 #include <math.h>
 
 #include "anneal.h"
@@ -17,6 +17,8 @@
 #include "labels.h"
 #include "lane_math.h"
 #include "layer.h"
+#include "limb_product.h"
+#include "limbs.h"
 #include "normal.h"
 #include "philox.h"
 #include "rules.h"
@@ -96,6 +98,7 @@ const frbm_table FRBM_TABLE = {
     .apply_rule = apply_rule,
     .gradient_rows = gradient_rows,
     .quantise_rows = quantise_rows,
+    .cut_limbs = cut_limbs,
     .quantise = quantise,
     .add_softplus = add_softplus,
     .sigmoid = sigmoid,
