@@ -28,8 +28,8 @@ FLAGS = [
 ]
 # FASTRBM_SANITIZE=address,undefined instruments the extension (CONTRIBUTING says how to run the tests with it).
 SANITIZE = [f"-fsanitize={os.environ['FASTRBM_SANITIZE']}", "-g"] if os.environ.get("FASTRBM_SANITIZE") else []
-# name -> (extra flags, macros); a further instruction set is one more row. "amx_emulated" is "amx" with the tile unit in
-# plain C, for tests.
+# name -> (extra flags, macros); a further instruction set is one more row. "amx_emulated" is "amx" with the tile unit
+# in plain C, for tests.
 TARGETS = {
     "baseline": ([], []),
     "avx2": (["-mavx2", "-mfma"], [("FRBM_AVX2", None)]),
@@ -39,8 +39,15 @@ TARGETS = {
     ),
     "amx": (
         [
-            *("-mavx2", "-mfma", "-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mprefer-vector-width=512"),
-            *("-mamx-tile", "-mamx-int8"),
+            "-mavx2",
+            "-mfma",
+            "-mavx512f",
+            "-mavx512bw",
+            "-mavx512dq",
+            "-mavx512vl",
+            "-mprefer-vector-width=512",
+            "-mamx-tile",
+            "-mamx-int8",
         ],
         [("FRBM_AVX512", None), ("FRBM_TILES", None)],
     ),
@@ -78,7 +85,7 @@ def openmp_flags(compiler):
 
 
 def knows_tiles(compiler):
-    """Whether "amx" can be built: on Linux, whose kernel is asked for the tile registers, by a compiler that has them."""
+    """Whether "amx" can be built: on Linux, whose kernel is asked for the registers, by a compiler that has them."""
     if not sys.platform.startswith("linux"):
         return False
     with tempfile.TemporaryDirectory() as folder:

@@ -1,6 +1,15 @@
 # ---- fixed-point weights ---------------------------------------------------------------------------------
 
 
+cdef Memory _room_for_limbs(frbm_limbs *limbs, size_t n_out, size_t n_in):
+    """Memory of the limbs for one direction, zeros; see src/tiles/limbs.h."""
+    cdef size_t tiles = (n_out + 15) // 16 * ((n_in + 63) // 64)
+    cdef Memory room = Memory(tiles * (1024 * FRBM_LIMBS + 4), True)
+    limbs.bytes, limbs.n_steps = <uint8_t *>room.start, (n_in + 63) // 64
+    limbs.high = limbs.bytes + tiles * 1024 * FRBM_LIMBS
+    return room
+
+
 cdef class FixedWeights:
     """Weights as round(W * 2^exponent) in int32, for any number of products; see src/tiles/quantise.h.
 
@@ -41,20 +50,12 @@ cdef class FixedWeights:
         """The integers, shape (n_hidden, n_visible)."""
         return np.array(<int32_t[: self.n_hidden, : self.f.ld]>self.f.weights)[:, : self.n_visible]
 
-    cdef Memory _room_for_limbs(self, frbm_limbs *limbs, size_t n_out, size_t n_in):
-        """Memory of the limbs for one direction, zeros."""
-        cdef size_t tiles = (n_out + 15) // 16 * ((n_in + 63) // 64)
-        cdef Memory room = Memory(tiles * (1024 * FRBM_LIMBS + 4), True)
-        limbs.bytes, limbs.n_steps = <uint8_t *>room.start, (n_in + 63) // 64
-        limbs.high = limbs.bytes + tiles * 1024 * FRBM_LIMBS
-        return room
-
     cdef void _follow_by_limbs(self, bint of_hidden, bint of_visible):
         """Have the limbs follow the weights from now on, where products of many lanes go by them."""
         if of_hidden:
-            self._of_hidden = self._room_for_limbs(&self.f.of_hidden, self.n_hidden, self.n_visible)
+            self._of_hidden = _room_for_limbs(&self.f.of_hidden, self.n_hidden, self.n_visible)
         if of_visible:
-            self._of_visible = self._room_for_limbs(&self.f.of_visible, self.n_visible, self.n_hidden)
+            self._of_visible = _room_for_limbs(&self.f.of_visible, self.n_visible, self.n_hidden)
 
     cdef void _want_limbs(self, bint of_visible, double n_lanes, int n_threads):
         """Have the limbs of these weights for products of n_lanes lanes, if that is how they are done."""
@@ -67,9 +68,9 @@ cdef class FixedWeights:
         memset(&f.of_hidden, 0, sizeof(frbm_limbs))
         memset(&f.of_visible, 0, sizeof(frbm_limbs))
         if of_visible:
-            room = self._room_for_limbs(&f.of_visible, self.n_visible, self.n_hidden)
+            room = _room_for_limbs(&f.of_visible, self.n_visible, self.n_hidden)
         else:
-            room = self._room_for_limbs(&f.of_hidden, self.n_hidden, self.n_visible)
+            room = _room_for_limbs(&f.of_hidden, self.n_hidden, self.n_visible)
         if n_threads == 1:
             TABLE.cut_limbs(&f, self.n_visible, 0, self.n_hidden)
         else:
@@ -121,6 +122,11 @@ def quantise_weights(const float[:, ::1] weights not None, bint transposed, int 
 def prefers_rows(double n_lanes, double active, bint int16=False):
     """Whether products of n_lanes states with this share of active inputs go by rows instead of look-ups or tiles."""
     return TABLE.row_cost * active < frbm_whole_cost(TABLE, n_lanes, int16, frbm_prefers_tiles(TABLE, n_lanes))
+
+
+def prefers_tiles(double n_lanes):
+    """Whether products of n_lanes states go by tiles, unless they go by rows."""
+    return bool(frbm_prefers_tiles(TABLE, n_lanes))
 
 
 def costs(double n_lanes, double active, bint int16=False):

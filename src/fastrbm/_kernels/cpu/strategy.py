@@ -62,7 +62,7 @@ def describe(n_visible: int, n_hidden: int, batch_size: int, density: float) -> 
 
     def product(lanes: int, int16: bool = False) -> str:
         costs = extension.costs(lanes, density, int16)
-        whole = "tiles" if "tiles" in costs else "look-ups"
+        whole = "tiles" if extension.prefers_tiles(lanes) else "look-ups"
         choice = "rows" if extension.prefers_rows(lanes, density, int16) else whole
         figures = ", ".join(f"{way} {cost:.4f}" for way, cost in costs.items())
         return f"{choice} (cycles per multiply-add: {figures})"
@@ -74,11 +74,11 @@ def describe(n_visible: int, n_hidden: int, batch_size: int, density: float) -> 
         (
             "gradient of hidden means",
             "tiles over samples, 32 visible units at once"
-            if "tiles" in extension.costs(batch_size, density)
+            if extension.prefers_tiles(batch_size)
             else "look-ups over samples, 16 or more visible units at once",
         ),
         ("gradient of sampled hidden states", "AND and popcount over samples"),
-        ("grey data", "dense products for the positive phase, look-ups or rows for the negative one"),
+        ("grey data", "dense products for the positive phase, those of bits for the negative one"),
         ("sweeps inside a minibatch", choose_for_training("auto", 10)),
         *(
             (f"{batch_size} free chains, {sweeps} steps", choose_for_chains("auto", batch_size, sweeps))

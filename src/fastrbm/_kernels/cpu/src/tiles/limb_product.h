@@ -97,6 +97,7 @@ INLINE void multiply_pass(const limb_pass *p, const int lowest, limb_room *room,
     const int n_products = (3 - lowest) * (int)p->n_steps, per_step = (32 + n_products - 1) / n_products;
     waiting_block wait = {NULL, 0, NULL, 32};
     int set = 0;
+    TILE_READS();
     for (size_t block = p->first_block; block < p->first_block + p->n_blocks; block++) {
         int high = 0;
         for (size_t k = 0; k < p->n_steps; k++) high |= has_high_limb(p->limbs, block, p->first_step + k);

@@ -1,7 +1,7 @@
 /* One vocabulary of vectors for all instruction sets: types, loads, masks, and the few operations that plain C does not
  * compile to.  This is the only file that asks for the instruction set, but for whole alternatives of an algorithm,
  * each of which stands in one place: lookup.h, int16.h, int16_filter.h, coincidences.h, exact_sum in filters.h, and
- * tile_unit.h with limb_product.h.
+ * tile_unit.h with what is built on it.
  *
  * FRBM_AVX512 or FRBM_AVX2 say what a build may use; neither means the baseline, which is SSE2 on x86-64 and plain C
  * elsewhere.  Every operation gives the same bits on all of them, but fused_f and fused_d.
@@ -368,36 +368,6 @@ INLINE vec_f pick_of_24(const float row[32], vec_u index) {
     vec_f out;
     for (int l = 0; l < 16; l++) out[l] = row[index[l]];
     return out;
-#endif
-}
-
-/* ---- bytes ------------------------------------------------------------------------------------------------------ */
-
-/* The four low bits of each lane as bytes 0 or 1 */
-INLINE vec_u spread_four(vec_u x) {
-#ifdef FRBM_AVX512
-    const __m512i table = _mm512_set_epi32(0x01010101, 0x01010100, 0x01010001, 0x01010000, 0x01000101, 0x01000100,
-                                           0x01000001, 0x01000000, 0x00010101, 0x00010100, 0x00010001, 0x00010000,
-                                           0x00000101, 0x00000100, 0x00000001, 0x00000000);
-    return (vec_u)_mm512_permutexvar_epi32((__m512i)x, table);
-#else
-    return (x & 1) | (x & 2) << 7 | (x & 4) << 14 | (x & 8) << 21;
-#endif
-}
-
-/* Byte b of lane l to out[b * stride + l] */
-INLINE void store_bytes(vec_u x, uint8_t *out, size_t stride) {
-#ifdef FRBM_AVX512
-    const __m512i of_four = _mm512_set4_epi32(0x0F0B0703, 0x0E0A0602, 0x0D090501, 0x0C080400);
-    const __m512i of_all = _mm512_set_epi32(15, 11, 7, 3, 14, 10, 6, 2, 13, 9, 5, 1, 12, 8, 4, 0);
-    const __m512i bytes = _mm512_permutexvar_epi32(of_all, _mm512_shuffle_epi8((__m512i)x, of_four));
-    _mm_storeu_si128((__m128i *)out, _mm512_castsi512_si128(bytes));
-    _mm_storeu_si128((__m128i *)(out + stride), _mm512_extracti32x4_epi32(bytes, 1));
-    _mm_storeu_si128((__m128i *)(out + 2 * stride), _mm512_extracti32x4_epi32(bytes, 2));
-    _mm_storeu_si128((__m128i *)(out + 3 * stride), _mm512_extracti32x4_epi32(bytes, 3));
-#else
-    for (size_t b = 0; b < 4; b++)
-        for (int l = 0; l < 16; l++) out[b * stride + l] = (uint8_t)(x[l] >> (8 * b));
 #endif
 }
 

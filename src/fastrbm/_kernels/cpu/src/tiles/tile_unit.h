@@ -14,6 +14,38 @@
 #define TILE_ROW_BYTES 64
 #define TILE_BYTES (TILE_ROWS * TILE_ROW_BYTES)
 
+/* ---- what it multiplies ------------------------------------------------------------------------------------------- */
+
+/* The four low bits of each lane as bytes 0 or 1 */
+INLINE vec_u spread_four(vec_u x) {
+#ifdef FRBM_AVX512
+    const __m512i table = _mm512_set_epi32(0x01010101, 0x01010100, 0x01010001, 0x01010000, 0x01000101, 0x01000100,
+                                           0x01000001, 0x01000000, 0x00010101, 0x00010100, 0x00010001, 0x00010000,
+                                           0x00000101, 0x00000100, 0x00000001, 0x00000000);
+    return (vec_u)_mm512_permutexvar_epi32((__m512i)x, table);
+#else
+    return (x & 1) | (x & 2) << 7 | (x & 4) << 14 | (x & 8) << 21;
+#endif
+}
+
+/* Byte b of lane l to out[b * stride + l] */
+INLINE void store_bytes(vec_u x, uint8_t *out, size_t stride) {
+#ifdef FRBM_AVX512
+    const __m512i of_four = _mm512_set4_epi32(0x0F0B0703, 0x0E0A0602, 0x0D090501, 0x0C080400);
+    const __m512i of_all = _mm512_set_epi32(15, 11, 7, 3, 14, 10, 6, 2, 13, 9, 5, 1, 12, 8, 4, 0);
+    const __m512i bytes = _mm512_permutexvar_epi32(of_all, _mm512_shuffle_epi8((__m512i)x, of_four));
+    _mm_storeu_si128((__m128i *)out, _mm512_castsi512_si128(bytes));
+    _mm_storeu_si128((__m128i *)(out + stride), _mm512_extracti32x4_epi32(bytes, 1));
+    _mm_storeu_si128((__m128i *)(out + 2 * stride), _mm512_extracti32x4_epi32(bytes, 2));
+    _mm_storeu_si128((__m128i *)(out + 3 * stride), _mm512_extracti32x4_epi32(bytes, 3));
+#else
+    for (size_t b = 0; b < 4; b++)
+        for (int l = 0; l < 16; l++) out[b * stride + l] = (uint8_t)(x[l] >> (8 * b));
+#endif
+}
+
+/* ---- the unit ------------------------------------------------------------------------------------------------------- */
+
 #if defined(FRBM_EMULATED)
 static _Thread_local uint8_t emulated_tiles[8][TILE_BYTES] __attribute__((aligned(64)));
 
@@ -36,6 +68,7 @@ static void emulate_product(int c, int a, int b, const int is_signed) {
     }
 }
 
+#define TILE_READS() ((void)0)
 #define TILE_ZERO(c) memset(emulated_tiles[c], 0, TILE_BYTES)
 #define TILE_LOAD(c, from) memcpy(emulated_tiles[c], from, TILE_BYTES)
 #define TILE_STORE(c, to) memcpy(to, emulated_tiles[c], TILE_BYTES)
@@ -63,6 +96,8 @@ INLINE void tile_begin(void) {
 }
 INLINE void tile_end(void) { _tile_release(); }
 
+/* gcc's tile loads do not say that they read memory: what they read has to be there from here on */
+#define TILE_READS() __asm__ volatile("" : : : "memory")
 #define TILE_ZERO(c) _tile_zero(c)
 #define TILE_LOAD(c, from) _tile_loadd(c, from, TILE_ROW_BYTES)
 #define TILE_STORE(c, to) _tile_stored(c, to, TILE_ROW_BYTES)
