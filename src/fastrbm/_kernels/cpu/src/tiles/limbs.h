@@ -31,29 +31,39 @@ INLINE int has_high_limb(const frbm_limbs *l, size_t block, size_t step) {
     return any != 0;
 }
 
+/* Limbs of one row, n integers of 16, to a row of a tile and of the tiles `stride` apart; returns the last ones */
+INLINE vec_u cut_row(const int32_t *in, size_t n, uint8_t *out, size_t stride) {
+    vec_u x = {0};
+    if (n >= 16)
+        x = load_u((const uint32_t *)in);
+    else
+        memcpy(&x, in, n * sizeof *in);
+    x = (x + 0x800000u) ^ 0x800000u; /* byte 3 is what is left when byte 2 is signed */
+    store_bytes(x, out, stride);
+    return x;
+}
+
 /* Rows of up to 16 integers to columns [16 * quarter, 16 * quarter + 16) of a tile; integers from n on are 0 */
 INLINE void cut_square(const int32_t *in, size_t ld, size_t n_rows, size_t n, const frbm_limbs *l, size_t block,
                        size_t step, size_t quarter) {
     uint8_t *out = limb_tile(l, block, 0, step) + 16 * quarter;
+    const size_t stride = l->n_steps * TILE_BYTES;
     vec_u any = {0};
     uint32_t high = 0;
-    for (size_t r = 0; r < n_rows; r++) {
-        vec_u x = {0};
-        memcpy(&x, in + r * ld, n >= 16 ? sizeof x : n * sizeof *in);
-        x = (x + 0x800000u) ^ 0x800000u; /* byte 3 is what is left when byte 2 is signed */
-        any |= x;
-        store_bytes(x, out + r * TILE_ROW_BYTES, l->n_steps * TILE_BYTES);
-    }
+    if (n >= 16)
+        for (size_t r = 0; r < n_rows; r++) any |= cut_row(in + r * ld, 16, out + r * TILE_ROW_BYTES, stride);
+    else
+        for (size_t r = 0; r < n_rows; r++) any |= cut_row(in + r * ld, n, out + r * TILE_ROW_BYTES, stride);
     for (int i = 0; i < 16; i++) high |= any[i];
     high_limbs(l, block, step)[quarter] = high >> 24 != 0;
 }
 
 /* Limbs of hidden units [first, first + count), first a multiple of 16, in the directions that there is room for */
 static void cut_limbs(const frbm_fixed *f, size_t n_visible, size_t first, size_t count) {
-    for (size_t j = first; j < first + count; j += 16) {
-        const size_t n_rows = first + count - j < 16 ? first + count - j : 16;
-        for (size_t i = 0; i < n_visible; i += 16) {
-            const size_t n = n_visible - i < 16 ? n_visible - i : 16;
+    for (size_t i = 0; i < n_visible; i += 16) {
+        const size_t n = n_visible - i < 16 ? n_visible - i : 16;
+        for (size_t j = first; j < first + count; j += 16) {
+            const size_t n_rows = first + count - j < 16 ? first + count - j : 16;
             const int32_t *weights = f->weights + j * f->ld + i;
             if (f->of_hidden.bytes) cut_square(weights, f->ld, n_rows, n, &f->of_hidden, j / 16, i / 64, i % 64 / 16);
             if (!f->of_visible.bytes) continue;
