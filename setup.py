@@ -28,8 +28,8 @@ FLAGS = [
 ]
 # FASTRBM_SANITIZE=address,undefined instruments the extension (CONTRIBUTING says how to run the tests with it).
 SANITIZE = [f"-fsanitize={os.environ['FASTRBM_SANITIZE']}", "-g"] if os.environ.get("FASTRBM_SANITIZE") else []
-# name -> (extra flags, macros); a further instruction set is one more row. "amx_emulated" is "amx" with the tile unit
-# in plain C, for tests.
+# name -> (extra flags, macros); a further instruction set is one more row. For tests, "amx_emulated" is "amx" with the
+# tile unit in plain C, and "amx_plain" all of it, for any processor.
 TARGETS = {
     "baseline": ([], []),
     "avx2": (["-mavx2", "-mfma"], [("FRBM_AVX2", None)]),
@@ -55,6 +55,7 @@ TARGETS = {
         ["-mavx2", "-mfma", "-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mprefer-vector-width=512"],
         [("FRBM_AVX512", None), ("FRBM_TILES", None), ("FRBM_EMULATED", None)],
     ),
+    "amx_plain": ([], [("FRBM_TILES", None), ("FRBM_EMULATED", None)]),
 }
 
 
@@ -110,7 +111,7 @@ class BuildTargets(build_ext):
         macros = [*ext.define_macros, *([("FRBM_X86", None)] * x86), *([("FRBM_HAS_AMX", None)] * tiles)]
         jobs = [(source, self.build_temp, macros, flags + compile_args) for source in ext.sources]
         for name, (own_flags, own_macros) in TARGETS.items():
-            if name == "baseline" or (x86 and (tiles or name != "amx")):
+            if name in ("baseline", "amx_plain") or (x86 and (tiles or name != "amx")):
                 folder = os.path.join(self.build_temp, name)
                 table = ("FRBM_TABLE", f"frbm_table_{name}")
                 jobs.append((TILES, folder, [*own_macros, table], flags + own_flags))

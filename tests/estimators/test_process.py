@@ -255,7 +255,7 @@ def test_a_signal_interrupts_a_long_native_run_and_leaves_a_usable_model():
     assert out.strip() == "done"
 
 
-@pytest.mark.parametrize("target", ["baseline", "avx2", "avx512", "amx", "amx_emulated"])
+@pytest.mark.parametrize("target", ["baseline", "avx2", "avx512", "amx", "amx_emulated", "amx_plain"])
 def test_the_environment_forces_an_instruction_set(target):
     from fastrbm._kernels import cpu
 

@@ -1,6 +1,7 @@
-"""Products by tiles (targets "amx", "amx_emulated"): integers cut into bytes, compared with NumPy's and other targets'.
+"""Products by tiles, of integers cut into bytes, compared with NumPy's and those of other targets.
 
-Other tests of kernels run on these targets too, but most of their minibatches are too small for tiles.
+Targets are "amx", "amx_emulated" and "amx_plain". Other tests of kernels run on one of them too, but most of their
+minibatches are too small for tiles.
 """
 
 import numpy as np
@@ -9,10 +10,10 @@ import pytest
 from fastrbm._kernels import ChainState, Phase, TrainingPlan, cpu
 from fastrbm._kernels.cpu import CpuBackend, runtime
 from fastrbm._kernels.draws import Draw, Stream
-from kernel_cases import RULES, TARGETS, UNITS, bits, grey, model
+from kernel_cases import RULES, UNITS, bits, grey, model
 
 native = runtime.extension
-WITH_TILES = [name for name in TARGETS if name.startswith("amx")]
+WITH_TILES = [name for name in cpu.selectable_targets() if name.startswith("amx")]
 # (rows, visible, hidden): around the 16 outputs, 64 inputs and 32 lanes of tiles, the 64 outputs of a panel, the 1024
 # inputs and lanes of a pass
 SIZES = [
@@ -112,7 +113,6 @@ def trained(n_threads, *, batch, n_chains, shape, rows, units=UNITS, sampled=Fal
     return [*parameters, *(x for s in slots for x in s)]
 
 
-@pytest.mark.skipif(not WITH_TILES, reason="no target with tiles can run here")
 @pytest.mark.parametrize("shape", [(145, 70), (70, 145), (33, 130), (1, 1)])
 @pytest.mark.parametrize(
     "case",
@@ -137,7 +137,6 @@ def test_training_is_that_of_other_targets(shape, case):
     over_targets(lambda n_threads: trained(n_threads, batch=40, n_chains=150, shape=shape, **case))
 
 
-@pytest.mark.skipif(not WITH_TILES, reason="no target with tiles can run here")
 @pytest.mark.parametrize("n_model", [1, 31, 32, 600])
 @pytest.mark.parametrize("n", [32, 64, 127, 128, 129, 1100])
 def test_gradients_are_those_of_other_targets(n, n_model):
@@ -154,7 +153,6 @@ def test_gradients_are_those_of_other_targets(n, n_model):
     over_targets(step)
 
 
-@pytest.mark.skipif(not WITH_TILES, reason="no target with tiles can run here")
 @pytest.mark.parametrize("precision", ["full", "fast"])
 @pytest.mark.parametrize("n,n_visible,n_hidden", SIZES)
 def test_chains_annealing_and_scores_are_those_of_other_targets(n, n_visible, n_hidden, precision):
@@ -192,6 +190,6 @@ def test_tiles_are_taken_for_many_lanes_only(tiled):
     assert not native.prefers_rows(256, 0.3) and native.prefers_rows(256, 0.001) and native.prefers_rows(8, 0.2)
 
 
-def test_the_emulation_is_never_chosen_by_itself():
-    assert "amx_emulated" not in cpu.supported_targets()
-    assert not {"amx_emulated"} & cpu.missing_targets().keys()
+def test_emulations_are_never_chosen_by_themselves():
+    assert "amx_plain" in cpu.selectable_targets()
+    assert not {"amx_emulated", "amx_plain"} & {*cpu.supported_targets(), *cpu.missing_targets()}

@@ -29,9 +29,9 @@ ctypedef fused pixel:
 
 cdef const frbm_table *TABLE = NULL
 
-TARGETS = ("amx", "avx512", "avx2", "baseline", "amx_emulated")
+TARGETS = ("amx", "avx512", "avx2", "baseline", "amx_emulated", "amx_plain")
 #: of these, what is there for tests: never chosen unless asked for
-TEST_TARGETS = ("amx_emulated",)
+TEST_TARGETS = ("amx_emulated", "amx_plain")
 #: numbers of src/include/constants.h that Python needs
 CONSTANTS = {
     "LANES": FRBM_LANES,

@@ -36,7 +36,7 @@ _MOST_LOW = 6
 #: more often, the more bits there are
 _MOST_MIDDLE = 3
 #: neurons summed out times states, a second and thread; measured
-RATES = {"amx": 4e10, "avx512": 4e10, "avx2": 2e10, "baseline": 2e9, "amx_emulated": 4e10}
+RATES = {"amx": 4e10, "avx512": 4e10, "avx2": 2e10, "baseline": 2e9, "amx_emulated": 4e10, "amx_plain": 2e9}
 _RATE_OF_FORMULA = 3e7  # the same in NumPy
 _MOST_FACTORS = 1 << 27  # of one block, between two looks at signals: 0.1 s on the slowest target
 

@@ -472,7 +472,7 @@ typedef struct {
 
 extern int frbm_vpopcnt; /* whether AVX-512 kernels may count bits of lanes (AVX512_VPOPCNTDQ) */
 
-extern const frbm_table frbm_table_baseline;
+extern const frbm_table frbm_table_baseline, frbm_table_amx_plain;
 #ifdef FRBM_X86
 extern const frbm_table frbm_table_avx2;
 extern const frbm_table frbm_table_avx512;

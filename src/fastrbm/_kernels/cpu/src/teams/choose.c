@@ -48,7 +48,7 @@ static int has_tiles(void) {
 #endif
 
 int frbm_is_built(const char *name) {
-    int built = !strcmp(name, "baseline");
+    int built = !strcmp(name, "baseline") || !strcmp(name, "amx_plain");
 #ifdef FRBM_X86
     built |= !strcmp(name, "avx512") || !strcmp(name, "avx2") || !strcmp(name, "amx_emulated");
 #endif
@@ -69,6 +69,7 @@ const frbm_table *frbm_select(const char *name) {
     if (!strcmp(name, "avx2"))
         return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") ? &frbm_table_avx2 : NULL;
 #endif
+    if (!strcmp(name, "amx_plain")) return &frbm_table_amx_plain;
     return strcmp(name, "baseline") ? NULL : &frbm_table_baseline;
 }
 
