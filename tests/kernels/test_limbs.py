@@ -7,6 +7,7 @@ minibatches are too small for tiles.
 import numpy as np
 import pytest
 
+import fastrbm
 from fastrbm._kernels import ChainState, Phase, TrainingPlan, cpu
 from fastrbm._kernels.cpu import CpuBackend, runtime
 from fastrbm._kernels.draws import Draw, Stream
@@ -193,3 +194,12 @@ def test_tiles_are_taken_for_many_lanes_only(tiled):
 def test_emulations_are_never_chosen_by_themselves():
     assert "amx_plain" in cpu.selectable_targets()
     assert not {"amx_emulated", "amx_plain"} & {*cpu.supported_targets(), *cpu.missing_targets()}
+
+
+def test_what_is_missing_is_said(capsys):
+    missing = cpu.missing_targets()
+    assert {*cpu.supported_targets(), *missing} == {"amx", "avx512", "avx2", "baseline"}
+    assert set(missing.values()) <= {"not on this machine", "not in this build"}
+    fastrbm.show_versions()
+    (line,) = (x for x in capsys.readouterr().out.splitlines() if x.startswith("instruction set"))
+    assert "amx" in line and "amx_" not in line
