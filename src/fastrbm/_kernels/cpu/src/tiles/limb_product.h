@@ -164,9 +164,11 @@ static void cut_samples(limb_samples s, size_t output, size_t n_out, const frbm_
     for (size_t block = 0; 16 * block < n_out; block++)
         for (size_t quarter = 0; quarter < 4; quarter++) {
             const size_t at = s.first + 16 * quarter, n = s.op->n_inputs > at ? s.op->n_inputs - at : 0;
+            const size_t n_rows = n_out - 16 * block < 16 ? n_out - 16 * block : 16;
             const int32_t *coef = s.op->coef + (output + 16 * block) * s.op->out_stride + at;
-            cut_square(coef, s.op->out_stride, n_out - 16 * block < 16 ? n_out - 16 * block : 16, n, to, block, step,
-                       quarter);
+            vec_u rows[16];
+            const int high = cut_rows(coef, s.op->out_stride, n_rows, n, rows);
+            store_rows_of_limbs(rows, high, to, block, step, quarter);
         }
 }
 

@@ -12,7 +12,6 @@
 #include "kernels.h"
 #include "simd.h"
 #include "tile_unit.h"
-#include "transpose.h"
 
 #ifdef FRBM_TILES
 /* Limb `limb` of a tile: 16 outputs from 16 * block on, 64 inputs from 64 * step on */
@@ -31,31 +30,39 @@ INLINE int has_high_limb(const frbm_limbs *l, size_t block, size_t step) {
     return any != 0;
 }
 
-/* Limbs of one row, n integers of 16, to a row of a tile and of the tiles `stride` apart; returns the last ones */
-INLINE vec_u cut_row(const int32_t *in, size_t n, uint8_t *out, size_t stride) {
-    vec_u x = {0};
-    if (n >= 16)
-        x = load_u((const uint32_t *)in);
-    else
-        memcpy(&x, in, n * sizeof *in);
-    x = (x + 0x800000u) ^ 0x800000u; /* byte 3 is what is left when byte 2 is signed */
-    store_bytes(x, out, stride);
-    return x;
+/* Limbs of 16 integers: byte 3 is what is left when byte 2 is signed */
+INLINE vec_u limbs_of(vec_u x, vec_u *any) {
+    x = (x + 0x800000u) ^ 0x800000u;
+    *any |= x;
+    return split_bytes(x);
 }
 
-/* Rows of up to 16 integers to columns [16 * quarter, 16 * quarter + 16) of a tile; integers from n on are 0 */
-INLINE void cut_square(const int32_t *in, size_t ld, size_t n_rows, size_t n, const frbm_limbs *l, size_t block,
-                       size_t step, size_t quarter) {
-    uint8_t *out = limb_tile(l, block, 0, step) + 16 * quarter;
-    const size_t stride = l->n_steps * TILE_BYTES;
+/* Limbs of a square of integers, n_rows rows of n, 0 past them: [row][limb][column].  Returns whether one has anything
+ * in limb 3. */
+INLINE int cut_rows(const int32_t *in, size_t ld, size_t n_rows, size_t n, vec_u rows[16]) {
     vec_u any = {0};
     uint32_t high = 0;
-    if (n >= 16)
-        for (size_t r = 0; r < n_rows; r++) any |= cut_row(in + r * ld, 16, out + r * TILE_ROW_BYTES, stride);
-    else
-        for (size_t r = 0; r < n_rows; r++) any |= cut_row(in + r * ld, n, out + r * TILE_ROW_BYTES, stride);
+    if (n_rows >= 16 && n >= 16) {
+#pragma GCC unroll 16
+        for (size_t r = 0; r < 16; r++) rows[r] = limbs_of(load_u((const uint32_t *)in + r * ld), &any);
+    } else {
+        for (size_t r = 0; r < 16; r++) {
+            vec_u x = {0};
+            if (r < n_rows) memcpy(&x, in + r * ld, (n < 16 ? n : 16) * sizeof *in);
+            rows[r] = limbs_of(x, &any);
+        }
+    }
     for (int i = 0; i < 16; i++) high |= any[i];
-    high_limbs(l, block, step)[quarter] = high >> 24 != 0;
+    return high >> 24 != 0;
+}
+
+/* Such limbs to columns [16 * quarter, 16 * quarter + 16) of a tile */
+INLINE void store_rows_of_limbs(const vec_u rows[16], int high, const frbm_limbs *l, size_t block, size_t step,
+                                size_t quarter) {
+    uint8_t *out = limb_tile(l, block, 0, step) + 16 * quarter;
+#pragma GCC unroll 16
+    for (size_t r = 0; r < 16; r++) store_quarters(rows[r], out + r * TILE_ROW_BYTES, l->n_steps * TILE_BYTES);
+    high_limbs(l, block, step)[quarter] = (uint8_t)high;
 }
 
 /* Limbs of hidden units [first, first + count), first a multiple of 16, in the directions that there is room for */
@@ -63,14 +70,13 @@ static void cut_limbs(const frbm_fixed *f, size_t n_visible, size_t first, size_
     for (size_t i = 0; i < n_visible; i += 16) {
         const size_t n = n_visible - i < 16 ? n_visible - i : 16;
         for (size_t j = first; j < first + count; j += 16) {
+            vec_u rows[16];
             const size_t n_rows = first + count - j < 16 ? first + count - j : 16;
-            const int32_t *weights = f->weights + j * f->ld + i;
-            if (f->of_hidden.bytes) cut_square(weights, f->ld, n_rows, n, &f->of_hidden, j / 16, i / 64, i % 64 / 16);
+            const int high = cut_rows(f->weights + j * f->ld + i, f->ld, n_rows, n, rows);
+            if (f->of_hidden.bytes) store_rows_of_limbs(rows, high, &f->of_hidden, j / 16, i / 64, i % 64 / 16);
             if (!f->of_visible.bytes) continue;
-            int32_t turned[16 * 16];
-            if (!f->transposed) transpose_rows(weights, f->ld, 0, n_rows, n, turned, 16);
-            cut_square(f->transposed ? f->transposed + i * f->transposed_ld + j : turned,
-                       f->transposed ? f->transposed_ld : 16, n, n_rows, &f->of_visible, i / 16, j / 64, j % 64 / 16);
+            transpose_quarters(rows);
+            store_rows_of_limbs(rows, high, &f->of_visible, i / 16, j / 64, j % 64 / 16);
         }
     }
 }

@@ -28,19 +28,51 @@ INLINE vec_u spread_four(vec_u x) {
 #endif
 }
 
-/* Byte b of lane l to out[b * stride + l] */
-INLINE void store_bytes(vec_u x, uint8_t *out, size_t stride) {
+/* Bytes of 16 integers apart: byte b of integer l is byte 16 b + l of the result */
+INLINE vec_u split_bytes(vec_u x) {
 #ifdef FRBM_AVX512
     const __m512i of_four = _mm512_set4_epi32(0x0F0B0703, 0x0E0A0602, 0x0D090501, 0x0C080400);
     const __m512i of_all = _mm512_set_epi32(15, 11, 7, 3, 14, 10, 6, 2, 13, 9, 5, 1, 12, 8, 4, 0);
-    const __m512i bytes = _mm512_permutexvar_epi32(of_all, _mm512_shuffle_epi8((__m512i)x, of_four));
-    _mm_storeu_si128((__m128i *)out, _mm512_castsi512_si128(bytes));
-    _mm_storeu_si128((__m128i *)(out + stride), _mm512_extracti32x4_epi32(bytes, 1));
-    _mm_storeu_si128((__m128i *)(out + 2 * stride), _mm512_extracti32x4_epi32(bytes, 2));
-    _mm_storeu_si128((__m128i *)(out + 3 * stride), _mm512_extracti32x4_epi32(bytes, 3));
+    return (vec_u)_mm512_permutexvar_epi32(of_all, _mm512_shuffle_epi8((__m512i)x, of_four));
 #else
-    for (size_t b = 0; b < 4; b++)
-        for (int l = 0; l < 16; l++) out[b * stride + l] = (uint8_t)(x[l] >> (8 * b));
+    uint8_t out[64];
+    for (int b = 0; b < 4; b++)
+        for (int l = 0; l < 16; l++) out[16 * b + l] = (uint8_t)(x[l] >> (8 * b));
+    return load_u((const uint32_t *)out);
+#endif
+}
+
+/* Its quarters to memory, `stride` apart */
+INLINE void store_quarters(vec_u x, uint8_t *out, size_t stride) {
+#ifdef FRBM_AVX512
+    _mm_storeu_si128((__m128i *)out, _mm512_castsi512_si128((__m512i)x));
+    _mm_storeu_si128((__m128i *)(out + stride), _mm512_extracti32x4_epi32((__m512i)x, 1));
+    _mm_storeu_si128((__m128i *)(out + 2 * stride), _mm512_extracti32x4_epi32((__m512i)x, 2));
+    _mm_storeu_si128((__m128i *)(out + 3 * stride), _mm512_extracti32x4_epi32((__m512i)x, 3));
+#else
+    for (size_t b = 0; b < 4; b++) memcpy(out + b * stride, (const uint8_t *)&x + 16 * b, 16);
+#endif
+}
+
+/* Squares of 16 x 16 bytes, the quarters of 16 vectors, exchange rows and columns */
+INLINE void transpose_quarters(vec_u rows[16]) {
+#ifdef FRBM_AVX512
+    for (int round = 0; round < 4; round++) { /* each moves a bit of the row's number into that of the column */
+        vec_u next[16];
+#pragma GCC unroll 8
+        for (int r = 0; r < 8; r++) {
+            next[2 * r] = (vec_u)_mm512_unpacklo_epi8((__m512i)rows[r], (__m512i)rows[r + 8]);
+            next[2 * r + 1] = (vec_u)_mm512_unpackhi_epi8((__m512i)rows[r], (__m512i)rows[r + 8]);
+        }
+#pragma GCC unroll 16
+        for (int r = 0; r < 16; r++) rows[r] = next[r];
+    }
+#else
+    uint8_t in[16][64], out[16][64];
+    memcpy(in, rows, sizeof in);
+    for (int r = 0; r < 16; r++)
+        for (int c = 0; c < 64; c++) out[r][c] = in[c % 16][c / 16 * 16 + r];
+    memcpy(rows, out, sizeof out);
 #endif
 }
 
