@@ -146,6 +146,7 @@ static void draw_rows(const float *rows, size_t row_ld, const int64_t *order, si
                       size_t block, const frbm_draw *draw, uint32_t *words, size_t words_ld, uint32_t *planes,
                       size_t planes_ld) {
     const size_t lane0 = 32 * block, here = n_lanes - lane0 < 32 ? n_lanes - lane0 : 32;
+    const philox_step step = philox_step_of(draw);
     const float *source[32];
     for (size_t r = 0; r < here; r++)
         source[r] = rows + (size_t)(order ? order[lane0 + r] : (int64_t)(lane0 + r)) * row_ld;
@@ -154,7 +155,7 @@ static void draw_rows(const float *rows, size_t row_ld, const int64_t *order, si
         for (uint32_t b = 0; b < 32; b += 4) {
             for (size_t half = 0; half < here; half += 16) {
                 uint32_t random[4][16];
-                philox_lanes(random, (uint32_t)(8 * w + b / 4), draw->first_chain + (uint32_t)(lane0 + half), draw);
+                philox_lanes(random, (uint32_t)(8 * w + b / 4), draw->first_chain + (uint32_t)(lane0 + half), &step);
                 const size_t lanes = here - half < 16 ? here - half : 16;
                 for (uint32_t q = 0; q < 4 && 32 * w + b + q < n_units; q++)
                     for (size_t l = 0; l < lanes; l++)

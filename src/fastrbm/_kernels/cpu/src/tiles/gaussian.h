@@ -25,10 +25,11 @@ static void load_gaussian(const float *from, const int64_t *order, size_t at, si
 /* Adds the normal draws of `add_normals` to units of a panel, [unit][lane]; unit0 is a multiple of 4 */
 static void add_normal_lanes(float *inputs, size_t unit0, size_t n_units, size_t lane, size_t n_lanes,
                              const frbm_draw *draw) {
+    const philox_step step = philox_step_of(draw);
     for (size_t l = 0; l < n_lanes; l += 16)
         for (size_t u4 = 0; u4 < n_units; u4 += 4) {
             uint32_t random[4][16];
-            philox_lanes(random, (uint32_t)((unit0 + u4) / 4), draw->first_chain + (uint32_t)(lane + l), draw);
+            philox_lanes(random, (uint32_t)((unit0 + u4) / 4), draw->first_chain + (uint32_t)(lane + l), &step);
             for (size_t u = u4; u < u4 + 4 && u < n_units; u++) {
                 const vec_u w = load_u(random[u - u4]);
                 const vec_f sum = load_f(inputs + u * FRBM_SUM_LD + l) + normal_vec(w);

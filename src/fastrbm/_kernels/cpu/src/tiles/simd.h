@@ -146,72 +146,21 @@ INLINE uint64_t top_bits(const uint8_t *x, int step) {
 #define MASK_8(x) top_bits((const uint8_t *)&(x), 1)
 #endif
 
-/* A truth value for each of 16 lanes */
-#if defined(FRBM_AVX512)
-typedef __mmask16 lane_mask;
-INLINE lane_mask is_below(vec_f x, float limit) {
-    return _mm512_cmp_ps_mask((__m512)x, _mm512_set1_ps(limit), _CMP_LT_OQ);
-}
-INLINE lane_mask and_not(lane_mask a, lane_mask b) { return _kandn_mask16(b, a); }
-INLINE lane_mask mask_of_bits(uint32_t bits) { return (lane_mask)bits; }
-INLINE uint32_t bits_of_mask(lane_mask mask) { return mask; }
-/* words | bit where the mask holds */
-INLINE vec_u set_bit(vec_u words, lane_mask mask, uint32_t bit) {
-    return (vec_u)_mm512_mask_or_epi32((__m512i)words, mask, (__m512i)words, _mm512_set1_epi32((int)bit));
-}
-#elif defined(FRBM_AVX2)
-typedef struct {
-    __m256 half[2];
-} lane_mask;
-INLINE lane_mask is_below(vec_f x, float limit) {
-    lane_mask mask;
-    memcpy(&mask, &x, sizeof mask);
-    for (int v = 0; v < 2; v++) mask.half[v] = _mm256_cmp_ps(mask.half[v], _mm256_set1_ps(limit), _CMP_LT_OQ);
-    return mask;
-}
-INLINE lane_mask and_not(lane_mask a, lane_mask b) {
-    for (int v = 0; v < 2; v++) a.half[v] = _mm256_andnot_ps(b.half[v], a.half[v]);
-    return a;
-}
-INLINE lane_mask mask_of_bits(uint32_t bits) {
-    const __m256i lane = _mm256_setr_epi32(1, 2, 4, 8, 16, 32, 64, 128);
-    lane_mask mask;
-    for (int v = 0; v < 2; v++) {
-        const __m256i here = _mm256_and_si256(_mm256_set1_epi32((int)(bits >> 8 * v)), lane);
-        mask.half[v] = _mm256_castsi256_ps(_mm256_cmpeq_epi32(here, lane));
-    }
-    return mask;
-}
-INLINE uint32_t bits_of_mask(lane_mask mask) {
-    return (uint32_t)_mm256_movemask_ps(mask.half[0]) | (uint32_t)_mm256_movemask_ps(mask.half[1]) << 8;
-}
-INLINE vec_u set_bit(vec_u words, lane_mask mask, uint32_t bit) {
-    vec_u on;
-    memcpy(&on, &mask, sizeof on);
-    return words | (on & bit);
-}
-#else
-typedef vec_i lane_mask;
-INLINE lane_mask is_below(vec_f x, float limit) { return x < limit; }
-INLINE lane_mask and_not(lane_mask a, lane_mask b) { return a & ~b; }
-INLINE lane_mask mask_of_bits(uint32_t bits) {
-    const vec_u lane = {1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768};
-    return (lane & bits) != 0;
-}
-INLINE uint32_t bits_of_mask(lane_mask mask) {
-    uint32_t bits = 0;
-    for (int l = 0; l < 16; l++) bits |= (uint32_t)(mask[l] < 0) << l;
-    return bits;
-}
-INLINE vec_u set_bit(vec_u words, lane_mask mask, uint32_t bit) { return words | ((vec_u)mask & bit); }
-#endif
-
-/* Elements of `yes` where a bit is on, of `no` elsewhere, of one register */
+/* A truth value for each lane of a register: elements of `yes` where it holds, of `no` elsewhere; x < limit, which does
+ * not hold for nan; a and not b; `bit` in the words where it holds */
 #if defined(FRBM_AVX512)
 typedef __mmask16 reg_mask_f;
 typedef __mmask8 reg_mask_d;
 INLINE reg_mask_f mask_of_bits_f(uint32_t bits) { return (reg_mask_f)bits; }
 INLINE reg_mask_d mask_of_bits_d(uint32_t bits) { return (reg_mask_d)bits; }
+INLINE uint32_t bits_of_mask_f(reg_mask_f mask) { return mask; }
+INLINE reg_mask_f below_f(reg_f x, float limit) {
+    return _mm512_cmp_ps_mask((__m512)x, _mm512_set1_ps(limit), _CMP_LT_OQ);
+}
+INLINE reg_mask_f and_not_f(reg_mask_f a, reg_mask_f b) { return _kandn_mask16(b, a); }
+INLINE reg_u set_bit_f(reg_u words, reg_mask_f mask, uint32_t bit) {
+    return (reg_u)_mm512_mask_or_epi32((__m512i)words, mask, (__m512i)words, _mm512_set1_epi32((int)bit));
+}
 INLINE reg_f blend_f(reg_mask_f mask, reg_f yes, reg_f no) {
     return (reg_f)_mm512_mask_blend_ps(mask, (__m512)no, (__m512)yes);
 }
@@ -229,6 +178,10 @@ INLINE reg_mask_d mask_of_bits_d(uint32_t bits) {
     static const int64_t lane[4] = {1, 2, 4, 8};
     return ((reg_l)load_reg_i(lane) & (int64_t)bits) != 0;
 }
+INLINE uint32_t bits_of_mask_f(reg_mask_f mask) { return (uint32_t)MASK_32(mask); }
+INLINE reg_mask_f below_f(reg_f x, float limit) { return x < limit; }
+INLINE reg_mask_f and_not_f(reg_mask_f a, reg_mask_f b) { return a & ~b; }
+INLINE reg_u set_bit_f(reg_u words, reg_mask_f mask, uint32_t bit) { return words | ((reg_u)mask & bit); }
 #if defined(FRBM_AVX2)
 INLINE reg_f blend_f(reg_mask_f mask, reg_f yes, reg_f no) {
     return (reg_f)_mm256_blendv_ps((__m256)no, (__m256)yes, (__m256)mask);
@@ -242,32 +195,52 @@ INLINE reg_d blend_d(reg_mask_d mask, reg_d yes, reg_d no) { return select_d(mas
 #endif
 #endif
 
+/* The smaller of unsigned integers; whether any is below a limit */
+#if defined(FRBM_AVX512)
+INLINE reg_u min_u(reg_u a, reg_u b) { return (reg_u)_mm512_min_epu32((__m512i)a, (__m512i)b); }
+INLINE int any_below_u(reg_u a, uint32_t limit) {
+    return _mm512_cmplt_epu32_mask((__m512i)a, _mm512_set1_epi32((int)limit)) != 0;
+}
+#else
+#if defined(FRBM_AVX2)
+INLINE reg_u min_u(reg_u a, reg_u b) { return (reg_u)_mm256_min_epu32((__m256i)a, (__m256i)b); }
+#else
+INLINE reg_u min_u(reg_u a, reg_u b) {
+    const reg_u less = (reg_u)(a < b);
+    return (a & less) | (b & ~less);
+}
+#endif
+INLINE int any_below_u(reg_u a, uint32_t limit) {
+    const reg_i below = a < limit;
+    return MASK_32(below) != 0;
+}
+#endif
+
 /* ---- arithmetic ------------------------------------------------------------------------------------------------ */
 
 /* t limited to +-125 as whole + fraction, fraction in [-1/2, 1/2]; `whole` is for scale_by alone */
 typedef struct {
-    vec_f whole, fraction;
+    reg_f whole, fraction;
 } split_exponent;
 
 #if defined(FRBM_AVX512)
-INLINE split_exponent split(vec_f t) {
+INLINE split_exponent split(reg_f t) {
     /* scalef underflows by itself, and 1 + 0 is what 1 + 2^-125 is; min returns its second operand for nan */
     const __m512 limited = _mm512_min_ps(_mm512_set1_ps(125.0f), (__m512)t);
-    return (split_exponent){(vec_f)limited, (vec_f)_mm512_reduce_ps(limited, 0)};
+    return (split_exponent){(reg_f)limited, (reg_f)_mm512_reduce_ps(limited, 0)};
 }
 /* p * 2^whole */
-INLINE vec_f scale_by(vec_f p, vec_f whole) {
-    return (vec_f)_mm512_scalef_ps((__m512)p, _mm512_roundscale_ps((__m512)whole, 0));
+INLINE reg_f scale_by(reg_f p, reg_f whole) {
+    return (reg_f)_mm512_scalef_ps((__m512)p, _mm512_roundscale_ps((__m512)whole, 0));
 }
 #else
-INLINE split_exponent split(vec_f t) {
-    const vec_f zero = {0};
-    t = select_f(t < -125.0f, zero - 125.0f, t);
-    t = select_f(t > 125.0f, zero + 125.0f, t);
-    const vec_f shifted = t + 12582912.0f; /* 1.5 * 2^23 leaves the nearest integer in the low bits */
+INLINE split_exponent split(reg_f t) {
+    const reg_f zero = {0};
+    t = min_f(zero + 125.0f, max_f(zero - 125.0f, t)); /* the second operand for nan, too */
+    const reg_f shifted = t + 12582912.0f; /* 1.5 * 2^23 leaves the nearest integer in the low bits */
     return (split_exponent){shifted, t - (shifted - 12582912.0f)};
 }
-INLINE vec_f scale_by(vec_f p, vec_f whole) { return (vec_f)((vec_u)p + ((vec_u)whole << 23)); }
+INLINE reg_f scale_by(reg_f p, reg_f whole) { return (reg_f)((reg_u)p + ((reg_u)whole << 23)); }
 #endif
 
 /* a * b + c, rounded once where there are fused operations */
@@ -292,6 +265,19 @@ INLINE reg_ul multiply_low(reg_ul a, reg_ul b) {
     return (reg_ul)_mm_mul_epu32((__m128i)a, (__m128i)b);
 #else
     return (a & 0xFFFFFFFFu) * (b & 0xFFFFFFFFu);
+#endif
+}
+
+/* The lower halves of 64-bit elements side by side: of every four lanes, two from a and two from b */
+INLINE reg_u lower_halves(reg_ul a, reg_ul b) {
+#if defined(FRBM_AVX512)
+    return (reg_u)_mm512_shuffle_ps((__m512)a, (__m512)b, 0x88);
+#elif defined(FRBM_AVX2)
+    return (reg_u)_mm256_shuffle_ps((__m256)a, (__m256)b, 0x88);
+#elif defined(__SSE2__)
+    return (reg_u)_mm_shuffle_ps((__m128)a, (__m128)b, 0x88);
+#else
+    return (reg_u){(uint32_t)a[0], (uint32_t)a[1], (uint32_t)b[0], (uint32_t)b[1]};
 #endif
 }
 

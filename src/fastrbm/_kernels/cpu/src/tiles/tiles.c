@@ -42,12 +42,13 @@ INLINE int on_float(uint32_t word, float x) { return uniform_lane(word) * sigmoi
 
 static void draw_inputs(const void *inputs, int is_double, size_t ld, size_t n_rows, size_t n_units,
                         const frbm_draw *draw, uint64_t *rows, size_t row_words) {
+    const philox_step step = philox_step_of(draw);
     for (size_t r = 0; r < n_rows; r++) memset(rows + r * row_words, 0, row_words * sizeof(uint64_t));
     for (size_t row0 = 0; row0 < n_rows; row0 += 16) {
         const size_t here = n_rows - row0 < 16 ? n_rows - row0 : 16;
         for (size_t u4 = 0; u4 < n_units; u4 += 4) {
             uint32_t random[4][16];
-            philox_lanes(random, (uint32_t)(u4 / 4), draw->first_chain + (uint32_t)row0, draw);
+            philox_lanes(random, (uint32_t)(u4 / 4), draw->first_chain + (uint32_t)row0, &step);
             for (size_t u = u4; u < u4 + 4 && u < n_units; u++)
                 for (size_t r = 0; r < here; r++) {
                     const uint32_t word = random[u - u4][r];
@@ -62,7 +63,8 @@ static void draw_inputs(const void *inputs, int is_double, size_t ld, size_t n_r
 
 static void philox(uint32_t *out, uint32_t unit_block, uint32_t first_chain, const frbm_draw *draw) {
     uint32_t random[4][16];
-    philox_lanes(random, unit_block, first_chain, draw);
+    const philox_step step = philox_step_of(draw);
+    philox_lanes(random, unit_block, first_chain, &step);
     memcpy(out, random, sizeof random);
 }
 
