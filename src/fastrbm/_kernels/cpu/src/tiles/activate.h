@@ -43,7 +43,7 @@ INLINE void write_means(reg_f scale, size_t u, size_t lane, const mean_output *o
 
 /* The draws of FRBM_REG_LANES lanes, unit u of lane l as bit u of word[l] and bit l of mask[u] << at.  In two steps
  * there are no means; returns whether a unit was left open, and then all are to be drawn again. */
-INLINE int draw_lanes(const float *inputs, size_t n_units, const mean_output *out, const draw_block *block,
+INLINE int draw_lanes(const float *inputs, size_t ld, size_t n_units, const mean_output *out, const draw_block *block,
                       const philox_chains *chains, const int two_steps, uint32_t *word, uint32_t *mask, size_t at) {
     reg_u words = {0}, nearest = ~words;
     for (size_t u4 = 0; u4 < n_units; u4 += 4) {
@@ -54,7 +54,7 @@ INLINE int draw_lanes(const float *inputs, size_t n_units, const mean_output *ou
         for (size_t q = 0; q < 4; q++) {
             if (q >= here) break;
             const size_t u = u4 + q;
-            const reg_f x = load_reg_f(inputs + u * FRBM_SUM_LD);
+            const reg_f x = load_reg_f(inputs + u * ld);
             reg_mask_f on;
             if (two_steps) {
                 on = is_on_unless_near(random[q], x, &nearest);
@@ -64,18 +64,30 @@ INLINE int draw_lanes(const float *inputs, size_t n_units, const mean_output *ou
                 on = is_on(random[q], scale);
             }
             words = set_bit_f(words, on, 1u << u);
-            mask[u] |= bits_of_mask_f(on) << at;
+            if (mask) mask[u] |= bits_of_mask_f(on) << at;
         }
     }
     STORE(word, words);
     return two_steps && any_near(nearest);
 }
 
-/* The same with the rule alone */
-static __attribute__((noinline)) void draw_lanes_by_rule(const float *inputs, size_t n_units, const mean_output *out,
-                                                         const draw_block *block, const philox_chains *chains,
-                                                         uint32_t *word, uint32_t *mask, size_t at) {
-    draw_lanes(inputs, n_units, out, block, chains, 0, word, mask, at);
+static __attribute__((noinline)) void draw_lanes_by_rule(const float *inputs, size_t ld, size_t n_units,
+                                                         const mean_output *out, const draw_block *block,
+                                                         const philox_chains *chains, uint32_t *word, uint32_t *mask,
+                                                         size_t at) {
+    draw_lanes(inputs, ld, n_units, out, block, chains, 0, word, mask, at);
+}
+
+/* Draws without means, by whichever is less work */
+INLINE void draw_lanes_alone(const float *inputs, size_t ld, size_t n_units, const draw_block *block,
+                             const philox_chains *chains, uint32_t *word, uint32_t *mask, size_t at) {
+    const mean_output none = {NULL, NULL, 0, 0.0f};
+    if (FRBM_TWO_STEPS && !draw_lanes(inputs, ld, n_units, &none, block, chains, 1, word, mask, at)) return;
+    if (FRBM_TWO_STEPS && mask) {
+        const uint32_t others = ~(uint32_t)((((uint64_t)1 << FRBM_REG_LANES) - 1) << at);
+        for (size_t u = 0; u < n_units; u++) mask[u] &= others;
+    }
+    draw_lanes_by_rule(inputs, ld, n_units, &none, block, chains, word, mask, at);
 }
 
 /* The same for n_units <= 32 of all lanes; `inputs` holds the units' inputs. */
@@ -98,13 +110,10 @@ static void activate(const frbm_layer *layer, const float *inputs, size_t unit0,
                 continue;
             }
             const philox_chains chains = philox_chains_of(&block.step, layer->draw.first_chain + (uint32_t)(lane + l));
-            if (!FRBM_TWO_STEPS || means) {
-                draw_lanes_by_rule(x, n_units, &out, &block, &chains, word + l, mask, l);
-            } else if (draw_lanes(x, n_units, &out, &block, &chains, 1, word + l, mask, l)) {
-                const uint32_t others = ~(uint32_t)((((uint64_t)1 << FRBM_REG_LANES) - 1) << l);
-                for (size_t u = 0; u < n_units; u++) mask[u] &= others;
-                draw_lanes_by_rule(x, n_units, &out, &block, &chains, word + l, mask, l);
-            }
+            if (means)
+                draw_lanes_by_rule(x, FRBM_SUM_LD, n_units, &out, &block, &chains, word + l, mask, l);
+            else
+                draw_lanes_alone(x, FRBM_SUM_LD, n_units, &block, &chains, word + l, mask, l);
         }
         if (valid < 32)
             for (size_t u = 0; u < n_units; u++) {

@@ -19,9 +19,11 @@
 #include "simd.h"
 #include "transpose.h"
 
-/* Relative error of cell * (1 + e^-x) in float32 where it is near 2^23, so |x| < 17: 2e-7 of the exponential and 1e-6
- * of its argument for either side, and roundings.  That of x itself is part of the radius. */
-#define FRBM_SLACK 2e-5f
+/* Relative error of cell * (1 + e^-x) in float32 where it is near 2^23, so |x| < 17: 2e-7 of the exponential of the
+ * rule, 3e-6 of the one here, 1e-6 of its argument for either side, and roundings.  That of x itself is part of the
+ * radius. */
+#define WIDER (1.0f + 2e-5f)
+#define NARROWER (1.0f - 2e-5f)
 
 /* ---- exact sums of single units ----------------------------------------------------------------------------- */
 
@@ -76,13 +78,19 @@ INLINE void filter_block(const frbm_filter *f, const int small_radius, const flo
     const frbm_layer *layer = &f->layer;
     uint64_t recomputed = 0;
     draw_block block;
+    float grow[32], shrink[32];
+    for (size_t u = 0; small_radius && u < n_units; u++) {
+        grow[u] = f->grow[unit0 + u] * WIDER;
+        shrink[u] = f->shrink[unit0 + u] * NARROWER;
+    }
     prepare_draws(&layer->draw, unit0, n_units, &block);
     for (size_t lane = 0; lane < n_lanes; lane += FRBM_REG_LANES) {
         const size_t valid = n_lanes - lane < FRBM_REG_LANES ? n_lanes - lane : FRBM_REG_LANES;
         const uint32_t in_use = (1u << valid) - 1;
         const philox_chains chains = philox_chains_of(&block.step, layer->draw.first_chain + (uint32_t)lane);
         reg_u words = {0};
-        reg_f spread = {0};
+        const reg_f none = {0};
+        reg_f spread = none;
         if (f->spread)
             memcpy(&spread, f->spread + lane, valid * sizeof(float));
         else
@@ -93,18 +101,18 @@ INLINE void filter_block(const frbm_filter *f, const int small_radius, const flo
             for (size_t u = u4; u < u4 + 4 && u < n_units; u++) {
                 const reg_u r = random[u - u4];
                 const reg_f cells = cells_of(r), x = load_reg_f(center + u * ld + lane);
-                reg_f most, least; /* 1 + e^-x at center - radius and center + radius */
+                reg_f most, least; /* 1 + e^-x at center - radius and center + radius, and more than its errors further */
                 if (small_radius) {
                     const reg_f e = near_exponential(x);
-                    most = 1.0f + e * f->grow[unit0 + u];
-                    least = 1.0f + e * f->shrink[unit0 + u];
+                    most = fused_f(e, none + grow[u], none + WIDER);
+                    least = fused_f(e, none + shrink[u], none + NARROWER);
                 } else {
                     const reg_f reach = f->radius[unit0 + u] * spread + slack(f, unit0 + u);
-                    most = 1.0f + near_exponential(x - reach);
-                    least = 1.0f + near_exponential(x + reach);
+                    most = (1.0f + near_exponential(x - reach)) * WIDER;
+                    least = (1.0f + near_exponential(x + reach)) * NARROWER;
                 }
-                const reg_mask_f on = below_f(cells * (1.0f + FRBM_SLACK) * most, FRBM_CELLS);
-                const reg_mask_f possible = below_f(cells * (1.0f - FRBM_SLACK) * least, FRBM_CELLS);
+                const reg_mask_f on = below_f(cells * most, FRBM_CELLS);
+                const reg_mask_f possible = below_f(cells * least, FRBM_CELLS);
                 const uint32_t open = bits_of_mask_f(and_not_f(possible, on)) & in_use;
                 words = set_bit_f(words, on, 1u << u);
                 if (__builtin_expect(open != 0, 0)) {

@@ -26,16 +26,21 @@ static void load_gaussian(const float *from, const int64_t *order, size_t at, si
 static void add_normal_lanes(float *inputs, size_t unit0, size_t n_units, size_t lane, size_t n_lanes,
                              const frbm_draw *draw) {
     const philox_step step = philox_step_of(draw);
-    for (size_t l = 0; l < n_lanes; l += 16)
+    philox_units units[FRBM_PANEL / 4];
+    for (size_t u = 0; u < n_units; u += 4) units[u / 4] = philox_units_of(&step, (uint32_t)((unit0 + u) / 4));
+    for (size_t l = 0; l < n_lanes; l += 16) {
+        philox_chains chains[64 / REGISTER];
+        philox_chains_of_16(chains, &step, draw->first_chain + (uint32_t)(lane + l));
         for (size_t u4 = 0; u4 < n_units; u4 += 4) {
             uint32_t random[4][16];
-            philox_lanes(random, (uint32_t)((unit0 + u4) / 4), draw->first_chain + (uint32_t)(lane + l), &step);
+            philox_words_of_16(random, &step, &units[u4 / 4], chains);
             for (size_t u = u4; u < u4 + 4 && u < n_units; u++) {
                 const vec_u w = load_u(random[u - u4]);
                 const vec_f sum = load_f(inputs + u * FRBM_SUM_LD + l) + normal_vec(w);
                 STORE(inputs + u * FRBM_SUM_LD + l, sum);
             }
         }
+    }
 }
 
 /* ---- gradients --------------------------------------------------------------------------------------------- */

@@ -109,15 +109,26 @@ INLINE void philox_words(reg_u out[4], const philox_step *s, const philox_units 
     out[3] = lower_halves(d[0], d[1]);
 }
 
+/* The same of 16 chains, to memory */
+INLINE void philox_chains_of_16(philox_chains chains[64 / REGISTER], const philox_step *s, uint32_t first) {
+    for (uint32_t v = 0; v < 64 / REGISTER; v++) chains[v] = philox_chains_of(s, first + v * (REGISTER / 4));
+}
+
+INLINE void philox_words_of_16(uint32_t out[4][16], const philox_step *s, const philox_units *units,
+                               const philox_chains chains[64 / REGISTER]) {
+    for (int v = 0; v < 64 / REGISTER; v++) {
+        reg_u words[4];
+        philox_words(words, s, units, &chains[v]);
+        for (int q = 0; q < 4; q++) STORE(out[q] + v * (REGISTER / 4), words[q]);
+    }
+}
+
 /* 16 consecutive chains and the four units of unit_block; out[q][lane] is the word of unit 4 * unit_block + q */
 INLINE void philox_lanes(uint32_t out[4][16], uint32_t unit_block, uint32_t first_chain, const philox_step *s) {
     const philox_units units = philox_units_of(s, unit_block);
-    for (uint32_t lane = 0; lane < 16; lane += REGISTER / 4) {
-        const philox_chains chains = philox_chains_of(s, first_chain + lane);
-        reg_u words[4];
-        philox_words(words, s, &units, &chains);
-        for (int q = 0; q < 4; q++) STORE(out[q] + lane, words[q]);
-    }
+    philox_chains chains[64 / REGISTER];
+    philox_chains_of_16(chains, s, first_chain);
+    philox_words_of_16(out, s, &units, chains);
 }
 
 /* Words of 64 neighbouring units of one chain, in their order; unit_block is that of the first. */

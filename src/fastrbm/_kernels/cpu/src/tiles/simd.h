@@ -146,17 +146,15 @@ INLINE uint64_t top_bits(const uint8_t *x, int step) {
 #define MASK_8(x) top_bits((const uint8_t *)&(x), 1)
 #endif
 
-/* A truth value for each lane of a register: elements of `yes` where it holds, of `no` elsewhere; x < limit, which does
- * not hold for nan; a and not b; `bit` in the words where it holds */
+/* A truth value for each lane of a register: elements of `yes` where it holds, of `no` elsewhere; a < b, which does not
+ * hold for nan; a and not b; `bit` in the words where it holds */
 #if defined(FRBM_AVX512)
 typedef __mmask16 reg_mask_f;
 typedef __mmask8 reg_mask_d;
 INLINE reg_mask_f mask_of_bits_f(uint32_t bits) { return (reg_mask_f)bits; }
 INLINE reg_mask_d mask_of_bits_d(uint32_t bits) { return (reg_mask_d)bits; }
 INLINE uint32_t bits_of_mask_f(reg_mask_f mask) { return mask; }
-INLINE reg_mask_f below_f(reg_f x, float limit) {
-    return _mm512_cmp_ps_mask((__m512)x, _mm512_set1_ps(limit), _CMP_LT_OQ);
-}
+INLINE reg_mask_f less_f(reg_f a, reg_f b) { return _mm512_cmp_ps_mask((__m512)a, (__m512)b, _CMP_LT_OQ); }
 INLINE reg_mask_f and_not_f(reg_mask_f a, reg_mask_f b) { return _kandn_mask16(b, a); }
 INLINE reg_u set_bit_f(reg_u words, reg_mask_f mask, uint32_t bit) {
     return (reg_u)_mm512_mask_or_epi32((__m512i)words, mask, (__m512i)words, _mm512_set1_epi32((int)bit));
@@ -179,7 +177,7 @@ INLINE reg_mask_d mask_of_bits_d(uint32_t bits) {
     return ((reg_l)load_reg_i(lane) & (int64_t)bits) != 0;
 }
 INLINE uint32_t bits_of_mask_f(reg_mask_f mask) { return (uint32_t)MASK_32(mask); }
-INLINE reg_mask_f below_f(reg_f x, float limit) { return x < limit; }
+INLINE reg_mask_f less_f(reg_f a, reg_f b) { return a < b; }
 INLINE reg_mask_f and_not_f(reg_mask_f a, reg_mask_f b) { return a & ~b; }
 INLINE reg_u set_bit_f(reg_u words, reg_mask_f mask, uint32_t bit) { return words | ((reg_u)mask & bit); }
 #if defined(FRBM_AVX2)
@@ -194,6 +192,8 @@ INLINE reg_f blend_f(reg_mask_f mask, reg_f yes, reg_f no) { return select_rf(ma
 INLINE reg_d blend_d(reg_mask_d mask, reg_d yes, reg_d no) { return select_d(mask, yes, no); }
 #endif
 #endif
+
+INLINE reg_mask_f below_f(reg_f x, float limit) { return less_f(x, (reg_f){0} + limit); }
 
 /* The smaller of unsigned integers; whether any is below a limit */
 #if defined(FRBM_AVX512)

@@ -8,6 +8,7 @@
 #include "delta.h"
 #include "dense.h"
 #include "dense_zeros.h"
+#include "drawn_rows.h"
 #include "filters.h"
 #include "gaussian.h"
 #include "gradient.h"
@@ -31,34 +32,6 @@
 static void add_softplus(const float *inputs, size_t ld, size_t n_units, size_t n_lanes, double *energy) {
     for (size_t u = 0; u < n_units; u++)
         for (size_t l = 0; l < n_lanes; l++) energy[l] += (double)softplus_lane(inputs[u * ld + l]);
-}
-
-/* The float64 path: its own exp, and a uniform that uses all 32 bits of the word. */
-INLINE int on_double(uint32_t word, double x) {
-    return ((double)word + 0.5) * 2.3283064365386963e-10 * (1.0 + exp(-x)) < 1.0;
-}
-
-INLINE int on_float(uint32_t word, float x) { return uniform_lane(word) * sigmoid_scale_lane(x) < 1.0f; }
-
-static void draw_inputs(const void *inputs, int is_double, size_t ld, size_t n_rows, size_t n_units,
-                        const frbm_draw *draw, uint64_t *rows, size_t row_words) {
-    const philox_step step = philox_step_of(draw);
-    for (size_t r = 0; r < n_rows; r++) memset(rows + r * row_words, 0, row_words * sizeof(uint64_t));
-    for (size_t row0 = 0; row0 < n_rows; row0 += 16) {
-        const size_t here = n_rows - row0 < 16 ? n_rows - row0 : 16;
-        for (size_t u4 = 0; u4 < n_units; u4 += 4) {
-            uint32_t random[4][16];
-            philox_lanes(random, (uint32_t)(u4 / 4), draw->first_chain + (uint32_t)row0, &step);
-            for (size_t u = u4; u < u4 + 4 && u < n_units; u++)
-                for (size_t r = 0; r < here; r++) {
-                    const uint32_t word = random[u - u4][r];
-                    const size_t at = (row0 + r) * ld + u;
-                    const int on = is_double ? on_double(word, ((const double *)inputs)[at])
-                                             : on_float(word, ((const float *)inputs)[at]);
-                    rows[(row0 + r) * row_words + u / 64] |= (uint64_t)on << (u % 64);
-                }
-        }
-    }
 }
 
 static void philox(uint32_t *out, uint32_t unit_block, uint32_t first_chain, const frbm_draw *draw) {
