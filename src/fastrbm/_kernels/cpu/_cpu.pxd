@@ -151,6 +151,7 @@ cdef extern from "workers.h" nogil:
         void (*wave_state)(const frbm_wave *, size_t, double *) noexcept nogil
         void (*wave_sweeps)(const frbm_wave *, size_t, double *, uint32_t *) noexcept nogil
         void (*philox)(uint32_t *, uint32_t, uint32_t, const frbm_draw *) noexcept nogil
+        void (*decide)(const uint32_t *, const void *, int, size_t, uint8_t *) noexcept nogil
         void (*uniform_rows)(void *, int, size_t, size_t, size_t, const frbm_draw *) noexcept nogil
         void (*add_normals)(float *, size_t, size_t, size_t, const frbm_draw *) noexcept nogil
         void (*normal_quantiles)(const uint32_t *, size_t, float *) noexcept nogil

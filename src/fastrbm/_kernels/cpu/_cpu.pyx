@@ -377,6 +377,19 @@ def normal_quantiles(const uint32_t[::1] words not None):
     return np.asarray(out)
 
 
+def decide(const uint32_t[::1] words not None, const floating[::1] inputs not None):
+    """What decides on units from words and inputs, a multiple of 16, as tests look at it.
+
+    Bit 0 whether the unit is on, bit 1 whether the first step says so, bit 2 where that says nothing.
+    """
+    require(words.shape[0] % 16 == 0, "words")
+    require(inputs.shape[0] == words.shape[0], "inputs")
+    cdef uint8_t[::1] out = np.empty(words.shape[0], dtype=np.uint8)
+    if words.shape[0]:
+        TABLE.decide(&words[0], &inputs[0], sizeof(floating) == 8, words.shape[0], &out[0])
+    return np.asarray(out)
+
+
 def philox_block(draw, uint32_t unit_block):
     """Words of 16 chains and the 4 units of a block, shape (4, 16): pins the C stream in tests."""
     cdef frbm_draw address

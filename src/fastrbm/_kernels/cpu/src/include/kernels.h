@@ -423,6 +423,9 @@ typedef struct {
     void (*wave_sweeps)(const frbm_wave *w, size_t first, double *pq, uint32_t *words);
     /* 64 words: unit 4 * unit_block + q, chain first_chain + lane at out[16 * q + lane] */
     void (*philox)(uint32_t *out, uint32_t unit_block, uint32_t first_chain, const frbm_draw *draw);
+    /* of each word and input (float32, or float64 when is_double): bit 0 whether the unit is on, bit 1 whether the first
+     * step says so, bit 2 where that says nothing; n is a multiple of 16 */
+    void (*decide)(const uint32_t *words, const void *inputs, int is_double, size_t n, uint8_t *out);
     /* sample-major rows of uniforms (float32, or float64 when is_double); row r is chain draw->first_chain + r */
     void (*uniform_rows)(void *out, int is_double, size_t ld, size_t n_rows, size_t n_units, const frbm_draw *draw);
     /* rows += normal quantiles of their float32 uniforms */

@@ -9,6 +9,8 @@
 #ifndef FASTRBM_DECIDE_H
 #define FASTRBM_DECIDE_H
 
+#include <math.h>
+
 #include "lane_math.h"
 #include "simd.h"
 
@@ -67,5 +69,52 @@ INLINE reg_mask_f is_on_unless_near(reg_u words, reg_f x, reg_u *nearest) {
 }
 
 INLINE int any_near(reg_u nearest) { return any_below_u(nearest, 2 * FRBM_NEAR); }
+
+/* The rule of float64 inputs: an exponential of that precision, and a uniform that uses all 32 bits of the word. */
+INLINE int is_on_double(uint32_t word, double x) {
+    return ((double)word + 0.5) * 2.3283064365386963e-10 * (1.0 + exp(-x)) < 1.0;
+}
+
+/* float32 comes within 1e-5 of the product of that rule: 3e-6 of the exponential, twice 1.5e-6 of its argument, as
+ * |x| < 23 where the product is near 2^32, and roundings. */
+#define FRBM_NEAR_DOUBLE 512u
+
+/* Its first step, for inputs rounded to float32; lanes of `near` are below 2 FRBM_NEAR_DOUBLE where it says nothing. */
+INLINE reg_mask_f is_on_double_unless_near(reg_u words, reg_f x, reg_u *near) {
+    const float limit = 4294967296.0f;
+    const reg_f number = __builtin_convertvector(words, reg_f) + 0.5f;
+    const reg_f product = number + number * near_exponential(x);
+    *near = (reg_u)product - (bits_of(limit) - FRBM_NEAR_DOUBLE);
+    return below_f(product, limit);
+}
+
+/* What the rule says of words and inputs, bit 0, and the first step, bit 1, or bit 2 where it says nothing; n is a
+ * multiple of 16.  For tests. */
+static void decide(const uint32_t *words, const void *inputs, int is_double, size_t n, uint8_t *out) {
+    enum { LANES = REGISTER / 4 };
+    for (size_t i = 0; i < n; i += LANES) {
+        const reg_u r = load_reg_u(words + i);
+        uint32_t rule = 0, first, near[LANES];
+        reg_u nearest = ~(reg_u){0};
+        if (is_double) {
+            const double *exact = (const double *)inputs + i;
+            float x[LANES];
+            for (size_t l = 0; l < LANES; l++) {
+                x[l] = (float)exact[l];
+                rule |= (uint32_t)is_on_double(words[i + l], exact[l]) << l;
+            }
+            first = bits_of_mask_f(is_on_double_unless_near(r, load_reg_f(x), &nearest));
+        } else {
+            const reg_f x = load_reg_f((const float *)inputs + i);
+            rule = bits_of_mask_f(is_on(r, sigmoid_scale_reg(x)));
+            first = bits_of_mask_f(is_on_unless_near(r, x, &nearest));
+        }
+        STORE(near, nearest);
+        for (size_t l = 0; l < LANES; l++) {
+            const int open = near[l] < 2 * (is_double ? FRBM_NEAR_DOUBLE : FRBM_NEAR);
+            out[i + l] = (uint8_t)((rule >> l & 1) | (open ? 4 : (first >> l & 1) << 1));
+        }
+    }
+}
 
 #endif

@@ -2,9 +2,8 @@
 #ifndef FASTRBM_DRAWN_ROWS_H
 #define FASTRBM_DRAWN_ROWS_H
 
-#include <math.h>
-
 #include "activate.h"
+#include "decide.h"
 #include "kernels.h"
 #include "philox.h"
 #include "simd.h"
@@ -49,31 +48,19 @@ static void draw_rows(const float *rows, size_t row_ld, const int64_t *order, si
     }
 }
 
-/* The rule of float64 inputs: its own exponential, and a uniform that uses all 32 bits of the word. */
-INLINE int is_on_double(uint32_t word, double x) {
-    return ((double)word + 0.5) * 2.3283064365386963e-10 * (1.0 + exp(-x)) < 1.0;
-}
-
-/* float32 comes within 1e-5 of the product of that rule: 3e-6 of the exponential, twice 1.5e-6 of its argument, as
- * |x| < 23 where the product is near 2^32, and roundings. */
-#define FRBM_NEAR_DOUBLE 512u
-
 /* Units of FRBM_REG_LANES lanes, `x` their inputs [unit][16] in float32; `exact` their inputs [lane][ld], from `valid` of
  * them on there are none */
 static void draw_double_lanes(const float *x, const double *exact, size_t ld, size_t valid, size_t n_units,
                               const draw_block *block, const philox_chains *chains, uint32_t *word) {
-    const float limit = 4294967296.0f;
     reg_u words = {0};
     for (size_t u4 = 0; u4 < n_units; u4 += 4) {
         reg_u random[4];
         philox_words(random, &block->step, &block->units[u4 / 4], chains);
         for (size_t u = u4; u < u4 + 4 && u < n_units; u++) {
             const reg_u r = random[u - u4];
-            const reg_f number = __builtin_convertvector(r, reg_f) + 0.5f;
-            const reg_f product = number + number * near_exponential(load_reg_f(x + 16 * u));
-            const reg_u distance = (reg_u)product - (bits_of(limit) - FRBM_NEAR_DOUBLE);
-            reg_mask_f on = below_f(product, limit);
-            if (any_below_u(distance, 2 * FRBM_NEAR_DOUBLE)) {
+            reg_u near;
+            reg_mask_f on = is_on_double_unless_near(r, load_reg_f(x + 16 * u), &near);
+            if (any_below_u(near, 2 * FRBM_NEAR_DOUBLE)) {
                 uint32_t drawn[FRBM_REG_LANES], bits = 0;
                 STORE(drawn, r);
                 for (size_t l = 0; l < FRBM_REG_LANES && l < valid; l++)

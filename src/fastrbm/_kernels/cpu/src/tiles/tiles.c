@@ -5,6 +5,7 @@
 #include "anneal.h"
 #include "bits.h"
 #include "coincidences.h"
+#include "decide.h"
 #include "delta.h"
 #include "dense.h"
 #include "dense_zeros.h"
@@ -102,6 +103,7 @@ const frbm_table FRBM_TABLE = {
     .wave_state = wave_state,
     .wave_sweeps = wave_sweeps,
     .philox = philox,
+    .decide = decide,
     .uniform_rows = uniform_rows,
     .add_normals = add_normals,
     .normal_quantiles = normal_quantiles,
