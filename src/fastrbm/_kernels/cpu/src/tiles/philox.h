@@ -72,7 +72,7 @@ INLINE philox_chains philox_chains_of(const philox_step *s, uint32_t first) {
     reg_ul count;
     for (uint32_t l = 0; l < REGISTER / 8; l++) count[l] = 2 * l - l % 2; /* 0, 1, 4, 5 ... */
     for (int v = 0; v < 2; v++) {
-        chains.d2[v] = multiply_low((count + (2 * v + (zero + first))) ^ s->a1, m0);
+        chains.d2[v] = multiply_low((count + (zero + first + (uint64_t)(2 * v))) ^ s->a1, m0);
         chains.c2[v] = chains.d2[v] >> 32;
     }
     return chains;

@@ -1,7 +1,7 @@
 /* One vocabulary of vectors for all instruction sets: types, loads, masks, and the few operations that plain C does not
  * compile to.  This is the only file that asks for the instruction set, but for whole alternatives of an algorithm,
- * each of which stands in one place: lookup.h, int16.h, int16_filter.h, coincidences.h, exact_sum in filters.h, and
- * tile_unit.h with what is built on it.
+ * each of which stands in one place: lookup.h, int16.h, int16_filter.h, coincidences.h, decide.h, exact_sum in
+ * filters.h, and tile_unit.h with what is built on it.
  *
  * FRBM_AVX512 or FRBM_AVX2 say what a build may use; neither means the baseline, which is SSE2 on x86-64 and plain C
  * elsewhere.  Every operation gives the same bits on all of them, but fused_f and fused_d.
