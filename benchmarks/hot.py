@@ -13,6 +13,7 @@ import numpy as np
 from fastrbm._kernels import ChainState, PackedBits, Parameters, TrainingPlan, pack
 from fastrbm._kernels.cpu import CpuBackend
 from fastrbm._kernels.draws import Draw
+from fastrbm._kernels.rules import Rule, Update
 
 N_VISIBLE, N_HIDDEN = 784, 256
 _UNITS = ("bernoulli", "bernoulli")
@@ -64,6 +65,28 @@ def _pseudo_likelihood(repetitions: int) -> None:
         CpuBackend(1).pseudo_likelihood("bernoulli", rows, parameters)
 
 
+def _labels(repetitions: int) -> None:
+    """Minibatches of log p(label | row): a multiple of eight, which take lists of what is on."""
+    n_classes, n = 10, 100 * 8 * repetitions
+    classes = Parameters(np.zeros((n_classes, N_HIDDEN), np.float32), np.zeros(N_HIDDEN, np.float32),
+                         np.zeros(n_classes, np.float32))  # fmt: skip
+    order, labels = np.arange(n, dtype=np.int64), (np.arange(n) % n_classes).astype(np.int32)
+    update = Update(Rule("sgd"), 0.05)
+    CpuBackend(1).train_labels(
+        _parameters(), classes, (), _bits(n, N_VISIBLE), order, labels, None, 100, update, ChainState(0, None)
+    )
+
+
+def _wave(repetitions: int) -> None:
+    """Sweeps of one-spin moves over 64 chains of 64 sites, of complex weights."""
+    rng = np.random.default_rng(2)
+    weights = rng.normal(0, 0.1, (64, 64)) + 1j * rng.normal(0, 0.1, (64, 64))
+    moves = np.array([[site, -1, 0] for site in range(64)], np.int32)
+    wave = CpuBackend(1).wave(weights, np.zeros(64, complex), np.zeros(64, complex), moves)
+    spins = np.where(rng.random((64, 64)) < 0.5, -1, 1).astype(np.int8)
+    wave.sweep(spins, Draw(3, 0, 0), repetitions, in_order=True)
+
+
 #: Name -> the kernel, called with the number of repetitions. Another size of the work is another name.
 KERNELS: dict[str, Callable[[int], None]] = {
     "train-b256": _train(256, 1),
@@ -73,6 +96,8 @@ KERNELS: dict[str, Callable[[int], None]] = {
     "chains-64-4-lowbit": _chains("lowbit"),
     "means-256": _means,
     "pseudo-likelihood-16": _pseudo_likelihood,
+    "labels-b100-8": _labels,
+    "wave-64-64": _wave,
 }
 
 if __name__ == "__main__":

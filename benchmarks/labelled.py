@@ -49,8 +49,8 @@ def epoch(bench: Bench, case: Case) -> Row:
 
     def ours(n: int, seed: int) -> LabelledParameters:
         machine = DiscriminativeRBM(
-            N_HIDDEN, objective="discriminative", learning_rate=RATE, batch_size=BATCH, n_iter=1, random_state=seed,
-            n_threads=bench.threads,
+            N_HIDDEN, objective="discriminative", learning_rate=RATE, batch_size=BATCH, n_iter=1, optimizer="sgd",
+            random_state=seed, n_threads=bench.threads,
         ).fit(X[:n], y[:n])  # fmt: skip
         return LabelledParameters(
             machine.components_, machine.intercept_hidden_, machine.class_components_, machine.intercept_classes_

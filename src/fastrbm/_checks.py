@@ -90,7 +90,7 @@ def check_flag(name: str, value: Any, *, otherwise: str = "") -> bool:
 
 def check_image_shape(shape: Sequence[int]) -> tuple[int, int]:
     """Return (height, width) as ints; ValueError unless both are positive."""
-    if len(shape) != 2 or min(shape) < 1:
+    if not hasattr(shape, "__len__") or len(shape) != 2 or not all(is_integer(x) and x >= 1 for x in shape):
         raise ValueError(f"shape must be (height, width), both positive, got {shape!r}")
     height, width = shape
     return int(height), int(width)

@@ -2,15 +2,16 @@
 
 import itertools
 import pickle
+import warnings
 
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.special import logsumexp
-from sklearn.datasets import load_digits
+from sklearn.datasets import load_digits, load_wine
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import MinMaxScaler
+from sklearn.preprocessing import MinMaxScaler, minmax_scale
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from fastrbm import DivergenceError, likelihood
@@ -163,9 +164,8 @@ def test_probabilities_are_those_of_the_joint_model(dtype):
 def test_digits_are_learned(digits, objective, least, binary):
     X, y = digits
     X = X > 0.5 if binary else X
-    rbm = DiscriminativeRBM(100, objective=objective, n_iter=40, batch_size=20, learning_rate=0.1, random_state=0).fit(
-        X[:1300], y[:1300]
-    )
+    options = {"n_iter": 40, "batch_size": 20, "learning_rate": 0.1, "optimizer": "sgd"}
+    rbm = DiscriminativeRBM(100, objective=objective, random_state=0, **options).fit(X[:1300], y[:1300])
     assert rbm.score(X[1300:], y[1300:]) > (least - 0.04 if binary else least)
     if objective != "generative":
         assert rbm.history_["loss"][-1] < 0.2 * rbm.history_["loss"][0]
@@ -230,7 +230,7 @@ def test_held_out_rows_stop_the_fit_and_the_best_parameters_come_back(digits):
 
 def test_labels_of_any_type_and_warm_starts(digits):
     X, y = digits[0][:200], np.array([f"digit {k}" for k in digits[1][:200]])
-    options = dict(n_iter=20, batch_size=20, learning_rate=0.2, random_state=0)
+    options = dict(n_iter=20, batch_size=20, learning_rate=0.2, optimizer="sgd", random_state=0)
     rbm = DiscriminativeRBM(30, warm_start=True, **options).fit(X, y)
     assert set(rbm.predict(X)) <= set(y) and rbm.score(X, y) > 0.8
     before = rbm.components_.copy()
@@ -325,7 +325,7 @@ def test_native_passes_are_those_of_composed_minibatches(digits, monkeypatch, bi
     X = X > 0.5 if binary else X
     weight = 0.5 + np.arange(330) % 3 if weighted else None
     options = dict(objective="discriminative", n_iter=4, batch_size=20, learning_rate=0.1, random_state=0)
-    options |= dict(validation_fraction=0.1)
+    options |= dict(validation_fraction=0.1, optimizer="sgd")
     native = DiscriminativeRBM(40, **options).fit(X, y, weight)
     before, ascended = LabelledTraining.ascend_many, []
 
@@ -348,14 +348,46 @@ def test_native_passes_are_those_of_composed_minibatches(digits, monkeypatch, bi
             assert_allclose(native.history_[name], other.history_[name], rtol=1e-5)
 
 
+def test_defaults_do_for_small_tables():
+    """Labels see all hidden units move alike, which plain steps of a usual rate do not survive."""
+    X, y = load_wine(return_X_y=True)
+    X = minmax_scale(X)
+    scores = [
+        DiscriminativeRBM(random_state=seed).fit(X[seed::2], y[seed::2]).score(X[1 - seed :: 2], y[1 - seed :: 2])
+        for seed in (0, 1)
+    ]
+    assert min(scores) > 0.9
+
+
+def test_minus_one_is_a_class_and_that_is_said(digits):
+    X, y = digits[0][:60], digits[1][:60]
+    with pytest.warns(UserWarning, match="unlabelled="):
+        DiscriminativeRBM(5, n_iter=1).fit(X, np.where(y > 4, -1, y))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        DiscriminativeRBM(5, n_iter=1).fit(X, np.where(y > 4, -1, 1))
+
+
+def test_names_of_columns_raise_no_warning(digits):
+    pd = pytest.importorskip("pandas")
+    table = pd.DataFrame(digits[0][:50]).add_prefix("pixel ")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        rbm = DiscriminativeRBM(5, n_iter=1).fit(table, digits[1][:50], unlabelled=table)
+        rbm.predict(table)
+        rbm.transform(table)
+    with pytest.raises(ValueError, match="feature names"):
+        rbm.predict(table.rename(columns={"pixel 0": "other"}))
+
+
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 def test_divergence_is_an_error_and_the_last_finite_parameters_stay(digits):
-    rbm = DiscriminativeRBM(8, n_iter=50, learning_rate=1e39, objective="generative", random_state=0)
+    rbm = DiscriminativeRBM(8, n_iter=50, learning_rate=1e39, objective="generative", optimizer="sgd", random_state=0)
     with pytest.raises(DivergenceError, match="Lower learning_rate"):
         rbm.fit(digits[0][:100], digits[1][:100])
     assert np.isfinite(rbm.components_).all()
 
 
-@parametrize_with_checks([DiscriminativeRBM(16, n_iter=60, batch_size=10, learning_rate=0.2, random_state=0)])
+@parametrize_with_checks([DiscriminativeRBM(16, n_iter=60, batch_size=10, random_state=0)])
 def test_scikit_learn_checks(estimator, check):
     check(estimator)

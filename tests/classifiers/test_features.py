@@ -9,15 +9,16 @@ import sklearn
 from sklearn.base import clone
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.datasets import load_digits
-from sklearn.linear_model import LogisticRegression
+from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.svm import LinearSVC
 
-from fastrbm import BernoulliRBM, DataRangeWarning, GaussianRBM, SoftmaxRBM
-from fastrbm.classifiers import RBMClassifier
+from fastrbm import BernoulliRBM, DataRangeWarning, GaussianRBM, SoftmaxRBM, compat
+from fastrbm.classifiers import FreeEnergyClassifier, RBMClassifier, RBMOutlierDetector
+from fastrbm.deep import DeepBeliefNetwork
 
 DIGITS = load_digits()
 X = DIGITS.data[:400] / 16
@@ -65,6 +66,23 @@ def test_images_and_sparse_rows():
         sparse = small(**options).fit(sp.csr_matrix(images / 255), Y)
         columns = sp.csc_matrix(images / 255)
         np.testing.assert_allclose(sparse.predict_proba(columns), as_floats.predict_proba(images / 255))
+
+
+def test_options_of_a_default_machine_are_not_those_of_another():
+    for estimator in (RBMClassifier(), FreeEnergyClassifier(), RBMOutlierDetector(), DeepBeliefNetwork([4])):
+        estimator.set_params(rbm__n_iter=1)
+        estimator.fit(DIGITS.data / 16, DIGITS.target)
+        with pytest.raises(ValueError, match="rbm must be given where values of X are outside"):
+            estimator.fit(DIGITS.data, DIGITS.target)
+
+
+def test_the_copy_of_scikit_learn_is_a_machine_too():
+    rbm = compat.BernoulliRBM(5, n_iter=1)
+    X, y = DIGITS.data[:200] / 16, DIGITS.target[:200]
+    for estimator in (RBMClassifier(rbm), FreeEnergyClassifier(rbm), RBMOutlierDetector(rbm), DeepBeliefNetwork([rbm])):
+        estimator.set_params(random_state=0).fit(X, y)
+    with pytest.raises(TypeError, match="classifier must be a classifier, got the regressor"):
+        RBMClassifier(SMALL, LinearRegression()).fit(X, y)
 
 
 def test_default_machine_follows_the_values():

@@ -235,9 +235,10 @@ def test_options_that_cannot_be_used(cls, options, error, message):
     [
         (3, TypeError, "augment must be"),
         ([Flip], TypeError, "augment must be"),
-        (Shift((8, 9)), ValueError, "shape must be that of images of 64"),
+        (Shift((8, 9)), ValueError, "rows of 64 pixels are no images"),
         (Shift((8, 8), 8), ValueError, "pixels must be"),
         (lambda rows, draws: rows[:1], ValueError, "augment must return rows of the shape"),
+        (lambda rows, draws: rows * np.nan, ValueError, "augment must return finite numbers"),
     ],
 )
 def test_augment_that_cannot_be_used(augment, error, message):
@@ -286,6 +287,14 @@ def test_augmentations_do_what_they_say():
             padded = np.pad(image, 1)
             wanted.add(padded[1 - down : 4 - down, 1 - right : 5 - right].tobytes())
     assert {one.tobytes() for one in shifted} == wanted
+    # colours move together
+    for change, of_colours in ((Flip((3, 4)), Flip((3, 4), 3)), (Shift((3, 4)), Shift((3, 4), channels=3))):
+        alone = change(rows, np.random.default_rng(1))
+        three = of_colours(np.hstack([rows, rows + 100, -rows]), np.random.default_rng(1)).reshape(200, 3, 12)
+        np.testing.assert_array_equal(three[:, 0], alone)
+        np.testing.assert_array_equal(three[:, 2], -alone)
+    with pytest.raises(ValueError, match="3 images of shape .* have 36"):
+        Flip((3, 4), 3)(rows, draws)
 
 
 def test_spins_have_tanh():

@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import golden_machines
 import numpy as np
 
 import fastrbm
@@ -371,7 +372,7 @@ def _cases() -> dict[str, Callable[[], Groups]]:
         cases[f"cuda/sampled/{strategy}"] = partial(_sampled, "bernoulli", "cuda", strategy, 3, 2)
     cases["cuda/annealed"] = partial(_annealed_on_device, binary[0])
     cases["cuda/exact"] = partial(_exact, binary[0], "cuda")
-    return cases
+    return cases | golden_machines.CASES
 
 
 CASES = _cases()

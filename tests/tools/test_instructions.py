@@ -16,24 +16,31 @@ if str(ROOT) not in sys.path:
 
 from benchmarks import hot, instructions  # noqa: E402
 
+from fastrbm._kernels.cpu.waves import NativeSpinWave  # noqa: E402
+
 
 @pytest.mark.parametrize("kernel", hot.KERNELS)
 def test_more_repetitions_are_more_work(kernel, monkeypatch):
     work = []
 
-    def noted(name):
-        method = getattr(hot.CpuBackend, name)
+    def noted(cls, name, amount):
+        method = getattr(cls, name)
 
         def call(self, *args, **options):
-            # what of the arguments sets the amount: rows of the order, or sweeps
-            sizes = [len(x) if isinstance(x, np.ndarray) and x.dtype == np.int64 else x for x in args]
-            work.append(sum(x for x in sizes if isinstance(x, int)) or 1)
+            work.append(amount(args))
             return method(self, *args, **options)
 
-        monkeypatch.setattr(hot.CpuBackend, name, call)
+        monkeypatch.setattr(cls, name, call)
+
+    def given(args):
+        # what of the arguments sets the amount: rows of the order, or sweeps
+        sizes = [len(x) if isinstance(x, np.ndarray) and x.dtype == np.int64 else x for x in args]
+        return sum(x for x in sizes if isinstance(x, int)) or 1
 
     for name in ("train", "run_chains", "means", "pseudo_likelihood"):
-        noted(name)
+        noted(hot.CpuBackend, name, given)
+    noted(hot.CpuBackend, "train_labels", lambda args: len(args[4]))
+    noted(NativeSpinWave, "sweep", lambda args: args[2])
     hot.KERNELS[kernel](1)
     once = sum(work)
     work.clear()

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from fastrbm import plot
+from fastrbm import BernoulliRBM, plot
 
 pytest.importorskip("matplotlib", reason="pictures need matplotlib")
 from matplotlib.figure import Figure  # noqa: E402
@@ -181,6 +181,16 @@ SIX = np.zeros((4, 6))
         (lambda: plot.plot_learning_curve({"epoch": [1], "a": [1, 2]}), ValueError, "one number per epoch"),
         (lambda: plot.plot_learning_curve({"a": [1], "b": [2]}, ax=[3]), ValueError, "ax must hold one Axes"),
         (lambda: plot.save_png(None, "x.pdf"), ValueError, "path must end in .png"),
+        (lambda: plot.plot_learning_curve({"epoch": [1], "seconds": [2.0]}), ValueError, "validation_fraction"),
+        (
+            lambda: plot.plot_filters(BernoulliRBM(), (2, 3)),
+            TypeError,
+            "with components_; got BernoulliRBM",
+        ),
+        (lambda: plot.plot_filters(SIX, 6), ValueError, r"shape must be \(height, width\)"),
+        (lambda: plot.plot_samples(SIX * np.nan, (2, 3)), ValueError, "samples must hold numbers"),
+        (lambda: plot.plot_curves([1, 2]), TypeError, "curves must be a mapping"),
+        (lambda: plot.plot_confusion_matrix([0, 1], [0, 1], names=["a"]), ValueError, "one name for each of 2"),
     ],
 )
 def test_refuses(call, error, message):

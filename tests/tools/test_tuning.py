@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 
 import fastrbm
-from fastrbm import BernoulliRBM, GaussianRBM, IsingRBM, PottsRBM, SoftmaxRBM
+from fastrbm import BernoulliRBM, GaussianRBM, IsingRBM, PottsRBM, SoftmaxRBM, compat
 from fastrbm.callbacks import Callback, EarlyStopping, PseudoLikelihood
+from fastrbm.classifiers import DiscriminativeRBM, RBMOutlierDetector
+from fastrbm.deep import DeepBeliefNetwork
 from fastrbm.regularizers import L2
 from fastrbm.tuning import Search, default_space, register_space
 
@@ -322,6 +324,25 @@ def test_unusable_spaces_are_refused(space, message):
 def test_unusable_options_are_refused(options):
     with pytest.raises(ValueError, match=next(iter(options))):
         search(**options).fit(X)
+
+
+@pytest.mark.parametrize(
+    ("estimator", "metric", "message"),
+    [
+        (DiscriminativeRBM(), "log_likelihood", "metric must be 'accuracy' or a function for a DiscriminativeRBM"),
+        (DiscriminativeRBM(), "pseudo_likelihood", "metric must be 'accuracy' or a function"),
+        (DeepBeliefNetwork([5]), "log_likelihood", "'pseudo_likelihood' or 'accuracy' or a function"),
+        (RBMOutlierDetector(), "accuracy", "RBMOutlierDetector, which has no transform"),
+    ],
+)
+def test_metrics_that_an_estimator_does_not_have_are_refused(estimator, metric, message):
+    with pytest.raises(ValueError, match=message):
+        Search(estimator, n_trials=1, metric=metric).fit(X, Y)
+
+
+def test_the_copy_of_scikit_learn_has_a_space_that_it_takes():
+    found = Search(compat.BernoulliRBM(n_iter=1), n_trials=2, metric="pseudo_likelihood").fit(X)
+    assert set(found.best_params_) == {"n_components", "learning_rate", "batch_size"}
 
 
 def test_rows_without_a_probability_are_refused_before_any_trial():

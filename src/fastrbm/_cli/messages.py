@@ -18,7 +18,7 @@ _QUIET_UNTIL = 1.0  # seconds; work that is done by then shows no bar
 _WORDS = (
     (re.compile(r" ?\(fastrbm\.datasets\.binarize\)"), " (--binarize threshold)"),
     (re.compile(r"fastrbm\.datasets\.binarize"), "--binarize threshold"),
-    (re.compile(r"\buse score_samples\b"), "binarise the data by --binarize"),
+    (re.compile(r",? or take the pseudo-likelihood, score_samples of a single machine"), ""),
     (re.compile(r"^(path|X): "), ""),
     (re.compile(r"^X (?=must|has|should|contains)"), "DATA "),
     (re.compile(r"\bInput X\b"), "DATA"),

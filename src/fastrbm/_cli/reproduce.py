@@ -10,7 +10,7 @@ from .arguments import UsageError, whole
 from .output import draw_without_windows
 
 DESCRIPTION = """Run a published experiment again: a report in Markdown with published and own figures side by side, the
-same as JSON, and pictures. ALL runs every one of them and makes one report."""
+same as JSON, and pictures. "all" runs every one of them and makes one report."""
 #: of `fastrbm.reproduce`, whose import takes longer than printing a help text; a test compares them
 NAMES = (
     "fashion-mnist", "digits", "generative-789", "mnist-likelihood", "bars-and-stripes", "lc-init", "lcd",
@@ -22,7 +22,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Give the parser its options."""
     add = parser.add_argument
     add("name", metavar="NAME", choices=(*NAMES, "all"), help=f"{', '.join(NAMES)}; or all")
-    add("--quick", action="store_true", help="the short form: some seconds, offline; compares with nothing published")
+    add(
+        "--quick",
+        action="store_true",
+        help="the short form: less than a minute, offline; compares with nothing published",
+    )
     add("--seeds", type=whole(1), default=3, metavar="N", help="repetitions, for mean and standard deviation")
     add("--out", metavar="DIR", help="folder for report and pictures; fastrbm-reproduce/NAME if not given")
     add("--data-dir", metavar="DIR", help="folder with the files of MNIST and Fashion-MNIST")

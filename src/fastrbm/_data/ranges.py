@@ -38,6 +38,8 @@ class Range:
         Returns the names of the columns, or None, for messages.
     grey : bool
         Whether the estimator divides images by 255, for messages.
+    scaled : bool
+        Whether it has an option ``input_scale``, for messages.
 
     Attributes
     ----------
@@ -51,11 +53,13 @@ class Range:
         name: str = "",
         columns: Callable[[], Sequence[Any] | None] = lambda: None,
         grey: bool = False,
+        scaled: bool = True,
     ):
         self.mode = mode
         self.name = name
         self._columns = columns
         self._grey = grey
+        self._scaled = scaled
         self._said = False
         self._held: list[tuple[float, float, int, str]] | None = None
         self.piece = ""
@@ -87,7 +91,9 @@ class Range:
         names = self._columns()
         where = f"{column}" if names is None or column >= len(names) else f"{column} ({names[column]!r})"
         got = f"got values from {low:g} to {high:g}, the first one outside in column {where}"
-        scale = "input_scale=1/255" if high > _DARKEST_IMAGE else "input_scale"
+        by_hand = "X / 255" if high > _DARKEST_IMAGE else "X / X.max()"
+        option = "input_scale=1/255" if high > _DARKEST_IMAGE else "input_scale"
+        scale = option if self._scaled else by_hand
         after = ". The estimator was fitted to uint8 images, which it divides by 255" if self._grey else ""
         if self.mode == "error":
             raise ValueError(
@@ -195,8 +201,8 @@ class InputScale:
         """What the values of `x` are multiplied with."""
         return self.value if self._given is not None or x.dtype == np.uint8 else 1.0
 
-    def check_fit(self) -> None:
-        """Warn where values are not in the scale of those of the fit."""
+    def check_fit(self, scaled: bool = True) -> None:
+        """Warn where values are not in the scale of those of the fit; `scaled` as of `Range`."""
         if not self._bytes or self._given is not None or self._fitted is None or self.value == self._fitted:
             return
         if self._fitted != 1:
@@ -204,7 +210,11 @@ class InputScale:
         else:
             fit, now = "values in [0, 1]", "uint8 images, which are divided by 255"
         warn_user(
-            f"X holds {now}, but the estimator was fitted to {fit}; say what is meant by input_scale, the factor of "
-            "all values (1, or 1/255)",
+            f"X holds {now}, but the estimator was fitted to {fit}; "
+            + (
+                "say what is meant by input_scale, the factor of all values (1, or 1/255)"
+                if scaled
+                else "give both in one scale: floats in [0, 1]"
+            ),
             DataRangeWarning,
         )

@@ -200,7 +200,7 @@ class Scoring(BaseRBM):
         ConvergenceWarning
             Where log Z is not reliable.
         """
-        rows = self._data(X).states("use score_samples")
+        rows = self._data(X).states("take the pseudo-likelihood, score_samples of a single machine")
         if log_z is None:
             if options.get("data") is not None:
                 log_z = self.log_partition(method, **options)

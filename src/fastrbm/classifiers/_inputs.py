@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.utils.validation import assert_all_finite, validate_data
+from sklearn.utils.validation import assert_all_finite, check_array, validate_data
 
 from .._data.bits import VisibleData, check_indices
 from .._data.ranges import InputScale, Range, is_rounding
@@ -137,18 +137,22 @@ def visible_rows(estimator: Any, X: Any, *, reset: bool) -> VisibleData:
     """
     if hasattr(X, "indptr"):
         check_indices(X)
-    named = X if hasattr(X, "columns") else None
-    x = validate_data(
-        estimator, as_array(X, True), accept_sparse="csr", dtype="numeric", ensure_all_finite=False, reset=reset
+    x = check_array(
+        as_array(X, True),
+        accept_sparse="csr",
+        dtype="numeric",
+        ensure_all_finite=False,
+        estimator=estimator,
+        input_name="X",
     )
-    if named is not None:
-        validate_data(estimator, named, skip_check_array=True, reset=reset)
+    # a table for its names of columns, which the array of its values has not
+    validate_data(estimator, X if hasattr(X, "columns") else x, skip_check_array=True, reset=reset)
     scale = InputScale(None, None if reset else float(estimator.input_scale_))
     scale.look(x)
     if reset:
         estimator.input_scale_ = scale.value
-    scale.check_fit()
+    scale.check_fit(scaled=False)  # these estimators have no such option
     name = type(estimator).__name__
-    limits = Range(estimator.out_of_range, name, lambda: getattr(estimator, "feature_names_in_", None))
+    limits = Range(estimator.out_of_range, name, lambda: getattr(estimator, "feature_names_in_", None), scaled=False)
     dtype = np.dtype(np.float32 if estimator.dtype is None else estimator.dtype)
     return VisibleData(x, scale.factor(x), dtype, limits=limits, name=name, n_threads=estimator.n_threads)

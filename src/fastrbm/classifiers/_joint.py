@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from .._kernels.draws import Key
 from ..estimators import RBM, GaussianRBM, SoftmaxRBM
 from ..units import Mixed, OneHot, get_unit
-from ._parts import seeded
+from ._parts import seeded, weighted
 
 #: options of single estimators that an `RBM` does not have: its values are prepared before, and its units given
 _OWN = ("visible", "hidden", "sigma", "scaling", "input_scale", "out_of_range")
@@ -63,7 +63,7 @@ def fitted(rbm: Any, x: NDArray[Any], index: NDArray[np.intp], weights: Any, key
     """
     labels = np.eye(int(index.max()) + 1, dtype=x.dtype)[index]
     machine = seeded(joined(rbm, x.shape[1], labels.shape[1]), key, 0)
-    machine.fit(np.hstack([x, labels]), sample_weight=weights)
+    machine.fit(np.hstack([x, labels]), **weighted(weights))
     return machine
 
 

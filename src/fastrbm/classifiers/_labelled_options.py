@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .._checks import check_flag, check_integer, check_number
+from .._checks import check_flag, check_integer, check_number, warn_user
 from .._data.bits import VisibleData
 from .._data.columns import frequencies, means
 from .._data.split import Split
@@ -74,3 +74,12 @@ def starting(
     biases = np.log(np.maximum(shares / shares.sum(), 0.5 / len(codes)))
     found = (of_features.weights, visible, hidden), (of_classes.weights, np.zeros(n_hidden), biases)
     return Machine(*(Parameters(*(np.ascontiguousarray(x, dtype) for x in part)) for part in found))
+
+
+def warn_of_unlabelled(classes: NDArray[Any]) -> None:
+    """Warn where -1 stands beside classes 0, 1, ...: elsewhere it marks rows without a label, here it is a class."""
+    if classes.dtype.kind == "i" and len(classes) > 2 and classes[0] == -1 and classes[1] >= 0:
+        warn_user(
+            "y holds -1, which is a class like the others here: rows without a label are given as unlabelled=",
+            UserWarning,
+        )

@@ -23,9 +23,13 @@ from ..init import FanIn
 class Parts:
     """Options of parts that are left to the classifier: ``rbm__n_components`` works while ``rbm`` is None.
 
+    It does for rows of 0 and 1 or grey ones: others have a machine of other options.
+
     A class over this one says in `_default` which machine it takes for bits and grey rows, and may say in `_part` what
     is made of the value of another option that is no object.
     """
+
+    rbm: Any
 
     def _default(self, grey: bool = True) -> Any:
         """The machine for rows of 0 and 1 or grey ones, or that for real ones."""
@@ -37,17 +41,23 @@ class Parts:
 
     def _machine(self, given: Any, x: Any) -> Any:
         """Unfitted copy of the machine that was given, or the one for these rows, whose results are arrays."""
-        if given is not None:
-            rbm = clone(given)
-        else:
-            rbm = self._default(is_grey(x))
+        self._check_made(x)
+        rbm = self._default(is_grey(x)) if given is None else clone(given)
         return rbm.set_output(transform="default")
+
+    def _check_made(self, x: Any) -> None:
+        """Raise ValueError where options made a machine of bits take the place of None, and rows are real."""
+        if self.rbm is not None and self.rbm is getattr(self, "_made", {}).get("rbm") and not is_grey(x):
+            raise ValueError(
+                "rbm must be given where values of X are outside [0, 1] and options of it are set (rbm__...), which "
+                f"are those of a {type(self.rbm).__name__} otherwise: pass rbm=GaussianRBM(sigma='data')"
+            )
 
     def set_params(self, **params: Any) -> Any:
         """Set options by their names, those of parts too: ``rbm__n_components``.
 
         Where the part is left to the classifier, it becomes the object that the classifier would take for 0/1 and grey
-        rows.
+        rows; `fit` refuses others then.
 
         Parameters
         ----------
@@ -61,6 +71,7 @@ class Parts:
             made = self._part(name, params.get(name, getattr(self, name, None)))
             if made is not None:
                 params[name] = made
+                self._made = {**getattr(self, "_made", {}), name: made}
         return super().set_params(**params)  # type: ignore[misc]
 
 
@@ -122,10 +133,16 @@ def takes_sparse(given: Any) -> bool:
     return given is None or (isinstance(given, Fitting) and given.units[0] == "bernoulli")
 
 
+def weighted(weights: NDArray[Any] | None, rows: Any = slice(None)) -> dict[str, Any]:
+    """Arguments of `fit`; none without weights, as not every machine takes some."""
+    return {} if weights is None else {"sample_weight": weights[rows]}
+
+
 def seeded(part: Any, key: Key, number: int) -> Any:
     """The same estimator with seeds for all that is random in it."""
     names = [name for name in sorted(part.get_params()) if name == "random_state" or name.endswith("__random_state")]
-    wide = isinstance(part, Fitting)
+    # scikit-learn's draws have seeds of 32 bits
+    wide = isinstance(part, Fitting) and getattr(part, "random_stream", None) != "sklearn"
     seeds = {name: key.fold_in(number).fold_in(k).seed for k, name in enumerate(names)}
     return part.set_params(**{name: seed if wide else seed % 2**32 for name, seed in seeds.items()})
 

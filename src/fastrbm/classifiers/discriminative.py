@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_consistent_length, check_is_fitted, column_or_1d
+from sklearn.utils.validation import _check_y, check_consistent_length, check_is_fitted
 
 from .._data.bits import VisibleData
 from .._data.content import content_order
@@ -26,7 +26,7 @@ from ._fit import LabelledFit
 from ._inputs import visible_rows
 from ._labelled import LabelledTraining, Machine, Objective, normalised
 from ._labelled_files import StoredLabelled
-from ._labelled_options import check_options, starting
+from ._labelled_options import check_options, starting, warn_of_unlabelled
 
 _BLOCK = 4096  # rows that are scored at a time
 
@@ -51,13 +51,14 @@ class DiscriminativeRBM(
         At least 0; of the hybrid.
     unlabelled_weight : float, default=0.01
         Of log p(v) of the rows that `fit` is given as `unlabelled`; at least 0.
-    learning_rate : float or schedule, default=0.05
-    batch_size : int, default=100
-    n_iter : int, default=20
+    learning_rate : float or schedule, default=0.005
+        For Adam. `SGD` wants some 0.05, fewer hidden units or more passes: the labels see all hidden units move alike.
+    batch_size : int, default=50
+    n_iter : int, default=30
         Passes over the data.
     n_gibbs_steps : int, default=1
         Sweeps of the chains of the generative parts.
-    optimizer : str or optimizer, default="sgd"
+    optimizer : str or optimizer, default="adam"
         See `fastrbm.optimizers`.
     init : str, array-like or initializer, default="xavier"
         Of the weights of the features and of the classes. Visible biases are those of the means of the features,
@@ -110,7 +111,7 @@ class DiscriminativeRBM(
     >>> from sklearn.datasets import load_digits
     >>> from fastrbm.classifiers import DiscriminativeRBM
     >>> X, y = load_digits(return_X_y=True)
-    >>> machine = DiscriminativeRBM(100, n_iter=10, random_state=0).fit(X[:1500] / 16, y[:1500])
+    >>> machine = DiscriminativeRBM(100, random_state=0).fit(X[:1500] / 16, y[:1500])
     >>> machine.score(X[1500:] / 16, y[1500:]) > 0.9
     True
     """
@@ -124,11 +125,11 @@ class DiscriminativeRBM(
         objective: str = "hybrid",
         generative_weight: float = 0.01,
         unlabelled_weight: float = 0.01,
-        learning_rate: Any = 0.05,
-        batch_size: int = 100,
-        n_iter: int = 20,
+        learning_rate: Any = 0.005,
+        batch_size: int = 50,
+        n_iter: int = 30,
         n_gibbs_steps: int = 1,
-        optimizer: Any = "sgd",
+        optimizer: Any = "adam",
         init: Any = "xavier",
         validation_fraction: float = 0.0,
         early_stopping: bool = False,
@@ -257,13 +258,15 @@ class DiscriminativeRBM(
         """Check everything and set a fit up; `going_on` from the parameters and chains that are there."""
         check_options(self)
         data = self._rows(X, reset=not going_on)
-        labels = column_or_1d(y, warn=True)
+        labels = _check_y(y, multi_output=False, y_numeric=False, estimator=self)
         check_classification_targets(labels)
         check_consistent_length(X, labels)
         if not going_on:
             self.classes_ = np.unique(labels if classes is None else classes)
         if len(self.classes_) < 2:
-            raise ValueError(f"y must have at least two classes, got one class: {self.classes_[0]!r}")
+            raise ValueError(f"y must have at least two classes, got one class: {self.classes_.tolist()[0]!r}")
+        if not going_on:
+            warn_of_unlabelled(self.classes_)
         codes = np.searchsorted(self.classes_, labels)
         codes = np.minimum(codes, len(self.classes_) - 1)
         if (self.classes_[codes] != labels).any():

@@ -6,7 +6,14 @@ from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator, ClassifierMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, clone
+from sklearn.base import (
+    BaseEstimator,
+    ClassifierMixin,
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
+    clone,
+    is_regressor,
+)
 from sklearn.linear_model import LogisticRegression
 from sklearn.neural_network import MLPClassifier
 from sklearn.preprocessing import StandardScaler
@@ -142,6 +149,8 @@ class RBMClassifier(
         Key.check(self.random_state)
         if isinstance(self.classifier, type):
             raise TypeError(f"classifier must be an object, got the class {self.classifier.__name__}: add ()")
+        if hasattr(self.classifier, "__sklearn_tags__") and is_regressor(self.classifier):
+            raise TypeError(f"classifier must be a classifier, got the regressor {self.classifier!r}")
         if self.features == "means+inputs" and isinstance(self.rbm, SoftmaxRBM):
             raise ValueError(
                 "features must be 'means' or 'samples' with a SoftmaxRBM, whose inputs are numbers of categories, "
@@ -190,7 +199,7 @@ class RBMClassifier(
             if self.random_state is not None:
                 _parts.seeded(rbm, key, _RBM)
                 _parts.seeded(classifier, key, _CLASSIFIER)
-            weighted = {} if weights is None else {"sample_weight": weights}
+            weighted = _parts.weighted(weights)
             rbm.fit(x, **weighted)
             if self.features == "samples":
                 features = rbm.sample_hidden(x, random_state=key.fold_in(_STATES)).astype(np.float32)

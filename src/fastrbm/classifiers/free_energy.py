@@ -193,7 +193,7 @@ class FreeEnergyClassifier(StoredParts, _parts.Parts, ClassifierMixin, BaseEstim
         for k in range(len(classes)):
             rows = trained[index[trained] == k]
             machine = _parts.seeded(clone(rbm), key, k)
-            rbms.append(machine.fit(x[rows], sample_weight=None if weights is None else weights[rows]))
+            rbms.append(machine.fit(x[rows], **_parts.weighted(weights, rows)))
         if self.offsets == "learned":
             scores = _scores(rbms, x[judged])
             offsets, scale = learned_offsets(scores, index[judged], None if weights is None else weights[judged])

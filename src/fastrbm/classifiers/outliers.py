@@ -120,7 +120,7 @@ class RBMOutlierDetector(StoredParts, _parts.Parts, OutlierMixin, BaseEstimator)
             if self.random_state is not None:
                 _parts.seeded(rbm, key, _RBM)
             trained, judged = self._split(x.shape[0], key)
-            rbm.fit(x[trained], sample_weight=None if weights is None else weights[trained])
+            rbm.fit(x[trained], **_parts.weighted(weights, trained))
             scores = -rbm.free_energy(x[judged])
             offset = _quantile(scores, None if weights is None else weights[judged], self.contamination)
             self.rbm_, self.offset_ = rbm, offset

@@ -141,6 +141,8 @@ class FineTuning:
             shape, x = x.shape, np.asarray(change(x, draws))
             if x.shape != shape:
                 raise ValueError(f"augment must return rows of the shape that it got, {shape}, got {x.shape}")
+        if x.dtype.kind not in "buif" or not np.isfinite(x).all():
+            raise ValueError(f"augment must return finite numbers, got NaN, infinity or other values, of {x.dtype}")
         return np.ascontiguousarray(x, dtype=self.dtype)
 
     def _stream(self, kind: int, layer: int) -> np.random.Philox:

@@ -18,26 +18,29 @@ class Flip(BaseEstimator):
     ----------
     shape : (int, int)
         Height and width of the images, whose pixels are the columns row by row.
+    channels : int, default=1
+        Images in a row of the data, one after another: colours, say. All of them are changed alike.
     """
 
-    def __init__(self, shape: Any):
+    def __init__(self, shape: Any, channels: int = 1):
         self.shape = shape
+        self.channels = channels
 
     def __call__(self, rows: NDArray[Any], draws: np.random.Generator) -> NDArray[Any]:
         """Return changed rows.
 
         Parameters
         ----------
-        rows : ndarray, shape (n_samples, height * width)
+        rows : ndarray, shape (n_samples, channels * height * width)
         draws : numpy.random.Generator
 
         Returns
         -------
-        ndarray, shape (n_samples, height * width)
+        ndarray, shape (n_samples, channels * height * width)
         """
-        images = _images(rows, self.shape)
+        images = _images(rows, self.shape, self.channels)
         turned = draws.random(len(rows)) < 0.5
-        return np.where(turned[:, None, None], images[:, :, ::-1], images).reshape(rows.shape)
+        return np.where(turned[:, None, None, None], images[..., ::-1], images).reshape(rows.shape)
 
 
 class Shift(BaseEstimator):
@@ -49,26 +52,32 @@ class Shift(BaseEstimator):
         Height and width of the images, whose pixels are the columns row by row.
     pixels : int, default=1
         Less than the height and the width.
+    channels : int, default=1
+        Images in a row of the data, one after another: colours, say. All of them are changed alike.
     """
 
-    def __init__(self, shape: Any, pixels: int = 1):
+    def __init__(self, shape: Any, pixels: int = 1, channels: int = 1):
         self.shape = shape
         self.pixels = pixels
+        self.channels = channels
 
     def __call__(self, rows: NDArray[Any], draws: np.random.Generator) -> NDArray[Any]:
         """Return changed rows; see `Flip`."""
-        images = _images(rows, self.shape)
-        n, height, width = images.shape
+        images = _images(rows, self.shape, self.channels)
+        n, channels, height, width = images.shape
         most = check_integer("pixels", self.pixels, 1, min(height, width) - 1)
         down, right = draws.integers(-most, most + 1, size=(2, n))
-        padded = np.pad(images, ((0, 0), (most, most), (most, most)))
-        y = (most - down)[:, None] + np.arange(height)
-        x = (most - right)[:, None] + np.arange(width)
-        return padded[np.arange(n)[:, None, None], y[:, :, None], x[:, None, :]].reshape(rows.shape)
+        padded = np.pad(images, ((0, 0), (0, 0), (most, most), (most, most)))
+        image, channel = np.arange(n)[:, None, None, None], np.arange(channels)[:, None, None]
+        y = (most - down)[:, None, None, None] + np.arange(height)[:, None]
+        x = (most - right)[:, None, None, None] + np.arange(width)
+        return padded[image, channel, y, x].reshape(rows.shape)
 
 
-def _images(rows: NDArray[Any], shape: Any) -> NDArray[Any]:
+def _images(rows: NDArray[Any], shape: Any, channels: Any) -> NDArray[Any]:
     height, width = check_image_shape(shape)
-    if rows.shape[1] != height * width:
-        raise ValueError(f"shape must be that of images of {rows.shape[1]} pixels, got {(height, width)}")
-    return rows.reshape(-1, height, width)
+    n_channels = check_integer("channels", channels, 1)
+    if rows.shape[1] != n_channels * height * width:
+        several = f"{n_channels} images of shape {(height, width)}" if n_channels > 1 else f"shape {(height, width)}"
+        raise ValueError(f"rows of {rows.shape[1]} pixels are no images: {several} have {n_channels * height * width}")
+    return rows.reshape(-1, n_channels, height, width)

@@ -121,6 +121,7 @@ class DeepBeliefNetwork(StoredParts, _parts.Parts, ClassNamePrefixFeaturesOutMix
         self._check_options()
         with untouched(self):
             x = _parts.table_of(self, X, sparse=self._takes_sparse(), reset=True)
+            self._check_made(x)
             stack = self.machines(x)
             key = Key.from_random_state(self.random_state)
             if self.random_state is not None:

@@ -31,8 +31,8 @@ from .paths import DATA, POPULATIONS, Bases, Path, Progress, adapted, rows_as_st
 MOST_SPREAD = 1.5
 #: the same of a broad start that only confirms another one
 MOST_SPREAD_TO_CONFIRM = 2.0
-_CHAINS, _MOST_CHAINS = 64, 256
-_STEPS, _MOST_STEPS = 64, 500
+_CHAINS = 64  # at least; an eighth of those of the estimate
+_STEPS, _SOME_STEPS = 64, 500  # at least; so many are half of those of the estimate, more are an eighth
 _PILOT_CHAINS, _PILOT_STEPS = 32, 32
 _STOPS = 32
 _SETTLING = 100  # Gibbs sweeps of chains that start from data
@@ -79,11 +79,12 @@ def spread(log_weights: NDArray[np.float64]) -> float:
 
 
 def _size(n_chains: int) -> tuple[int, int]:
-    return populations.split(int(np.clip(n_chains // 8, _CHAINS, _MOST_CHAINS)))
+    return populations.split(max(n_chains // 8, _CHAINS))
 
 
 def _betas(path: Path, n_temperatures: int) -> NDArray[np.float64]:
-    n_steps = int(np.clip(n_temperatures // 2, _STEPS, _MOST_STEPS))
+    # its upper end bounds that of the estimate: it has to be narrower where the estimate is
+    n_steps = max(min(n_temperatures // 2, _SOME_STEPS), n_temperatures // 8, _STEPS)
     return adapted(path, np.linspace(0, 1, n_steps + 1), _PILOT_CHAINS, _PILOT_STEPS)
 
 

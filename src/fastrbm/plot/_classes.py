@@ -40,12 +40,15 @@ def plot_confusion_matrix(
     Raises
     ------
     ValueError
-        If lengths differ.
+        If lengths differ, or there is not one name for each class.
     ImportError
         If matplotlib is missing.
     """
     from sklearn.metrics import ConfusionMatrixDisplay
+    from sklearn.utils.multiclass import unique_labels
 
+    if names is not None:
+        names = _names(names, unique_labels(y_true, y_pred))
     figure, ax = axes_of(ax, (5.4, 4.8))
     rotation = 45.0 if names is not None else 0.0
     ConfusionMatrixDisplay.from_predictions(

@@ -53,9 +53,13 @@ def plot_curves(
     ------
     ValueError
         If there is no curve, or lengths within one differ.
+    TypeError
+        If `curves` is no mapping.
     ImportError
         If matplotlib is missing.
     """
+    if not isinstance(curves, Mapping):
+        raise TypeError(f"curves must be a mapping of names to (x, y) or (x, y, error); got {type(curves).__name__}")
     if not curves:
         raise ValueError("curves must hold at least one curve; got none")
     arrays = {}

@@ -63,9 +63,16 @@ def plot_filters(
     ------
     ValueError
         If the shapes do not belong together.
+    TypeError
+        For an estimator without ``components_``.
     ImportError
         If matplotlib is missing.
     """
+    if hasattr(components, "fit") and not hasattr(components, "components_"):
+        raise TypeError(
+            f"components must be weights or a fitted machine with components_; got {type(components).__name__}: fit "
+            "it, or take its machine (rbm_, rbms_[0])"
+        )
     weights = getattr(components, "components_", components)
     images = _as_images("components", np.asarray(weights, dtype=np.float64), shape, n)
     size = np.abs(images[np.isfinite(images)])
@@ -119,7 +126,9 @@ def plot_samples(
     samples = np.asarray(samples)
     images = _as_images("samples", samples.astype(np.float64), shape, n)
     finite = images[np.isfinite(images)]
-    low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
+    if not finite.size:
+        raise ValueError("samples must hold numbers; got NaN or infinite ones alone")
+    low, high = float(finite.min()), float(finite.max())
     if low >= 0 and high <= 1:
         low, high = 0.0, 1.0
     elif samples.dtype == np.uint8:
@@ -250,6 +259,11 @@ def _curves(history: Mapping[str, Any], metrics: Sequence[str] | None) -> dict[s
             raise ValueError(f"metrics must be among {sorted(history)}; got {unknown}")
     names = [name for name in history if name not in ("epoch", "seconds")] if metrics is None else metrics
     curves = {name: values for name in names if (values := _numbers(history[name])) is not None}
+    if not names:
+        raise ValueError(
+            "history must hold a list of numbers to draw; got none but passes and seconds: a fit records more with "
+            "validation_fraction, early_stopping or callbacks (fastrbm.callbacks)"
+        )
     if not curves or (metrics is not None and len(curves) < len(metrics)):
         found = {name: type(values).__name__ for name, values in history.items()}
         raise ValueError(f"history must hold a list of numbers for every quantity to draw; got {found}")

@@ -149,12 +149,12 @@ def find_ground_state(
     Examples
     --------
     >>> from fastrbm.quantum import RBMWaveFunction, TransverseFieldIsing, find_ground_state, free_fermion_energy
-    >>> psi = RBMWaveFunction(8, alpha=1, symmetric=True, random_state=0)
+    >>> psi = RBMWaveFunction(8, alpha=2, symmetric=True, random_state=0)
     >>> found = find_ground_state(psi, TransverseFieldIsing(8, field=1.0), method="exact")
     >>> bool(abs(found.energy / free_fermion_energy(8, 1.0) - 1) < 1e-3)
     True
     """
-    _check(wave_function, hamiltonian, method, solver, rule)
+    _check(wave_function, hamiltonian, method, solver, rule, callback)
     sizes = {"n_iterations": n_iterations, "n_chains": n_chains, "n_samples": n_samples, "n_sweeps": n_sweeps}
     for name, value in sizes.items():
         check_integer(name, value)
@@ -257,11 +257,13 @@ class _Sampled:
         return sampled_energy(kernel, self._hamiltonian, self._chains, n_samples, self._n_sweeps)
 
 
-def _check(wave_function: Any, hamiltonian: Any, method: Any, solver: Any, rule: Any) -> None:
+def _check(wave_function: Any, hamiltonian: Any, method: Any, solver: Any, rule: Any, callback: Any) -> None:
     check_problem(wave_function, hamiltonian, method)
     check_rule(rule)
     if solver not in SOLVERS:
         raise ValueError(f"solver must be one of {list(SOLVERS)}, got {solver!r}")
+    if callback is not None and not callable(callback):
+        raise TypeError(f"callback must be a function of a Progress, or None, got {callback!r}")
     if wave_function.symmetric and not hamiltonian.periodic:
         raise ValueError("wave_function has symmetric=True, which only the states of a ring have: use symmetric=False")
     if wave_function.dtype != np.complex128 and (hamiltonian.elements > 0).any():

@@ -95,7 +95,7 @@ def run(
     name : str
         One of `EXPERIMENTS`.
     quick : bool, default=False
-        The short form: some seconds, offline.
+        The short form: less than a minute, offline.
     seeds : int or iterable of int, default=3
         How many repetitions, with seeds 0, 1, ...; or which seeds.
     out : path-like, optional

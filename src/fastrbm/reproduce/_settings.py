@@ -20,8 +20,8 @@ class Settings:
     Attributes
     ----------
     quick : bool
-        The short form: some seconds, data that scikit-learn ships or that are generated, nothing is downloaded. Its
-        figures show that the experiment works, and are not to be compared with published ones.
+        The short form: less than a minute, data that scikit-learn ships or that are generated, nothing is downloaded.
+        Its figures show that the experiment works, and are not to be compared with published ones.
     seeds : tuple of int
         What is random is repeated with each of them.
     data : str, path-like or None

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from .. import datasets, plot
+from ..callbacks import CheckpointTrajectory
 from ..estimators import BernoulliRBM
 from ..optimizers import SGD
 from ..schedules import Cosine
@@ -25,8 +26,8 @@ LARGE: dict[str, Any] = {
 }
 #: name -> options, likelihood to reach, minutes of processors it may take
 BUDGETS: dict[str, tuple[dict[str, Any], float, float]] = {
-    "four minutes of one processor": ({"n_iter": 50, "n_gibbs_steps": 3, "learning_rate": Cosine(0.2, 1e-4)}, -86.3, 4),
-    "twenty minutes of two": ({"n_iter": 300, "n_gibbs_steps": 3, "learning_rate": Cosine(0.2, 1e-4)}, -84.0, 40),
+    "four minutes of one processor": ({"n_iter": 45, "n_gibbs_steps": 5, "learning_rate": Cosine(0.2, 1e-4)}, -86.3, 4),
+    "twenty minutes of two": ({"n_iter": 250, "n_gibbs_steps": 10, "learning_rate": Cosine(0.2, 1e-4)}, -84.0, 40),
 }
 SMALL: dict[str, Any] = {"algorithm": "cd", "batch_size": 100, "learning_rate": Cosine(0.1, 0.001), "n_iter": 20}
 SMALL_BEST: dict[str, Any] = {
@@ -44,6 +45,9 @@ def run(settings: Settings, report: Report) -> None:
     """Train within two budgets of time, estimate log Z, and look at test images once."""
     _large(settings, report)
     _small(settings, report)
+    if settings.quick:
+        report.note("Digits of scikit-learn, 16 hidden units in the place of 500, and few passes.")
+        return
     report.note(
         "Test rows of 500 hidden units are drawn once from the grey values; those of 16 hidden units are 1 where a "
         "pixel is above one half. Likelihoods of different binarisations do not compare. Settings were chosen on 10000 "
@@ -60,21 +64,30 @@ def _large(settings: Settings, report: Report) -> None:
         found, halves, cpu = [], [], []
         for seed in settings.seeds:
             passes = {"n_iter": 5} if settings.quick else {}
+            kept = CheckpointTrajectory()
             with report.timed() as clock:
                 machine = BernoulliRBM(
-                    n_hidden, random_state=seed, n_threads=settings.n_threads, **(LARGE | options | passes)
+                    n_hidden,
+                    random_state=seed,
+                    n_threads=settings.n_threads,
+                    callbacks=[kept],
+                    **(LARGE | options | passes),
                 ).fit(images)
+            # along the models of the run, which for the same work has a narrower interval than along temperatures
             log_z = machine.log_partition(
-                "smc", n_chains=100 if settings.quick else 1000, n_temperatures=100 if settings.quick else 3000,
+                "trajectory",
+                trajectory=kept.models_,
+                n_chains=100 if settings.quick else 2000,
+                n_temperatures=100 if settings.quick else 2000,
                 random_state=seed,
-            )  # fmt: skip
+            )
             low, high = log_z.interval
             if not log_z.reliable:
                 report.note(f"The log Z of seed {seed}, {name}, is not reliable: {log_z.message}.")
             found.append(float(machine.log_likelihood(bits, log_z=log_z).mean()))
             halves.append((high - low) / 2)
             cpu.append(clock.cpu_seconds / 60)
-        what = f"{n_hidden} hidden, {name}"
+        what = "16 hidden, estimated" if settings.quick else f"{n_hidden} hidden, {name}"
         report.row(what, found, published="-86.3 (CD-25)", target=target, unit="nats per test image")
         report.row(f"{what}: half the 95 % interval", halves, target=0.3, unit="nats", better="lower")
         report.row(f"{what}: processor minutes of training", cpu, target=minutes, unit="min", better="lower")

@@ -20,10 +20,32 @@ from .._fit.state import FitRun
 from ..callbacks import LogLikelihood, PseudoLikelihood
 from .data import Split
 
+#: what each metric but "accuracy" calls
+_WANTED: dict[str, tuple[str, ...]] = {
+    "log_likelihood": ("log_likelihood", "log_partition"),
+    "pseudo_likelihood": ("score_samples",),
+}
 METRICS = ("log_likelihood", "pseudo_likelihood", "accuracy")
 _PREFIX = "held_out_"
 #: of an annealed estimate of a finished model, where that after a pass was not sure
 _CHAINS, _TEMPERATURES = 500, 1000
+
+
+def check_metric(metric: str | Callable[..., Any], estimator: Any) -> None:
+    """Raise ValueError where an estimator has not what a metric is made of."""
+    wanted = _WANTED.get(metric, ()) if isinstance(metric, str) else ()
+    if metric == "accuracy":
+        wanted = ("predict",) if is_classifier(estimator) else ("transform",)
+    missing = [name for name in wanted if not hasattr(estimator, name)]
+    if not missing:
+        return
+    others = [name for name, methods in _WANTED.items() if all(hasattr(estimator, method) for method in methods)]
+    others += ["accuracy"] * (is_classifier(estimator) or hasattr(estimator, "transform"))
+    kind = type(estimator).__name__
+    raise ValueError(
+        f"metric must be {' or '.join([*map(repr, others), 'a function'])} for a {kind}, which has no {missing[0]}; "
+        f"got {metric!r}"
+    )
 
 
 class Measure:

@@ -17,7 +17,7 @@ from .._checks import check_flag, check_integer, check_number
 from . import studies
 from .data import Split, split
 from .generation import Trainer
-from .measures import METRICS, Measure
+from .measures import METRICS, Measure, check_metric
 from .spaces import searched
 
 
@@ -201,12 +201,13 @@ class Search(MetaEstimatorMixin, BaseEstimator):
         return self
 
     def _check(self) -> None:
-        if not (hasattr(self.estimator, "fit") and hasattr(self.estimator, "get_params")):
-            raise TypeError(f"estimator must be an estimator, got {self.estimator!r}")
+        if isinstance(self.estimator, type) or not all(hasattr(self.estimator, x) for x in ("fit", "get_params")):
+            raise TypeError(f"estimator must be an estimator (an object, no class), got {self.estimator!r}")
         for name in ("n_trials", "every", "side_by_side", "n_jobs"):
             check_integer(name, getattr(self, name))
         if not callable(self.metric) and self.metric not in METRICS:
             raise ValueError(f"metric must be one of {list(METRICS)} or a function, got {self.metric!r}")
+        check_metric(self.metric, self.estimator)
         if self.timeout is not None:
             check_number("timeout", self.timeout, 0, include_low=False, otherwise="None")
         if self.random_state is not None:

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from sklearn.base import clone
 
 from .. import classifiers, deep, estimators
+from ..optimizers import SGD
 from ..units import get_unit
 
 Space = dict[str, Any]
@@ -18,14 +19,17 @@ _FORMS = '(low, high), (low, high, "log"), a list of choices, or a distribution 
 _PLAIN = (type(None), bool, int, float, str)  # choices that a storage keeps as they are
 
 
-def _of_bits(_: Any) -> Space:
-    return {
+def _of_bits(estimator: Any) -> Space:
+    space = {
         "n_components": (16, 512, "log"),
         "learning_rate": (0.005, 0.5, "log"),
         "batch_size": [16, 32, 64, 128, 256],
         "n_gibbs_steps": (1, 10, "log"),
         "visible_bias": ["zeros", "data"],
     }
+    if getattr(estimator, "random_stream", None) == "sklearn":  # scikit-learn has one step, and biases of zeros
+        del space["n_gibbs_steps"], space["visible_bias"]
+    return space
 
 
 def _of_spins(estimator: Any) -> Space:
@@ -53,7 +57,7 @@ def _of_numbers(_: Any) -> Space:
 
 def _of_categories(estimator: Any) -> Space:
     space = _of_bits(estimator)
-    del space["visible_bias"]
+    space.pop("visible_bias", None)
     return space
 
 
@@ -64,10 +68,11 @@ def _of_any(estimator: Any) -> Space:
     return _of_bits(estimator) if unit.binary else _of_numbers(estimator)
 
 
-def _of_labelled(_: Any) -> Space:
+def _of_labelled(estimator: Any) -> Space:
+    plain = estimator.optimizer == "sgd" or isinstance(estimator.optimizer, SGD)
     return {
         "n_components": (64, 2048, "log"),
-        "learning_rate": (0.01, 0.5, "log"),
+        "learning_rate": (0.01, 0.5, "log") if plain else (0.0005, 0.05, "log"),
         "generative_weight": (1e-4, 1.0, "log"),
         "batch_size": [16, 32, 64, 128, 256],
     }
