@@ -7,6 +7,8 @@ import textwrap
 
 import pytest
 
+from fastrbm._kernels.cpu.runtime import extension
+
 
 def run(code, timeout=240, **env):
     """Run a script in a fresh interpreter and return what it prints."""
@@ -255,7 +257,7 @@ def test_a_signal_interrupts_a_long_native_run_and_leaves_a_usable_model():
     assert out.strip() == "done"
 
 
-@pytest.mark.parametrize("target", ["baseline", "avx2", "avx512", "amx", "amx_emulated", "amx_plain"])
+@pytest.mark.parametrize("target", extension.TARGETS)
 def test_the_environment_forces_an_instruction_set(target):
     from fastrbm._kernels import cpu
 

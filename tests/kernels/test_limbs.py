@@ -1,8 +1,10 @@
 """Products by tiles, of integers cut into bytes, compared with NumPy's and those of other targets.
 
-Targets are "amx", "amx_emulated" and "amx_plain". Other tests of kernels run on one of them too, but most of their
-minibatches are too small for tiles.
+Targets are "amx", "amx_emulated" and "amx_plain", and on arm64 "neon_i8mm". Other tests of kernels run on one of them
+too, but most of their minibatches are too small for tiles.
 """
+
+import platform
 
 import numpy as np
 import pytest
@@ -14,7 +16,8 @@ from fastrbm._kernels.draws import Draw, Stream
 from kernel_cases import RULES, UNITS, bits, grey, model
 
 native = runtime.extension
-WITH_TILES = [name for name in cpu.selectable_targets() if name.startswith("amx")]
+ARM64 = platform.machine() in ("aarch64", "arm64")
+WITH_TILES = [name for name in cpu.selectable_targets() if name.startswith("amx") or name == "neon_i8mm"]
 # (rows, visible, hidden): around the 16 outputs, 64 inputs and 32 lanes of tiles, the 64 outputs of a panel, the 1024
 # inputs and lanes of a pass
 SIZES = [
@@ -198,8 +201,15 @@ def test_emulations_are_never_chosen_by_themselves():
 
 def test_what_is_missing_is_said(capsys):
     missing = cpu.missing_targets()
-    assert {*cpu.supported_targets(), *missing} == {"amx", "avx512", "avx2", "baseline"}
+    x86 = platform.machine() in ("x86_64", "AMD64")
+    of_this_architecture = {"amx", "avx512", "avx2"} if x86 else {"neon_i8mm", "neon"} if ARM64 else set()
+    assert {*cpu.supported_targets(), *missing} == of_this_architecture | {"baseline"}
     assert set(missing.values()) <= {"not on this machine", "not in this build"}
     fastrbm.show_versions()
     (line,) = (x for x in capsys.readouterr().out.splitlines() if x.startswith("instruction set"))
-    assert "amx" in line and "amx_" not in line
+    assert all(name in line for name in of_this_architecture) and "amx_" not in line
+
+
+def test_arm64_has_neon_whatever_the_processor():
+    assert ("neon" in cpu.supported_targets()) == ARM64
+    assert native.is_built("neon") == native.is_possible("neon") == native.is_possible("neon_i8mm") == ARM64

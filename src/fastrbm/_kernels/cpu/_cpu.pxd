@@ -375,6 +375,7 @@ cdef extern from "workers.h" nogil:
     size_t frbm_partition_scratch(const frbm_partition_run *)
     size_t frbm_partition_done(const frbm_partition_run *)
     void frbm_run_partition(frbm_partition_run *, int, void *)
+    int frbm_is_possible(const char *)
     int frbm_is_built(const char *)
     const frbm_table *frbm_select(const char *)
     void frbm_filters_prepare(const frbm_filters *, const frbm_side *, size_t, size_t)

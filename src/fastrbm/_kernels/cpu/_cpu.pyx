@@ -29,7 +29,7 @@ ctypedef fused pixel:
 
 cdef const frbm_table *TABLE = NULL
 
-TARGETS = ("amx", "avx512", "avx2", "baseline", "amx_emulated", "amx_plain")
+TARGETS = ("amx", "avx512", "avx2", "neon_i8mm", "neon", "baseline", "amx_emulated", "amx_plain")
 #: of these, what is there for tests: never chosen unless asked for
 TEST_TARGETS = ("amx_emulated", "amx_plain")
 #: numbers of src/include/constants.h that Python needs
@@ -61,6 +61,11 @@ def supported_targets():
 def selectable_targets():
     """The same, and those for tests that can run here."""
     return [name for name in TARGETS if frbm_select(name.encode()) != NULL]
+
+
+def is_possible(str name not None):
+    """Whether an instruction set is one of this architecture."""
+    return bool(frbm_is_possible(name.encode()))
 
 
 def is_built(str name not None):

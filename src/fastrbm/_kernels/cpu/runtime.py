@@ -78,12 +78,12 @@ def _initial_target() -> str:
 
 
 def missing_targets() -> dict[str, str]:
-    """Instruction sets that cannot be used here, and why; not those for tests."""
+    """Instruction sets that cannot be used here, and why; not those for tests, or for another architecture."""
     known = [*selectable_targets(), *extension.TEST_TARGETS]
     return {
         name: "not on this machine" if extension.is_built(name) else "not in this build"
         for name in extension.TARGETS
-        if name not in known
+        if name not in known and extension.is_possible(name)
     }
 
 

@@ -484,6 +484,12 @@ extern const frbm_table frbm_table_amx_emulated;
 extern const frbm_table frbm_table_amx;
 #endif
 #endif
+#ifdef FRBM_ARM64
+extern const frbm_table frbm_table_neon;
+#ifdef FRBM_HAS_I8MM
+extern const frbm_table frbm_table_neon_i8mm;
+#endif
+#endif
 
 static inline size_t frbm_round_up(size_t n, size_t multiple) { return (n + multiple - 1) / multiple * multiple; }
 

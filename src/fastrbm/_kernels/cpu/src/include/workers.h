@@ -235,6 +235,8 @@ void frbm_run_partition(frbm_partition_run *r, int thread, void *scratch);
 
 /* Whether AVX-512 kernels use AVX512_VPOPCNTDQ: if allowed and there; tests switch it off */
 int frbm_allow_vpopcnt(int allow);
+/* whether processors of the architecture that this was built for may have an instruction set; whether this build does */
+int frbm_is_possible(const char *name);
 int frbm_is_built(const char *name);
 const frbm_table *frbm_select(const char *name); /* NULL: not built or not supported by this processor */
 

@@ -6,6 +6,11 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 #endif
+#if defined(FRBM_HAS_I8MM) && defined(__APPLE__)
+#include <sys/sysctl.h>
+#elif defined(FRBM_HAS_I8MM)
+#include <sys/auxv.h>
+#endif
 #include <math.h>
 #include <string.h>
 
@@ -47,13 +52,39 @@ static int has_tiles(void) {
 }
 #endif
 
-int frbm_is_built(const char *name) {
-    int built = !strcmp(name, "baseline") || !strcmp(name, "amx_plain");
-#ifdef FRBM_X86
-    built |= !strcmp(name, "avx512") || !strcmp(name, "avx2") || !strcmp(name, "amx_emulated");
+#ifdef FRBM_HAS_I8MM
+/* Whether there are matrix instructions for bytes */
+static int has_i8mm(void) {
+#ifdef __APPLE__
+    int answer = 0;
+    size_t size = sizeof answer;
+    return sysctlbyname("hw.optional.arm.FEAT_I8MM", &answer, &size, NULL, 0) == 0 && answer;
+#else
+    const unsigned long bit = 1ul << 13; /* HWCAP2_I8MM, which older headers do not name */
+    return (getauxval(AT_HWCAP2) & bit) != 0;
 #endif
-#ifdef FRBM_HAS_AMX
-    built |= !strcmp(name, "amx");
+}
+#endif
+
+int frbm_is_possible(const char *name) {
+    int possible = !strcmp(name, "baseline") || !strcmp(name, "amx_plain");
+#ifdef FRBM_X86
+    possible |= !strcmp(name, "amx") || !strcmp(name, "avx512") || !strcmp(name, "avx2");
+    possible |= !strcmp(name, "amx_emulated");
+#endif
+#ifdef FRBM_ARM64
+    possible |= !strcmp(name, "neon_i8mm") || !strcmp(name, "neon");
+#endif
+    return possible;
+}
+
+int frbm_is_built(const char *name) {
+    int built = frbm_is_possible(name);
+#ifndef FRBM_HAS_AMX
+    built &= strcmp(name, "amx") != 0;
+#endif
+#ifndef FRBM_HAS_I8MM
+    built &= strcmp(name, "neon_i8mm") != 0;
 #endif
     return built;
 }
@@ -68,6 +99,12 @@ const frbm_table *frbm_select(const char *name) {
     if (!strcmp(name, "avx512")) return has_avx512() ? &frbm_table_avx512 : NULL;
     if (!strcmp(name, "avx2"))
         return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") ? &frbm_table_avx2 : NULL;
+#endif
+#ifdef FRBM_ARM64
+#ifdef FRBM_HAS_I8MM
+    if (!strcmp(name, "neon_i8mm")) return has_i8mm() ? &frbm_table_neon_i8mm : NULL;
+#endif
+    if (!strcmp(name, "neon")) return &frbm_table_neon;
 #endif
     if (!strcmp(name, "amx_plain")) return &frbm_table_amx_plain;
     return strcmp(name, "baseline") ? NULL : &frbm_table_baseline;

@@ -52,7 +52,7 @@ INLINE reg_f near_exponential(reg_f x) {
 }
 
 /* Whether two steps are less work than one: not without fused operations */
-#if defined(FRBM_AVX512) || defined(FRBM_AVX2)
+#if defined(FRBM_AVX512) || defined(FRBM_AVX2) || defined(FRBM_NEON)
 #define FRBM_TWO_STEPS 1
 #else
 #define FRBM_TWO_STEPS 0

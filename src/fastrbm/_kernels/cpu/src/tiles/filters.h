@@ -42,6 +42,24 @@ INLINE int32_t exact_sum(const int32_t *coef, size_t n_inputs, const uint32_t *b
         b = _mm512_add_epi32(b, _mm512_maskz_loadu_epi32((__mmask16)(mask >> 16), coef + k + 16));
     }
     return _mm512_reduce_add_epi32(_mm512_add_epi32(a, b));
+#elif defined(FRBM_NEON)
+    static const uint32_t of_lane[4] = {1, 2, 4, 8};
+    const uint32x4_t first = vld1q_u32(of_lane);
+    uint32x4_t sums[2] = {vdupq_n_u32(0), vdupq_n_u32(0)};
+    size_t k = 0;
+    for (; k + 32 <= n_inputs; k += 32, bits += stride) {
+        const uint32x4_t word = vdupq_n_u32(*bits);
+#pragma GCC unroll 8
+        for (int part = 0; part < 8; part++) {
+            const uint32x4_t on = vtstq_u32(word, vshlq_n_u32(first, 4 * part));
+            sums[part % 2] = vaddq_u32(sums[part % 2], vandq_u32(on, (uint32x4_t)vld1q_s32(coef + k + 4 * part)));
+        }
+    }
+    uint32_t sum = vaddvq_u32(vaddq_u32(sums[0], sums[1]));
+    if (k < n_inputs)
+        for (uint32_t active = *bits & (uint32_t)(((uint64_t)1 << (n_inputs - k)) - 1); active; active &= active - 1)
+            sum += (uint32_t)coef[k + (size_t)__builtin_ctz(active)];
+    return (int32_t)sum;
 #else
     uint32_t sum = 0;
     for (size_t k = 0; k < n_inputs; k += 32, bits += stride)

@@ -3,7 +3,7 @@
  * The sum over inputs of a limb is exact in int32, and the sums of the limbs, shifted, add up to the product modulo
  * 2^32: the integer that look-ups find.  A tile of limbs meets two tiles of 16 lanes at a time.  Their sums are not
  * renamed as other registers are, and storing them waits; so limbs take turns between two sets of sums, and the sums of
- * a block are merged between the products of the next one. */
+ * a block are merged between the products of the next one.  (byte_matrices.h keeps them in registers.) */
 #ifndef FASTRBM_LIMB_PRODUCT_H
 #define FASTRBM_LIMB_PRODUCT_H
 
@@ -24,19 +24,6 @@ typedef struct {
 } limb_room;
 _Static_assert(sizeof(limb_room) <= sizeof(float) * FRBM_LIMB_FLOATS, "FRBM_LIMB_FLOATS");
 
-/* One step of 64 inputs, states of 16 lanes as bytes; words from n_words on hold none */
-INLINE void spread_states(const uint32_t *bits, size_t stride, size_t n_words, uint8_t *out) {
-    for (size_t w = 0; w < 2; w++) {
-        vec_u x = {0};
-        if (w < n_words) x = load_u(bits + w * stride);
-        for (int four = 0; four < 8; four++, out += TILE_ROW_BYTES) {
-            const vec_u bytes = spread_four(x);
-            STORE(out, bytes);
-            x >>= 4;
-        }
-    }
-}
-
 /* The same of both tiles of lanes of a pass of n_steps, step `at` of it */
 INLINE void spread_pair(const frbm_operand *op, size_t first, size_t lane, limb_room *room, size_t n_steps,
                         size_t at) {
@@ -46,6 +33,48 @@ INLINE void spread_pair(const frbm_operand *op, size_t first, size_t lane, limb_
         spread_states(bits + 16 * half, op->stride, n_words, room->states + (half * n_steps + at) * TILE_BYTES);
 }
 
+/* One pass of n_steps over n_blocks blocks of outputs: sums[output][lane] = or += for 32 lanes */
+typedef struct {
+    const frbm_limbs *limbs;
+    size_t first_block, n_blocks, first_step, n_steps;
+    int add;
+} limb_pass;
+
+#ifdef FRBM_I8MM
+/* 8 outputs and 8 lanes of a block */
+INLINE void multiply_square(const limb_pass *p, size_t block, int high, const int lowest, const uint8_t *states,
+                            size_t row, int32_t *to, size_t ld) {
+    byte_sums sums;
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; i++)
+#pragma GCC unroll 4
+        for (int j = 0; j < 4; j++) sums[i][j] = vdupq_n_u32(0);
+    const uint8_t *limbs = limb_tile(p->limbs, block, 3, p->first_step) + 8 * row;
+    for (size_t k = 0; high && k < p->n_steps; k++)
+        if (has_high_limb(p->limbs, block, p->first_step + k))
+            multiply_bytes(1, 8, limbs + k * TILE_BYTES, states + k * TILE_BYTES, sums);
+#pragma GCC unroll 3
+    for (int limb = 2; limb >= lowest; limb--) {
+        limbs -= p->limbs->n_steps * TILE_BYTES;
+        if (limb < 2 || high) shift_sums(8, sums);
+        multiply_bytes(limb == 2, 8 * p->n_steps, limbs, states, sums);
+    }
+    if (lowest == 2) shift_sums(16, sums);
+    store_sums(sums, p->add, to + row * ld, ld);
+}
+
+INLINE void multiply_pass(const limb_pass *p, const int lowest, limb_room *room, int32_t *sums, size_t ld) {
+    for (size_t block = 0; block < p->n_blocks; block++) {
+        int high = 0;
+        for (size_t k = 0; k < p->n_steps; k++) high |= has_high_limb(p->limbs, p->first_block + block, p->first_step + k);
+        for (size_t lane = 0; lane < 32; lane += 8) {
+            const uint8_t *states = room->states + lane / 16 * p->n_steps * TILE_BYTES + 8 * (lane % 16);
+            for (size_t row = 0; row < 16; row += 8)
+                multiply_square(p, p->first_block + block, high, lowest, states, row, sums + 16 * block * ld + lane, ld);
+        }
+    }
+}
+#else
 /* Sums of a block that wait to be added up: 32 half rows of 16 lanes */
 typedef struct {
     const limb_sums *sums;
@@ -68,13 +97,6 @@ INLINE void merge_rows(waiting_block *wait, int n, const int lowest, size_t ld, 
         STORE(to, x);
     }
 }
-
-/* One pass of n_steps over n_blocks blocks of outputs: sums[output][lane] = or += for 32 lanes */
-typedef struct {
-    const frbm_limbs *limbs;
-    size_t first_block, n_blocks, first_step, n_steps;
-    int add;
-} limb_pass;
 
 #define MULTIPLY(C0, C1, A, PRODUCT)                                                   \
     do {                                                                               \
@@ -119,6 +141,7 @@ INLINE void multiply_pass(const limb_pass *p, const int lowest, limb_room *room,
     merge_rows(&wait, 32, lowest, ld, p->add);
 }
 #undef MULTIPLY
+#endif
 
 static __attribute__((noinline)) void multiply_limbs(const limb_pass *p, limb_room *room, int32_t *sums, size_t ld) {
     multiply_pass(p, 0, room, sums, ld);

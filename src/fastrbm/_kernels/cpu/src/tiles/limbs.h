@@ -59,9 +59,13 @@ INLINE int cut_rows(const int32_t *in, size_t ld, size_t n_rows, size_t n, vec_u
 /* Such limbs to columns [16 * quarter, 16 * quarter + 16) of a tile */
 INLINE void store_rows_of_limbs(const vec_u rows[16], int high, const frbm_limbs *l, size_t block, size_t step,
                                 size_t quarter) {
+#ifdef FRBM_I8MM
+    store_limbs(rows, limb_tile(l, block, 0, step), quarter, l->n_steps * TILE_BYTES);
+#else
     uint8_t *out = limb_tile(l, block, 0, step) + 16 * quarter;
 #pragma GCC unroll 16
     for (size_t r = 0; r < 16; r++) store_quarters(rows[r], out + r * TILE_ROW_BYTES, l->n_steps * TILE_BYTES);
+#endif
     high_limbs(l, block, step)[quarter] = (uint8_t)high;
 }
 

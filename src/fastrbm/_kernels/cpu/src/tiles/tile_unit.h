@@ -1,6 +1,7 @@
 /* The tile unit of Intel's AMX: eight registers of 16 rows of 64 bytes, products of bytes added to int32.
  *
  * FRBM_TILES says that a build has one, FRBM_EMULATED that it is the plain C below, for tests on processors without.
+ * FRBM_I8MM says that it has matrix instructions of arm64 in its place (byte_matrices.h).
  * Registers are named by literal numbers.  Rows of A are outputs and its columns inputs; B has [input / 4][lane][input % 4],
  * so C += A B is [output][lane]. */
 #ifndef FASTRBM_TILE_UNIT_H
@@ -8,12 +9,14 @@
 
 #include <stdint.h>
 
+#include "byte_matrices.h"
 #include "simd.h"
 
 #define TILE_ROWS 16
 #define TILE_ROW_BYTES 64
 #define TILE_BYTES (TILE_ROWS * TILE_ROW_BYTES)
 
+#ifndef FRBM_I8MM
 /* ---- what it multiplies ------------------------------------------------------------------------------------------- */
 
 /* The four low bits of each lane as bytes 0 or 1 */
@@ -26,6 +29,19 @@ INLINE vec_u spread_four(vec_u x) {
 #else
     return (x & 1) | (x & 2) << 7 | (x & 4) << 14 | (x & 8) << 21;
 #endif
+}
+
+/* One step of 64 inputs, states of 16 lanes as bytes; words from n_words on hold none */
+INLINE void spread_states(const uint32_t *bits, size_t stride, size_t n_words, uint8_t *out) {
+    for (size_t w = 0; w < 2; w++) {
+        vec_u x = {0};
+        if (w < n_words) x = load_u(bits + w * stride);
+        for (int four = 0; four < 8; four++, out += TILE_ROW_BYTES) {
+            const vec_u bytes = spread_four(x);
+            STORE(out, bytes);
+            x >>= 4;
+        }
+    }
 }
 
 /* Bytes of 16 integers apart: byte b of integer l is byte 16 b + l of the result */
@@ -135,6 +151,7 @@ INLINE void tile_end(void) { _tile_release(); }
 #define TILE_STORE(c, to) _tile_stored(c, to, TILE_ROW_BYTES)
 #define TILE_UNSIGNED(c, a, b) _tile_dpbuud(c, a, b)
 #define TILE_SIGNED(c, a, b) _tile_dpbsud(c, a, b)
+#endif
 #endif
 
 #endif

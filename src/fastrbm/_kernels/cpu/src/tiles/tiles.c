@@ -1,5 +1,5 @@
-/* Tile kernels.  Compiled once per instruction set with -DFRBM_TABLE=<name> and one of FRBM_AVX512, FRBM_AVX2 or
- * neither (baseline), and FRBM_TILES (tile_unit.h); see setup.py.  Contract and layouts: kernels.h. */
+/* Tile kernels.  Compiled once per instruction set with -DFRBM_TABLE=<name> and one of FRBM_AVX512, FRBM_AVX2, FRBM_NEON
+ * or none (baseline), and FRBM_TILES (tile_unit.h), with FRBM_I8MM (byte_matrices.h) on arm64; see setup.py.  Contract and layouts: kernels.h. */
 #include <math.h>
 
 #include "anneal.h"
