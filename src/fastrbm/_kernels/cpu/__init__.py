@@ -1,7 +1,7 @@
 """CPU kernels: native products of bits and of dense rows, draws, gradients and exact sums.
 
-``FASTRBM_CPU=amx|avx512|avx2|baseline`` forces an instruction set (and ``amx_emulated`` or ``amx_plain``, which are for
-tests, ask for "amx" with its tile unit, or all of it, in plain C). Results do not depend on it, nor on the number of
+``FASTRBM_CPU=amx|avx512|avx2|neon_i8mm|neon|baseline`` forces an instruction set; ``amx_emulated`` and ``amx_plain``
+are for tests: "amx" with its tile unit, or all of it, in plain C. Results do not depend on it, nor on the number of
 threads; but partition sums differ in their last bits between instruction sets.
 
 `backend` puts the kernels behind the contract, with its parts `training` (gradients and minibatches), `scores` and

@@ -2,8 +2,8 @@
  *
  * An instruction multiplies two rows of 8 bytes by two columns of 8 and adds the four sums to int32.  So tiles lie
  * otherwise than in tile_unit.h: limbs as [input / 8][output / 2][output % 2][input % 8], 16 outputs and 64 inputs, and
- * states as the same with lanes in the place of outputs.  Sums of 8 outputs and 8 lanes stay in registers for all limbs,
- * from the highest to the lowest: before each they are shifted by a byte. */
+ * states as the same with lanes in the place of outputs.  All limbs are signed here.  Sums of 8 outputs and 8 lanes stay
+ * in registers for all limbs, from the highest to the lowest: before each they are shifted by a byte. */
 #ifndef FASTRBM_BYTE_MATRICES_H
 #define FASTRBM_BYTE_MATRICES_H
 
@@ -86,22 +86,24 @@ INLINE void spread_states(const uint32_t *bits, size_t stride, size_t n_words, u
 INLINE void tile_begin(void) {}
 INLINE void tile_end(void) {}
 
-typedef uint32x4_t byte_sums[4][4]; /* [pair of outputs][pair of lanes], two by two */
+typedef int32x4_t byte_sums[4][4]; /* [pair of outputs][pair of lanes], two by two */
 
-/* sums += limbs * states of `n` steps of 8 inputs; both point at 8 of their 16 outputs or lanes */
-INLINE void multiply_bytes(const int is_signed, size_t n, const uint8_t *limbs, const uint8_t *states, byte_sums sums) {
-    for (size_t k = 0; k < n; k++, limbs += 128, states += 128) {
-        uint8x16_t a[4], b[4];
+/* sums += limbs * states of n_steps steps of 64 inputs; both point at 8 of their 16 outputs or lanes */
+INLINE void multiply_bytes(size_t n_steps, const uint8_t *limbs, const uint8_t *states, byte_sums sums) {
 #pragma GCC unroll 4
-        for (int i = 0; i < 4; i++) a[i] = vld1q_u8(limbs + 16 * i);
+    for (size_t k = 0; k < 8 * n_steps; k++, limbs += 128, states += 128) {
+        int8x16_t a[4], b[4];
 #pragma GCC unroll 4
-        for (int i = 0; i < 4; i++) b[i] = vld1q_u8(states + 16 * i);
+        for (int i = 0; i < 4; i++) a[i] = vld1q_s8((const int8_t *)limbs + 16 * i);
+#pragma GCC unroll 4
+        for (int i = 0; i < 4; i++) b[i] = vld1q_s8((const int8_t *)states + 16 * i);
 #pragma GCC unroll 4
         for (int i = 0; i < 4; i++)
 #pragma GCC unroll 4
-            for (int j = 0; j < 4; j++)
-                sums[i][j] = is_signed ? (uint32x4_t)vmmlaq_s32((int32x4_t)sums[i][j], (int8x16_t)a[i], (int8x16_t)b[j])
-                                       : vmmlaq_u32(sums[i][j], a[i], b[j]);
+            for (int j = 0; j < 4; j++) {
+                sums[i][j] = vmmlaq_s32(sums[i][j], a[i], b[j]);
+                KEEP(sums[i][j]); /* or gcc moves sums from register to register */
+            }
     }
 }
 
@@ -109,7 +111,7 @@ INLINE void shift_sums(const int by, byte_sums sums) {
 #pragma GCC unroll 4
     for (int i = 0; i < 4; i++)
 #pragma GCC unroll 4
-        for (int j = 0; j < 4; j++) sums[i][j] = vshlq_n_u32(sums[i][j], by);
+        for (int j = 0; j < 4; j++) sums[i][j] = vshlq_n_s32(sums[i][j], by);
 }
 
 INLINE void store_sums(byte_sums sums, int add, int32_t *to, size_t ld) {
@@ -117,15 +119,15 @@ INLINE void store_sums(byte_sums sums, int add, int32_t *to, size_t ld) {
     for (size_t i = 0; i < 4; i++)
 #pragma GCC unroll 2
         for (size_t j = 0; j < 4; j += 2) {
-            const uint64x2_t left = (uint64x2_t)sums[i][j], right = (uint64x2_t)sums[i][j + 1];
-            uint32_t *at = (uint32_t *)to + 2 * i * ld + 2 * j;
-            uint32x4_t even = (uint32x4_t)vzip1q_u64(left, right), odd = (uint32x4_t)vzip2q_u64(left, right);
+            const int64x2_t left = (int64x2_t)sums[i][j], right = (int64x2_t)sums[i][j + 1];
+            int32_t *at = to + 2 * i * ld + 2 * j;
+            int32x4_t even = (int32x4_t)vzip1q_s64(left, right), odd = (int32x4_t)vzip2q_s64(left, right);
             if (add) {
-                even = vaddq_u32(even, vld1q_u32(at));
-                odd = vaddq_u32(odd, vld1q_u32(at + ld));
+                even = vaddq_s32(even, vld1q_s32(at));
+                odd = vaddq_s32(odd, vld1q_s32(at + ld));
             }
-            vst1q_u32(at, even);
-            vst1q_u32(at + ld, odd);
+            vst1q_s32(at, even);
+            vst1q_s32(at + ld, odd);
         }
 }
 #endif

@@ -48,16 +48,16 @@ INLINE void multiply_square(const limb_pass *p, size_t block, int high, const in
 #pragma GCC unroll 4
     for (int i = 0; i < 4; i++)
 #pragma GCC unroll 4
-        for (int j = 0; j < 4; j++) sums[i][j] = vdupq_n_u32(0);
+        for (int j = 0; j < 4; j++) sums[i][j] = vdupq_n_s32(0);
     const uint8_t *limbs = limb_tile(p->limbs, block, 3, p->first_step) + 8 * row;
     for (size_t k = 0; high && k < p->n_steps; k++)
         if (has_high_limb(p->limbs, block, p->first_step + k))
-            multiply_bytes(1, 8, limbs + k * TILE_BYTES, states + k * TILE_BYTES, sums);
+            multiply_bytes(1, limbs + k * TILE_BYTES, states + k * TILE_BYTES, sums);
 #pragma GCC unroll 3
     for (int limb = 2; limb >= lowest; limb--) {
         limbs -= p->limbs->n_steps * TILE_BYTES;
         if (limb < 2 || high) shift_sums(8, sums);
-        multiply_bytes(limb == 2, 8 * p->n_steps, limbs, states, sums);
+        multiply_bytes(p->n_steps, limbs, states, sums);
     }
     if (lowest == 2) shift_sums(16, sums);
     store_sums(sums, p->add, to + row * ld, ld);

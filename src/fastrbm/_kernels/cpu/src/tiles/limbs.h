@@ -30,9 +30,13 @@ INLINE int has_high_limb(const frbm_limbs *l, size_t block, size_t step) {
     return any != 0;
 }
 
-/* Limbs of 16 integers: byte 3 is what is left when byte 2 is signed */
+/* Limbs of 16 integers: byte 3 is what is left when byte 2 is signed, or all below it */
 INLINE vec_u limbs_of(vec_u x, vec_u *any) {
+#ifdef FRBM_I8MM
+    x = (x + 0x808080u) ^ 0x808080u;
+#else
     x = (x + 0x800000u) ^ 0x800000u;
+#endif
     *any |= x;
     return split_bytes(x);
 }

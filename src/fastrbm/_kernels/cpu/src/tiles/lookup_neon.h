@@ -1,7 +1,7 @@
 /* Table look-up products of NEON, whose look-ups are of bytes: tables of lookup.h cut into the four bytes of their
  * entries.
  *
- * x = b0 + 2^8 b1 + 2^16 b2 + 2^24 b3 modulo 2^32, where byte 2 is signed and byte 3 has its carry: that is 0 for
+ * x = b0 + 2^8 b1 + 2^16 (b2 - 128) + 2^24 b3 modulo 2^32, so byte 2 stands for signed ones and byte 3 is 0 for
  * entries of 24 bits, and bytes 0 and 1 are 0 for weights of 16 bits (quantise.h), so most tables are looked up in two
  * or three bytes.  A look-up finds a byte of 16 lanes.  Bytes 0 to 2 are added up in 16 bits, 64 groups at most; of the
  * sum of bytes 3 no more than 8 bits are of use. */
@@ -29,7 +29,7 @@ INLINE void build_byte_table(int32x4_t c, byte_table out, bytes_in_use *use) {
     const int32x4_t of_first = (int32x4_t)vqtbl1q_u8((uint8x16_t)c, vld1q_u8(first));
     const int32x4_t of_second = (int32x4_t)vqtbl1q_u8((uint8x16_t)c, vld1q_u8(second));
     int32x4_t entry[4];
-    /* 2^23 too much has byte 3 take the carry of a signed byte 2 */
+    /* 2^23 too much: byte 2 is 128 more than it is worth, and byte 3 has its carry */
     entry[0] = vaddq_s32(vaddq_s32(of_first, vdupq_n_s32(0x800000)), of_second);
     entry[1] = vaddq_s32(entry[0], vdupq_laneq_s32(c, 2));
     entry[2] = vaddq_s32(entry[0], vdupq_laneq_s32(c, 3));
@@ -42,7 +42,7 @@ INLINE void build_byte_table(int32x4_t c, byte_table out, bytes_in_use *use) {
     }
     out[0] = vuzp1q_u8(low[0], low[1]);
     out[1] = vuzp2q_u8(low[0], low[1]);
-    out[2] = veorq_u8(vuzp1q_u8(high[0], high[1]), vdupq_n_u8(0x80));
+    out[2] = vuzp1q_u8(high[0], high[1]);
     out[3] = vuzp2q_u8(high[0], high[1]);
     use->lower = vorrq_u8(use->lower, vorrq_u8(out[0], out[1]));
     use->highest = vorrq_u8(use->highest, out[3]);
@@ -94,31 +94,39 @@ INLINE uint32x4_t widened(uint16x8_t x, int half) {
 /* sums[16 * v ...] = or += bytes `lowest` to `most` of the entries of one output; bytes 0 to 2, or one of 2 and 3 */
 INLINE void look_up_bytes(const int lowest, const int most, const int vectors, int add, int32_t *sums,
                           const byte_table *tables, const uint8x16_t *index, size_t n_groups) {
+    const uint16_t too_much = (uint16_t)(0u - 128u * (uint32_t)n_groups);
     uint16x8_t wide[3][4][2];
     uint8x16_t highest[4];
 #pragma GCC unroll 4
     for (int v = 0; v < vectors; v++) {
         highest[v] = vdupq_n_u8(0);
 #pragma GCC unroll 3
-        for (int b = 0; b < 3; b++) wide[b][v][0] = wide[b][v][1] = vdupq_n_u16(0);
+        for (int b = 0; b < 3; b++) wide[b][v][0] = wide[b][v][1] = vdupq_n_u16(b < 2 ? 0 : too_much);
     }
     for (size_t g = 0; g < n_groups; g++, tables++, index += vectors) {
+        uint8x16_t at[4];
+        if (vectors == 4) {
+            const uint8x16x4_t four = vld1q_u8_x4((const uint8_t *)index);
+            memcpy(at, &four, sizeof at);
+        } else {
+#pragma GCC unroll 2
+            for (int v = 0; v < vectors; v++) at[v] = index[v];
+        }
 #pragma GCC unroll 4
         for (int b = lowest; b <= most; b++) {
             const uint8x16_t table = (*tables)[b];
 #pragma GCC unroll 4
             for (int v = 0; v < vectors; v++) {
-                const uint8x16_t found = vqtbl1q_u8(table, index[v]);
+                const uint8x16_t found = vqtbl1q_u8(table, at[v]);
                 if (b == 3) {
                     highest[v] = vaddq_u8(highest[v], found);
-                } else if (b == 2) {
-                    const int8x16_t part = (int8x16_t)found;
-                    wide[2][v][0] = (uint16x8_t)vaddw_s8((int16x8_t)wide[2][v][0], vget_low_s8(part));
-                    wide[2][v][1] = (uint16x8_t)vaddw_high_s8((int16x8_t)wide[2][v][1], part);
-                } else {
-                    wide[b][v][0] = vaddw_u8(wide[b][v][0], vget_low_u8(found));
-                    wide[b][v][1] = vaddw_high_u8(wide[b][v][1], found);
+                    KEEP(highest[v]);
+                    continue;
                 }
+                wide[b][v][0] = vaddw_u8(wide[b][v][0], vget_low_u8(found));
+                wide[b][v][1] = vaddw_high_u8(wide[b][v][1], found);
+                KEEP(wide[b][v][0]); /* or gcc does all look-ups first, and spills */
+                KEEP(wide[b][v][1]);
             }
         }
     }
