@@ -66,15 +66,18 @@ TARGETS = {
         [("FRBM_NEON", None), ("FRBM_TILES", None), ("FRBM_I8MM", None)],
     ),
 }
-# Targets that not every compiler has: (what says that it is there, a trial)
+# Targets that not every compiler has: a trial
 TRIALS = {
-    "amx": ("FRBM_HAS_AMX", "#include <immintrin.h>\nvoid trial(void) { _tile_zero(0); _tile_dpbsud(0, 1, 2); }\n"),
+    "amx": "#include <immintrin.h>\nvoid trial(void) { _tile_zero(0); _tile_dpbsud(0, 1, 2); }\n",
     "neon_i8mm": (
-        "FRBM_HAS_I8MM",
         "#include <arm_neon.h>\n"
-        "uint32x4_t trial(uint32x4_t c, uint8x16_t a, uint8x16_t b) { return vmmlaq_u32(c, a, b); }\n",
+        "uint32x4_t trial(uint32x4_t c, uint8x16_t a, uint8x16_t b) { return vmmlaq_u32(c, a, b); }\n"
     ),
 }
+# FASTRBM_TARGETS=avx512,amx_emulated builds these and the baseline alone.
+WANTED = {name.strip() for name in os.environ.get("FASTRBM_TARGETS", ",".join(TARGETS)).split(",")} | {"baseline"}
+if not WANTED <= TARGETS.keys():
+    sys.exit(f"FASTRBM_TARGETS must be names of {list(TARGETS)}, with commas, got {sorted(WANTED - TARGETS.keys())}")
 
 
 def architecture():
@@ -107,15 +110,17 @@ def openmp_flags(compiler):
 
 
 def can_build(name, compiler):
-    """Whether a target can be built: "amx" on Linux alone, whose kernel is asked for the registers."""
+    """Whether a target is wanted and can be built: "amx" on Linux alone, whose kernel is asked for the registers."""
     target, flags, _ = TARGETS[name]
+    if name not in WANTED:
+        return False
     if target not in ("any", architecture()) or (name == "amx" and not sys.platform.startswith("linux")):
         return False
     if name not in TRIALS:
         return True
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder, "trial.c")
-        source.write_text(TRIALS[name][1])
+        source.write_text(TRIALS[name])
         try:
             compiler.compile([str(source)], output_dir=folder, extra_postargs=flags)
         except Exception as error:  # noqa: BLE001 - as above
@@ -132,8 +137,7 @@ class BuildTargets(build_ext):
         flags = FLAGS + SANITIZE
         targets = [name for name in TARGETS if can_build(name, self.compiler)]
         own = {"x86": [("FRBM_X86", None)], "arm64": [("FRBM_ARM64", None)]}.get(architecture(), [])
-        tried = [(TRIALS[name][0], None) for name in targets if name in TRIALS]
-        macros = [*ext.define_macros, *own, *tried]
+        macros = [*ext.define_macros, *own, *((f"FRBM_HAS_{name.upper()}", None) for name in targets)]
         jobs = [(source, self.build_temp, macros, flags + compile_args) for source in ext.sources]
         for name in targets:
             _, own_flags, own_macros = TARGETS[name]

@@ -475,21 +475,9 @@ typedef struct {
 
 extern int frbm_vpopcnt; /* whether AVX-512 kernels may count bits of lanes (AVX512_VPOPCNTDQ) */
 
-extern const frbm_table frbm_table_baseline, frbm_table_amx_plain;
-#ifdef FRBM_X86
-extern const frbm_table frbm_table_avx2;
-extern const frbm_table frbm_table_avx512;
-extern const frbm_table frbm_table_amx_emulated;
-#ifdef FRBM_HAS_AMX
-extern const frbm_table frbm_table_amx;
-#endif
-#endif
-#ifdef FRBM_ARM64
-extern const frbm_table frbm_table_neon;
-#ifdef FRBM_HAS_I8MM
-extern const frbm_table frbm_table_neon_i8mm;
-#endif
-#endif
+/* One for each target; choose.c asks for those that are built */
+extern const frbm_table frbm_table_baseline, frbm_table_avx2, frbm_table_avx512, frbm_table_amx;
+extern const frbm_table frbm_table_amx_emulated, frbm_table_amx_plain, frbm_table_neon, frbm_table_neon_i8mm;
 
 static inline size_t frbm_round_up(size_t n, size_t multiple) { return (n + multiple - 1) / multiple * multiple; }
 

@@ -6,9 +6,9 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 #endif
-#if defined(FRBM_HAS_I8MM) && defined(__APPLE__)
+#if defined(FRBM_HAS_NEON_I8MM) && defined(__APPLE__)
 #include <sys/sysctl.h>
-#elif defined(FRBM_HAS_I8MM)
+#elif defined(FRBM_HAS_NEON_I8MM)
 #include <sys/auxv.h>
 #endif
 #include <math.h>
@@ -30,10 +30,18 @@ int frbm_allow_vpopcnt(int allow) {
     return frbm_vpopcnt;
 }
 
+static int always(void) { return 1; }
+
 #ifdef FRBM_X86
 static int has_avx512(void) {
+    __builtin_cpu_init();
     return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
            __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+}
+
+static int has_avx2(void) {
+    __builtin_cpu_init();
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
 }
 #endif
 
@@ -52,7 +60,7 @@ static int has_tiles(void) {
 }
 #endif
 
-#ifdef FRBM_HAS_I8MM
+#ifdef FRBM_HAS_NEON_I8MM
 /* Whether there are matrix instructions for bytes */
 static int has_i8mm(void) {
 #ifdef __APPLE__
@@ -66,48 +74,72 @@ static int has_i8mm(void) {
 }
 #endif
 
-int frbm_is_possible(const char *name) {
-    int possible = !strcmp(name, "baseline") || !strcmp(name, "amx_plain");
+/* Targets of the architecture, with NULL for those that are not in this build (setup.py), and what else they ask for */
+static const struct {
+    const char *name;
+    const frbm_table *table;
+    int (*can_run)(void);
+} targets[] = {
 #ifdef FRBM_X86
-    possible |= !strcmp(name, "amx") || !strcmp(name, "avx512") || !strcmp(name, "avx2");
-    possible |= !strcmp(name, "amx_emulated");
+#ifdef FRBM_HAS_AMX
+    {"amx", &frbm_table_amx, has_tiles},
+#else
+    {"amx", NULL, NULL},
+#endif
+#ifdef FRBM_HAS_AVX512
+    {"avx512", &frbm_table_avx512, has_avx512},
+#else
+    {"avx512", NULL, NULL},
+#endif
+#ifdef FRBM_HAS_AVX2
+    {"avx2", &frbm_table_avx2, has_avx2},
+#else
+    {"avx2", NULL, NULL},
+#endif
+#ifdef FRBM_HAS_AMX_EMULATED
+    {"amx_emulated", &frbm_table_amx_emulated, has_avx512},
+#else
+    {"amx_emulated", NULL, NULL},
+#endif
 #endif
 #ifdef FRBM_ARM64
-    possible |= !strcmp(name, "neon_i8mm") || !strcmp(name, "neon");
+#ifdef FRBM_HAS_NEON_I8MM
+    {"neon_i8mm", &frbm_table_neon_i8mm, has_i8mm},
+#else
+    {"neon_i8mm", NULL, NULL},
 #endif
-    return possible;
+#ifdef FRBM_HAS_NEON
+    {"neon", &frbm_table_neon, always},
+#else
+    {"neon", NULL, NULL},
+#endif
+#endif
+#ifdef FRBM_HAS_AMX_PLAIN
+    {"amx_plain", &frbm_table_amx_plain, always},
+#else
+    {"amx_plain", NULL, NULL},
+#endif
+    {"baseline", &frbm_table_baseline, always},
+};
+#define N_TARGETS (sizeof targets / sizeof *targets)
+
+/* Where the target is; N_TARGETS: nowhere */
+static size_t find_target(const char *name) {
+    size_t k = 0;
+    while (k < N_TARGETS && strcmp(name, targets[k].name)) k++;
+    return k;
 }
 
+int frbm_is_possible(const char *name) { return find_target(name) < N_TARGETS; }
+
 int frbm_is_built(const char *name) {
-    int built = frbm_is_possible(name);
-#ifndef FRBM_HAS_AMX
-    built &= strcmp(name, "amx") != 0;
-#endif
-#ifndef FRBM_HAS_I8MM
-    built &= strcmp(name, "neon_i8mm") != 0;
-#endif
-    return built;
+    const size_t k = find_target(name);
+    return k < N_TARGETS && targets[k].table;
 }
 
 const frbm_table *frbm_select(const char *name) {
-#ifdef FRBM_X86
-    __builtin_cpu_init();
-#ifdef FRBM_HAS_AMX
-    if (!strcmp(name, "amx")) return has_tiles() ? &frbm_table_amx : NULL;
-#endif
-    if (!strcmp(name, "amx_emulated")) return has_avx512() ? &frbm_table_amx_emulated : NULL;
-    if (!strcmp(name, "avx512")) return has_avx512() ? &frbm_table_avx512 : NULL;
-    if (!strcmp(name, "avx2"))
-        return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") ? &frbm_table_avx2 : NULL;
-#endif
-#ifdef FRBM_ARM64
-#ifdef FRBM_HAS_I8MM
-    if (!strcmp(name, "neon_i8mm")) return has_i8mm() ? &frbm_table_neon_i8mm : NULL;
-#endif
-    if (!strcmp(name, "neon")) return &frbm_table_neon;
-#endif
-    if (!strcmp(name, "amx_plain")) return &frbm_table_amx_plain;
-    return strcmp(name, "baseline") ? NULL : &frbm_table_baseline;
+    const size_t k = find_target(name);
+    return k < N_TARGETS && targets[k].table && targets[k].can_run() ? targets[k].table : NULL;
 }
 
 static size_t larger_layer(size_t a, size_t b) { return a > b ? a : b; }
