@@ -16,7 +16,7 @@ EXPECTED = {
     "fashion-mnist": {"best machine": (70, 100)},
     "digits": {"searched pipeline, split by image": (0.85, 1), "pixels, split by image": (0.85, 1)},
     "generative-789": {"8 hidden, exact gradient": (-21.6, -10), "55 one-hot, expectation": (-16, -10)},
-    "mnist-likelihood": {"16 hidden, CD-1": (-35, -20), "half the 95 % interval": (0, 0.3)},
+    "mnist-likelihood": {"16 hidden, PCD-1": (-35, -20), "half the 95 % interval": (0, 0.3)},
     "bars-and-stripes": {"gap, exact gradient": (0, 0.05), "gap, PCD-5": (0, 0.4), "gap, CD-10": (0, 0.4)},
     "lc-init": {"entries of the table": (27, 28)},
     "lcd": {"prediction, lcd: dense over its time": (0, 1000)},
