@@ -66,7 +66,7 @@ FINE_TUNING: dict[str, Any] = {
 #: the best machine adds up the probabilities of these, the second of so many machines of patches
 VOTERS = ("network, features", "network, features of patches", "deep belief network, fine-tuned")
 N_NETWORKS = 4
-BEST = f"best machine: vote of {N_NETWORKS + 2} networks"
+BEST = "best machine: vote of networks"
 
 
 class Data(NamedTuple):
@@ -112,19 +112,17 @@ def run(settings: Settings, report: Report) -> None:
             for name, (predict, source, *_) in lines.items():
                 if source != kind:
                     continue
+                others = VOTERS if name == BEST else ()
                 with report.timed() as clock:
-                    votes[name] = predict(settings, data, *inputs, seed)
-                    if name == BEST:
-                        votes[name] = votes[name] + sum(votes[other] for other in VOTERS)
+                    votes[name] = sum((votes[x] for x in others), predict(settings, data, *inputs, seed))
                 # labels are 0, 1, ...
                 found, predicted = scores[name], votes[name].argmax(axis=1)
                 found.accuracy.append(100 * float(accuracy_score(data.test_labels, predicted)))
                 found.f1.append(float(f1_score(data.test_labels, predicted, average="macro")))
-                # each classifier counts the machine as its own
-                others = [scores[other] for other in VOTERS] if name == BEST else []
-                found.seconds.append(before.seconds + clock.seconds + sum(x.seconds[-1] for x in others))
+                # each classifier counts the machine, or the networks, as its own
+                found.seconds.append(sum((scores[x].seconds[-1] for x in others), before.seconds + clock.seconds))
                 own = (before.cpu_seconds + clock.cpu_seconds) / 60
-                found.minutes.append(own + sum(x.minutes[-1] for x in others))
+                found.minutes.append(sum((scores[x].minutes[-1] for x in others), own))
             del inputs  # gigabytes of features
     for name, (_, _, published, _, target) in lines.items():
         found = scores[name]
