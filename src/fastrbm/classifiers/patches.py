@@ -120,7 +120,7 @@ class PatchFeatures(StoredParts, _parts.Parts, ClassNamePrefixFeaturesOutMixin, 
     ----------
     rbm : estimator of fastrbm or None, default=None
         A copy of it is fitted to rows of ``channels * height * width`` pixels of patches. None takes a `GaussianRBM` of
-        400 hidden units, each of which is on for about two patches in a hundred. Its options are there for searches, as
+        400 hidden units that a `SparsityTarget` keeps off for most patches. Its options are there for searches, as
         ``rbm__n_components``.
     shape : (int, int) or None, default=None
         Height and width of the images, whose pixels are the columns row by row. None takes them as lines of pixels,
