@@ -28,20 +28,61 @@ FLAGS = [
 ]
 # FASTRBM_SANITIZE=address,undefined instruments the extension (CONTRIBUTING says how to run the tests with it).
 SANITIZE = [f"-fsanitize={os.environ['FASTRBM_SANITIZE']}", "-g"] if os.environ.get("FASTRBM_SANITIZE") else []
-# name -> (extra flags, macros); a further instruction set is one more row
+# name -> (architecture, extra flags, macros); a further instruction set is one more row. For tests, "amx_emulated" is
+# "amx" with the tile unit in plain C, and "amx_plain" all of it, for any processor.
 TARGETS = {
-    "baseline": ([], []),
-    "avx2": (["-mavx2", "-mfma"], [("FRBM_AVX2", None)]),
+    "baseline": ("any", [], []),
+    "avx2": ("x86", ["-mavx2", "-mfma"], [("FRBM_AVX2", None)]),
     "avx512": (
+        "x86",
         ["-mavx2", "-mfma", "-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mprefer-vector-width=512"],
         [("FRBM_AVX512", None)],
+    ),
+    "amx": (
+        "x86",
+        [
+            "-mavx2",
+            "-mfma",
+            "-mavx512f",
+            "-mavx512bw",
+            "-mavx512dq",
+            "-mavx512vl",
+            "-mprefer-vector-width=512",
+            "-mamx-tile",
+            "-mamx-int8",
+        ],
+        [("FRBM_AVX512", None), ("FRBM_TILES", None)],
+    ),
+    "amx_emulated": (
+        "x86",
+        ["-mavx2", "-mfma", "-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mprefer-vector-width=512"],
+        [("FRBM_AVX512", None), ("FRBM_TILES", None), ("FRBM_EMULATED", None)],
+    ),
+    "amx_plain": ("any", [], [("FRBM_TILES", None), ("FRBM_EMULATED", None)]),
+    "neon": ("arm64", [], [("FRBM_NEON", None)]),
+    "neon_i8mm": (
+        "arm64",
+        ["-march=armv8.2-a+i8mm"],
+        [("FRBM_NEON", None), ("FRBM_TILES", None), ("FRBM_I8MM", None)],
+    ),
+}
+# Targets that not every compiler has: (what says that it is there, a trial)
+TRIALS = {
+    "amx": ("FRBM_HAS_AMX", "#include <immintrin.h>\nvoid trial(void) { _tile_zero(0); _tile_dpbsud(0, 1, 2); }\n"),
+    "neon_i8mm": (
+        "FRBM_HAS_I8MM",
+        "#include <arm_neon.h>\n"
+        "uint32x4_t trial(uint32x4_t c, uint8x16_t a, uint8x16_t b) { return vmmlaq_u32(c, a, b); }\n",
     ),
 }
 
 
-def is_x86():
-    """Whether the extension is being built for x86-64."""
-    return "x86_64" in os.environ.get("ARCHFLAGS", platform.machine()) or platform.machine() == "AMD64"
+def architecture():
+    """Which the extension is being built for: "x86", "arm64", or "" for another."""
+    if "x86_64" in os.environ.get("ARCHFLAGS", platform.machine()) or platform.machine() == "AMD64":
+        return "x86"
+    machine = os.environ.get("ARCHFLAGS") or platform.machine()
+    return "arm64" if any(name in machine for name in ("arm64", "aarch64")) else ""
 
 
 def openmp_flags(compiler):
@@ -65,20 +106,40 @@ def openmp_flags(compiler):
     return [], []
 
 
+def can_build(name, compiler):
+    """Whether a target can be built: "amx" on Linux alone, whose kernel is asked for the registers."""
+    target, flags, _ = TARGETS[name]
+    if target not in ("any", architecture()) or (name == "amx" and not sys.platform.startswith("linux")):
+        return False
+    if name not in TRIALS:
+        return True
+    with tempfile.TemporaryDirectory() as folder:
+        source = Path(folder, "trial.c")
+        source.write_text(TRIALS[name][1])
+        try:
+            compiler.compile([str(source)], output_dir=folder, extra_postargs=flags)
+        except Exception as error:  # noqa: BLE001 - as above
+            print(f"fastrbm: no target {name}: {error}")
+            return False
+    return True
+
+
 class BuildTargets(build_ext):
     """Compiles tiles.c once per instruction set, all sources side by side, and links the objects."""
 
     def build_extension(self, ext):
-        x86 = is_x86()
         compile_args, link_args = openmp_flags(self.compiler)
         flags = FLAGS + SANITIZE
-        macros = [*ext.define_macros, ("FRBM_X86", None)] if x86 else ext.define_macros
+        targets = [name for name in TARGETS if can_build(name, self.compiler)]
+        own = {"x86": [("FRBM_X86", None)], "arm64": [("FRBM_ARM64", None)]}.get(architecture(), [])
+        tried = [(TRIALS[name][0], None) for name in targets if name in TRIALS]
+        macros = [*ext.define_macros, *own, *tried]
         jobs = [(source, self.build_temp, macros, flags + compile_args) for source in ext.sources]
-        for name, (own_flags, own_macros) in TARGETS.items():
-            if name == "baseline" or x86:
-                folder = os.path.join(self.build_temp, name)
-                table = ("FRBM_TABLE", f"frbm_table_{name}")
-                jobs.append((TILES, folder, [*own_macros, table], flags + own_flags))
+        for name in targets:
+            _, own_flags, own_macros = TARGETS[name]
+            folder = os.path.join(self.build_temp, name)
+            table = ("FRBM_TABLE", f"frbm_table_{name}")
+            jobs.append((TILES, folder, [*own_macros, table], flags + own_flags))
         depends = [str(path) for path in HEADERS]
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             ext.extra_objects += pool.map(lambda job: self.compile_one(ext, depends, *job), jobs)

@@ -9,6 +9,7 @@ import pytest
 from sklearn.datasets import load_digits
 
 from fastrbm._kernels import cpu
+from kernel_cases import TARGETS
 
 
 def pytest_configure(config):
@@ -64,7 +65,7 @@ def binary_digits(digits):
     return X
 
 
-@pytest.fixture(params=cpu.supported_targets())
+@pytest.fixture(params=TARGETS)
 def target(request):
     """Each instruction set of this machine in turn."""
     before = cpu.current_target()

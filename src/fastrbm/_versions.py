@@ -28,7 +28,8 @@ def collect() -> dict[str, Any]:
     facts["platform"] = platform.platform()
     facts["processor"] = processor_name()
     facts["processors usable"] = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    facts["instruction set"] = f"{cpu.current_target()} (of {', '.join(cpu.supported_targets())})"
+    there = [", ".join(cpu.supported_targets()), *(f"{name} {why}" for name, why in cpu.missing_targets().items())]
+    facts["instruction set"] = f"{cpu.current_target()} (of {'; '.join(there)})"
     forced = os.environ.get("FASTRBM_CPU")
     if forced:
         facts["instruction set"] += f", forced by FASTRBM_CPU={forced}"

@@ -8,6 +8,7 @@ from fastrbm import BernoulliRBM
 from fastrbm._kernels import cpu
 from fastrbm.callbacks import EarlyStopping, FreeEnergyGap, LogLikelihood, PseudoLikelihood
 from fastrbm.likelihood import log_partition
+from kernel_cases import TARGETS
 
 
 @pytest.fixture(scope="module")
@@ -210,7 +211,7 @@ def test_verbose_shows_a_fixed_subset_and_all_the_time(digits, capsys, monkeypat
 
 
 @pytest.mark.parametrize("threads", [1, 2])
-@pytest.mark.parametrize("target", cpu.supported_targets())
+@pytest.mark.parametrize("target", TARGETS)
 def test_what_is_watched_depends_on_no_machine(digits, threads, target):
     options = dict(validation_fraction=0.2, n_iter=30, n_components=20)
     wanted = fitted(digits, n_threads=1, **options).history_["validation_log_likelihood"]

@@ -153,6 +153,8 @@ CASES = {
     "draw_bits": lambda: native.draw_bits(f32(5, 70), DRAW, u64(5, 1), 1),
     "draw_bits, fewer rows": lambda: native.draw_bits(f32(5, 70), DRAW, u64(1, 2), 1),
     "draw_inputs": lambda: native.draw_inputs(f32(5, 70), DRAW, u64(5, 1), 1),
+    "decide, words": lambda: native.decide(np.zeros(17, np.uint32), f32(17)),
+    "decide, inputs": lambda: native.decide(np.zeros(16, np.uint32), f32(15)),
     "onehot_rows": lambda: native.onehot_rows(f32(5, 6), 4, None, None, 1),
     "onehot_rows, no output": lambda: native.onehot_rows(f32(5, 6), 3, DRAW, None, 1),
     "run_rows, bias": lambda: native.run_rows(BITS.words, FIXED, f32(H - 1), False, 1, means=f32(N, H)),

@@ -9,11 +9,11 @@ import pytest
 
 from fastrbm._kernels import Parameters, pack
 from fastrbm._kernels import cpu as cpu_package
-from fastrbm._kernels.cpu import CpuBackend, runtime
+from fastrbm._kernels.cpu import CpuBackend
 from fastrbm._kernels.draws import Draw
 from fastrbm._kernels.reference import ReferenceBackend
+from kernel_cases import TARGETS
 
-TARGETS = runtime.supported_targets()
 UNITS = ("bernoulli", "bernoulli")
 SIZES = [(1, 1, 1), (3, 33, 6), (65, 40, 35), (130, 70, 129)]
 

@@ -8,14 +8,12 @@ import numpy as np
 import pytest
 
 from fastrbm._kernels import Parameters
-from fastrbm._kernels import cpu as cpu_package
 from fastrbm._kernels.cpu import CpuBackend, runtime
 from fastrbm._kernels.cpu import partition as cpu_partition
 from fastrbm._kernels.reference import ReferenceBackend
 from fastrbm.units import softplus
 
 UNITS = ("bernoulli", "bernoulli")
-TARGETS = cpu_package.supported_targets()
 TOLERANCE = {np.float32: 2e-6, np.float64: 1e-10}
 DTYPES = list(TOLERANCE)
 # (enumerated, summed out): ones, fewer and more bits than lanes (6) and than low and middle ones (9), chunks of factors

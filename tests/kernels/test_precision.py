@@ -7,10 +7,10 @@ from scipy.special import expit, logsumexp
 from fastrbm import BernoulliRBM
 from fastrbm._kernels import ChainState, Parameters, Rule, TrainingPlan, pack
 from fastrbm._kernels import cpu as cpu_package
-from fastrbm._kernels.cpu import CpuBackend, runtime
+from fastrbm._kernels.cpu import CpuBackend
 from fastrbm._kernels.draws import Draw, Stream
+from kernel_cases import TARGETS
 
-TARGETS = runtime.supported_targets()
 UNITS = ("bernoulli", "bernoulli")
 # (rows, visible, hidden): around the 15 inputs of a word, the 32 lanes of a register, the 6 outputs of a tile, the 315
 # inputs and 1024 lanes of a block

@@ -5,12 +5,13 @@ import pytest
 
 from fastrbm import Gibbs, Model
 from fastrbm._kernels import ChainState, cpu, get_backend, pack
+from kernel_cases import TARGETS as KERNEL_TARGETS
 from small_models import exact_joint, expected_variation, small_model, total_variation
 
 pytestmark = pytest.mark.kernels
 
 N_CHAINS = 60_000
-TARGETS = [("cpu", t) for t in cpu.supported_targets()] + [("reference", None)]
+TARGETS = [("cpu", t) for t in KERNEL_TARGETS] + [("reference", None)]
 
 
 @pytest.fixture(params=TARGETS, ids=lambda p: p[1] or p[0])

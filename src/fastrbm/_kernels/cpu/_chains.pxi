@@ -13,6 +13,9 @@ def run_chains(uint32_t[:, ::1] hidden not None, uint32_t[:, ::1] visible not No
     require(hidden_bias.shape[0] == <Py_ssize_t>weights.n_hidden, "hidden_bias")
     require(filters is None or filters.fits(weights), "filters")
     poller = Poller()
+    if filters is None or filters.f.strategy != FRBM_INT16:
+        weights._want_limbs(False, n_chains, n_threads)
+        weights._want_limbs(True, n_chains, n_threads)
     c.table = TABLE
     c.fixed, c.bias_hidden, c.bias_visible = &weights.f, &hidden_bias[0], &visible_bias[0]
     c.n_hidden, c.n_visible = weights.n_hidden, weights.n_visible
@@ -73,6 +76,8 @@ cdef class Annealing:
         require(field_visible.shape[0] == base_visible.shape[0] == <Py_ssize_t>weights.n_visible, "the visible field and base")
         require(field_hidden.shape[0] == base_hidden.shape[0] == <Py_ssize_t>weights.n_hidden, "the hidden field and base")
         require(n_chains > 0 and betas.shape[0] > 0, "n_chains and betas")
+        weights._want_limbs(False, n_chains, n_threads)
+        weights._want_limbs(True, n_chains, n_threads)
         a.table, a.fixed = TABLE, &weights.f
         a.field_visible, a.field_hidden = &field_visible[0], &field_hidden[0]
         a.base_visible, a.base_hidden = &base_visible[0], &base_hidden[0]

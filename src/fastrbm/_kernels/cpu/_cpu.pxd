@@ -10,6 +10,7 @@ cdef extern from "constants.h" nogil:
         FRBM_LABEL_FACTORS
         FRBM_LANE_PAD
         FRBM_LARGEST_EXPONENT
+        FRBM_LIMBS
         FRBM_MOST_THREADS
         FRBM_PANEL
         FRBM_PARTITION_LANES
@@ -125,10 +126,11 @@ cdef extern from "workers.h" nogil:
                        size_t) noexcept nogil
         void (*draw_rows)(const float *, size_t, const int64_t *, size_t, size_t, size_t, const frbm_draw *,
                           uint32_t *, size_t, uint32_t *, size_t) noexcept nogil
-        float look_cost, build_cost, row_cost, int16_cost
+        float look_cost, build_cost, row_cost, int16_cost, tile_cost
         void (*apply_rule)(const frbm_rule *, int, float *, float **, size_t, float *, size_t) noexcept nogil
         void (*gradient_rows)(const frbm_gradient *, size_t, size_t, frbm_magnitudes *, float *) noexcept nogil
         void (*quantise_rows)(const frbm_fixed *, const float *, size_t, size_t, size_t, frbm_magnitudes *) noexcept nogil
+        void (*cut_limbs)(const frbm_fixed *, size_t, size_t, size_t) noexcept nogil
         void (*quantise)(const float *, size_t, float, int32_t *) noexcept nogil
         void (*sigmoid)(float *, size_t) noexcept nogil
         size_t (*pseudo_scratch_f32)(const frbm_pseudo *) noexcept nogil
@@ -149,10 +151,16 @@ cdef extern from "workers.h" nogil:
         void (*wave_state)(const frbm_wave *, size_t, double *) noexcept nogil
         void (*wave_sweeps)(const frbm_wave *, size_t, double *, uint32_t *) noexcept nogil
         void (*philox)(uint32_t *, uint32_t, uint32_t, const frbm_draw *) noexcept nogil
+        void (*decide)(const uint32_t *, const void *, int, size_t, uint8_t *) noexcept nogil
         void (*uniform_rows)(void *, int, size_t, size_t, size_t, const frbm_draw *) noexcept nogil
         void (*add_normals)(float *, size_t, size_t, size_t, const frbm_draw *) noexcept nogil
         void (*normal_quantiles)(const uint32_t *, size_t, float *) noexcept nogil
         void (*onehot_rows)(float *, size_t, size_t, size_t, const frbm_draw *, uint64_t *, size_t, float *) noexcept nogil
+
+    ctypedef struct frbm_limbs:
+        uint8_t *bytes
+        uint8_t *high
+        size_t n_steps
 
     ctypedef struct frbm_operand:
         const uint32_t *bits
@@ -172,6 +180,7 @@ cdef extern from "workers.h" nogil:
         size_t ld
         int32_t *transposed
         size_t transposed_ld
+        frbm_limbs of_hidden, of_visible
         float scale, magnitude_scale
         int int16
 
@@ -267,6 +276,7 @@ cdef extern from "workers.h" nogil:
         const uint64_t *rows
         size_t row_words, n_rows
         const int32_t *coef
+        const frbm_limbs *limbs
         size_t out_stride, in_stride, n_in, n_out
         float quantum
         int int16
@@ -365,12 +375,15 @@ cdef extern from "workers.h" nogil:
     size_t frbm_partition_scratch(const frbm_partition_run *)
     size_t frbm_partition_done(const frbm_partition_run *)
     void frbm_run_partition(frbm_partition_run *, int, void *)
+    int frbm_is_possible(const char *)
+    int frbm_is_built(const char *)
     const frbm_table *frbm_select(const char *)
     void frbm_filters_prepare(const frbm_filters *, const frbm_side *, size_t, size_t)
     size_t frbm_filters_scratch(const frbm_filters *)
     int frbm_magnitude_shift(size_t, size_t)
     int frbm_exponent(const frbm_magnitudes *, int, size_t, size_t, int *)
-    int frbm_prefers_rows(const frbm_table *, double, double, int)
+    int frbm_prefers_tiles(const frbm_table *, double)
+    double frbm_whole_cost(const frbm_table *, double, int, int)
     int frbm_team_size()
     int frbm_max_threads()
     int frbm_has_openmp()

@@ -29,7 +29,9 @@ ctypedef fused pixel:
 
 cdef const frbm_table *TABLE = NULL
 
-TARGETS = ("avx512", "avx2", "baseline")
+TARGETS = ("amx", "avx512", "avx2", "neon_i8mm", "neon", "baseline", "amx_emulated", "amx_plain")
+#: of these, what is there for tests: never chosen unless asked for
+TEST_TARGETS = ("amx_emulated", "amx_plain")
 #: numbers of src/include/constants.h that Python needs
 CONSTANTS = {
     "LANES": FRBM_LANES,
@@ -53,7 +55,22 @@ cdef size_t LARGE_BYTES = 4 << 20  # from here on NumPy asks for huge pages
 
 def supported_targets():
     """Instruction sets this build and processor have, best first."""
+    return [name for name in selectable_targets() if name not in TEST_TARGETS]
+
+
+def selectable_targets():
+    """The same, and those for tests that can run here."""
     return [name for name in TARGETS if frbm_select(name.encode()) != NULL]
+
+
+def is_possible(str name not None):
+    """Whether an instruction set is one of this architecture."""
+    return bool(frbm_is_possible(name.encode()))
+
+
+def is_built(str name not None):
+    """Whether this build has an instruction set, whatever the processor."""
+    return bool(frbm_is_built(name.encode()))
 
 
 def select_target(str name not None):
@@ -61,7 +78,7 @@ def select_target(str name not None):
     global TABLE
     cdef const frbm_table *table = frbm_select(name.encode())
     if table == NULL:
-        raise ValueError(f"instruction set must be one of {supported_targets()} on this machine, got {name!r}")
+        raise ValueError(f"instruction set must be one of {selectable_targets()} on this machine, got {name!r}")
     TABLE = table
 
 
@@ -362,6 +379,19 @@ def normal_quantiles(const uint32_t[::1] words not None):
     cdef float[::1] out = np.empty(words.shape[0], dtype=np.float32)
     if words.shape[0]:
         TABLE.normal_quantiles(&words[0], words.shape[0], &out[0])
+    return np.asarray(out)
+
+
+def decide(const uint32_t[::1] words not None, const floating[::1] inputs not None):
+    """What decides on units from words and inputs, a multiple of 16, as tests look at it.
+
+    Bit 0 whether the unit is on, bit 1 whether the first step says so, bit 2 where that says nothing.
+    """
+    require(words.shape[0] % 16 == 0, "words")
+    require(inputs.shape[0] == words.shape[0], "inputs")
+    cdef uint8_t[::1] out = np.empty(words.shape[0], dtype=np.uint8)
+    if words.shape[0]:
+        TABLE.decide(&words[0], &inputs[0], sizeof(floating) == 8, words.shape[0], &out[0])
     return np.asarray(out)
 
 

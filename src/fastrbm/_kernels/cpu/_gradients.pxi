@@ -181,7 +181,7 @@ def gradient_of_bits(data, model, parameters, slots, update, int n_threads):
     """
     cdef float[:, ::1] weights = parameters.weights
     cdef float[::1] visible_bias = parameters.visible_bias, hidden_bias = parameters.hidden_bias
-    cdef Py_ssize_t n_hidden = weights.shape[0], n_visible = weights.shape[1], i, tile, tiles = (n_hidden + 11) // 12
+    cdef Py_ssize_t n_hidden = weights.shape[0], n_visible = weights.shape[1], i
     require(visible_bias.shape[0] == n_visible > 0 and hidden_bias.shape[0] == n_hidden > 0, "parameters")
     cdef Half positive = Half(n_hidden, n_visible, data), negative = Half(n_hidden, n_visible, model)
     require(positive.rows is not None, "data")
@@ -220,13 +220,16 @@ def gradient_of_bits(data, model, parameters, slots, update, int n_threads):
     _apply(&g.rule, False, &visible_bias[0], of_visible, gradient, n_visible, 1)
     cdef size_t stride = FRBM_SCRATCH_FLOATS
     cdef Memory scratch = Memory(sizeof(float) * stride * n_threads)
+    # whole tiles of look-ups, or of limbs as many as leave each thread some
+    cdef Py_ssize_t size = min(FRBM_PANEL, _up(n_hidden // (2 * n_threads) + 1, 16)) if TABLE.tile_cost > 0 else 12
+    cdef Py_ssize_t pieces = (n_hidden + size - 1) // size, p
     if n_threads == 1:
-        for tile in range(tiles):
-            TABLE.gradient_rows(&g, 12 * tile, n_hidden - 12 * tile if n_hidden - 12 * tile < 12 else 12, NULL,
+        for p in range(pieces):
+            TABLE.gradient_rows(&g, size * p, n_hidden - size * p if n_hidden - size * p < size else size, NULL,
                                 <float *>scratch.start)
         return True
-    for tile in prange(tiles, nogil=True, num_threads=n_threads, schedule="dynamic"):
-        TABLE.gradient_rows(&g, 12 * tile, n_hidden - 12 * tile if n_hidden - 12 * tile < 12 else 12, NULL,
+    for p in prange(pieces, nogil=True, num_threads=n_threads, schedule="dynamic"):
+        TABLE.gradient_rows(&g, size * p, n_hidden - size * p if n_hidden - size * p < size else size, NULL,
                             <float *>scratch.start + threadid() * stride)
     return True
 

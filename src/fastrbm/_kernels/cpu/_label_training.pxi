@@ -41,6 +41,8 @@ cdef class LabelTraining:
         self.memory = LaidOut(frbm_lay_out_training(t, NULL))
         frbm_lay_out_training(t, self.memory.start)
         self.fixed = FixedWeights(n_hidden, n_visible, transposed and not dense and turned is None, n_threads)
+        if not dense and turned is None:
+            self.fixed._follow_by_limbs(frbm_prefers_tiles(TABLE, min(batch_size, n_rows)), False)
         t.fixed, t.magnitudes = self.fixed.f, self.fixed.magnitudes
 
     def _set_turned(self, float[:, ::1] weights not None, list slots not None):

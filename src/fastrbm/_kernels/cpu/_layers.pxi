@@ -97,6 +97,8 @@ def run_rows(const uint64_t[:, ::1] rows not None, FixedWeights weights not None
     if energy is not None:
         require(visible_bias is not None and visible_bias.shape[0] >= <Py_ssize_t>r.n_in and energy.shape[0] == n, "visible_bias and energy")
         r.visible_bias, r.energy = &visible_bias[0], &energy[0]
+    weights._want_limbs(transpose, n, n_threads)
+    r.limbs = &weights.f.of_visible if transpose else &weights.f.of_hidden
     # pieces small enough to share out, large enough (1024 rows) to spread the cost of the tables
     r.chunk = min(1024, max(64, _up((n + n_threads - 1) // n_threads, 64)))
     if filters is not None:

@@ -27,11 +27,13 @@ cdef class Ladder:
     """
 
     cdef Memory weights, transposed, visible_bias, hidden_bias
+    cdef list limbs
     cdef frbm_fixed *fixed
     cdef Memory _fixed
     cdef Py_ssize_t n_temperatures, n_hidden, n_visible
 
-    def __init__(self, Py_ssize_t n_temperatures, Py_ssize_t n_hidden, Py_ssize_t n_visible, bint transposed):
+    def __init__(self, Py_ssize_t n_temperatures, Py_ssize_t n_hidden, Py_ssize_t n_visible, bint transposed,
+                 bint limbs=False):
         cdef size_t ld = _up(n_visible, FRBM_LANE_PAD), transposed_ld = _up(n_hidden, FRBM_LANE_PAD)
         cdef Py_ssize_t k
         require(n_temperatures > 0 and n_hidden > 0 and n_visible > 0, "layers")
@@ -43,16 +45,21 @@ cdef class Ladder:
         self.hidden_bias = Memory(sizeof(float) * n_temperatures * n_hidden)
         self._fixed = Memory(sizeof(frbm_fixed) * n_temperatures, True)
         self.fixed = <frbm_fixed *>self._fixed.start
+        self.limbs = []
         for k in range(n_temperatures):
             self.fixed[k].weights = <int32_t *>self.weights.start + k * (n_hidden * ld + 16)
             self.fixed[k].ld, self.fixed[k].transposed_ld = ld, transposed_ld
             if transposed:
                 self.fixed[k].transposed = <int32_t *>self.transposed.start + k * n_visible * transposed_ld
+            if limbs:
+                self.limbs.append(_room_for_limbs(&self.fixed[k].of_hidden, n_hidden, n_visible))
+                self.limbs.append(_room_for_limbs(&self.fixed[k].of_visible, n_visible, n_hidden))
             self.fixed[k].magnitude_scale = ldexp(1.0, frbm_magnitude_shift(n_visible, n_hidden))
 
     cdef int _quantise(self, Py_ssize_t k, const float *weights, float beta, float *scaled, uint32_t *columns) noexcept nogil:
         """Weights at one temperature; -1 where they are too large for fixed point."""
         cdef frbm_fixed *f = &self.fixed[k]
+        cdef frbm_fixed coarse
         cdef frbm_magnitudes magnitudes
         cdef Py_ssize_t i
         cdef int int16 = 0, exponent, time
@@ -61,9 +68,11 @@ cdef class Ladder:
         memset(columns, 0, sizeof(uint32_t) * self.n_visible)
         magnitudes.columns, magnitudes.row, magnitudes.seen = columns, 0, 0
         f.scale = 1
+        coarse = f[0]  # a first pass, for the magnitudes, needs no limbs
+        coarse.of_hidden.bytes = coarse.of_visible.bytes = NULL
         for time in range(2):
             for i in range(0, self.n_hidden, 16):
-                TABLE.quantise_rows(f, scaled, self.n_visible, i, self.n_hidden - i if self.n_hidden - i < 16 else 16, &magnitudes)
+                TABLE.quantise_rows(f if time else &coarse, scaled, self.n_visible, i, self.n_hidden - i if self.n_hidden - i < 16 else 16, &magnitudes)
             if time == 0:
                 exponent = frbm_exponent(&magnitudes, 1, self.n_visible, self.n_hidden, &int16)
                 if exponent < 0:
@@ -133,7 +142,7 @@ cdef class Ladder:
             for side in range(2):
                 k = first + 2 * pair + side
                 r.rows = &hidden[hot, 0]
-                r.coef, r.quantum = self.fixed[k].weights, 1 / self.fixed[k].scale
+                r.coef, r.quantum, r.limbs = self.fixed[k].weights, 1 / self.fixed[k].scale, &self.fixed[k].of_visible
                 r.bias = <float *>self.visible_bias.start + k * self.n_visible
                 r.visible_bias = <float *>self.hidden_bias.start + k * self.n_hidden
                 r.energy = energy + 2 * n * side

@@ -44,6 +44,11 @@ cdef class Training:
             t.chains = &chains[0, 0]
         cdef bint filtered = strategy != "dense" and plan.n_sweeps > 1
         self.fixed = FixedWeights(t.n_hidden, t.n_visible, transposed or filtered, n_threads)
+        batch = min(t.batch_size, t.n_rows)
+        self.fixed._follow_by_limbs(
+            t.kind != FRBM_GAUSSIAN_ROWS and frbm_prefers_tiles(TABLE, max(batch, t.n_chains)),
+            frbm_prefers_tiles(TABLE, t.n_chains),
+        )
         t.fixed, t.magnitudes = self.fixed.f, self.fixed.magnitudes
         if filtered:
             # chains go to the threads in chunks of whole words of 32

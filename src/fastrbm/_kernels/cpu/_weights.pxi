@@ -1,6 +1,15 @@
 # ---- fixed-point weights ---------------------------------------------------------------------------------
 
 
+cdef Memory _room_for_limbs(frbm_limbs *limbs, size_t n_out, size_t n_in):
+    """Memory of the limbs for one direction, zeros; see src/tiles/limbs.h."""
+    cdef size_t tiles = (n_out + 15) // 16 * ((n_in + 63) // 64)
+    cdef Memory room = Memory(tiles * (1024 * FRBM_LIMBS + 4), True)
+    limbs.bytes, limbs.n_steps = <uint8_t *>room.start, (n_in + 63) // 64
+    limbs.high = limbs.bytes + tiles * 1024 * FRBM_LIMBS
+    return room
+
+
 cdef class FixedWeights:
     """Weights as round(W * 2^exponent) in int32, for any number of products; see src/tiles/quantise.h.
 
@@ -11,7 +20,7 @@ cdef class FixedWeights:
     cdef readonly int exponent
     cdef readonly bint int16
     cdef readonly size_t n_hidden, n_visible
-    cdef Memory _weights, _transposed, _columns
+    cdef Memory _weights, _transposed, _columns, _of_hidden, _of_visible
     cdef frbm_magnitudes magnitudes[FRBM_MOST_THREADS]
     cdef int n_sharing
 
@@ -34,10 +43,46 @@ cdef class FixedWeights:
         self.f.magnitude_scale = ldexp(1.0, frbm_magnitude_shift(n_visible, n_hidden))
         self.f.scale = 1
         self.f.int16 = 0
+        memset(&self.f.of_hidden, 0, sizeof(frbm_limbs))
+        memset(&self.f.of_visible, 0, sizeof(frbm_limbs))
 
     def dense(self):
         """The integers, shape (n_hidden, n_visible)."""
         return np.array(<int32_t[: self.n_hidden, : self.f.ld]>self.f.weights)[:, : self.n_visible]
+
+    cdef void _follow_by_limbs(self, bint of_hidden, bint of_visible):
+        """Have the limbs follow the weights from now on, where products of many lanes go by them."""
+        if of_hidden:
+            self._of_hidden = _room_for_limbs(&self.f.of_hidden, self.n_hidden, self.n_visible)
+        if of_visible:
+            self._of_visible = _room_for_limbs(&self.f.of_visible, self.n_visible, self.n_hidden)
+
+    cdef void _want_limbs(self, bint of_visible, double n_lanes, int n_threads):
+        """Have the limbs of these weights for products of n_lanes lanes, if that is how they are done."""
+        cdef frbm_fixed f = self.f
+        cdef frbm_limbs *own = &self.f.of_visible if of_visible else &self.f.of_hidden
+        cdef Py_ssize_t pieces = (self.n_hidden + 63) // 64, p
+        cdef Memory room
+        if own.bytes != NULL or not frbm_prefers_tiles(TABLE, n_lanes):
+            return
+        memset(&f.of_hidden, 0, sizeof(frbm_limbs))
+        memset(&f.of_visible, 0, sizeof(frbm_limbs))
+        if of_visible:
+            room = _room_for_limbs(&f.of_visible, self.n_visible, self.n_hidden)
+        else:
+            room = _room_for_limbs(&f.of_hidden, self.n_hidden, self.n_visible)
+        if n_threads == 1:
+            TABLE.cut_limbs(&f, self.n_visible, 0, self.n_hidden)
+        else:
+            for p in prange(pieces, nogil=True, num_threads=n_threads, schedule="static"):
+                TABLE.cut_limbs(&f, self.n_visible, 64 * p, self.n_hidden - 64 * p if self.n_hidden - 64 * p < 64 else 64)
+        if own.bytes != NULL:  # another Python thread was faster
+            return
+        if of_visible:
+            self._of_visible = room
+        else:
+            self._of_hidden = room
+        own[0] = f.of_visible if of_visible else f.of_hidden
 
     cdef void _bind(self, int thread) noexcept:
         self.magnitudes[thread].columns = <uint32_t *>self._columns.start + thread * self.n_visible
@@ -75,14 +120,21 @@ def quantise_weights(const float[:, ::1] weights not None, bint transposed, int 
 
 
 def prefers_rows(double n_lanes, double active, bint int16=False):
-    """Whether products of n_lanes states with this share of active inputs go by rows instead of look-ups."""
-    return bool(frbm_prefers_rows(TABLE, n_lanes, active, int16))
+    """Whether products of n_lanes states with this share of active inputs go by rows instead of look-ups or tiles."""
+    return TABLE.row_cost * active < frbm_whole_cost(TABLE, n_lanes, int16, frbm_prefers_tiles(TABLE, n_lanes))
+
+
+def prefers_tiles(double n_lanes):
+    """Whether products of n_lanes states go by tiles, unless they go by rows."""
+    return bool(frbm_prefers_tiles(TABLE, n_lanes))
 
 
 def costs(double n_lanes, double active, bint int16=False):
-    """Cost model of this instruction set: cycles per multiply-add of products by look-ups and by rows."""
-    look = TABLE.int16_cost if int16 and TABLE.int16_cost > 0 else TABLE.look_cost
-    return {"look-ups": look + TABLE.build_cost / n_lanes, "rows": TABLE.row_cost * active}
+    """Cost model of this instruction set: cycles per multiply-add of products, by each way that there is."""
+    ways = {"look-ups": frbm_whole_cost(TABLE, n_lanes, int16, False), "rows": TABLE.row_cost * active}
+    if frbm_prefers_tiles(TABLE, n_lanes):
+        ways["tiles"] = frbm_whole_cost(TABLE, n_lanes, int16, True)
+    return ways
 
 
 def density(const uint64_t[:, ::1] rows not None, Py_ssize_t n_units):

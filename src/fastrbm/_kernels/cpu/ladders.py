@@ -32,7 +32,9 @@ class NativeLadder:
     ) -> NativeLadder | None:
         """Ladder of float32 parameters, or None where weights are too large for fixed point."""
         weights = parameters.weights
-        native = _cpu.Ladder(len(betas), *weights.shape, _cpu.prefers_rows(n_chains, GUESSED_DENSITY))
+        native = _cpu.Ladder(
+            len(betas), *weights.shape, _cpu.prefers_rows(n_chains, GUESSED_DENSITY), _cpu.prefers_tiles(n_chains)
+        )
         threads = threads_for(8.0 * len(betas) * weights.size, n_threads)
         if not native.fill(*parameters, np.ascontiguousarray(base, np.float32), betas, threads):
             return None

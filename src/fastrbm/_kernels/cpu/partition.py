@@ -35,8 +35,12 @@ _MOST_LOW = 6
 #: exponentials per high state are shared by 2^(low + middle) states, but products must give up their exponents the
 #: more often, the more bits there are
 _MOST_MIDDLE = 3
-#: neurons summed out times states, a second and thread; measured
-RATES = {"avx512": 4e10, "avx2": 2e10, "baseline": 2e9}
+#: neurons summed out times states, a second and thread; measured, but for those of arm64: half of AVX2's for registers
+#: of half the width
+RATES = {
+    "amx": 4e10, "avx512": 4e10, "avx2": 2e10, "neon_i8mm": 1e10, "neon": 1e10, "baseline": 2e9, "amx_emulated": 4e10,
+    "amx_plain": 2e9,
+}  # fmt: skip
 _RATE_OF_FORMULA = 3e7  # the same in NumPy
 _MOST_FACTORS = 1 << 27  # of one block, between two looks at signals: 0.1 s on the slowest target
 

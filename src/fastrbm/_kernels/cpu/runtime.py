@@ -33,6 +33,7 @@ def _import_extension() -> Any:
 extension = _import_extension()
 
 supported_targets = extension.supported_targets
+selectable_targets = extension.selectable_targets
 has_openmp = extension.has_openmp
 
 _forked = False
@@ -57,7 +58,7 @@ def current_target() -> str:
 
 
 def use_target(name: str) -> None:
-    """Use the kernels of one instruction set in this process from now on (see `supported_targets`)."""
+    """Use the kernels of one instruction set in this process from now on (see `selectable_targets`)."""
     global _target
     extension.select_target(name)
     _target = name
@@ -67,12 +68,23 @@ def _initial_target() -> str:
     forced = os.environ.get("FASTRBM_CPU")
     if forced is None:
         return supported_targets()[0]
-    if forced not in supported_targets():
+    if forced not in selectable_targets():
+        missing = "; ".join(f"{name}: {why}" for name, why in missing_targets().items())
         raise ImportError(
-            f"FASTRBM_CPU must be one of {supported_targets()} on this machine (avx512, avx2 and baseline exist), "
+            f"FASTRBM_CPU must be one of {selectable_targets()} on this machine{missing and f' ({missing})'}, "
             f"got {forced!r}"
         )
     return forced
+
+
+def missing_targets() -> dict[str, str]:
+    """Instruction sets that cannot be used here, and why; not those for tests, or for another architecture."""
+    known = [*selectable_targets(), *extension.TEST_TARGETS]
+    return {
+        name: "not on this machine" if extension.is_built(name) else "not in this build"
+        for name in extension.TARGETS
+        if name not in known and extension.is_possible(name)
+    }
 
 
 _target = ""

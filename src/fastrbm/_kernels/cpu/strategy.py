@@ -25,6 +25,8 @@ def choose_for_chains(strategy: str, n_chains: int, n_sweeps: int, int16: bool =
     """Choose the strategy of free chains."""
     if strategy != "auto":
         return strategy
+    if current_target().startswith("amx"):
+        return "dense"  # tiles do whole products faster than look-ups can a part; by their costs, not measured
     if int16 and current_target() == "avx512":
         return "dense"  # whole products of 16 bits leave a filter by 16-bit products nothing to gain
     # what a strategy must know of the weights has to be paid for by enough steps of enough chains
@@ -60,7 +62,8 @@ def describe(n_visible: int, n_hidden: int, batch_size: int, density: float) -> 
 
     def product(lanes: int, int16: bool = False) -> str:
         costs = extension.costs(lanes, density, int16)
-        choice = "rows" if extension.prefers_rows(lanes, density, int16) else "look-ups"
+        whole = "tiles" if extension.prefers_tiles(lanes) else "look-ups"
+        choice = "rows" if extension.prefers_rows(lanes, density, int16) else whole
         figures = ", ".join(f"{way} {cost:.4f}" for way, cost in costs.items())
         return f"{choice} (cycles per multiply-add: {figures})"
 
@@ -68,9 +71,14 @@ def describe(n_visible: int, n_hidden: int, batch_size: int, density: float) -> 
         ("instruction set", current_target()),
         (f"products of {batch_size} states in a minibatch", product(batch_size)),
         ("the same with precision='fast'", product(batch_size, True)),
-        ("gradient of hidden means", "look-ups over samples, 16 or more visible units at once"),
+        (
+            "gradient of hidden means",
+            "tiles over samples, 32 visible units at once"
+            if extension.prefers_tiles(batch_size)
+            else "look-ups over samples, 16 or more visible units at once",
+        ),
         ("gradient of sampled hidden states", "AND and popcount over samples"),
-        ("grey data", "dense products for the positive phase, look-ups or rows for the negative one"),
+        ("grey data", "dense products for the positive phase, those of bits for the negative one"),
         ("sweeps inside a minibatch", choose_for_training("auto", 10)),
         *(
             (f"{batch_size} free chains, {sweeps} steps", choose_for_chains("auto", batch_size, sweeps))

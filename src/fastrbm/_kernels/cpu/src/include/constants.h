@@ -9,17 +9,22 @@
 #define FRBM_LANE_PAD 16 /* rows of fixed-point weights are padded to this many */
 #define FRBM_PANEL 64 /* most outputs of one panel; whole words of sampled bits, so panels never share a word */
 #define FRBM_TILE 6 /* outputs whose tables are in use together: 6 x 64 sums fill the register file */
-#define FRBM_UPDATE_ROWS 16 /* hidden units of one call of gradient_rows, at most */
+#define FRBM_UPDATE_ROWS 16 /* hidden units whose gradient is one piece of work, where nothing asks for others */
 #define FRBM_LANE_BLOCK 1024 /* lanes of one panel pass; bounds the scratch and keeps the sums in L2 */
 #define FRBM_SUM_LD (FRBM_LANE_BLOCK + 16) /* row stride of the sums: not a power of two, whose rows share cache sets */
 #define FRBM_CHUNK_WORDS 8 /* 32-input words whose tables are built at once: 24 KB, so that they stay in L1 */
 
 /* floats of scratch one thread needs: the tables of a tile, the sums of a panel and of what its last tile overhangs,
- * and the words of int16.h */
+ * and the words of int16.h, or what products by limbs need */
 #define FRBM_TABLE_FLOATS (FRBM_CHUNK_WORDS * 8 * FRBM_TILE * 16)
 #define FRBM_INT16_WORDS 21 /* words of 15 inputs whose 16-bit tables are built at once: 24 KB again */
 #define FRBM_INT16_FLOATS (FRBM_INT16_WORDS * FRBM_LANE_BLOCK / 2)
-#define FRBM_SCRATCH_FLOATS (FRBM_TABLE_FLOATS + (FRBM_PANEL + FRBM_TILE) * FRBM_SUM_LD + FRBM_INT16_FLOATS)
+#define FRBM_LIMB_FLOATS 45088 /* limb_room of limb_product.h, in the place of int16.h's */
+#define FRBM_SCRATCH_FLOATS (FRBM_TABLE_FLOATS + (FRBM_PANEL + FRBM_TILE) * FRBM_SUM_LD + FRBM_LIMB_FLOATS)
+#define FRBM_LIMBS 4
+#define FRBM_LIMB_STEPS 16 /* steps of 64 inputs that a product by limbs takes at once: their states are 32 KB */
+#define FRBM_CUT_STEPS 8 /* steps of 64 samples that a gradient by limbs takes at once: its coefficients are 128 KB */
+#define FRBM_TILE_LANES 32 /* fewer lanes, or samples, are better off without tiles */
 #define FRBM_GAUSSIAN_COLUMNS 48 /* visible units of one call of gaussian_gradient_columns, at most */
 #define FRBM_DENSE_BLOCK 64 /* rows of one call of dense_layer, units of one of dense_moments, at most */
 #define FRBM_DENSE_ROWS 256 /* rows that dense_moments turns at once */

@@ -21,6 +21,13 @@
 
 #include "constants.h"
 
+/* Integers cut into bytes, as tiles of 16 outputs and 64 inputs; see limbs.h */
+typedef struct {
+    uint8_t *bytes; /* [block of 16 outputs][limb][step of 64 inputs][16][64]; NULL: there are none */
+    uint8_t *high;  /* [block][step][4]: whether 16 inputs of a tile have anything in limb 3 */
+    size_t n_steps;
+} frbm_limbs;
+
 /* sum_k bit[k][lane] * coef[output * out_stride + k * in_stride], exact modulo 2^32 */
 typedef struct {
     const uint32_t *bits;
@@ -31,6 +38,7 @@ typedef struct {
     /* the same coefficients as [input][output], each row padded to FRBM_LANE_PAD; NULL: look-ups only */
     const int32_t *rows;
     size_t rows_ld;
+    const frbm_limbs *limbs; /* the same coefficients again, or NULL */
 } frbm_operand;
 
 typedef struct {
@@ -44,6 +52,7 @@ typedef struct {
 typedef struct {
     frbm_operand op;     /* op.bits NULL: the product is read from `preset` */
     int sparse;          /* product by op.rows instead of look-ups */
+    int tiled;           /* product by op.limbs instead of both */
     int int16;          /* coefficients of 16 bits, see frbm_fixed */
     float quantum;        /* value of 1 in the product: 2^-k */
     const float *preset; /* sums without bias, [unit][lane] */
@@ -133,6 +142,7 @@ typedef struct {
     size_t ld;
     int32_t *transposed; /* [n_visible][transposed_ld], or NULL */
     size_t transposed_ld;
+    frbm_limbs of_hidden, of_visible; /* limbs for the inputs of the hidden layer, and of the visible one; or none */
     float scale;       /* 2^k */
     int int16;        /* rounded to multiples of 2^16 whose sums fit 32 bits, so 16-bit kernels can do the products */
     float magnitude_scale; /* 2^s */
@@ -337,6 +347,7 @@ typedef struct {
     /* cycles per multiply-add of look-ups, per coefficient of their tables, per active multiply-add of row sums */
     float look_cost, build_cost, row_cost;
     float int16_cost; /* of 16-bit look-ups, 0 where there are none */
+    float tile_cost;  /* of one limb by tiles, 0 where there are none */
     /* one dense row to bits: x == on sets the bit.  Returns FRBM_GREY when some x is neither 0 nor `on`, FRBM_BAD
      * when some x is outside [0, 1] (floats; NaN included), or-ed. */
     int (*pack_u8)(const uint8_t *row, size_t n, uint8_t on, uint64_t *bits);
@@ -355,11 +366,15 @@ typedef struct {
     void (*panel)(const frbm_layer *layer, size_t first, size_t count, float *scratch);
     void (*apply_rule)(const frbm_rule *rule, int penalised, float *values, float *const *slots, size_t at,
                        float *gradient, size_t n);
+    /* at most FRBM_PANEL hidden units; with limbs in g->fixed, first is a multiple of 16 */
     void (*gradient_rows)(const frbm_gradient *g, size_t first, size_t count, frbm_magnitudes *magnitudes,
                           float *scratch);
-    /* fixed-point copy of hidden units [first, first + count) */
+    /* fixed-point copy of hidden units [first, first + count), and its limbs where there is room for them: then first
+     * is a multiple of 16 */
     void (*quantise_rows)(const frbm_fixed *f, const float *weights, size_t n_visible, size_t first, size_t count,
                      frbm_magnitudes *magnitudes);
+    /* the limbs alone */
+    void (*cut_limbs)(const frbm_fixed *f, size_t n_visible, size_t first, size_t count);
     /* nearest integers of x * scale */
     void (*quantise)(const float *x, size_t n, float scale, int32_t *out);
     /* energy[lane] += sum over units of softplus(inputs[unit][lane]) */
@@ -408,6 +423,9 @@ typedef struct {
     void (*wave_sweeps)(const frbm_wave *w, size_t first, double *pq, uint32_t *words);
     /* 64 words: unit 4 * unit_block + q, chain first_chain + lane at out[16 * q + lane] */
     void (*philox)(uint32_t *out, uint32_t unit_block, uint32_t first_chain, const frbm_draw *draw);
+    /* of each word and input (float32, or float64 when is_double): bit 0 whether the unit is on, bit 1 whether the first
+     * step says so, bit 2 where that says nothing; n is a multiple of 16 */
+    void (*decide)(const uint32_t *words, const void *inputs, int is_double, size_t n, uint8_t *out);
     /* sample-major rows of uniforms (float32, or float64 when is_double); row r is chain draw->first_chain + r */
     void (*uniform_rows)(void *out, int is_double, size_t ld, size_t n_rows, size_t n_units, const frbm_draw *draw);
     /* rows += normal quantiles of their float32 uniforms */
@@ -457,10 +475,20 @@ typedef struct {
 
 extern int frbm_vpopcnt; /* whether AVX-512 kernels may count bits of lanes (AVX512_VPOPCNTDQ) */
 
-extern const frbm_table frbm_table_baseline;
+extern const frbm_table frbm_table_baseline, frbm_table_amx_plain;
 #ifdef FRBM_X86
 extern const frbm_table frbm_table_avx2;
 extern const frbm_table frbm_table_avx512;
+extern const frbm_table frbm_table_amx_emulated;
+#ifdef FRBM_HAS_AMX
+extern const frbm_table frbm_table_amx;
+#endif
+#endif
+#ifdef FRBM_ARM64
+extern const frbm_table frbm_table_neon;
+#ifdef FRBM_HAS_I8MM
+extern const frbm_table frbm_table_neon_i8mm;
+#endif
 #endif
 
 static inline size_t frbm_round_up(size_t n, size_t multiple) { return (n + multiple - 1) / multiple * multiple; }

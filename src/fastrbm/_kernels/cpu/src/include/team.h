@@ -71,7 +71,17 @@ static inline void run_panel(const frbm_table *table, const frbm_layer *layer, s
 
 static inline frbm_operand product(const uint32_t *bits, size_t stride, size_t n_inputs, const int32_t *coef,
                                    size_t out_stride, size_t in_stride) {
-    return (frbm_operand){bits, stride, n_inputs, coef, out_stride, in_stride, NULL, 0};
+    return (frbm_operand){bits, stride, n_inputs, coef, out_stride, in_stride, NULL, 0, NULL};
+}
+
+/* Inputs of the hidden layer from states of the visible one, by whatever there is of the weights */
+static inline frbm_operand hidden_product(const frbm_fixed *f, const uint32_t *bits, size_t stride, size_t n_visible) {
+    return (frbm_operand){bits, stride, n_visible, f->weights, f->ld, 1, f->transposed, f->transposed_ld, &f->of_hidden};
+}
+
+/* The same the other way round */
+static inline frbm_operand visible_product(const frbm_fixed *f, const uint32_t *bits, size_t stride, size_t n_hidden) {
+    return (frbm_operand){bits, stride, n_hidden, f->weights, 1, f->ld, f->weights, f->ld, &f->of_visible};
 }
 
 #endif

@@ -145,6 +145,7 @@ typedef struct {
     const uint64_t *rows;
     size_t row_words, n_rows;
     const int32_t *coef; /* fixed-point weights */
+    const frbm_limbs *limbs; /* of them, or NULL */
     size_t out_stride, in_stride, n_in, n_out;
     float quantum; /* value of 1 in them */
     int int16; /* as in frbm_fixed */
@@ -234,6 +235,9 @@ void frbm_run_partition(frbm_partition_run *r, int thread, void *scratch);
 
 /* Whether AVX-512 kernels use AVX512_VPOPCNTDQ: if allowed and there; tests switch it off */
 int frbm_allow_vpopcnt(int allow);
+/* whether processors of the architecture that this was built for may have an instruction set; whether this build does */
+int frbm_is_possible(const char *name);
+int frbm_is_built(const char *name);
 const frbm_table *frbm_select(const char *name); /* NULL: not built or not supported by this processor */
 
 /* Outputs [first, first + count) of one direction, after the fixed-point weights have changed */
@@ -250,9 +254,11 @@ int frbm_magnitude_shift(size_t n_visible, size_t n_hidden);
 /* The largest k for which no product can overflow; -1: none in range, use floating point.  *int16 asks for weights of
  * 16 bits and is cleared where they would be too coarse. */
 int frbm_exponent(const frbm_magnitudes *magnitudes, int n_sharing, size_t n_visible, size_t n_hidden, int *int16);
-/* Whether adding rows beats look-ups for n_lanes lanes with this share of active inputs */
-int frbm_prefers_rows(const frbm_table *table, double n_lanes, double active, int int16);
-/* Sets layer->sparse by what is in op.bits */
+/* Whether the product of so many lanes goes by tiles, of weights whose limbs there are or will be */
+int frbm_prefers_tiles(const frbm_table *table, double n_lanes);
+/* Cycles per multiply-add of whole products, by tiles or by look-ups */
+double frbm_whole_cost(const frbm_table *table, double n_lanes, int int16, int tiled);
+/* Sets layer->sparse and layer->tiled by what is in op */
 void frbm_choose(const frbm_table *table, frbm_layer *layer);
 
 #endif

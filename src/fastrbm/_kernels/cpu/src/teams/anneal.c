@@ -6,10 +6,8 @@
 static frbm_layer layer_of(const frbm_annealing *a, size_t first, size_t n, int hidden) {
     frbm_layer layer;
     memset(&layer, 0, sizeof layer);
-    layer.op = hidden ? product(a->visible + first, a->ld, a->n_visible, a->fixed->weights, a->fixed->ld, 1)
-                      : product(a->hidden + first, a->ld, a->n_hidden, a->fixed->weights, 1, a->fixed->ld);
-    layer.op.rows = hidden ? a->fixed->transposed : a->fixed->weights;
-    layer.op.rows_ld = hidden ? a->fixed->transposed_ld : a->fixed->ld;
+    layer.op = hidden ? hidden_product(a->fixed, a->visible + first, a->ld, a->n_visible)
+                      : visible_product(a->fixed, a->hidden + first, a->ld, a->n_hidden);
     layer.quantum = 1.0f / a->fixed->scale;
     layer.int16 = a->fixed->int16;
     layer.bias = hidden ? a->field_hidden : a->field_visible;

@@ -1,5 +1,17 @@
 /* What runs where: the instruction set, the exponent of fixed-point weights, look-ups or row sums.  None of it changes
  * a result. */
+#ifdef FRBM_HAS_AMX
+#define _GNU_SOURCE /* for syscall */
+#include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
+#if defined(FRBM_HAS_I8MM) && defined(__APPLE__)
+#include <sys/sysctl.h>
+#elif defined(FRBM_HAS_I8MM)
+#include <sys/auxv.h>
+#endif
+#include <math.h>
 #include <string.h>
 
 #include "workers.h"
@@ -18,17 +30,83 @@ int frbm_allow_vpopcnt(int allow) {
     return frbm_vpopcnt;
 }
 
+#ifdef FRBM_X86
+static int has_avx512(void) {
+    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+           __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+}
+#endif
+
+#ifdef FRBM_HAS_AMX
+#define ASK_FOR_STATE 0x1023 /* ARCH_REQ_XCOMP_PERM */
+#define TILE_DATA 18         /* the state that is asked for */
+
+/* Whether there are tile registers, and the kernel lets this process have them: it is asked once, for all threads */
+static int has_tiles(void) {
+    static int answer = -1;
+    unsigned a, b, c, d;
+    if (answer < 0)
+        answer = has_avx512() && __get_cpuid_count(7, 0, &a, &b, &c, &d) && (d >> 24 & 1) && (d >> 25 & 1) &&
+                 syscall(SYS_arch_prctl, ASK_FOR_STATE, TILE_DATA) == 0;
+    return answer;
+}
+#endif
+
+#ifdef FRBM_HAS_I8MM
+/* Whether there are matrix instructions for bytes */
+static int has_i8mm(void) {
+#ifdef __APPLE__
+    int answer = 0;
+    size_t size = sizeof answer;
+    return sysctlbyname("hw.optional.arm.FEAT_I8MM", &answer, &size, NULL, 0) == 0 && answer;
+#else
+    const unsigned long bit = 1ul << 13; /* HWCAP2_I8MM, which older headers do not name */
+    return (getauxval(AT_HWCAP2) & bit) != 0;
+#endif
+}
+#endif
+
+int frbm_is_possible(const char *name) {
+    int possible = !strcmp(name, "baseline") || !strcmp(name, "amx_plain");
+#ifdef FRBM_X86
+    possible |= !strcmp(name, "amx") || !strcmp(name, "avx512") || !strcmp(name, "avx2");
+    possible |= !strcmp(name, "amx_emulated");
+#endif
+#ifdef FRBM_ARM64
+    possible |= !strcmp(name, "neon_i8mm") || !strcmp(name, "neon");
+#endif
+    return possible;
+}
+
+int frbm_is_built(const char *name) {
+    int built = frbm_is_possible(name);
+#ifndef FRBM_HAS_AMX
+    built &= strcmp(name, "amx") != 0;
+#endif
+#ifndef FRBM_HAS_I8MM
+    built &= strcmp(name, "neon_i8mm") != 0;
+#endif
+    return built;
+}
+
 const frbm_table *frbm_select(const char *name) {
 #ifdef FRBM_X86
     __builtin_cpu_init();
-    if (!strcmp(name, "avx512"))
-        return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-                       __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl")
-                   ? &frbm_table_avx512
-                   : NULL;
+#ifdef FRBM_HAS_AMX
+    if (!strcmp(name, "amx")) return has_tiles() ? &frbm_table_amx : NULL;
+#endif
+    if (!strcmp(name, "amx_emulated")) return has_avx512() ? &frbm_table_amx_emulated : NULL;
+    if (!strcmp(name, "avx512")) return has_avx512() ? &frbm_table_avx512 : NULL;
     if (!strcmp(name, "avx2"))
         return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") ? &frbm_table_avx2 : NULL;
 #endif
+#ifdef FRBM_ARM64
+#ifdef FRBM_HAS_I8MM
+    if (!strcmp(name, "neon_i8mm")) return has_i8mm() ? &frbm_table_neon_i8mm : NULL;
+#endif
+    if (!strcmp(name, "neon")) return &frbm_table_neon;
+#endif
+    if (!strcmp(name, "amx_plain")) return &frbm_table_amx_plain;
     return strcmp(name, "baseline") ? NULL : &frbm_table_baseline;
 }
 
@@ -94,12 +172,23 @@ static double density(const frbm_operand *op, size_t n_lanes) {
     return (double)count / ((double)lanes * (double)op->n_inputs);
 }
 
-int frbm_prefers_rows(const frbm_table *table, double n_lanes, double active, int int16) {
-    const double look = int16 && table->int16_cost > 0 ? table->int16_cost : table->look_cost;
-    return table->row_cost * active < look + table->build_cost / n_lanes;
+int frbm_prefers_tiles(const frbm_table *table, double n_lanes) {
+    return table->tile_cost > 0 && n_lanes >= FRBM_TILE_LANES;
+}
+
+double frbm_whole_cost(const frbm_table *table, double n_lanes, int int16, int tiled) {
+    if (tiled) /* weights of 16 bits have two limbs, others three and little of a fourth; lanes go by 32 */
+        return (double)table->tile_cost * (int16 ? 2.0 : 3.0) * 32.0 * ceil(n_lanes / 32.0) / n_lanes;
+    return (double)(int16 && table->int16_cost > 0 ? table->int16_cost : table->look_cost) +
+           (double)table->build_cost / n_lanes;
 }
 
 void frbm_choose(const frbm_table *table, frbm_layer *layer) {
-    layer->sparse = layer->op.bits && layer->op.rows && layer->n_lanes &&
-                    frbm_prefers_rows(table, (double)layer->n_lanes, density(&layer->op, layer->n_lanes), layer->int16);
+    const frbm_operand *op = &layer->op;
+    const double n = (double)layer->n_lanes;
+    layer->sparse = layer->tiled = 0;
+    if (!op->bits || !layer->n_lanes) return;
+    layer->tiled = op->limbs && op->limbs->bytes && frbm_prefers_tiles(table, n);
+    layer->sparse = op->rows && (double)table->row_cost * density(op, layer->n_lanes) <
+                                    frbm_whole_cost(table, n, layer->int16, layer->tiled);
 }

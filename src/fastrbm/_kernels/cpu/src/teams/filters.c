@@ -122,8 +122,9 @@ static int update_sums(const frbm_filters *filters, const frbm_side *side, frbm_
     const size_t n = layer->n_lanes;
     const double all = (double)n * (double)op->n_inputs, row_cost = (double)filters->table->row_cost;
     const double active = (double)count(filters, m, layer, NULL) / all;
-    const double look = (double)filters->table->look_cost + (double)filters->table->build_cost / (double)n;
-    const double dense = look < row_cost * active ? look : row_cost * active;
+    const int tiled = op->limbs && op->limbs->bytes && frbm_prefers_tiles(filters->table, (double)n);
+    const double whole = frbm_whole_cost(filters->table, (double)n, 0, tiled);
+    const double dense = whole < row_cost * active ? whole : row_cost * active;
     /* what a chain flips in a step: against the state before, also when its sums are not at hand */
     const double flips = m->started ? (double)count(filters, m, layer, m->last) / all : active;
     const int worth = m->started && row_cost * flips < dense;

@@ -43,6 +43,7 @@ void frbm_run_rows(frbm_rows *r, int thread, float *scratch) {
         frbm_layer layer;
         memset(&layer, 0, sizeof layer);
         layer.op = product(words, r->chunk, r->n_in, r->coef, r->out_stride, r->in_stride);
+        layer.op.limbs = r->limbs;
         layer.quantum = r->quantum;
         layer.int16 = r->int16;
         layer.bias = r->bias;
@@ -89,9 +90,7 @@ void frbm_run_chains(frbm_chains *c, int thread, float *scratch) {
         frbm_layer hidden, visible;
         frbm_memory of_hidden, of_visible;
         memset(&hidden, 0, sizeof hidden);
-        hidden.op = product(c->visible + first, c->ld, c->n_visible, c->fixed->weights, c->fixed->ld, 1);
-        hidden.op.rows = c->fixed->transposed;
-        hidden.op.rows_ld = c->fixed->transposed_ld;
+        hidden.op = hidden_product(c->fixed, c->visible + first, c->ld, c->n_visible);
         hidden.quantum = 1.0f / c->fixed->scale;
         hidden.int16 = c->fixed->int16;
         hidden.bias = c->bias_hidden;
@@ -103,9 +102,7 @@ void frbm_run_chains(frbm_chains *c, int thread, float *scratch) {
         hidden.draw.stream = FRBM_HIDDEN;
         hidden.draw.first_chain += (uint32_t)first;
         visible = hidden;
-        visible.op = product(c->hidden + first, c->ld, c->n_hidden, c->fixed->weights, 1, c->fixed->ld);
-        visible.op.rows = c->fixed->weights;
-        visible.op.rows_ld = c->fixed->ld;
+        visible.op = visible_product(c->fixed, c->hidden + first, c->ld, c->n_hidden);
         visible.bias = c->bias_visible;
         visible.n_out = c->n_visible;
         visible.words = c->visible + first;

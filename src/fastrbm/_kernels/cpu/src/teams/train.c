@@ -4,8 +4,6 @@
 
 #include "team.h"
 
-/* Hidden units of one piece of the gradient: whole tiles, or whole cache lines of a transposed copy */
-#define UPDATE_ROWS(t) (size_t)((t)->fixed.transposed ? FRBM_UPDATE_ROWS : 2 * FRBM_TILE)
 #define BIAS_UNITS 1024
 #define FILTER_OUTPUTS 32 /* outputs of one piece of preparation */
 
@@ -16,6 +14,15 @@ static float quantum_of(const frbm_training *t) { return (has_spins(t) ? t->spin
 
 static int is_grey(const frbm_training *t) { return t->kind == FRBM_GREY_ROWS; }
 
+/* Hidden units of one piece of the gradient: whole tiles of look-ups, whole cache lines of a transposed copy, or whole
+ * blocks of limbs, which want to be many where all threads still have some */
+static size_t update_rows(const frbm_training *t) {
+    const size_t share = frbm_round_up(t->n_hidden / (2 * (size_t)t->team.n_threads), 16);
+    if (!t->fixed.of_visible.bytes && !t->fixed.of_hidden.bytes)
+        return t->fixed.transposed ? FRBM_UPDATE_ROWS : 2 * FRBM_TILE;
+    return t->team.n_threads == 1 || share > FRBM_PANEL ? FRBM_PANEL : share ? share : 16;
+}
+
 static size_t batch_rows(const frbm_training *t, size_t batch) {
     const size_t left = t->n_rows - batch * t->batch_size;
     return left < t->batch_size ? left : t->batch_size;
@@ -24,9 +31,7 @@ static size_t batch_rows(const frbm_training *t, size_t batch) {
 static frbm_layer hidden_layer(const frbm_training *t, const uint32_t *words, size_t ld, size_t n_lanes) {
     frbm_layer layer;
     memset(&layer, 0, sizeof layer);
-    layer.op = product(words, ld, t->n_visible, t->fixed.weights, t->fixed.ld, 1);
-    layer.op.rows = t->fixed.transposed;
-    layer.op.rows_ld = t->fixed.transposed_ld;
+    layer.op = hidden_product(&t->fixed, words, ld, t->n_visible);
     layer.quantum = quantum_of(t);
     layer.int16 = t->fixed.int16;
     layer.bias = has_spins(t) ? t->bits_hidden : t->bias_hidden;
@@ -39,9 +44,7 @@ static frbm_layer hidden_layer(const frbm_training *t, const uint32_t *words, si
 static frbm_layer visible_layer(const frbm_training *t, const uint32_t *words, size_t n_lanes) {
     frbm_layer layer;
     memset(&layer, 0, sizeof layer);
-    layer.op = product(words, t->chain_ld, t->n_hidden, t->fixed.weights, 1, t->fixed.ld);
-    layer.op.rows = t->fixed.weights;
-    layer.op.rows_ld = t->fixed.ld;
+    layer.op = visible_product(&t->fixed, words, t->chain_ld, t->n_hidden);
     layer.quantum = quantum_of(t);
     layer.int16 = t->fixed.int16;
     layer.bias = has_spins(t) ? t->bits_visible : t->bias_visible;
@@ -264,7 +267,7 @@ static void visible_bias(frbm_training *t, const frbm_batch *batch, size_t first
 /* Gradient and update, and the rows of the next batch */
 static void apply_gradient(frbm_training *t, size_t batch, size_t n, size_t n_chains, int thread, float *scratch) {
     const frbm_batch *data = &t->batches[batch % 2];
-    const size_t rows = UPDATE_ROWS(t);
+    const size_t rows = update_rows(t);
     const size_t n_tiles = pieces(t->n_hidden, rows), n_bias = pieces(t->n_visible, BIAS_UNITS);
     const size_t n_next = (batch + 1) * t->batch_size < t->n_rows ? pieces(batch_rows(t, batch + 1), 32) : 0;
     frbm_gradient g;

@@ -206,7 +206,7 @@ static void pull_grey_units(const frbm_training *t, const frbm_batch *data, size
 static void pull_bit_units(const frbm_training *t, const frbm_batch *data, size_t n, size_t first, size_t count,
                            frbm_magnitudes *magnitudes, float *scratch) {
     const int32_t *pulls = t->labels->lanes.fixed_pulls;
-    const size_t rows = UPDATE_ROWS(t), stop = first + count;
+    const size_t rows = update_rows(t), stop = first + count;
     frbm_gradient g;
     memset(&g, 0, sizeof g);
     g.positive = product(data->planes, t->visible_ld, n, pulls, t->data_ld, 1);

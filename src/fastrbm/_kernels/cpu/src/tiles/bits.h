@@ -4,7 +4,6 @@
 #define FASTRBM_BITS_H
 
 #include "kernels.h"
-#include "philox.h"
 #include "simd.h"
 
 /* ---- dense rows to bits ----------------------------------------------------------------------------------- */
@@ -139,35 +138,6 @@ static void transpose_words(const uint32_t *words, size_t words_ld, size_t n_lan
         transpose_32(a);
         for (size_t w = 0; w < count; w++)
             for (int b = 0; b < 32; b++) planes[32 * (first + w) + b] = a[b][w];
-    }
-}
-
-static void draw_rows(const float *rows, size_t row_ld, const int64_t *order, size_t n_lanes, size_t n_units,
-                      size_t block, const frbm_draw *draw, uint32_t *words, size_t words_ld, uint32_t *planes,
-                      size_t planes_ld) {
-    const size_t lane0 = 32 * block, here = n_lanes - lane0 < 32 ? n_lanes - lane0 : 32;
-    const float *source[32];
-    for (size_t r = 0; r < here; r++)
-        source[r] = rows + (size_t)(order ? order[lane0 + r] : (int64_t)(lane0 + r)) * row_ld;
-    for (size_t w = 0; w < planes_ld / 32; w++) {
-        uint32_t word[32] = {0};
-        for (uint32_t b = 0; b < 32; b += 4) {
-            for (size_t half = 0; half < here; half += 16) {
-                uint32_t random[4][16];
-                philox_lanes(random, (uint32_t)(8 * w + b / 4), draw->first_chain + (uint32_t)(lane0 + half), draw);
-                const size_t lanes = here - half < 16 ? here - half : 16;
-                for (uint32_t q = 0; q < 4 && 32 * w + b + q < n_units; q++)
-                    for (size_t l = 0; l < lanes; l++)
-                        word[half + l] |= (uint32_t)(uniform_lane(random[q][l]) < source[half + l][32 * w + b + q])
-                                          << (b + q);
-            }
-        }
-        for (uint32_t b = 0; b < 32; b++) {
-            uint32_t plane = 0;
-            for (int r = 0; r < 32; r++) plane |= (word[r] >> b & 1) << r;
-            planes[block * planes_ld + 32 * w + b] = plane;
-        }
-        if (words) memcpy(words + w * words_ld + lane0, word, here * sizeof(uint32_t));
     }
 }
 

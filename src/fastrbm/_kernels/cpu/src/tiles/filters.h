@@ -19,9 +19,11 @@
 #include "simd.h"
 #include "transpose.h"
 
-/* Relative error of cell * (1 + e^-x) in float32 where it is near 2^23, so |x| < 17: 2e-7 of the exponential and 1e-6
- * of its argument for either side, and roundings.  That of x itself is part of the radius. */
-#define FRBM_SLACK 2e-5f
+/* Relative error of cell * (1 + e^-x) in float32 where it is near 2^23, so |x| < 17: 2e-7 of the exponential of the
+ * rule, 3e-6 of the one here, 1e-6 of its argument for either side, and roundings.  That of x itself is part of the
+ * radius. */
+#define WIDER (1.0f + 2e-5f)
+#define NARROWER (1.0f - 2e-5f)
 
 /* ---- exact sums of single units ----------------------------------------------------------------------------- */
 
@@ -40,6 +42,24 @@ INLINE int32_t exact_sum(const int32_t *coef, size_t n_inputs, const uint32_t *b
         b = _mm512_add_epi32(b, _mm512_maskz_loadu_epi32((__mmask16)(mask >> 16), coef + k + 16));
     }
     return _mm512_reduce_add_epi32(_mm512_add_epi32(a, b));
+#elif defined(FRBM_NEON)
+    static const uint32_t of_lane[4] = {1, 2, 4, 8};
+    const uint32x4_t first = vld1q_u32(of_lane);
+    uint32x4_t sums[2] = {vdupq_n_u32(0), vdupq_n_u32(0)};
+    size_t k = 0;
+    for (; k + 32 <= n_inputs; k += 32, bits += stride) {
+        const uint32x4_t word = vdupq_n_u32(*bits);
+#pragma GCC unroll 8
+        for (int part = 0; part < 8; part++) {
+            const uint32x4_t on = vtstq_u32(word, vshlq_n_u32(first, 4 * part));
+            sums[part % 2] = vaddq_u32(sums[part % 2], vandq_u32(on, (uint32x4_t)vld1q_s32(coef + k + 4 * part)));
+        }
+    }
+    uint32_t sum = vaddvq_u32(vaddq_u32(sums[0], sums[1]));
+    if (k < n_inputs)
+        for (uint32_t active = *bits & (uint32_t)(((uint64_t)1 << (n_inputs - k)) - 1); active; active &= active - 1)
+            sum += (uint32_t)coef[k + (size_t)__builtin_ctz(active)];
+    return (int32_t)sum;
 #else
     uint32_t sum = 0;
     for (size_t k = 0; k < n_inputs; k += 32, bits += stride)
@@ -53,7 +73,7 @@ INLINE int32_t exact_sum(const int32_t *coef, size_t n_inputs, const uint32_t *b
 
 /* What a filter left open: exact sums, and the test of `activate` */
 static uint32_t decide_exactly(const frbm_filter *f, uint32_t open, size_t unit, size_t lane,
-                               const uint32_t random[16]) {
+                               const uint32_t *random) {
     const frbm_layer *layer = &f->layer;
     uint32_t on = 0;
     for (; open; open &= open - 1) {
@@ -75,40 +95,50 @@ INLINE void filter_block(const frbm_filter *f, const int small_radius, const flo
                          size_t n_units, size_t n_lanes, frbm_work *work) {
     const frbm_layer *layer = &f->layer;
     uint64_t recomputed = 0;
-    for (size_t lane = 0; lane < n_lanes; lane += 16) {
-        const size_t valid = n_lanes - lane < 16 ? n_lanes - lane : 16;
+    draw_block block;
+    float grow[32], shrink[32];
+    for (size_t u = 0; small_radius && u < n_units; u++) {
+        grow[u] = f->grow[unit0 + u] * WIDER;
+        shrink[u] = f->shrink[unit0 + u] * NARROWER;
+    }
+    prepare_draws(&layer->draw, unit0, n_units, &block);
+    for (size_t lane = 0; lane < n_lanes; lane += FRBM_REG_LANES) {
+        const size_t valid = n_lanes - lane < FRBM_REG_LANES ? n_lanes - lane : FRBM_REG_LANES;
         const uint32_t in_use = (1u << valid) - 1;
-        vec_u words = {0};
-        vec_f spread = {0};
+        const philox_chains chains = philox_chains_of(&block.step, layer->draw.first_chain + (uint32_t)lane);
+        reg_u words = {0};
+        const reg_f none = {0};
+        reg_f spread = none;
         if (f->spread)
             memcpy(&spread, f->spread + lane, valid * sizeof(float));
         else
             spread += 1.0f;
         for (size_t u4 = 0; u4 < n_units; u4 += 4) {
-            uint32_t random[4][16];
-            philox_lanes(random, (uint32_t)((unit0 + u4) / 4), layer->draw.first_chain + (uint32_t)lane, &layer->draw);
+            reg_u random[4];
+            philox_words(random, &block.step, &block.units[u4 / 4], &chains);
             for (size_t u = u4; u < u4 + 4 && u < n_units; u++) {
-                const vec_u r = load_u(random[u - u4]);
-                const vec_f cell = __builtin_convertvector((vec_i)(r >> 9), vec_f) + 0.5f;
-                const vec_f x = load_f(center + u * ld + lane);
-                vec_f most, least; /* 1 + e^-x at center - radius and center + radius */
+                const reg_u r = random[u - u4];
+                const reg_f cells = cells_of(r), x = load_reg_f(center + u * ld + lane);
+                reg_f most, least; /* 1 + e^-x at center - radius and center + radius, and more than its errors further */
                 if (small_radius) {
-                    const vec_f e = sigmoid_scale(x) - 1.0f;
-                    most = 1.0f + e * f->grow[unit0 + u];
-                    least = 1.0f + e * f->shrink[unit0 + u];
+                    const reg_f e = near_exponential(x);
+                    most = fused_f(e, none + grow[u], none + WIDER);
+                    least = fused_f(e, none + shrink[u], none + NARROWER);
                 } else {
-                    const vec_f reach = f->radius[unit0 + u] * spread + slack(f, unit0 + u);
-                    most = sigmoid_scale(x - reach);
-                    least = sigmoid_scale(x + reach);
+                    const reg_f reach = f->radius[unit0 + u] * spread + slack(f, unit0 + u);
+                    most = (1.0f + near_exponential(x - reach)) * WIDER;
+                    least = (1.0f + near_exponential(x + reach)) * NARROWER;
                 }
-                const lane_mask on = is_below(cell * (1.0f + FRBM_SLACK) * most, 8388608.0f);
-                const lane_mask possible = is_below(cell * (1.0f - FRBM_SLACK) * least, 8388608.0f);
-                const uint32_t open = bits_of_mask(and_not(possible, on)) & in_use;
-                words = set_bit(words, on, 1u << u);
+                const reg_mask_f on = below_f(cells * most, FRBM_CELLS);
+                const reg_mask_f possible = below_f(cells * least, FRBM_CELLS);
+                const uint32_t open = bits_of_mask_f(and_not_f(possible, on)) & in_use;
+                words = set_bit_f(words, on, 1u << u);
                 if (__builtin_expect(open != 0, 0)) {
                     recomputed += (uint64_t)__builtin_popcount(open);
-                    const uint32_t exact = decide_exactly(f, open, unit0 + u, lane, random[u - u4]);
-                    words = set_bit(words, mask_of_bits(exact), 1u << u);
+                    uint32_t drawn[FRBM_REG_LANES];
+                    STORE(drawn, r);
+                    const uint32_t exact = decide_exactly(f, open, unit0 + u, lane, drawn);
+                    words = set_bit_f(words, mask_of_bits_f(exact), 1u << u);
                 }
             }
         }

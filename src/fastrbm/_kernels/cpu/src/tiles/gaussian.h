@@ -6,6 +6,7 @@
 
 #include "dense.h"
 #include "gradient.h"
+#include "limb_product.h"
 #include "lookup.h"
 #include "normal.h"
 #include "quantise.h"
@@ -24,16 +25,22 @@ static void load_gaussian(const float *from, const int64_t *order, size_t at, si
 /* Adds the normal draws of `add_normals` to units of a panel, [unit][lane]; unit0 is a multiple of 4 */
 static void add_normal_lanes(float *inputs, size_t unit0, size_t n_units, size_t lane, size_t n_lanes,
                              const frbm_draw *draw) {
-    for (size_t l = 0; l < n_lanes; l += 16)
+    const philox_step step = philox_step_of(draw);
+    philox_units units[FRBM_PANEL / 4];
+    for (size_t u = 0; u < n_units; u += 4) units[u / 4] = philox_units_of(&step, (uint32_t)((unit0 + u) / 4));
+    for (size_t l = 0; l < n_lanes; l += 16) {
+        philox_chains chains[64 / REGISTER];
+        philox_chains_of_16(chains, &step, draw->first_chain + (uint32_t)(lane + l));
         for (size_t u4 = 0; u4 < n_units; u4 += 4) {
             uint32_t random[4][16];
-            philox_lanes(random, (uint32_t)((unit0 + u4) / 4), draw->first_chain + (uint32_t)(lane + l), draw);
+            philox_words_of_16(random, &step, &units[u4 / 4], chains);
             for (size_t u = u4; u < u4 + 4 && u < n_units; u++) {
                 const vec_u w = load_u(random[u - u4]);
                 const vec_f sum = load_f(inputs + u * FRBM_SUM_LD + l) + normal_vec(w);
                 STORE(inputs + u * FRBM_SUM_LD + l, sum);
             }
         }
+    }
 }
 
 /* ---- gradients --------------------------------------------------------------------------------------------- */
@@ -99,7 +106,7 @@ static void sampled_bias(const frbm_gaussian_gradient *g) {
 }
 
 /* With sampled hidden states: at most FRBM_GAUSSIAN_COLUMNS visible units from `first`, without the fixed-point copy.
- * Sums of fixed-point states selected by bits are look-ups with lanes = hidden units.  Scratch: FRBM_SCRATCH_FLOATS,
+ * Sums of fixed-point states selected by bits are look-ups, or tiles, with lanes = hidden units.  Scratch: FRBM_SCRATCH_FLOATS,
  * then the coefficients. */
 static void gaussian_gradient_columns(const frbm_gaussian_gradient *g, size_t first, size_t count, float *scratch) {
     int32_t *tables = (int32_t *)scratch, *sums = tables + FRBM_TABLE_FLOATS, *coef = tables + FRBM_SCRATCH_FLOATS;
@@ -107,17 +114,22 @@ static void gaussian_gradient_columns(const frbm_gaussian_gradient *g, size_t fi
     float quantum[FRBM_GAUSSIAN_COLUMNS];
     for (size_t i = 0; i < count; i++) quantum[i] = quantise_states(g, first + i, coef + i * ld);
     if (first == 0) sampled_bias(g);
-    const frbm_operand data = {g->data_hidden, g->hidden_ld, g->n_data, coef, ld, 1, NULL, 0};
-    const frbm_operand model = {g->model_hidden, g->hidden_ld, g->n_model, coef + g->data_ld, ld, 1, NULL, 0};
+    const frbm_operand data = {g->data_hidden, g->hidden_ld, g->n_data, coef, ld, 1, NULL, 0, NULL};
+    const frbm_operand model = {g->model_hidden, g->hidden_ld, g->n_model, coef + g->data_ld, ld, 1, NULL, 0, NULL};
+    const frbm_operand *const phases[2] = {&data, &model};
+    const int tiled = fills_tiles(g->n_data) && fills_tiles(g->n_model);
     for (size_t lane = 0; lane < g->n_hidden; lane += FRBM_LANE_BLOCK) {
         const size_t n = g->n_hidden - lane < FRBM_LANE_BLOCK ? g->n_hidden - lane : FRBM_LANE_BLOCK;
-        for (size_t i = 0; i < count; i += FRBM_TILE) {
+        if (tiled)
+            limb_gradient(phases, 0, count, sums, FRBM_SUM_LD, lane, n,
+                          sums + (FRBM_PANEL + FRBM_TILE) * FRBM_SUM_LD);
+        for (size_t i = 0; !tiled && i < count; i += FRBM_TILE) {
             const size_t here = count - i < FRBM_TILE ? count - i : FRBM_TILE;
             int32_t *tile = sums + i * FRBM_SUM_LD;
             look_up_product(&data, i, here, 0, tile, FRBM_SUM_LD, lane, n, tables);
             look_up_product(&model, i, here, 1, tile, FRBM_SUM_LD, lane, n, tables);
-            for (size_t o = 0; o < here; o++) scale_sums(tile + o * FRBM_SUM_LD, n, quantum[i + o]);
         }
+        for (size_t i = 0; i < count; i++) scale_sums(sums + i * FRBM_SUM_LD, n, quantum[i]);
         for (size_t j = 0; j < n; j += 16) {
             float rows[16 * FRBM_GAUSSIAN_COLUMNS];
             const size_t here = n - j < 16 ? n - j : 16;

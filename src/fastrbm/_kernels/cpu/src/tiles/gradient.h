@@ -5,6 +5,8 @@
 #include "bits.h"
 #include "coincidences.h"
 #include "kernels.h"
+#include "limb_product.h"
+#include "limbs.h"
 #include "lookup.h"
 #include "quantise.h"
 #include "rules.h"
@@ -49,10 +51,26 @@ INLINE coincidence_planes negative_planes(const frbm_gradient *g) {
                          (g->negative.n_inputs + 31) / 32};
 }
 
+/* Whether the products of a gradient go by tiles: of a phase that has no samples nothing is asked */
+INLINE int by_tiles(const frbm_gradient *g) {
+    const size_t of_data = g->dense_positive ? 0 : g->positive.n_inputs, of_model = g->negative.n_inputs;
+    return !g->negative_hidden && (!of_data || fills_tiles(of_data)) && (!of_model || fills_tiles(of_model)) &&
+           of_data + of_model > 0;
+}
+
 /* Gradient of a tile, all bits, but for the dense part */
 static void tile_products(const frbm_gradient *g, size_t first, size_t count, size_t lane, size_t n_lanes,
                           int32_t *sums, int32_t *tables) {
     const int both = !g->dense_positive;
+    if (by_tiles(g)) {
+        frbm_operand none = g->positive;
+        none.n_inputs = 0;
+        const frbm_operand *const phases[2] = {both ? &g->positive : &none, &g->negative};
+        limb_gradient(phases, first, count, sums, FRBM_SUM_LD, lane, n_lanes,
+                      sums + (FRBM_PANEL + FRBM_TILE) * FRBM_SUM_LD);
+        for (size_t j = 0; j < count; j++) scale_sums(sums + j * FRBM_SUM_LD, n_lanes, g->quantum);
+        return;
+    }
     if (!g->negative_hidden) {
         if (both) look_up_product(&g->positive, first, count, 0, sums, FRBM_SUM_LD, lane, n_lanes, tables);
         look_up_product(&g->negative, first, count, both, sums, FRBM_SUM_LD, lane, n_lanes, tables);
@@ -110,6 +128,7 @@ static void quantise_rows(const frbm_fixed *f, const float *weights, size_t n_vi
         (f->int16 ? quantise_int16 : quantise)(row, n_visible, f->scale, f->weights + j * f->ld);
     }
     if (f->transposed) transpose_rows(f->weights, f->ld, first, count, n_visible, f->transposed, f->transposed_ld);
+    if (f->of_hidden.bytes || f->of_visible.bytes) cut_limbs(f, n_visible, first, count);
 }
 
 INLINE float share_of(const coincidence_planes *p, size_t unit, float share) {
@@ -135,12 +154,13 @@ static float hidden_gradient(const frbm_gradient *g, size_t j) {
 static void gradient_rows(const frbm_gradient *g, size_t first, size_t count, frbm_magnitudes *magnitudes,
                           float *scratch) {
     frbm_gradient tile = *g;
-    float hidden[FRBM_UPDATE_ROWS];
+    float hidden[FRBM_PANEL];
+    const size_t size = by_tiles(g) ? FRBM_PANEL : FRBM_TILE;
     for (size_t j = 0; j < count; j++) hidden[j] = hidden_gradient(g, first + j);
-    for (size_t j = first; j < first + count; j += FRBM_TILE) {
-        const size_t here = first + count - j < FRBM_TILE ? first + count - j : FRBM_TILE;
+    for (size_t j = first; j < first + count; j += size) {
+        const size_t here = first + count - j < size ? first + count - j : size;
         gradient_tile(&tile, j, here, hidden, first, scratch);
-        if (tile.dense_positive) tile.dense_positive += FRBM_TILE * g->dense_ld;
+        if (tile.dense_positive) tile.dense_positive += size * g->dense_ld;
     }
     if (g->spins.hidden)
         for (size_t j = 0; j < count; j++) hidden[j] *= 2.0f;

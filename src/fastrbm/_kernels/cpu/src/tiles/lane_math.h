@@ -118,11 +118,18 @@ INLINE float sigmoid_scale_lane(float x) {
     return float_of(bits_of(p) + (bits_of(shifted) << 23)) + 1.0f;
 }
 
-INLINE vec_f sigmoid_scale(vec_f x) {
+INLINE reg_f sigmoid_scale_reg(reg_f x) {
     const split_exponent t = split(x * -1.44269504088896341f);
-    vec_f p;
+    reg_f p;
     FRBM_EXP2(p, t.fraction);
     return scale_by(p, t.whole) + 1.0f;
+}
+
+INLINE vec_f sigmoid_scale(vec_f x) {
+    reg_f part[64 / REGISTER];
+    memcpy(part, &x, sizeof part);
+    for (int v = 0; v < 64 / REGISTER; v++) part[v] = sigmoid_scale_reg(part[v]);
+    return load_f((const float *)part);
 }
 
 /* atanh(s), |s| <= 1/3: the odd series to s^15, remainder below 1e-8 relative */

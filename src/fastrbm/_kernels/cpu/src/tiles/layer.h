@@ -8,6 +8,7 @@
 #include "int16.h"
 #include "kernels.h"
 #include "lane_math.h"
+#include "limb_product.h"
 #include "lookup.h"
 #include "simd.h"
 #include "sparse.h"
@@ -32,9 +33,13 @@ static void panel_product(const frbm_layer *layer, size_t unit0, size_t n_units,
                        n_lanes);
         return;
     }
-    uint16_t *bits = (uint16_t *)(sums + (FRBM_PANEL + FRBM_TILE) * FRBM_SUM_LD);
+    void *room = sums + (FRBM_PANEL + FRBM_TILE) * FRBM_SUM_LD;
+    if (layer->tiled) {
+        limb_product(&layer->op, unit0, n_units, layer->int16, sums, FRBM_SUM_LD, lane, n_lanes, room);
+        return;
+    }
     if (layer->int16 &&
-        int16_product(&layer->op, unit0, n_units, sums, FRBM_SUM_LD, lane, n_lanes, (float *)tables, bits))
+        int16_product(&layer->op, unit0, n_units, sums, FRBM_SUM_LD, lane, n_lanes, (float *)tables, room))
         return;
     for (size_t u = 0; u < n_units; u += FRBM_TILE) {
         const size_t here = n_units - u < FRBM_TILE ? n_units - u : FRBM_TILE;

@@ -2,7 +2,7 @@
  *
  * Four input bits select one of 16 partial sums of four coefficients; the 16 entries are one AVX-512 register, so
  * one permute looks up 16 lanes and one add finishes 64 multiply-adds.  AVX2 needs two 8-entry permutes and a
- * blend; the baseline indexes the table in memory.
+ * blend; the baseline indexes the table in memory; NEON has a way of its own (lookup_neon.h).
  *
  * Coefficients are fixed-point integers (quantise.h), so a sum is exact and the same in any order: how inputs are
  * grouped is nobody's business.  Integer additions also run on four ports of a Zen 5 core where float ones have two:
@@ -12,8 +12,10 @@
 #define FASTRBM_LOOKUP_H
 
 #include "kernels.h"
+#include "lookup_neon.h"
 #include "simd.h"
 
+#ifndef FRBM_NEON
 /* ---- AVX-512, and the others ------------------------------------------------------------------------------- */
 
 #define NO_BULK ((size_t)-1)
@@ -297,5 +299,6 @@ static void look_up_product(const frbm_operand *op, size_t output, size_t n_out,
                 n_groups);
     }
 }
+#endif
 
 #endif

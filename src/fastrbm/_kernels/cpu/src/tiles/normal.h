@@ -6,26 +6,15 @@
 #include "philox.h"
 #include "simd.h"
 
-/* Words of 64 neighbouring units of one chain, in their order; unit_block is that of the first. */
-INLINE void row_words(uint32_t out[64], uint32_t unit_block, uint32_t chain, const frbm_draw *draw) {
-    uint32_t random[4][16];
-    philox_strides(random, unit_block, 1, chain, 0, draw);
-    for (int l = 0; l < 16; l++) {
-        out[4 * l] = random[0][l];
-        out[4 * l + 1] = random[1][l];
-        out[4 * l + 2] = random[2][l];
-        out[4 * l + 3] = random[3][l];
-    }
-}
-
 /* The uniforms of fastrbm._kernels.draws.uniforms, bit for bit: float32 from 23 bits, float64 from 32. */
 static void uniform_rows(void *out, int is_double, size_t ld, size_t n_rows, size_t n_units, const frbm_draw *draw) {
+    const philox_step step = philox_step_of(draw);
     if (n_units < 16) { /* 16 rows at once instead of 64 units */
         for (size_t row = 0; row < n_rows; row += 16)
             for (size_t unit = 0; unit < n_units; unit += 4) {
                 const size_t rows = n_rows - row < 16 ? n_rows - row : 16, units = n_units - unit < 4 ? n_units - unit : 4;
                 uint32_t words[4][16];
-                philox_lanes(words, (uint32_t)(unit / 4), draw->first_chain + (uint32_t)row, draw);
+                philox_lanes(words, (uint32_t)(unit / 4), draw->first_chain + (uint32_t)row, &step);
                 for (size_t r = 0; r < rows; r++)
                     for (size_t u = 0; u < units; u++) {
                         const size_t at = (row + r) * ld + unit + u;
@@ -41,7 +30,7 @@ static void uniform_rows(void *out, int is_double, size_t ld, size_t n_rows, siz
         for (size_t first = 0; first < n_units; first += 64) {
             const size_t here = n_units - first < 64 ? n_units - first : 64;
             uint32_t words[64];
-            row_words(words, (uint32_t)(first / 4), draw->first_chain + (uint32_t)r, draw);
+            philox_row(words, (uint32_t)(first / 4), draw->first_chain + (uint32_t)r, &step);
             if (is_double) {
                 double *to = (double *)out + r * ld + first;
                 for (size_t i = 0; i < here; i++) to[i] = ((double)words[i] + 0.5) * 2.3283064365386963e-10;
@@ -105,13 +94,14 @@ static void normal_quantiles(const uint32_t *words, size_t n, float *out) {
 
 /* rows += standard normal draws, the quantiles of their float32 uniforms */
 static void add_normals(float *rows, size_t ld, size_t n_rows, size_t n_units, const frbm_draw *draw) {
+    const philox_step step = philox_step_of(draw);
     for (size_t r = 0; r < n_rows; r++)
         for (size_t first = 0; first < n_units; first += 64) {
             const size_t here = n_units - first < 64 ? n_units - first : 64;
             uint32_t words[64];
             float sums[64] = {0};
             float *to = rows + r * ld + first;
-            row_words(words, (uint32_t)(first / 4), draw->first_chain + (uint32_t)r, draw);
+            philox_row(words, (uint32_t)(first / 4), draw->first_chain + (uint32_t)r, &step);
             float *at = to;
             if (here < 64) {
                 memcpy(sums, to, here * sizeof(float));

@@ -26,6 +26,10 @@ INLINE vec_i nearest_vec(vec_f x) {
     return __builtin_convertvector(x + (vec_f)(((vec_u)x & 0x80000000u) | 0x3F000000u), vec_i);
 }
 
+INLINE reg_i nearest_reg(reg_f x) {
+    return __builtin_convertvector(x + (reg_f)(((reg_u)x & 0x80000000u) | 0x3F000000u), reg_i);
+}
+
 static void quantise(const float *x, size_t n, float scale, int32_t *out) {
     for (size_t i = 0; i < n; i++) out[i] = nearest_lane(x[i] * scale);
 }

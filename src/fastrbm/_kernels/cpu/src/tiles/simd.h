@@ -1,9 +1,10 @@
 /* One vocabulary of vectors for all instruction sets: types, loads, masks, and the few operations that plain C does not
  * compile to.  This is the only file that asks for the instruction set, but for whole alternatives of an algorithm,
- * each of which stands in one place: lookup.h, int16.h, int16_filter.h, coincidences.h, and exact_sum in filters.h.
+ * each of which stands in one place: lookup.h (lookup_neon.h), int16.h, int16_filter.h, coincidences.h, decide.h,
+ * philox.h (philox_neon.h), exact_sum in filters.h, and tile_unit.h (byte_matrices.h) with what is built on it.
  *
- * FRBM_AVX512 or FRBM_AVX2 say what a build may use; neither means the baseline, which is SSE2 on x86-64 and plain C
- * elsewhere.  Every operation gives the same bits on all of them, but fused_f and fused_d.
+ * FRBM_AVX512, FRBM_AVX2 or FRBM_NEON say what a build may use; none means the baseline, which is SSE2 on x86-64 and
+ * plain C elsewhere.  Every operation gives the same bits on all of them, but fused_f and fused_d.
  *
  * vec_* have 16 lanes, of float64 8, whatever the registers are: the compiler takes as many as it needs.  reg_* are one register each:
  * what is held over a loop is counted in registers, and wider vectors compile badly in comparisons.
@@ -17,6 +18,8 @@
 
 #if defined(FRBM_AVX512) || defined(FRBM_AVX2)
 #include <immintrin.h>
+#elif defined(FRBM_NEON)
+#include <arm_neon.h>
 #elif defined(__SSE2__)
 #include <emmintrin.h>
 #endif
@@ -31,7 +34,11 @@
 #define N_REGISTERS 16
 #else
 #define REGISTER 16
+#ifdef FRBM_NEON
+#define N_REGISTERS 32
+#else
 #define N_REGISTERS 16
+#endif
 #endif
 
 typedef float vec_f __attribute__((vector_size(64)));
@@ -81,6 +88,8 @@ FRBM_LOAD(load_reg_d, reg_d, double)
 /* Has a vector in a register here: not loaded again for each use, nor worked out later, one chain after the other */
 #if defined(FRBM_AVX512)
 #define KEEP(vector) __asm__ volatile("" : "+v"(vector))
+#elif defined(FRBM_NEON)
+#define KEEP(vector) __asm__ volatile("" : "+w"(vector))
 #elif defined(__SSE2__)
 #define KEEP(vector) __asm__ volatile("" : "+x"(vector))
 #else
@@ -110,6 +119,12 @@ INLINE reg_f max_f(reg_f a, reg_f b) { return (reg_f)_mm_max_ps((__m128)a, (__m1
 INLINE reg_f min_f(reg_f a, reg_f b) { return (reg_f)_mm_min_ps((__m128)a, (__m128)b); }
 INLINE reg_d max_d(reg_d a, reg_d b) { return (reg_d)_mm_max_pd((__m128d)a, (__m128d)b); }
 INLINE reg_d min_d(reg_d a, reg_d b) { return (reg_d)_mm_min_pd((__m128d)a, (__m128d)b); }
+#elif defined(FRBM_NEON)
+/* not fmax and fmin, which have rules of their own for nan and zeros */
+INLINE reg_f max_f(reg_f a, reg_f b) { return (reg_f)vbslq_f32((uint32x4_t)(a > b), (float32x4_t)a, (float32x4_t)b); }
+INLINE reg_f min_f(reg_f a, reg_f b) { return (reg_f)vbslq_f32((uint32x4_t)(a < b), (float32x4_t)a, (float32x4_t)b); }
+INLINE reg_d max_d(reg_d a, reg_d b) { return (reg_d)vbslq_f64((uint64x2_t)(a > b), (float64x2_t)a, (float64x2_t)b); }
+INLINE reg_d min_d(reg_d a, reg_d b) { return (reg_d)vbslq_f64((uint64x2_t)(a < b), (float64x2_t)a, (float64x2_t)b); }
 #else
 INLINE reg_f max_f(reg_f a, reg_f b) { return select_rf(a > b, a, b); }
 INLINE reg_f min_f(reg_f a, reg_f b) { return select_rf(a < b, a, b); }
@@ -134,6 +149,24 @@ INLINE vec_f magnitude(vec_f x) { return (vec_f)((vec_u)x & 0x7FFFFFFFu); }
 #define MASK_32(x) _mm_movemask_ps((__m128)(x))
 #define MASK_64(x) _mm_movemask_pd((__m128d)(x))
 #define MASK_8(x) _mm_movemask_epi8((__m128i)(x))
+#elif defined(FRBM_NEON)
+/* the sign of each element as its bit, and all of them added up */
+INLINE uint32_t mask_of_signs_32(int32x4_t x) {
+    static const uint32_t bit[4] = {1, 2, 4, 8};
+    return vaddvq_u32(vandq_u32((uint32x4_t)vshrq_n_s32(x, 31), vld1q_u32(bit)));
+}
+INLINE uint32_t mask_of_signs_64(int64x2_t x) {
+    static const uint64_t bit[2] = {1, 2};
+    return (uint32_t)vaddvq_u64(vandq_u64((uint64x2_t)vshrq_n_s64(x, 63), vld1q_u64(bit)));
+}
+INLINE uint32_t mask_of_signs_8(int8x16_t x) {
+    static const uint8_t bit[16] = {1, 2, 4, 8, 16, 32, 64, 128, 1, 2, 4, 8, 16, 32, 64, 128};
+    const uint8x16_t on = vandq_u8((uint8x16_t)vshrq_n_s8(x, 7), vld1q_u8(bit));
+    return vaddv_u8(vget_low_u8(on)) | (uint32_t)vaddv_u8(vget_high_u8(on)) << 8;
+}
+#define MASK_32(x) mask_of_signs_32((int32x4_t)(x))
+#define MASK_64(x) mask_of_signs_64((int64x2_t)(x))
+#define MASK_8(x) mask_of_signs_8((int8x16_t)(x))
 #else
 INLINE uint64_t top_bits(const uint8_t *x, int step) {
     uint64_t mask = 0;
@@ -145,72 +178,19 @@ INLINE uint64_t top_bits(const uint8_t *x, int step) {
 #define MASK_8(x) top_bits((const uint8_t *)&(x), 1)
 #endif
 
-/* A truth value for each of 16 lanes */
-#if defined(FRBM_AVX512)
-typedef __mmask16 lane_mask;
-INLINE lane_mask is_below(vec_f x, float limit) {
-    return _mm512_cmp_ps_mask((__m512)x, _mm512_set1_ps(limit), _CMP_LT_OQ);
-}
-INLINE lane_mask and_not(lane_mask a, lane_mask b) { return _kandn_mask16(b, a); }
-INLINE lane_mask mask_of_bits(uint32_t bits) { return (lane_mask)bits; }
-INLINE uint32_t bits_of_mask(lane_mask mask) { return mask; }
-/* words | bit where the mask holds */
-INLINE vec_u set_bit(vec_u words, lane_mask mask, uint32_t bit) {
-    return (vec_u)_mm512_mask_or_epi32((__m512i)words, mask, (__m512i)words, _mm512_set1_epi32((int)bit));
-}
-#elif defined(FRBM_AVX2)
-typedef struct {
-    __m256 half[2];
-} lane_mask;
-INLINE lane_mask is_below(vec_f x, float limit) {
-    lane_mask mask;
-    memcpy(&mask, &x, sizeof mask);
-    for (int v = 0; v < 2; v++) mask.half[v] = _mm256_cmp_ps(mask.half[v], _mm256_set1_ps(limit), _CMP_LT_OQ);
-    return mask;
-}
-INLINE lane_mask and_not(lane_mask a, lane_mask b) {
-    for (int v = 0; v < 2; v++) a.half[v] = _mm256_andnot_ps(b.half[v], a.half[v]);
-    return a;
-}
-INLINE lane_mask mask_of_bits(uint32_t bits) {
-    const __m256i lane = _mm256_setr_epi32(1, 2, 4, 8, 16, 32, 64, 128);
-    lane_mask mask;
-    for (int v = 0; v < 2; v++) {
-        const __m256i here = _mm256_and_si256(_mm256_set1_epi32((int)(bits >> 8 * v)), lane);
-        mask.half[v] = _mm256_castsi256_ps(_mm256_cmpeq_epi32(here, lane));
-    }
-    return mask;
-}
-INLINE uint32_t bits_of_mask(lane_mask mask) {
-    return (uint32_t)_mm256_movemask_ps(mask.half[0]) | (uint32_t)_mm256_movemask_ps(mask.half[1]) << 8;
-}
-INLINE vec_u set_bit(vec_u words, lane_mask mask, uint32_t bit) {
-    vec_u on;
-    memcpy(&on, &mask, sizeof on);
-    return words | (on & bit);
-}
-#else
-typedef vec_i lane_mask;
-INLINE lane_mask is_below(vec_f x, float limit) { return x < limit; }
-INLINE lane_mask and_not(lane_mask a, lane_mask b) { return a & ~b; }
-INLINE lane_mask mask_of_bits(uint32_t bits) {
-    const vec_u lane = {1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768};
-    return (lane & bits) != 0;
-}
-INLINE uint32_t bits_of_mask(lane_mask mask) {
-    uint32_t bits = 0;
-    for (int l = 0; l < 16; l++) bits |= (uint32_t)(mask[l] < 0) << l;
-    return bits;
-}
-INLINE vec_u set_bit(vec_u words, lane_mask mask, uint32_t bit) { return words | ((vec_u)mask & bit); }
-#endif
-
-/* Elements of `yes` where a bit is on, of `no` elsewhere, of one register */
+/* A truth value for each lane of a register: elements of `yes` where it holds, of `no` elsewhere; a < b, which does not
+ * hold for nan; a and not b; `bit` in the words where it holds */
 #if defined(FRBM_AVX512)
 typedef __mmask16 reg_mask_f;
 typedef __mmask8 reg_mask_d;
 INLINE reg_mask_f mask_of_bits_f(uint32_t bits) { return (reg_mask_f)bits; }
 INLINE reg_mask_d mask_of_bits_d(uint32_t bits) { return (reg_mask_d)bits; }
+INLINE uint32_t bits_of_mask_f(reg_mask_f mask) { return mask; }
+INLINE reg_mask_f less_f(reg_f a, reg_f b) { return _mm512_cmp_ps_mask((__m512)a, (__m512)b, _CMP_LT_OQ); }
+INLINE reg_mask_f and_not_f(reg_mask_f a, reg_mask_f b) { return _kandn_mask16(b, a); }
+INLINE reg_u set_bit_f(reg_u words, reg_mask_f mask, uint32_t bit) {
+    return (reg_u)_mm512_mask_or_epi32((__m512i)words, mask, (__m512i)words, _mm512_set1_epi32((int)bit));
+}
 INLINE reg_f blend_f(reg_mask_f mask, reg_f yes, reg_f no) {
     return (reg_f)_mm512_mask_blend_ps(mask, (__m512)no, (__m512)yes);
 }
@@ -228,6 +208,10 @@ INLINE reg_mask_d mask_of_bits_d(uint32_t bits) {
     static const int64_t lane[4] = {1, 2, 4, 8};
     return ((reg_l)load_reg_i(lane) & (int64_t)bits) != 0;
 }
+INLINE uint32_t bits_of_mask_f(reg_mask_f mask) { return (uint32_t)MASK_32(mask); }
+INLINE reg_mask_f less_f(reg_f a, reg_f b) { return a < b; }
+INLINE reg_mask_f and_not_f(reg_mask_f a, reg_mask_f b) { return a & ~b; }
+INLINE reg_u set_bit_f(reg_u words, reg_mask_f mask, uint32_t bit) { return words | ((reg_u)mask & bit); }
 #if defined(FRBM_AVX2)
 INLINE reg_f blend_f(reg_mask_f mask, reg_f yes, reg_f no) {
     return (reg_f)_mm256_blendv_ps((__m256)no, (__m256)yes, (__m256)mask);
@@ -235,9 +219,45 @@ INLINE reg_f blend_f(reg_mask_f mask, reg_f yes, reg_f no) {
 INLINE reg_d blend_d(reg_mask_d mask, reg_d yes, reg_d no) {
     return (reg_d)_mm256_blendv_pd((__m256d)no, (__m256d)yes, (__m256d)mask);
 }
+#elif defined(FRBM_NEON)
+INLINE reg_f blend_f(reg_mask_f mask, reg_f yes, reg_f no) {
+    return (reg_f)vbslq_f32((uint32x4_t)mask, (float32x4_t)yes, (float32x4_t)no);
+}
+INLINE reg_d blend_d(reg_mask_d mask, reg_d yes, reg_d no) {
+    return (reg_d)vbslq_f64((uint64x2_t)mask, (float64x2_t)yes, (float64x2_t)no);
+}
 #else
 INLINE reg_f blend_f(reg_mask_f mask, reg_f yes, reg_f no) { return select_rf(mask, yes, no); }
 INLINE reg_d blend_d(reg_mask_d mask, reg_d yes, reg_d no) { return select_d(mask, yes, no); }
+#endif
+#endif
+
+INLINE reg_mask_f below_f(reg_f x, float limit) { return less_f(x, (reg_f){0} + limit); }
+
+/* The smaller of unsigned integers; whether any is below a limit */
+#if defined(FRBM_AVX512)
+INLINE reg_u min_u(reg_u a, reg_u b) { return (reg_u)_mm512_min_epu32((__m512i)a, (__m512i)b); }
+INLINE int any_below_u(reg_u a, uint32_t limit) {
+    return _mm512_cmplt_epu32_mask((__m512i)a, _mm512_set1_epi32((int)limit)) != 0;
+}
+#else
+#if defined(FRBM_AVX2)
+INLINE reg_u min_u(reg_u a, reg_u b) { return (reg_u)_mm256_min_epu32((__m256i)a, (__m256i)b); }
+#elif defined(FRBM_NEON)
+INLINE reg_u min_u(reg_u a, reg_u b) { return (reg_u)vminq_u32((uint32x4_t)a, (uint32x4_t)b); }
+#else
+INLINE reg_u min_u(reg_u a, reg_u b) {
+    const reg_u less = (reg_u)(a < b);
+    return (a & less) | (b & ~less);
+}
+#endif
+#ifdef FRBM_NEON
+INLINE int any_below_u(reg_u a, uint32_t limit) { return vminvq_u32((uint32x4_t)a) < limit; }
+#else
+INLINE int any_below_u(reg_u a, uint32_t limit) {
+    const reg_i below = a < limit;
+    return MASK_32(below) != 0;
+}
 #endif
 #endif
 
@@ -245,28 +265,27 @@ INLINE reg_d blend_d(reg_mask_d mask, reg_d yes, reg_d no) { return select_d(mas
 
 /* t limited to +-125 as whole + fraction, fraction in [-1/2, 1/2]; `whole` is for scale_by alone */
 typedef struct {
-    vec_f whole, fraction;
+    reg_f whole, fraction;
 } split_exponent;
 
 #if defined(FRBM_AVX512)
-INLINE split_exponent split(vec_f t) {
+INLINE split_exponent split(reg_f t) {
     /* scalef underflows by itself, and 1 + 0 is what 1 + 2^-125 is; min returns its second operand for nan */
     const __m512 limited = _mm512_min_ps(_mm512_set1_ps(125.0f), (__m512)t);
-    return (split_exponent){(vec_f)limited, (vec_f)_mm512_reduce_ps(limited, 0)};
+    return (split_exponent){(reg_f)limited, (reg_f)_mm512_reduce_ps(limited, 0)};
 }
 /* p * 2^whole */
-INLINE vec_f scale_by(vec_f p, vec_f whole) {
-    return (vec_f)_mm512_scalef_ps((__m512)p, _mm512_roundscale_ps((__m512)whole, 0));
+INLINE reg_f scale_by(reg_f p, reg_f whole) {
+    return (reg_f)_mm512_scalef_ps((__m512)p, _mm512_roundscale_ps((__m512)whole, 0));
 }
 #else
-INLINE split_exponent split(vec_f t) {
-    const vec_f zero = {0};
-    t = select_f(t < -125.0f, zero - 125.0f, t);
-    t = select_f(t > 125.0f, zero + 125.0f, t);
-    const vec_f shifted = t + 12582912.0f; /* 1.5 * 2^23 leaves the nearest integer in the low bits */
+INLINE split_exponent split(reg_f t) {
+    const reg_f zero = {0};
+    t = min_f(zero + 125.0f, max_f(zero - 125.0f, t)); /* the second operand for nan, too */
+    const reg_f shifted = t + 12582912.0f; /* 1.5 * 2^23 leaves the nearest integer in the low bits */
     return (split_exponent){shifted, t - (shifted - 12582912.0f)};
 }
-INLINE vec_f scale_by(vec_f p, vec_f whole) { return (vec_f)((vec_u)p + ((vec_u)whole << 23)); }
+INLINE reg_f scale_by(reg_f p, reg_f whole) { return (reg_f)((reg_u)p + ((reg_u)whole << 23)); }
 #endif
 
 /* a * b + c, rounded once where there are fused operations */
@@ -276,6 +295,13 @@ INLINE reg_d fused_d(reg_d a, reg_d b, reg_d c) { return (reg_d)_mm512_fmadd_pd(
 #elif defined(FRBM_AVX2)
 INLINE reg_f fused_f(reg_f a, reg_f b, reg_f c) { return (reg_f)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c); }
 INLINE reg_d fused_d(reg_d a, reg_d b, reg_d c) { return (reg_d)_mm256_fmadd_pd((__m256d)a, (__m256d)b, (__m256d)c); }
+#elif defined(FRBM_NEON)
+INLINE reg_f fused_f(reg_f a, reg_f b, reg_f c) {
+    return (reg_f)vfmaq_f32((float32x4_t)c, (float32x4_t)a, (float32x4_t)b);
+}
+INLINE reg_d fused_d(reg_d a, reg_d b, reg_d c) {
+    return (reg_d)vfmaq_f64((float64x2_t)c, (float64x2_t)a, (float64x2_t)b);
+}
 #else
 INLINE reg_f fused_f(reg_f a, reg_f b, reg_f c) { return a * b + c; }
 INLINE reg_d fused_d(reg_d a, reg_d b, reg_d c) { return a * b + c; }
@@ -289,8 +315,23 @@ INLINE reg_ul multiply_low(reg_ul a, reg_ul b) {
     return (reg_ul)_mm256_mul_epu32((__m256i)a, (__m256i)b);
 #elif defined(__SSE2__)
     return (reg_ul)_mm_mul_epu32((__m128i)a, (__m128i)b);
+#elif defined(FRBM_NEON)
+    return (reg_ul)vmull_u32(vmovn_u64((uint64x2_t)a), vmovn_u64((uint64x2_t)b));
 #else
     return (a & 0xFFFFFFFFu) * (b & 0xFFFFFFFFu);
+#endif
+}
+
+/* The lower halves of 64-bit elements side by side: of every four lanes, two from a and two from b */
+INLINE reg_u lower_halves(reg_ul a, reg_ul b) {
+#if defined(FRBM_AVX512)
+    return (reg_u)_mm512_shuffle_ps((__m512)a, (__m512)b, 0x88);
+#elif defined(FRBM_AVX2)
+    return (reg_u)_mm256_shuffle_ps((__m256)a, (__m256)b, 0x88);
+#elif defined(__SSE2__)
+    return (reg_u)_mm_shuffle_ps((__m128)a, (__m128)b, 0x88);
+#else
+    return (reg_u){(uint32_t)a[0], (uint32_t)a[1], (uint32_t)b[0], (uint32_t)b[1]};
 #endif
 }
 
@@ -310,6 +351,9 @@ INLINE reg_i multiply_int16(uint32_t a, reg_i b) {
     return (reg_i)_mm256_madd_epi16(_mm256_set1_epi32((int)a), (__m256i)b);
 #elif defined(__SSE2__)
     return (reg_i)_mm_madd_epi16(_mm_set1_epi32((int)a), (__m128i)b);
+#elif defined(FRBM_NEON)
+    const int16x8_t x = vreinterpretq_s16_u32(vdupq_n_u32(a)), y = (int16x8_t)b;
+    return (reg_i)vpaddq_s32(vmull_s16(vget_low_s16(x), vget_low_s16(y)), vmull_high_s16(x, y));
 #else
     reg_i out;
     for (int l = 0; l < REGISTER / 4; l++)
@@ -339,6 +383,8 @@ INLINE reg_u count_bytes(reg_u x) {
     const __m256i low = _mm256_set1_epi8(15), b = (__m256i)x;
     return (reg_u)_mm256_add_epi8(_mm256_shuffle_epi8(table, _mm256_and_si256(b, low)),
                                   _mm256_shuffle_epi8(table, _mm256_and_si256(_mm256_srli_epi32(b, 4), low)));
+#elif defined(FRBM_NEON)
+    return (reg_u)vcntq_u8((uint8x16_t)x);
 #else
     x = x - (x >> 1 & 0x55555555u);
     x = (x & 0x33333333u) + (x >> 2 & 0x33333333u);
@@ -370,72 +416,19 @@ INLINE vec_f pick_of_24(const float row[32], vec_u index) {
 #endif
 }
 
-/* ---- transposes of squares in registers ---------------------------------------------------------------------- */
-
-/* out[column][row] = in[row][column] of n rows and columns, row by row */
-INLINE void transpose_plain(const int n, const int32_t *in, size_t ld, int32_t *out, size_t out_ld) {
-    for (int i = 0; i < n; i++)
-        for (int r = 0; r < n; r++) out[(size_t)i * out_ld + (size_t)r] = in[(size_t)r * ld + (size_t)i];
-}
-
-#ifdef FRBM_AVX512
-#define HAS_SQUARES_OF_16 1
-INLINE void transpose_16(const int32_t *in, size_t ld, int32_t *out, size_t out_ld) {
-    __m512i a[16], b[16];
-    for (int r = 0; r < 16; r++) a[r] = _mm512_loadu_si512(in + (size_t)r * ld);
-    for (int r = 0; r < 16; r += 2) {
-        b[r] = _mm512_unpacklo_epi32(a[r], a[r + 1]);
-        b[r + 1] = _mm512_unpackhi_epi32(a[r], a[r + 1]);
-    }
-    for (int r = 0; r < 16; r += 4) {
-        a[r] = _mm512_unpacklo_epi64(b[r], b[r + 2]);
-        a[r + 1] = _mm512_unpackhi_epi64(b[r], b[r + 2]);
-        a[r + 2] = _mm512_unpacklo_epi64(b[r + 1], b[r + 3]);
-        a[r + 3] = _mm512_unpackhi_epi64(b[r + 1], b[r + 3]);
-    }
-    /* a[4 q + c]: quarter x holds column 4 x + c of rows 4 q .. 4 q + 3 */
-    for (int c = 0; c < 4; c++) {
-        const __m512i low01 = _mm512_shuffle_i32x4(a[c], a[4 + c], 0x44);
-        const __m512i high01 = _mm512_shuffle_i32x4(a[c], a[4 + c], 0xEE);
-        const __m512i low23 = _mm512_shuffle_i32x4(a[8 + c], a[12 + c], 0x44);
-        const __m512i high23 = _mm512_shuffle_i32x4(a[8 + c], a[12 + c], 0xEE);
-        b[c] = _mm512_shuffle_i32x4(low01, low23, 0x88);
-        b[4 + c] = _mm512_shuffle_i32x4(low01, low23, 0xDD);
-        b[8 + c] = _mm512_shuffle_i32x4(high01, high23, 0x88);
-        b[12 + c] = _mm512_shuffle_i32x4(high01, high23, 0xDD);
-    }
-    for (int c = 0; c < 16; c++) _mm512_storeu_si512(out + (size_t)c * out_ld, b[c]);
-}
-#else
-#define HAS_SQUARES_OF_16 0
-INLINE void transpose_16(const int32_t *in, size_t ld, int32_t *out, size_t out_ld) {
-    transpose_plain(16, in, ld, out, out_ld);
-}
-#endif
-
-#ifdef __SSE2__
-#define HAS_SQUARES_OF_4 1
-INLINE void transpose_4(const int32_t *in, size_t ld, int32_t *out, size_t out_ld) {
-    __m128i a[4];
-    for (int r = 0; r < 4; r++) a[r] = _mm_loadu_si128((const __m128i *)(in + (size_t)r * ld));
-    const __m128i low01 = _mm_unpacklo_epi32(a[0], a[1]), low23 = _mm_unpacklo_epi32(a[2], a[3]);
-    const __m128i high01 = _mm_unpackhi_epi32(a[0], a[1]), high23 = _mm_unpackhi_epi32(a[2], a[3]);
-    _mm_storeu_si128((__m128i *)out, _mm_unpacklo_epi64(low01, low23));
-    _mm_storeu_si128((__m128i *)(out + out_ld), _mm_unpackhi_epi64(low01, low23));
-    _mm_storeu_si128((__m128i *)(out + 2 * out_ld), _mm_unpacklo_epi64(high01, high23));
-    _mm_storeu_si128((__m128i *)(out + 3 * out_ld), _mm_unpackhi_epi64(high01, high23));
-}
-#else
-#define HAS_SQUARES_OF_4 0
-INLINE void transpose_4(const int32_t *in, size_t ld, int32_t *out, size_t out_ld) {
-    transpose_plain(4, in, ld, out, out_ld);
-}
-#endif
-
 /* ---- costs ------------------------------------------------------------------------------------------------------ */
 
-/* What the cost model of choose.c knows, in cycles; measured */
-#if defined(FRBM_AVX512)
+/* What the cost model of choose.c knows, in cycles; measured, but for those of NEON, which are numbers of instructions
+ * over three: no processor was at hand */
+#if defined(FRBM_I8MM)
+#define FRBM_COSTS .look_cost = 0.051f, .build_cost = 2.0f, .row_cost = 0.15f, .tile_cost = 0.0135f
+#elif defined(FRBM_NEON)
+#define FRBM_COSTS .look_cost = 0.051f, .build_cost = 2.0f, .row_cost = 0.15f
+#elif defined(FRBM_TILES)
+/* of one Xeon, which has permutes on one port; what it was not seen to do is as in AVX-512 */
+#define FRBM_COSTS \
+    .look_cost = 0.015f, .int16_cost = 0.006f, .build_cost = 1.2f, .row_cost = 0.067f, .tile_cost = 0.00175f
+#elif defined(FRBM_AVX512)
 #define FRBM_COSTS .look_cost = 0.0097f, .int16_cost = 0.0045f, .build_cost = 0.6f, .row_cost = 0.067f
 #elif defined(FRBM_AVX2)
 #define FRBM_COSTS .look_cost = 0.060f, .build_cost = 1.0f, .row_cost = 0.14f

@@ -66,6 +66,7 @@ INLINE void class_means(const frbm_onehot *o, size_t first, size_t lane, size_t 
 
 static void onehot_block(const frbm_onehot *o, size_t lane, size_t n_lanes) {
     const int sample = o->words || o->planes;
+    const philox_step step = philox_step_of(&o->draw);
     if (o->words)
         for (size_t w = 0; w < (o->n_units + 31) / 32; w++) memset(o->words + w * o->words_ld + lane, 0, 32 * 4);
     uint32_t *planes = o->planes ? o->planes + lane / 32 * o->planes_ld : NULL;
@@ -79,7 +80,7 @@ static void onehot_block(const frbm_onehot *o, size_t lane, size_t n_lanes) {
             if (sample) {
                 uint32_t random[4][16];
                 int64_t chosen[16];
-                philox_lanes(random, (uint32_t)(first / 4), o->draw.first_chain + (uint32_t)(lane + at), &o->draw);
+                philox_lanes(random, (uint32_t)(first / 4), o->draw.first_chain + (uint32_t)(lane + at), &step);
                 choose_class(x, o->inputs_ld, o->group, total, random[first % 4], chosen);
                 for (size_t l = 0; l < valid; l++) {
                     const size_t u = first + (size_t)chosen[l];

@@ -1,13 +1,15 @@
-/* Tile kernels.  Compiled once per instruction set with -DFRBM_TABLE=<name> and one of FRBM_AVX512, FRBM_AVX2 or
- * neither (baseline); see setup.py.  Contract and layouts: kernels.h. */
+/* Tile kernels.  Compiled once per instruction set with -DFRBM_TABLE=<name> and one of FRBM_AVX512, FRBM_AVX2, FRBM_NEON
+ * or none (baseline), and FRBM_TILES (tile_unit.h), with FRBM_I8MM (byte_matrices.h) on arm64; see setup.py.  Contract and layouts: kernels.h. */
 #include <math.h>
 
 #include "anneal.h"
 #include "bits.h"
 #include "coincidences.h"
+#include "decide.h"
 #include "delta.h"
 #include "dense.h"
 #include "dense_zeros.h"
+#include "drawn_rows.h"
 #include "filters.h"
 #include "gaussian.h"
 #include "gradient.h"
@@ -17,6 +19,8 @@
 #include "labels.h"
 #include "lane_math.h"
 #include "layer.h"
+#include "limb_product.h"
+#include "limbs.h"
 #include "normal.h"
 #include "philox.h"
 #include "rules.h"
@@ -31,36 +35,10 @@ static void add_softplus(const float *inputs, size_t ld, size_t n_units, size_t 
         for (size_t l = 0; l < n_lanes; l++) energy[l] += (double)softplus_lane(inputs[u * ld + l]);
 }
 
-/* The float64 path: its own exp, and a uniform that uses all 32 bits of the word. */
-INLINE int on_double(uint32_t word, double x) {
-    return ((double)word + 0.5) * 2.3283064365386963e-10 * (1.0 + exp(-x)) < 1.0;
-}
-
-INLINE int on_float(uint32_t word, float x) { return uniform_lane(word) * sigmoid_scale_lane(x) < 1.0f; }
-
-static void draw_inputs(const void *inputs, int is_double, size_t ld, size_t n_rows, size_t n_units,
-                        const frbm_draw *draw, uint64_t *rows, size_t row_words) {
-    for (size_t r = 0; r < n_rows; r++) memset(rows + r * row_words, 0, row_words * sizeof(uint64_t));
-    for (size_t row0 = 0; row0 < n_rows; row0 += 16) {
-        const size_t here = n_rows - row0 < 16 ? n_rows - row0 : 16;
-        for (size_t u4 = 0; u4 < n_units; u4 += 4) {
-            uint32_t random[4][16];
-            philox_lanes(random, (uint32_t)(u4 / 4), draw->first_chain + (uint32_t)row0, draw);
-            for (size_t u = u4; u < u4 + 4 && u < n_units; u++)
-                for (size_t r = 0; r < here; r++) {
-                    const uint32_t word = random[u - u4][r];
-                    const size_t at = (row0 + r) * ld + u;
-                    const int on = is_double ? on_double(word, ((const double *)inputs)[at])
-                                             : on_float(word, ((const float *)inputs)[at]);
-                    rows[(row0 + r) * row_words + u / 64] |= (uint64_t)on << (u % 64);
-                }
-        }
-    }
-}
-
 static void philox(uint32_t *out, uint32_t unit_block, uint32_t first_chain, const frbm_draw *draw) {
     uint32_t random[4][16];
-    philox_lanes(random, unit_block, first_chain, draw);
+    const philox_step step = philox_step_of(draw);
+    philox_lanes(random, unit_block, first_chain, &step);
     memcpy(out, random, sizeof random);
 }
 
@@ -96,6 +74,7 @@ const frbm_table FRBM_TABLE = {
     .apply_rule = apply_rule,
     .gradient_rows = gradient_rows,
     .quantise_rows = quantise_rows,
+    .cut_limbs = cut_limbs,
     .quantise = quantise,
     .add_softplus = add_softplus,
     .sigmoid = sigmoid,
@@ -124,6 +103,7 @@ const frbm_table FRBM_TABLE = {
     .wave_state = wave_state,
     .wave_sweeps = wave_sweeps,
     .philox = philox,
+    .decide = decide,
     .uniform_rows = uniform_rows,
     .add_normals = add_normals,
     .normal_quantiles = normal_quantiles,

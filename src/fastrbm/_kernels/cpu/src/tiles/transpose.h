@@ -4,7 +4,7 @@
 
 #include <stddef.h>
 
-#include "simd.h"
+#include "squares.h"
 
 /* Rows [first, first + n) of `in` from column `from` on to columns of `out` */
 INLINE void transpose_rest(const int32_t *in, size_t ld, size_t first, const size_t n, size_t from, size_t width,

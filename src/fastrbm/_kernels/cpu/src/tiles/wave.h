@@ -225,8 +225,9 @@ static void wave_sweeps(const frbm_wave *w, size_t first, double *pq, uint32_t *
     for (size_t sweep = 0; sweep < w->n_sweeps; sweep++) {
         frbm_draw draw = w->draw;
         draw.step += sweep;
+        const philox_step step = philox_step_of(&draw);
         for (size_t pair = 0; 2 * pair < w->n_moves; pair++)
-            philox_lanes(of_pair[pair], (uint32_t)pair, draw.first_chain + (uint32_t)first, &draw);
+            philox_lanes(of_pair[pair], (uint32_t)pair, draw.first_chain + (uint32_t)first, &step);
         for (size_t lane = 0; lane < here; lane++) {
             int8_t *spins = w->states + (first + lane) * w->n_sites;
             const uint32_t (*drawn)[4][16] = (const uint32_t (*)[4][16])of_pair;
