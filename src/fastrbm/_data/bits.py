@@ -1,8 +1,8 @@
-"""Visible data of any accepted form as packed bits or float rows, never as a whole float copy.
+"""Visible data of any accepted form as packed bits, grey levels or float rows, never as a whole float copy.
 
 Dense float32/float64/uint8/bool arrays in any memory order (memory maps included) and scipy.sparse matrices become a
-`VisibleData`. Binary data are packed once (1 bit a value); grey data stay where they are and are converted a block of
-rows at a time.
+`VisibleData`. Binary data are packed once (1 bit a value); grey data stay where they are: images of bytes as they are,
+others are converted a block of rows at a time.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 from sklearn.utils.validation import assert_all_finite
 
-from .._kernels import PackedBits, States, join_rows, pack
+from .._kernels import GreyLevels, PackedBits, States, join_rows, pack
 from .._kernels.bits import n_words
 from .._kernels.cpu.packing import pack_checked, pack_csr
 from .blocks import batches_per_block, blocks_of, first_entry
@@ -99,6 +99,11 @@ class VisibleData:
             flags = self._look_outside(limits or Range(), flags)
         self.binary = not flags
         self.in_range = not flags & 2
+
+    @property
+    def levels(self) -> bool:
+        """Whether grey rows are those of images in bytes, for arithmetic in float32: then they are `GreyLevels`."""
+        return self._x.dtype == np.uint8 and self._scale == _GREY and self.dtype == np.float32
 
     def _scan(self) -> int:
         return self._scan_sparse() if sp.issparse(self._x) else self._scan_dense()
@@ -197,8 +202,8 @@ class VisibleData:
     def _blocks_in_order(self, limit: int | None = None) -> Iterator[slice]:
         return blocks_of(self.shape, limit, _ROWS)
 
-    def _take(self, rows: slice | NDArray[np.int64]) -> States:
-        """Some rows as bits (binary data) or floats."""
+    def _take(self, rows: slice | NDArray[np.int64]) -> Any:
+        """Some rows as bits (binary data), grey levels or floats."""
         if self.bits is not None:
             return self.bits[rows]
         part = self._x[rows]
@@ -210,7 +215,7 @@ class VisibleData:
             bits = self._flags_of(_rows_contiguous(part))[1]
             assert bits is not None
             return bits
-        return self._as_floats(part)
+        return GreyLevels(_rows_contiguous(part)) if self.levels else self._as_floats(part)
 
     def _as_floats(self, part: NDArray[Any]) -> NDArray[Any]:
         if self._scale == 1 and not self._clip:
@@ -219,10 +224,12 @@ class VisibleData:
             return np.multiply(part, self.dtype.type(self._scale), dtype=self.dtype, order="C")
         return np.ascontiguousarray(self._scaled(part), dtype=self.dtype)
 
-    def _resident(self) -> States | None:
+    def _resident(self) -> Any:
         """All rows when they need no conversion."""
         if self.bits is not None:
             return self.bits
+        if self.levels and self._row_contiguous():
+            return GreyLevels(self._x)
         as_it_is = self._scale == 1 and not self._clip and isinstance(self._x, np.ndarray)
         if as_it_is and self._x.dtype == self.dtype and self._x.flags.c_contiguous:
             return self._x
@@ -247,9 +254,9 @@ class VisibleData:
             yield self._take(rows), np.arange(len(rows), dtype=np.int64)
 
     def slices(self) -> Iterator[tuple[slice, States]]:
-        """Pairs (rows, states) in order, each small enough to hold."""
+        """Pairs (rows, states) in order, each small enough to hold, also where levels are made floats."""
         resident = self._resident()
-        if resident is not None:
+        if resident is not None and not isinstance(resident, GreyLevels):
             yield slice(0, self.shape[0]), resident
             return
         for rows in self._blocks_in_order():
@@ -283,6 +290,7 @@ class SpinData(VisibleData):
     """Rows of -1 and +1 as bits; other values x, where they are allowed, as (x + 1) / 2."""
 
     _domain = "-1 and +1 only (2 * X - 1 for zeros and ones)"
+    levels = False
 
     def _look_outside(self, limits: Range, flags: int) -> int:
         if not limits.states_only:

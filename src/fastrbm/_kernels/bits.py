@@ -54,8 +54,9 @@ class PackedBits:
         return bits.view(np.bool_) if np.dtype(dtype) == np.bool_ else bits.astype(dtype)
 
 
-#: states of a layer; bits and values that are on a device have a form of their own and stand for these
-States = PackedBits | GreyLevels | NDArray[Any]
+#: states of a layer; bits and values that are on a device have a form of their own and stand for these, and so do
+#: `GreyLevels`, where rows of data are asked for
+States = PackedBits | NDArray[Any]
 
 
 def on_host(states: Any) -> Any:
@@ -71,7 +72,7 @@ def as_dense(states: Any, dtype: Any) -> NDArray[Any]:
     return states.dense(dtype) if isinstance(states, PackedBits | GreyLevels) else states
 
 
-def join_rows(parts: Sequence[Any]) -> States:
+def join_rows(parts: Sequence[Any]) -> Any:
     """Rows of several arrays of states of one kind, one below the other; a single array is not copied."""
     first = parts[0]
     if len(parts) == 1:

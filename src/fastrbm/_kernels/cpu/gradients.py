@@ -36,7 +36,8 @@ class Gradients(Backend):
     ) -> bool:
         """Whether the native kernel has changed the parameters; by the moments of the data alone without a model."""
         weights = parameters.weights
-        packed = isinstance(data.visible, PackedBits | GreyLevels) and (model is None or isinstance(model.visible, PackedBits))
+        exact = isinstance(data.visible, PackedBits | GreyLevels)
+        packed = exact and (model is None or isinstance(model.visible, PackedBits))
         if not packed or weights.dtype != np.float32 or not update.rule.native:
             return False
         work = float(data.visible.shape[0] + (model.visible.shape[0] if model else 1)) * weights.size

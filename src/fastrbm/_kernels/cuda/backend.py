@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from ...units import get_unit
 from ..contract import ChainState, Drawn, Parameters, States, TrainingPlan
 from ..draws import Draw
+from ..levels import GreyLevels, as_floats
 from ..partition import check_partition
 from ..strategies import check_strategy
 from .annealing import anneal
@@ -122,6 +123,10 @@ class CudaBackend(Gradients, Scores):
             session.settle()
             session = None
         if len(order) == 0:
+            return
+        if isinstance(rows, GreyLevels):
+            for part, local in as_floats([(rows, order)], plan.batch_size, parameters.weights.dtype):
+                self.train(parameters, slots, part, local, plan, units, state, on_batch)
             return
         n_counted = max(plan.batch_size, 0 if state.chains is None else len(state.chains))
         native = tuple(units) == _BERNOULLI and parameters.weights.dtype == np.float32 and plan.rule.native

@@ -19,6 +19,7 @@ from ...units import get_unit
 from ..bits import PackedBits, n_words, pack
 from ..contract import Backend, Drawn, States
 from ..draws import Draw, uniforms
+from ..levels import GreyLevels
 from .dense import product, transposed
 from .kernels.arguments import GreyRows, Outputs, Weights
 from .kernels.elementwise import (
@@ -92,6 +93,8 @@ class Layers(Backend):
 
     def _dense(self, states: Any, dtype: Any) -> Any:
         """States as a dense device array."""
+        if isinstance(states, GreyLevels):
+            return upload(states.dense(dtype))
         if not are_bits(states):
             return to_device(states if on_device(states) else np.ascontiguousarray(states, dtype=dtype))
         bits = bits_on_device(states)
@@ -207,6 +210,8 @@ class Layers(Backend):
 
     def draw_bits(self, probabilities: NDArray[Any], draw: Draw) -> PackedBits:
         """See `Backend.draw_bits`; float64 probabilities as the reference has it."""
+        if isinstance(probabilities, GreyLevels):
+            probabilities = probabilities.dense(np.float32)
         if probabilities.dtype != np.float32:
             from ..reference import ReferenceBackend
 
