@@ -68,6 +68,8 @@ class VisibleData:
         Whether all values are 0 or 1 (after scaling).
     in_range : bool
         Whether all values are in [0, 1].
+    levels : bool
+        Whether grey rows come as `GreyLevels`: values are those of images in bytes, and the arithmetic is in float32.
     """
 
     missing = False
@@ -99,11 +101,16 @@ class VisibleData:
             flags = self._look_outside(limits or Range(), flags)
         self.binary = not flags
         self.in_range = not flags & 2
+        self.levels = self._are_levels()
 
-    @property
-    def levels(self) -> bool:
-        """Whether grey rows are those of images in bytes, for arithmetic in float32: then they are `GreyLevels`."""
-        return self._x.dtype == np.uint8 and self._scale == _GREY and self.dtype == np.float32
+    def _are_levels(self) -> bool:
+        """Whether values are those of bytes, for arithmetic in float32, and 255 is 1: bits or `GreyLevels`.
+
+        The type that they are given in makes no difference.
+        """
+        if self._scale != _GREY or self.dtype != np.float32 or self._clip or not self.in_range:
+            return False
+        return self._x.dtype == np.uint8 or all((part == np.rint(part)).all() for part in self._parts())
 
     def _scan(self) -> int:
         return self._scan_sparse() if sp.issparse(self._x) else self._scan_dense()
@@ -215,7 +222,9 @@ class VisibleData:
             bits = self._flags_of(_rows_contiguous(part))[1]
             assert bits is not None
             return bits
-        return GreyLevels(_rows_contiguous(part)) if self.levels else self._as_floats(part)
+        if self.levels:
+            return GreyLevels(_rows_contiguous(part).astype(np.uint8, copy=False))
+        return self._as_floats(part)
 
     def _as_floats(self, part: NDArray[Any]) -> NDArray[Any]:
         if self._scale == 1 and not self._clip:
@@ -228,7 +237,7 @@ class VisibleData:
         """All rows when they need no conversion."""
         if self.bits is not None:
             return self.bits
-        if self.levels and self._row_contiguous():
+        if self.levels and self._x.dtype == np.uint8 and self._row_contiguous():
             return GreyLevels(self._x)
         as_it_is = self._scale == 1 and not self._clip and isinstance(self._x, np.ndarray)
         if as_it_is and self._x.dtype == self.dtype and self._x.flags.c_contiguous:
@@ -290,7 +299,6 @@ class SpinData(VisibleData):
     """Rows of -1 and +1 as bits; other values x, where they are allowed, as (x + 1) / 2."""
 
     _domain = "-1 and +1 only (2 * X - 1 for zeros and ones)"
-    levels = False
 
     def _look_outside(self, limits: Range, flags: int) -> int:
         if not limits.states_only:
@@ -314,6 +322,9 @@ class SpinData(VisibleData):
         flags, bits = pack_checked(0.5 * (x.astype(np.float64) + 1), 1, self._n_threads)
         # no value but the two spins is in the domain
         return (flags | 2 if flags else 0), bits
+
+    def _are_levels(self) -> bool:
+        return False
 
     def _row_contiguous(self) -> bool:
         return False  # small blocks, whose conversions stay in the cache
