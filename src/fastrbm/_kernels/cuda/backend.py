@@ -124,14 +124,14 @@ class CudaBackend(Gradients, Scores):
             session = None
         if len(order) == 0:
             return
-        if isinstance(rows, GreyLevels):
-            for part, local in as_floats([(rows, order)], plan.batch_size, parameters.weights.dtype):
-                self.train(parameters, slots, part, local, plan, units, state, on_batch)
-            return
         n_counted = max(plan.batch_size, 0 if state.chains is None else len(state.chains))
         native = tuple(units) == _BERNOULLI and parameters.weights.dtype == np.float32 and plan.rule.native
         if plan.sampled_hidden:  # counted as coincidences of bits
             native = native and (are_bits(rows) or plan.stochastic_input) and n_counted <= MOST_COUNTED
+        if isinstance(rows, GreyLevels) and (plan.stochastic_input or not native):
+            for part, local in as_floats([(rows, order)], plan.batch_size, parameters.weights.dtype):
+                self.train(parameters, slots, part, local, plan, units, state, on_batch)
+            return
         own = session or TrainingSession(parameters, slots, state)
         try:
             while len(order):
