@@ -319,6 +319,8 @@ class GreyBatch(NamedTuple):
     sums_of_rows : array of float64
         ``sums_of_rows[visible * groups + group]``.
     groups : int
+    totals : array of int32, shape (n_hidden,)
+        Grows by the sums of integer means.
     """
 
     values: RealRows
@@ -329,6 +331,7 @@ class GreyBatch(NamedTuple):
     sums_of_means: Reals
     sums_of_rows: Doubles
     groups: Long
+    totals: Integers
 
 
 class GreyTiles(NamedTuple):

@@ -77,16 +77,16 @@ def clear(sums):
 def make_grey_layer(tile: Tile, exact: bool = False):
     """Phase: hidden means (times `share`) and draws given grey rows.
 
-    ``grey_layer(grey, n_hidden, n_visible, weights, bias, quantum, at, share, what, words, totals, quads, tiles)``:
+    ``grey_layer(grey, n_hidden, n_visible, weights, bias, quantum, at, share, what, words, quads, tiles)``:
     fills the means and sums of a `GreyBatch`; ``weights[hidden * n_visible + visible]`` are float32, `tiles` are
     `GreyTiles`. Drawn states go to `words` if `what` is WORDS. Of `exact` rows, whose values are bytes, weights are
-    taken as integers, 1 being worth `quantum`, means are rounded to integers, and `totals` grow by their sums.
+    taken as integers, 1 being worth `quantum`, means are rounded to integers, and totals grow by their sums.
     """
     (multiply, store, sums_shape, number), to_words = make_multiply(tile, exact), make_to_words(tile)
     n_rows, threads = tile.rows, tile.threads
 
     @device
-    def grey_layer(grey, n_hidden, n_visible, weights, bias, quantum, at, share, what, words, totals, quads, tiles):
+    def grey_layer(grey, n_hidden, n_visible, weights, bias, quantum, at, share, what, words, quads, tiles):
         n, groups, shared = grey.n, grey.groups, tiles.sums
         integer, scale = div(ONE, quantum), np.float64(quantum) / WHITE
         for item in range(cuda.grid(1), n_visible * groups, cuda.gridsize(1)):
@@ -147,7 +147,7 @@ def make_grey_layer(tile: Tile, exact: bool = False):
                         total = np.int32(0)
                         for place in range(row0 + first, min(row0 + first + 32, n)):
                             total += grey.means[place * n_hidden + hidden]
-                        cuda.atomic.add(totals, hidden, total)
+                        cuda.atomic.add(grey.totals, hidden, total)
                     else:
                         some = ZERO
                         for row in range(32):

@@ -220,12 +220,13 @@ def make_pass_kernel(tile: Tile, is_grey: bool = False, exact: bool = False):
                 else:
                     values, grey_means, share = data.grey, scratch.grey_means, data_share
                 grey = GreyBatch(
-                    values, data.order, first, n, grey_means, scratch.sums_of_means, scratch.sums_of_rows, row_groups
+                    values, data.order, first, n, grey_means, scratch.sums_of_means, scratch.sums_of_rows, row_groups,
+                    totals,
                 )  # fmt: skip
                 grey_layer(
                     grey, n_hidden, n_visible, weights.values, hidden.values, model.quantum[0],
                     Address(plan.seed_low, plan.seed_high, step & _LOW, (_HIDDEN_STREAM << 24) | high, 0), share,
-                    what, states.hidden, totals, quads, grey_tiles,
+                    what, states.hidden, quads, grey_tiles,
                 )  # fmt: skip
             else:
                 grey = None
