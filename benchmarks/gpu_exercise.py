@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastrbm._kernels import ChainState, Parameters, Phase, Rule, TrainingPlan, Update, pack
+from fastrbm._kernels import ChainState, GreyLevels, Parameters, Phase, Rule, TrainingPlan, Update, pack
 from fastrbm._kernels.bits import PackedBits
 from fastrbm._kernels.contract import Backend
 from fastrbm._kernels.cpu import CpuBackend
@@ -220,7 +220,7 @@ class Exercise:
         return parameters, slots, [] if state.chains is None else state.chains, state.step, state.updates
 
     def _trained(self, name: str, rows: Any, plan: TrainingPlan, n_slots: int, allowed: float = 0.0) -> Check:
-        parameters = self.model(np.float32 if isinstance(rows, PackedBits) else rows.dtype, scale=0.1)
+        parameters = self.model(rows.dtype if isinstance(rows, np.ndarray) else np.float32, scale=0.1)
         results = [self._run(x, rows, plan, n_slots, parameters) for x in (self.cuda, self.cpu)]
         return compare(name, *results, allowed)
 
@@ -252,6 +252,9 @@ class Exercise:
         grey = self.grey(self.size.rows, self.size.visible)
         yield self._trained("CD-1 of grey rows", grey, plan, 1, 5e-3)
         yield self._trained("PCD-1 of grey rows", grey, plan._replace(persistent=True), 1, 5e-3)
+        levels = GreyLevels(np.rint(255 * grey).astype(np.uint8))
+        yield self._trained("CD-1 of grey levels", levels, plan, 1)
+        yield self._trained("PCD-1 of grey levels", levels, plan._replace(persistent=True), 1)
 
     def composed(self) -> Iterator[Check]:
         """Minibatches in float64, composed of products, means and steps."""

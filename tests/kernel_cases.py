@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from fastrbm._kernels import Parameters, Rule, Update, cpu, pack
+from fastrbm._kernels import GreyLevels, Parameters, Rule, Update, cpu, pack
 from fastrbm._kernels.reference import ReferenceBackend
 
 UNITS = ("bernoulli", "bernoulli")
@@ -38,3 +38,10 @@ def bits(n, n_units, seed=1, density=0.4):
 
 def grey(n, n_units, dtype=np.float32):
     return np.random.default_rng([5, n, n_units]).random((n, n_units)).astype(dtype)
+
+
+def levels(n, n_units, seed=5):
+    """Grey levels, also rows that are all white and all black."""
+    values = np.random.default_rng([seed, n, n_units]).integers(0, 256, (n, n_units)).astype(np.uint8)
+    values[1::7], values[2::7] = 255, 0
+    return GreyLevels(values)

@@ -8,7 +8,7 @@ from fastrbm._kernels.bits import PackedBits
 from fastrbm._kernels.cpu import CpuBackend
 from fastrbm._kernels.cpu.runtime import extension
 from fastrbm._kernels.draws import Draw, Stream
-from kernel_cases import RULES, UNITS, bits, grey, model, reference
+from kernel_cases import RULES, UNITS, bits, grey, levels, model, reference
 
 pytest.importorskip("numba_cuda", reason="numba-cuda is not installed")
 CudaBackend = pytest.importorskip("fastrbm._kernels.cuda.backend").CudaBackend
@@ -246,3 +246,15 @@ def test_fragments_and_registers_are_those_of_the_instruction(shape):
     kernel[1, tile.threads](rows_of(DeviceBits.from_host(states)), quantised.to_hidden, out)
     integers = extension.quantise_weights(weights, False, 1).dense().astype(np.int64)
     np.testing.assert_array_equal(out[: len(states)], states.dense(np.int64) @ integers.T)
+
+
+@pytest.mark.parametrize("n,n_visible,n_hidden", [(1, 1, 1), (33, 65, 31), (40, 130, 70)])
+def test_layers_given_levels_are_those_of_the_cpu(n, n_visible, n_hidden):
+    rows, (weights, _, bias) = levels(n, n_visible), model(n_visible, n_hidden)
+    draw = Draw(11, 5, Stream.HIDDEN, 3)
+    for call in (
+        lambda backend: backend.inputs(rows, weights, bias),
+        lambda backend: backend.means("bernoulli", rows, weights, bias),
+        lambda backend: backend.samples("bernoulli", rows, weights, bias, draw).words,
+    ):
+        np.testing.assert_array_equal(call(CudaBackend()), call(CpuBackend(1)))

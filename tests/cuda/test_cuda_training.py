@@ -9,7 +9,7 @@ from fastrbm._kernels.contract import values_of
 from fastrbm._kernels.cpu import CpuBackend
 from fastrbm.callbacks import Callback
 from fastrbm.optimizers import SGD
-from kernel_cases import RULES, UNITS, bits, grey, model
+from kernel_cases import RULES, UNITS, bits, grey, levels, model
 
 pytest.importorskip("numba_cuda", reason="numba-cuda is not installed")
 CudaBackend = pytest.importorskip("fastrbm._kernels.cuda.backend").CudaBackend
@@ -247,3 +247,26 @@ def test_going_on_and_partial_fit():
         rbm.partial_fit(X[:10])
         results.append(rbm.components_)
     np.testing.assert_array_equal(*results)
+
+
+@pytest.mark.parametrize("n,batch", [(40, 16), (70, 33)])
+@pytest.mark.parametrize("persistent,sweeps,rule", [(False, 2, "l2"), (True, 1, "adam")])
+def test_levels_are_those_of_the_cpu(persistent, sweeps, rule, n, batch, monkeypatch):
+    same = dict(rows=levels(n, SHAPE[0]), n=n, batch=batch, persistent=persistent, sweeps=sweeps, rule=rule)
+    wanted = run(CpuBackend(1), **same)
+    assert_same(run(CudaBackend(), **same), wanted)
+    monkeypatch.setattr(training, "_WORK_OF_LAUNCH", 1)
+    monkeypatch.setattr(training, "SHARE_OF_MEMORY", 0.0)
+    monkeypatch.setattr(training, "CHUNK_BYTES", 1)
+    assert_same(run(CudaBackend(), **same), wanted)
+
+
+@pytest.mark.parametrize(
+    "same", [dict(sampled=True), dict(kind="stochastic"), dict(scale=300.0), dict(dtype=np.float64)]
+)
+@pytest.mark.filterwarnings("ignore:overflow encountered")
+def test_levels_where_no_pass_has_them_are_close(same):
+    rows = levels(40, SHAPE[0])
+    got, wanted = (run(backend, rows=rows, n=40, **same) for backend in (CudaBackend(), CpuBackend(1)))
+    for g, w in zip(got[0], wanted[0], strict=True):
+        np.testing.assert_allclose(g, w, atol=1e-3 if same.get("scale") else 2e-6)

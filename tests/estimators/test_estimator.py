@@ -103,7 +103,8 @@ def test_uint8_images_are_scaled_once_and_remembered(digits):
     assert a.input_scale_ == 1 / 255
     b = fitted((images * np.float32(1 / 255)).astype(np.float32))
     assert b.input_scale_ == 1
-    assert_same_fit(a, b)
+    # products of bytes are exact, those of floats are rounded
+    np.testing.assert_allclose(a.components_, b.components_, atol=1e-5)
     np.testing.assert_allclose(a.transform(images), b.transform(images / 255), atol=1e-6)
     # a dark batch later on is still read as 0..255, a black one without a word
     dark = np.arange(64, dtype=np.uint8)[None] % 3

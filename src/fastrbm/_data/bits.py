@@ -1,8 +1,8 @@
-"""Visible data of any accepted form as packed bits or float rows, never as a whole float copy.
+"""Visible data of any accepted form as packed bits, grey levels or float rows, never as a whole float copy.
 
 Dense float32/float64/uint8/bool arrays in any memory order (memory maps included) and scipy.sparse matrices become a
-`VisibleData`. Binary data are packed once (1 bit a value); grey data stay where they are and are converted a block of
-rows at a time.
+`VisibleData`. Binary data are packed once (1 bit a value); grey data stay where they are: images of bytes as they are,
+others are converted a block of rows at a time.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 from sklearn.utils.validation import assert_all_finite
 
-from .._kernels import PackedBits, States, join_rows, pack
+from .._kernels import GreyLevels, PackedBits, States, join_rows, pack
 from .._kernels.bits import n_words
 from .._kernels.cpu.packing import pack_checked, pack_csr
 from .blocks import batches_per_block, blocks_of, first_entry
@@ -68,6 +68,8 @@ class VisibleData:
         Whether all values are 0 or 1 (after scaling).
     in_range : bool
         Whether all values are in [0, 1].
+    levels : bool
+        Whether grey rows come as `GreyLevels`: values are those of images in bytes, and the arithmetic is in float32.
     """
 
     missing = False
@@ -99,6 +101,16 @@ class VisibleData:
             flags = self._look_outside(limits or Range(), flags)
         self.binary = not flags
         self.in_range = not flags & 2
+        self.levels = self._are_levels()
+
+    def _are_levels(self) -> bool:
+        """Whether values are those of bytes, for arithmetic in float32, and 255 is 1: bits or `GreyLevels`.
+
+        The type that they are given in makes no difference.
+        """
+        if self._scale != _GREY or self.dtype != np.float32 or self._clip or not self.in_range:
+            return False
+        return self._x.dtype == np.uint8 or all((part == np.rint(part)).all() for part in self._parts())
 
     def _scan(self) -> int:
         return self._scan_sparse() if sp.issparse(self._x) else self._scan_dense()
@@ -197,8 +209,8 @@ class VisibleData:
     def _blocks_in_order(self, limit: int | None = None) -> Iterator[slice]:
         return blocks_of(self.shape, limit, _ROWS)
 
-    def _take(self, rows: slice | NDArray[np.int64]) -> States:
-        """Some rows as bits (binary data) or floats."""
+    def _take(self, rows: slice | NDArray[np.int64]) -> Any:
+        """Some rows as bits (binary data), grey levels or floats."""
         if self.bits is not None:
             return self.bits[rows]
         part = self._x[rows]
@@ -210,6 +222,8 @@ class VisibleData:
             bits = self._flags_of(_rows_contiguous(part))[1]
             assert bits is not None
             return bits
+        if self.levels:
+            return GreyLevels(_rows_contiguous(part).astype(np.uint8, copy=False))
         return self._as_floats(part)
 
     def _as_floats(self, part: NDArray[Any]) -> NDArray[Any]:
@@ -219,10 +233,12 @@ class VisibleData:
             return np.multiply(part, self.dtype.type(self._scale), dtype=self.dtype, order="C")
         return np.ascontiguousarray(self._scaled(part), dtype=self.dtype)
 
-    def _resident(self) -> States | None:
+    def _resident(self) -> Any:
         """All rows when they need no conversion."""
         if self.bits is not None:
             return self.bits
+        if self.levels and self._x.dtype == np.uint8 and self._row_contiguous():
+            return GreyLevels(self._x)
         as_it_is = self._scale == 1 and not self._clip and isinstance(self._x, np.ndarray)
         if as_it_is and self._x.dtype == self.dtype and self._x.flags.c_contiguous:
             return self._x
@@ -247,9 +263,9 @@ class VisibleData:
             yield self._take(rows), np.arange(len(rows), dtype=np.int64)
 
     def slices(self) -> Iterator[tuple[slice, States]]:
-        """Pairs (rows, states) in order, each small enough to hold."""
+        """Pairs (rows, states) in order, each small enough to hold, also where levels are made floats."""
         resident = self._resident()
-        if resident is not None:
+        if resident is not None and not isinstance(resident, GreyLevels):
             yield slice(0, self.shape[0]), resident
             return
         for rows in self._blocks_in_order():
@@ -306,6 +322,9 @@ class SpinData(VisibleData):
         flags, bits = pack_checked(0.5 * (x.astype(np.float64) + 1), 1, self._n_threads)
         # no value but the two spins is in the domain
         return (flags | 2 if flags else 0), bits
+
+    def _are_levels(self) -> bool:
+        return False
 
     def _row_contiguous(self) -> bool:
         return False  # small blocks, whose conversions stay in the cache

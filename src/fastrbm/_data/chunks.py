@@ -9,9 +9,11 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from .._kernels import PackedBits, States, join_rows
+from .._kernels import GreyLevels, PackedBits, States, join_rows
 from .._kernels.draws import Key
+from .._kernels.levels import WHITE
 from . import Rows
+from .bits import VisibleData
 from .blocks import batches_per_block
 from .content import content_order
 from .device import is_device_array
@@ -200,6 +202,8 @@ class ChunkedData:
         As of `Rows`.
     missing : bool
         Whether some entries are missing.
+    levels : bool
+        Whether all pieces are images in bytes, as of `VisibleData`.
     """
 
     bits = None
@@ -228,6 +232,7 @@ class ChunkedData:
     def _look(self) -> bool:
         """Read all rows once; False if the scale that was assumed turned out to be wrong."""
         self.binary, self.missing, self.are_states, self.in_range = True, False, True, True
+        self.levels = True
         n_rows = width = 0
         assumed = self._scale.value
         for data, _ in self._pieces(None, 0, looking=True):
@@ -239,6 +244,7 @@ class ChunkedData:
             self.are_states = self.are_states and data.are_states
             self.in_range = self.in_range and data.in_range
             self.missing |= data.missing
+            self.levels = self.levels and isinstance(data, VisibleData) and data.levels
         if not n_rows:
             raise ValueError("X must have at least one row, got none in its chunks")
         self.shape: tuple[int, int] = (n_rows, width)
@@ -291,8 +297,7 @@ class ChunkedData:
                 for rows, local in data.batches(order, size):
                     for first in range(0, len(local), size):
                         part = rows[local[first : first + size]]
-                        # a binary chunk among grey ones
-                        yield part.dense(self.dtype) if isinstance(part, PackedBits) and not self.binary else part
+                        yield part if self.binary else self._as_grey(part)
                     del rows, part
                 del data
                 if not left and not rounded:
@@ -300,6 +305,14 @@ class ChunkedData:
             if rounded and seen != n_rows:
                 raise self._other_rows(seen)
             number += ROUND
+
+    def _as_grey(self, part: Any) -> Any:
+        """Rows of one chunk, which may be binary alone, in the form that those of all chunks have."""
+        if self.levels and isinstance(part, PackedBits):
+            return GreyLevels(WHITE * part.dense(np.uint8))
+        if isinstance(part, PackedBits) or (isinstance(part, GreyLevels) and not self.levels):
+            return part.dense(self.dtype)
+        return part
 
     def head(self, n: int) -> Any:
         """The first rows as they are given, n at most."""

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .._kernels import PackedBits, States, on_host
+from .._kernels import PackedBits, States, as_dense, on_host
 from . import Rows
 
 
@@ -44,7 +44,8 @@ def _hashes(states: Any) -> NDArray[np.uint64]:
         words = np.ascontiguousarray(states.words).view(np.uint32)
     else:
         # in single precision, so that the type of the arithmetic changes no order; -0 becomes 0
-        words = (np.ascontiguousarray(states, dtype=np.float32) + np.float32(0)).view(np.uint32)
+        values = as_dense(states, np.float32)
+        words = (np.ascontiguousarray(values, dtype=np.float32) + np.float32(0)).view(np.uint32)
     factors = _mixed(np.arange(words.shape[1], dtype=np.uint64)) | np.uint64(1)
     out = np.empty(len(words), dtype=np.uint64)
     step = max(1, _BLOCK // max(1, words.shape[1]))

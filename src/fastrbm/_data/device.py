@@ -123,7 +123,7 @@ class DeviceData(VisibleData):
         self.shape = (int(x.shape[0]), int(x.shape[1]))
         self.dtype = np.dtype(dtype)
         self._scale = scale
-        self._clip = False
+        self._clip = self.levels = False
         self._x = x
         if scale != 1 and not (x.dtype == np.uint8 and scale == 1 / 255):  # a scale that was asked for
             self._x, self._scale = self._floats(x), 1.0

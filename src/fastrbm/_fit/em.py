@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .._kernels import Backend, Phase, States, TrainingPlan
+from .._kernels import Backend, PackedBits, Phase, States, TrainingPlan
 from .._kernels.contract import values_of
 from .._kernels.draws import Draw, Stream
 from ..init import data_bias, nearest_means
@@ -37,7 +37,7 @@ def em_step(
     """
     weights, visible_bias, hidden_bias = scale.to_kernels(state.parameters)
     dtype = weights.dtype
-    if plan.stochastic_input and isinstance(rows, np.ndarray):
+    if plan.stochastic_input and not isinstance(rows, PackedBits):
         rows = backend.draw_bits(rows, Draw(plan.seed, state.chains.step, Stream.INPUT))
     rows = values_of(units[0], rows, dtype)
     if scale.sigma is not None:

@@ -8,6 +8,7 @@ from typing import Any
 from .._checks import check_integer, is_integer
 from .bits import BIT_UNITS, PackedBits, States, as_dense, join_rows, on_host, pack
 from .contract import Backend, ChainState, Parameters, Phase, Resident, TrainingPlan
+from .levels import GreyLevels
 from .rules import Rule, Update
 from .strategies import check_precision, check_strategy
 
@@ -16,6 +17,7 @@ __all__ = [
     "DEVICES",
     "Backend",
     "ChainState",
+    "GreyLevels",
     "PackedBits",
     "Parameters",
     "Phase",

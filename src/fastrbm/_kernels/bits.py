@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .levels import GreyLevels
+
 #: unit types of two values, whose states can be held as bits
 BIT_UNITS = frozenset({"bernoulli", "ising"})
 
@@ -52,7 +54,8 @@ class PackedBits:
         return bits.view(np.bool_) if np.dtype(dtype) == np.bool_ else bits.astype(dtype)
 
 
-#: states of a layer; bits and values that are on a device have a form of their own and stand for these
+#: states of a layer; bits and values that are on a device have a form of their own and stand for these, and so do
+#: `GreyLevels`, where rows of data are asked for
 States = PackedBits | NDArray[Any]
 
 
@@ -64,22 +67,24 @@ def on_host(states: Any) -> Any:
 
 
 def as_dense(states: Any, dtype: Any) -> NDArray[Any]:
-    """States as an array on the host: bits as 0 and 1 of a type, values as they are."""
+    """States as an array on the host: bits and grey levels as numbers of a type, values as they are."""
     states = on_host(states)
-    return states.dense(dtype) if isinstance(states, PackedBits) else states
+    return states.dense(dtype) if isinstance(states, PackedBits | GreyLevels) else states
 
 
-def join_rows(parts: Sequence[Any]) -> States:
-    """Rows of several arrays of states, all bits or all values, one below the other; a single array is not copied."""
+def join_rows(parts: Sequence[Any]) -> Any:
+    """Rows of several arrays of states of one kind, one below the other; a single array is not copied."""
     first = parts[0]
     if len(parts) == 1:
         return first
+    if isinstance(first, GreyLevels):
+        return GreyLevels(np.concatenate([x.values for x in parts]))
     if isinstance(first, PackedBits):
         return PackedBits(np.concatenate([x.words for x in parts]), first.n_units)
     return np.concatenate(parts)
 
 
-def stored(states: States) -> NDArray[Any]:
+def stored(states: Any) -> NDArray[Any]:
     """States as a model file keeps them: the words of bits, or values."""
     return states.words if isinstance(states, PackedBits) else states
 

@@ -1,7 +1,8 @@
 """What a kernel backend provides: array functions on packed or dense states, never on a Model.
 
 States of a layer are a `PackedBits` (Bernoulli layers: set bits stand for 1 in all products) or a dense float array of
-shape (n_samples, n_units) in the dtype of the weights. Units are named by their spec (`fastrbm.units.get_unit`).
+shape (n_samples, n_units) in the dtype of the weights; rows of data may be `GreyLevels`, whose products module `levels`
+defines. Units are named by their spec (`fastrbm.units.get_unit`).
 Weights have shape (n_hidden, n_visible); ``transpose=True`` means the other direction, hidden states to visible units.
 Every random decision is addressed by a `Draw`, so two backends given the same address make the same decision up to
 rounding at a tie.

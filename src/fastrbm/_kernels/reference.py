@@ -13,6 +13,7 @@ from .bits import PackedBits, as_dense, pack
 from .changes import parts_of
 from .contract import Backend, Drawn, Parameters, Phase, States
 from .draws import Draw, uniforms
+from .levels import GreyLevels, level_inputs, level_moments
 from .pseudo import log_densities
 
 
@@ -25,6 +26,10 @@ class ReferenceBackend(Backend):
         self, states: States, weights: NDArray[Any], bias: NDArray[Any], *, transpose: bool = False
     ) -> NDArray[Any]:
         """See `Backend.inputs`."""
+        if isinstance(states, GreyLevels) and weights.dtype == np.float32 and not transpose:
+            exact = level_inputs(states, weights, bias)
+            if exact is not None:
+                return exact
         x = as_dense(states, weights.dtype)
         return x @ (weights if transpose else weights.T) + bias
 
@@ -51,14 +56,18 @@ class ReferenceBackend(Backend):
 
     def draw_bits(self, probabilities: NDArray[Any], draw: Draw) -> PackedBits:
         """See `Backend.draw_bits`."""
-        return pack(uniforms(draw, probabilities.shape[0], probabilities.shape[1], probabilities.dtype) < probabilities)
+        p = as_dense(probabilities, np.float32)
+        return pack(uniforms(draw, p.shape[0], p.shape[1], p.dtype) < p)
 
     def moments(self, phase: Phase, dtype: Any) -> Parameters:
         """See `Backend.moments`."""
         v, h = as_dense(phase.visible, dtype), as_dense(phase.hidden, dtype)
         shares = (np.full(len(v), 1 / len(v)) if phase.shares is None else phase.shares).astype(dtype)
         weighted = shares[:, None] * h
-        return Parameters(weighted.T @ v, shares @ v, weighted.sum(axis=0))
+        of_weights = weighted.T @ v
+        if isinstance(phase.visible, GreyLevels) and dtype == np.float32:
+            of_weights = level_moments(phase.visible, h, phase.shares)
+        return Parameters(of_weights, shares @ v, weighted.sum(axis=0))
 
     def free_energy(self, unit: str, states: States, parameters: Parameters) -> NDArray[np.float64]:
         """See `Backend.free_energy`."""

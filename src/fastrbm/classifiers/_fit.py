@@ -15,6 +15,7 @@ from .._estimator.aftermath import warn_of_rise
 from .._fit.loop import DivergenceError, share_of
 from .._kernels import Backend, States
 from .._kernels.labels import probabilities
+from .._kernels.levels import as_floats
 from .._kernels.rules import Update
 from ..optimizers import get_optimizer
 from ..schedules import value_at
@@ -103,7 +104,7 @@ class LabelledFit:
     def _minibatches(self) -> float:
         size, rows, done = self.options.batch_size, self._order(self.training.n_passes), 0
         others, total = self._others(len(rows)), 0.0
-        for part, local in self.data.batches(rows, size):
+        for part, local in as_floats(self.data.batches(rows, size), size, self.data.dtype):
             total += self._piece(part, local, rows[done : done + len(local)], others)
             done += len(local)
         return total / self._size(rows) if done else float("nan")
@@ -171,7 +172,7 @@ class LabelledFit:
 
     def _pieces(self, order: NDArray[np.int64], size: int) -> Any:
         assert self.others is not None
-        for part, local in self.others.batches(order, size):
+        for part, local in as_floats(self.others.batches(order, size), size, self.data.dtype):
             for first in range(0, len(local), size):
                 yield part[local[first : first + size]]
 
@@ -181,7 +182,7 @@ class LabelledFit:
         if held is None:
             return True
         total, right, n = 0.0, 0, 0
-        for part, local in self.data.batches(held, 4096):
+        for part, local in as_floats(self.data.batches(held, 4096), 4096, self.data.dtype):
             for first in range(0, len(local), 4096):
                 states: States = part[local[first : first + 4096]]
                 p = probabilities(self.training.machine.scores(self.backend, states))

@@ -28,7 +28,7 @@ cdef extern from "constants.h" nogil:
         FRBM_DENSE, FRBM_DELTA, FRBM_LANDMARKS, FRBM_LCD, FRBM_INT16
 
     ctypedef enum frbm_row_kind:
-        FRBM_BIT_ROWS, FRBM_GREY_ROWS, FRBM_GAUSSIAN_ROWS
+        FRBM_BIT_ROWS, FRBM_GREY_ROWS, FRBM_LEVEL_ROWS, FRBM_GAUSSIAN_ROWS
 
 
 cdef extern from "workers.h" nogil:
@@ -126,6 +126,9 @@ cdef extern from "workers.h" nogil:
                        size_t) noexcept nogil
         void (*draw_rows)(const float *, size_t, const int64_t *, size_t, size_t, size_t, const frbm_draw *,
                           uint32_t *, size_t, uint32_t *, size_t) noexcept nogil
+        void (*load_levels)(const uint8_t *, size_t, const int64_t *, size_t, size_t, size_t, uint32_t *, size_t,
+                            int32_t *, uint32_t *, size_t) noexcept nogil
+        void (*cut_weights)(const frbm_fixed *, size_t, size_t, size_t) noexcept nogil
         float look_cost, build_cost, row_cost, int16_cost, tile_cost
         void (*apply_rule)(const frbm_rule *, int, float *, float **, size_t, float *, size_t) noexcept nogil
         void (*gradient_rows)(const frbm_gradient *, size_t, size_t, frbm_magnitudes *, float *) noexcept nogil
@@ -181,6 +184,8 @@ cdef extern from "workers.h" nogil:
         int32_t *transposed
         size_t transposed_ld
         frbm_limbs of_hidden, of_visible
+        uint32_t *halves
+        size_t halves_ld
         float scale, magnitude_scale
         int int16
 
@@ -208,6 +213,8 @@ cdef extern from "workers.h" nogil:
     ctypedef struct frbm_gradient:
         frbm_operand positive, negative
         float quantum
+        const uint32_t *levels
+        size_t levels_ld
         const uint32_t *positive_hidden
         const uint32_t *negative_hidden
         size_t hidden_ld
@@ -261,6 +268,8 @@ cdef extern from "workers.h" nogil:
         int int16, stochastic_input, persistent, sampled_hidden, outgrown
         const uint64_t *rows
         const float *dense
+        const uint8_t *levels
+        size_t levels_ld
         const int64_t *order
         uint32_t *chains
         uint32_t key[2]
@@ -275,6 +284,10 @@ cdef extern from "workers.h" nogil:
         const frbm_table *table
         const uint64_t *rows
         size_t row_words, n_rows
+        const uint8_t *levels
+        size_t levels_ld
+        const uint32_t *halves
+        size_t halves_ld
         const int32_t *coef
         const frbm_limbs *limbs
         size_t out_stride, in_stride, n_in, n_out
@@ -372,6 +385,7 @@ cdef extern from "workers.h" nogil:
     void frbm_run_rows(frbm_rows *, int, float *)
     void frbm_run_chains(frbm_chains *, int, float *)
     int frbm_allow_vpopcnt(int)
+    int frbm_allow_vnni(int)
     size_t frbm_partition_scratch(const frbm_partition_run *)
     size_t frbm_partition_done(const frbm_partition_run *)
     void frbm_run_partition(frbm_partition_run *, int, void *)

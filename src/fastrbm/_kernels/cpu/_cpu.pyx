@@ -87,7 +87,13 @@ def allow_vpopcnt(bint allow):
     return bool(frbm_allow_vpopcnt(allow))
 
 
+def allow_vnni(bint allow):
+    """Let AVX-512 kernels add products of 16 bits in one operation, as `allow_vpopcnt` does for its instructions."""
+    return bool(frbm_allow_vnni(allow))
+
+
 allow_vpopcnt(True)
+allow_vnni(True)
 
 
 def has_openmp():

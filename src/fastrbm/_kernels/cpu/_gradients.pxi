@@ -69,25 +69,36 @@ cdef bint _within_one(const float *x, Py_ssize_t n) noexcept nogil:
     return outside == 0
 
 
+#: rows whose levels may be summed up; see src/tiles/levels.h
+MOST_LEVEL_ROWS = 1 << 22
+
+
 cdef class Half:
-    """One phase of a gradient of bits as the kernels take it."""
+    """One phase of a gradient of bits, or of levels, as the kernels take it."""
 
     cdef const uint64_t[:, ::1] rows, states
+    cdef const uint8_t[:, :] levels
     cdef const float[:, ::1] means
     cdef const double[::1] shares
     cdef Py_ssize_t n, n_hidden, n_visible
-    cdef Memory planes, hidden, averages
+    cdef Memory planes, hidden, averages, states_of_levels
 
     def __init__(self, Py_ssize_t n_hidden, Py_ssize_t n_visible, phase):
         self.n_hidden, self.n_visible, self.n = n_hidden, n_visible, 1
         self.rows = self.states = None
+        self.levels = None
         self.means, self.shares = None, None
         if phase is None:  # one row with all units off: its moments are 0
             return
         rows, hidden, shares = phase
-        self.rows = rows
-        self.n = self.rows.shape[0]
-        require(self.n > 0 and self.rows.shape[1] == (n_visible + 63) // 64, "rows")
+        self.n = rows.shape[0]
+        if rows.dtype == np.uint8:
+            self.levels = rows
+            require(0 < self.n <= MOST_LEVEL_ROWS and self.levels.shape[1] == n_visible, "levels")
+            require_rows(self.n, n_visible, self.levels.strides, 1, "levels")
+        else:
+            self.rows = rows
+            require(self.n > 0 and self.rows.shape[1] == (n_visible + 63) // 64, "rows")
         if hidden.dtype == np.uint64:
             self.states = hidden
             require(self.states.shape[0] == self.n and self.states.shape[1] == (n_hidden + 63) // 64, "hidden states")
@@ -101,11 +112,18 @@ cdef class Half:
     cdef bint fits(self) noexcept:
         return self.means is None or _within_one(&self.means[0, 0], self.n * self.n_hidden)
 
+    cdef bint given(self) noexcept:
+        """Whether there are rows."""
+        return self.rows is not None or self.levels is not None
+
     cdef void gather(self) except *:
-        """Planes of the rows, and the mean of each column."""
+        """Planes of the rows, or levels by columns, and the mean of each column."""
         cdef size_t words = (self.n_visible + 63) // 64
         cdef Py_ssize_t i
         cdef int32_t *counts
+        if self.levels is not None:
+            self._gather_levels(64 * words)
+            return
         self.planes = _planes(self.rows, self.n, self.n_visible)
         self.averages = Memory(2 * sizeof(double) * self.n_visible, True)
         cdef double *averages = <double *>self.averages.start
@@ -117,6 +135,27 @@ cdef class Half:
         TABLE.count_planes(<uint32_t *>self.planes.start, 64 * words, (self.n + 31) // 32, 0, self.n_visible, counts)
         for i in range(self.n_visible):
             averages[i] = <double>counts[i] / <double>self.n
+
+    cdef void _gather_levels(self, size_t ld) except *:
+        cdef Py_ssize_t row, u, n = self.n
+        cdef int64_t total
+        self.planes = Memory(sizeof(uint32_t) * _up(n, 32) // 2 * ld)
+        self.averages = Memory(sizeof(double) * self.n_visible, True)
+        cdef double *averages = <double *>self.averages.start
+        for row in range(0, n, 32):
+            TABLE.load_levels(&self.levels[0, 0], self.levels.strides[0], NULL, row, n - row if n - row < 32 else 32,
+                              self.n_visible, NULL, 0, NULL, <uint32_t *>self.planes.start, ld)
+        with nogil:
+            for row in range(n):
+                if self.shares is None:
+                    for u in range(self.n_visible):
+                        averages[u] += self.levels[row, u]
+                else:
+                    for u in range(self.n_visible):
+                        averages[u] += self.shares[row] * (self.levels[row, u] / 255.0)
+            if self.shares is None:
+                for u in range(self.n_visible):
+                    averages[u] = averages[u] / 255.0 / <double>n
 
     cdef void _weigh(self, double *total, double *part) noexcept nogil:
         """Columns by the shares of their rows, in the order of the rows within blocks of so many."""
@@ -142,14 +181,28 @@ cdef class Half:
 
         Shares add up to 1, so that sums of the integers fit; they are exact in any order, which those of BLAS are not.
         """
-        cdef Py_ssize_t n = self.n, n_hidden = self.n_hidden, row, u
-        cdef float share, scale = sign * <float>FRBM_MEAN_SCALE
-        if self.rows is None:
+        cdef Py_ssize_t n = self.n, n_hidden = self.n_hidden
+        cdef float scale = sign * <float>FRBM_MEAN_SCALE
+        if not self.given():
             self.hidden = Memory(sizeof(int32_t) * 64 * ((n_hidden + 63) // 64), True)
             return
         if self.means is None and not shared:
             self.hidden = _planes(self.states, n, n_hidden)
             return
+        self._turn(scale)
+
+    cdef void count(self) except *:
+        """States as integers [unit][sample], the coefficients of levels."""
+        cdef Py_ssize_t n = self.n, row, u
+        self.states_of_levels = Memory(sizeof(int32_t) * n * self.n_hidden)
+        cdef int32_t *to = <int32_t *>self.states_of_levels.start
+        for row in range(n):
+            for u in range(self.n_hidden):
+                to[u * n + row] = self.states[row, u >> 6] >> (u & 63) & 1
+
+    cdef void _turn(self, float scale) except *:
+        cdef Py_ssize_t n = self.n, n_hidden = self.n_hidden, row, u
+        cdef float share
         cdef Memory turned = Memory(sizeof(float) * n * n_hidden)
         cdef float *to = <float *>turned.start
         if self.shares is None:
@@ -166,12 +219,12 @@ cdef class Half:
 
 
 def gradient_of_bits(data, model, parameters, slots, update, int n_threads):
-    """Change parameters and slots in place by the contrastive gradient of bits, or by moments.
+    """Change parameters and slots in place by the contrastive gradient of bits, or by moments; data may be levels.
 
     Parameters
     ----------
     data, model : (rows, hidden, shares), or None for the model: the moments of the data alone
-        Words of bits; words of hidden states, or float32 means; float64 shares of the rows or None.
+        Words of bits, or uint8 levels of the data; words of hidden states, or float32 means; float64 shares of the rows or None.
     parameters, slots, update : as in `ascend`
 
     Returns
@@ -184,7 +237,7 @@ def gradient_of_bits(data, model, parameters, slots, update, int n_threads):
     cdef Py_ssize_t n_hidden = weights.shape[0], n_visible = weights.shape[1], i
     require(visible_bias.shape[0] == n_visible > 0 and hidden_bias.shape[0] == n_hidden > 0, "parameters")
     cdef Half positive = Half(n_hidden, n_visible, data), negative = Half(n_hidden, n_visible, model)
-    require(positive.rows is not None, "data")
+    require(positive.given() and negative.levels is None, "data")
     if not (positive.fits() and negative.fits()):
         return False
     cdef bint shared = positive.shares is not None or negative.shares is not None
@@ -208,9 +261,14 @@ def gradient_of_bits(data, model, parameters, slots, update, int n_threads):
         g.positive_hidden, g.negative_hidden = <uint32_t *>positive.hidden.start, <uint32_t *>negative.hidden.start
         g.hidden_ld = 64 * ((n_hidden + 63) // 64)
         g.positive_share, g.negative_share = <float>1.0 / <float>positive.n, -(<float>1.0) / <float>negative.n
+        if positive.levels is not None:
+            positive.count()
+            g.positive.coef, g.positive.out_stride, g.positive.in_stride = <int32_t *>positive.states_of_levels.start, positive.n, 1
     else:
         g.positive.coef, g.positive.out_stride, g.positive.in_stride = <int32_t *>positive.hidden.start, positive.n, 1
         g.negative.coef, g.negative.out_stride, g.negative.in_stride = <int32_t *>negative.hidden.start, negative.n, 1
+    if positive.levels is not None:
+        g.levels, g.levels_ld = <uint32_t *>positive.planes.start, ld
     g.weights, g.bias, g.n_visible = &weights[0, 0], &hidden_bias[0], n_visible
     g.quantum = <float>1.0 / <float>FRBM_MEAN_SCALE
     cdef Memory along = Memory(sizeof(float) * n_visible)

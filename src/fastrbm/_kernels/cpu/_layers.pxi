@@ -66,24 +66,37 @@ cdef void _moments_block(const frbm_dense_moments *m, floating kind, Py_ssize_t 
 
 # ---- products of bits ------------------------------------------------------------------------------------
 
-def run_rows(const uint64_t[:, ::1] rows not None, FixedWeights weights not None, const float[::1] bias not None, bint transpose,
+def run_rows(const uint64_t[:, ::1] rows, FixedWeights weights not None, const float[::1] bias not None, bint transpose,
              int n_threads, float[:, ::1] means=None, float[:, ::1] inputs=None, uint64_t[:, ::1] samples=None,
-             draw=None, const float[::1] visible_bias=None, double[::1] energy=None, Filters filters=None):
-    """One layer given packed rows of the other; see frbm_rows in src/include/workers.h for the outputs."""
+             draw=None, const float[::1] visible_bias=None, double[::1] energy=None, Filters filters=None,
+             const uint8_t[:, :] levels=None):
+    """One layer given packed rows of the other; see frbm_rows in src/include/workers.h for the outputs.
+
+    Hidden layers may be given `levels` in their place.
+    """
     cdef frbm_rows r
     memset(&r, 0, sizeof(r))
-    cdef Py_ssize_t n = rows.shape[0]
+    require((rows is None) != (levels is None), "rows")
+    cdef Py_ssize_t n = rows.shape[0] if rows is not None else levels.shape[0]
     if n == 0:
         return
     r.table = TABLE
-    r.rows = &rows[0, 0]
-    r.row_words, r.n_rows = rows.shape[1], n
+    r.n_rows = n
     r.coef, r.bias, r.quantum, r.int16 = weights.f.weights, &bias[0], 1 / weights.f.scale, weights.f.int16
     r.n_out, r.n_in = weights.n_hidden, weights.n_visible
     r.out_stride, r.in_stride = weights.f.ld, 1
     if transpose:
         r.n_out, r.n_in, r.out_stride, r.in_stride = r.n_in, r.n_out, r.in_stride, r.out_stride
-    require(bias.shape[0] == <Py_ssize_t>r.n_out and rows.shape[1] * 64 >= <Py_ssize_t>r.n_in, "bias and rows")
+    require(bias.shape[0] == <Py_ssize_t>r.n_out, "bias")
+    if rows is not None:
+        require(rows.shape[1] * 64 >= <Py_ssize_t>r.n_in, "rows")
+        r.rows, r.row_words = &rows[0, 0], rows.shape[1]
+    else:
+        require(levels.shape[1] == <Py_ssize_t>r.n_in and not transpose and energy is None and filters is None, "levels")
+        require_rows(n, r.n_in, levels.strides, 1, "levels")
+        weights._want_halves()
+        r.levels, r.levels_ld = &levels[0, 0], levels.strides[0]
+        r.halves, r.halves_ld = weights.f.halves, weights.f.halves_ld
     if means is not None:
         require(means.shape[0] == n and means.shape[1] == <Py_ssize_t>r.n_out, "means")
         r.means = &means[0, 0]
@@ -97,10 +110,11 @@ def run_rows(const uint64_t[:, ::1] rows not None, FixedWeights weights not None
     if energy is not None:
         require(visible_bias is not None and visible_bias.shape[0] >= <Py_ssize_t>r.n_in and energy.shape[0] == n, "visible_bias and energy")
         r.visible_bias, r.energy = &visible_bias[0], &energy[0]
-    weights._want_limbs(transpose, n, n_threads)
+    if rows is not None:
+        weights._want_limbs(transpose, n, n_threads)
     r.limbs = &weights.f.of_visible if transpose else &weights.f.of_hidden
     # pieces small enough to share out, large enough (1024 rows) to spread the cost of the tables
-    r.chunk = min(1024, max(64, _up((n + n_threads - 1) // n_threads, 64)))
+    r.chunk = min(1024 if levels is None else 64, max(64, _up((n + n_threads - 1) // n_threads, 64)))
     if filters is not None:
         require(filters.fits(weights) and samples is not None and means is None and inputs is None and energy is None, "filters")
         r.filters, r.work, r.side = &filters.f, filters.work, &filters.f.visible if transpose else &filters.f.hidden

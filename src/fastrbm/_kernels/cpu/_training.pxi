@@ -13,7 +13,7 @@ cdef class Training:
 
     def __init__(self, parameters, slots, plan, units, size_t n_updates, size_t n_rows, uint32_t[:, ::1] chains,
                  size_t n_chains, bint dense, bint transposed, int n_threads, str strategy="dense", bases=None,
-                 bint int16=False):
+                 bint int16=False, bint levels=False):
         cdef frbm_training *t = &self.t
         memset(t, 0, sizeof(t[0]))
         require(n_rows > 0 and plan.batch_size > 0 and plan.n_sweeps > 0, "rows, minibatches and sweeps")
@@ -34,6 +34,9 @@ cdef class Training:
         t.stochastic_input = dense and plan.stochastic_input
         t.int16 = int16
         t.kind = FRBM_GREY_ROWS if dense and not plan.stochastic_input else FRBM_BIT_ROWS
+        if levels:
+            require(not dense and min(<size_t>plan.batch_size, n_rows) <= MOST_LEVEL_ROWS, "levels and minibatches")
+            t.kind = FRBM_LEVEL_ROWS
         if units[0] == "gaussian":
             t.kind = FRBM_GAUSSIAN_ROWS
         self.memory = LaidOut(frbm_lay_out_training(t, NULL))
@@ -49,6 +52,8 @@ cdef class Training:
             t.kind != FRBM_GAUSSIAN_ROWS and frbm_prefers_tiles(TABLE, max(batch, t.n_chains)),
             frbm_prefers_tiles(TABLE, t.n_chains),
         )
+        if levels:
+            self.fixed._follow_by_halves()
         t.fixed, t.magnitudes = self.fixed.f, self.fixed.magnitudes
         if filtered:
             # chains go to the threads in chunks of whole words of 32
@@ -70,14 +75,15 @@ cdef class Training:
         self.state.updates = self.updates_before + self.t.batches_done
         self.on_batch()
 
-    def run(self, const uint64_t[:, ::1] rows, const float[:, ::1] dense, const int64_t[::1] order not None, state, on_batch):
+    def run(self, const uint64_t[:, ::1] rows, const float[:, ::1] dense, const int64_t[::1] order not None, state, on_batch,
+            const uint8_t[:, :] levels=None):
         """Do the minibatches of `order`; ``state.step`` is advanced by what was done, also on an interrupt.
 
         Returns the number of rows done: fewer than asked for when the weights have outgrown fixed point.
         """
         cdef frbm_training *t = &self.t
-        require(rows is not None or dense is not None, "rows")
-        cdef Py_ssize_t limit = rows.shape[0] if rows is not None else dense.shape[0]
+        require((rows is not None) + (dense is not None) + (levels is not None) == 1, "rows")
+        cdef Py_ssize_t limit = rows.shape[0] if rows is not None else dense.shape[0] if dense is not None else levels.shape[0]
         cdef Py_ssize_t k
         cdef bint inside = True
         for k in range(order.shape[0]):
@@ -88,8 +94,12 @@ cdef class Training:
         if rows is not None:
             require(t.kind == FRBM_BIT_ROWS and rows.shape[1] == <Py_ssize_t>t.row_words, "rows")
             t.rows = &rows[0, 0]
+        elif levels is not None:
+            require(t.kind == FRBM_LEVEL_ROWS and levels.shape[1] == <Py_ssize_t>t.n_visible, "levels")
+            require_rows(limit, t.n_visible, levels.strides, 1, "levels")
+            t.levels, t.levels_ld = &levels[0, 0], levels.strides[0]
         else:
-            require((t.kind != FRBM_BIT_ROWS or t.stochastic_input) and dense.shape[1] == <Py_ssize_t>t.n_visible, "dense")
+            require(t.kind != FRBM_LEVEL_ROWS and (t.kind != FRBM_BIT_ROWS or t.stochastic_input) and dense.shape[1] == <Py_ssize_t>t.n_visible, "dense")
             t.dense = &dense[0, 0]
         self.state, self.on_batch, self.updates_before = state, on_batch, state.updates
         poller = Poller(None if on_batch is None else self._report)

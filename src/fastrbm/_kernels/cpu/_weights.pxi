@@ -20,7 +20,7 @@ cdef class FixedWeights:
     cdef readonly int exponent
     cdef readonly bint int16
     cdef readonly size_t n_hidden, n_visible
-    cdef Memory _weights, _transposed, _columns, _of_hidden, _of_visible
+    cdef Memory _weights, _transposed, _columns, _of_hidden, _of_visible, _halves
     cdef frbm_magnitudes magnitudes[FRBM_MOST_THREADS]
     cdef int n_sharing
 
@@ -45,6 +45,7 @@ cdef class FixedWeights:
         self.f.int16 = 0
         memset(&self.f.of_hidden, 0, sizeof(frbm_limbs))
         memset(&self.f.of_visible, 0, sizeof(frbm_limbs))
+        self.f.halves, self.f.halves_ld = NULL, 2 * _up((n_visible + 1) // 2, 16)
 
     def dense(self):
         """The integers, shape (n_hidden, n_visible)."""
@@ -56,6 +57,22 @@ cdef class FixedWeights:
             self._of_hidden = _room_for_limbs(&self.f.of_hidden, self.n_hidden, self.n_visible)
         if of_visible:
             self._of_visible = _room_for_limbs(&self.f.of_visible, self.n_visible, self.n_hidden)
+
+    cdef void _follow_by_halves(self):
+        """Have the halves follow the weights from now on, for products with levels; see src/tiles/levels.h."""
+        self._halves = Memory(sizeof(uint32_t) * self.n_hidden * self.f.halves_ld)
+        self.f.halves = <uint32_t *>self._halves.start
+
+    cdef void _want_halves(self):
+        """Have the halves of these weights."""
+        if self.f.halves != NULL:
+            return
+        cdef frbm_fixed f = self.f
+        cdef Memory room = Memory(sizeof(uint32_t) * self.n_hidden * self.f.halves_ld)
+        f.halves = <uint32_t *>room.start
+        TABLE.cut_weights(&f, self.n_visible, 0, self.n_hidden)
+        if self.f.halves == NULL:  # no other Python thread was faster
+            self._halves, self.f.halves = room, f.halves
 
     cdef void _want_limbs(self, bint of_visible, double n_lanes, int n_threads):
         """Have the limbs of these weights for products of n_lanes lanes, if that is how they are done."""

@@ -10,10 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...units import get_unit
-from ..bits import PackedBits, n_words
+from ..bits import PackedBits, as_dense, n_words
 from ..contract import Drawn, Parameters, States
 from ..draws import Draw
 from ..ladders import Ladder
+from ..levels import GreyLevels
 from ..partition import check_partition
 from ..waves import SpinWave
 from . import layers as any_units
@@ -69,7 +70,7 @@ class CpuBackend(Training, Gradients, Scores, Labels):
 
         None where the states are dense, the weights float64 or too large: those products are dense.
         """
-        if not isinstance(states, PackedBits) or weights.dtype != np.float32:
+        if not isinstance(states, PackedBits | GreyLevels) or weights.dtype != np.float32:
             return None
         held = self._held.get(id(weights))
         if held is None:
@@ -116,12 +117,14 @@ class CpuBackend(Training, Gradients, Scores, Labels):
             return out
         threads = threads_for(float(n) * weights.size, self.n_threads)
         fixed = self._fixed(states, weights, int16=self.int16 and what == "means")
-        if fixed is not None:
-            assert isinstance(states, PackedBits)
+        if fixed is not None and isinstance(states, PackedBits):
             _cpu.run_rows(states.words, fixed, bias, transpose, threads, **{what: out})
             return out
+        if fixed is not None and isinstance(states, GreyLevels) and not transpose:
+            _cpu.run_rows(None, fixed, bias, False, threads, levels=states.values, **{what: out})
+            return out
         native_sigmoid = what == "means" and weights.dtype == np.float32
-        if isinstance(states, PackedBits):
+        if isinstance(states, PackedBits | GreyLevels):
             for rows in dense_blocks(states, weights.dtype):
                 x = states[rows].dense(weights.dtype)
                 _cpu.dense_inputs(x, weights, bias, transpose, out[rows], native_sigmoid, threads)
@@ -152,8 +155,10 @@ class CpuBackend(Training, Gradients, Scores, Labels):
         if n == 0:
             return PackedBits(out, n_out)
         fixed = self._fixed(states, weights, int16=self.int16)
-        if fixed is not None:
-            assert isinstance(states, PackedBits)
+        if fixed is not None and isinstance(states, GreyLevels) and not transpose:
+            threads = threads_for(float(n) * weights.size, self.n_threads)
+            _cpu.run_rows(None, fixed, bias, False, threads, samples=out, draw=draw, levels=states.values)
+        elif fixed is not None and isinstance(states, PackedBits):
             threads = threads_for(float(n) * weights.size, self.n_threads)
             filters = make_filters(choose_for_rows(self.strategy), weights, threads, 1024, self.int16)
             _cpu.run_rows(
@@ -168,6 +173,7 @@ class CpuBackend(Training, Gradients, Scores, Labels):
 
     def draw_bits(self, probabilities: NDArray[Any], draw: Draw) -> PackedBits:
         """See `Backend.draw_bits`."""
+        probabilities = as_dense(probabilities, np.float32)
         if probabilities.dtype != np.float32:
             from ..reference import ReferenceBackend
 

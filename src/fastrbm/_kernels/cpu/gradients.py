@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from ..bits import PackedBits, as_dense
 from ..contract import Backend, Parameters, Phase
+from ..levels import GreyLevels
 from ..rules import Rule, Update
 from .runtime import extension as _cpu
 from .runtime import threads_for
@@ -35,7 +36,8 @@ class Gradients(Backend):
     ) -> bool:
         """Whether the native kernel has changed the parameters; by the moments of the data alone without a model."""
         weights = parameters.weights
-        packed = isinstance(data.visible, PackedBits) and (model is None or isinstance(model.visible, PackedBits))
+        exact = isinstance(data.visible, PackedBits | GreyLevels)
+        packed = exact and (model is None or isinstance(model.visible, PackedBits))
         if not packed or weights.dtype != np.float32 or not update.rule.native:
             return False
         work = float(data.visible.shape[0] + (model.visible.shape[0] if model else 1)) * weights.size
@@ -77,9 +79,10 @@ class Gradients(Backend):
 def _native(phase: Phase) -> tuple[NDArray[Any], NDArray[Any], NDArray[np.float64] | None]:
     """Rows, hidden layer and shares as the kernel takes them."""
     visible, hidden, shares = phase
-    assert isinstance(visible, PackedBits)
+    assert isinstance(visible, PackedBits | GreyLevels)
+    rows = visible.words if isinstance(visible, PackedBits) else visible.values
     states = hidden.words if isinstance(hidden, PackedBits) else np.ascontiguousarray(hidden, dtype=np.float32)
-    return visible.words, states, None if shares is None else np.ascontiguousarray(shares, dtype=np.float64)
+    return rows, states, None if shares is None else np.ascontiguousarray(shares, dtype=np.float64)
 
 
 def _mean_rows(phase: Phase) -> NDArray[np.float64]:
@@ -90,6 +93,8 @@ def _mean_rows(phase: Phase) -> NDArray[np.float64]:
         for rows in dense_blocks(states, np.float64):
             total += (shares[rows, None] * as_dense(states[rows], np.float64)).sum(axis=0)
         return total
+    if isinstance(states, GreyLevels):
+        return states.values.sum(axis=0, dtype=np.int64) / 255 / len(states)
     if isinstance(states, PackedBits):
         total = np.zeros(states.n_units)
         for rows in dense_blocks(states, np.uint8):

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..bits import PackedBits
+from ..bits import PackedBits, as_dense
 from ..contract import Backend, ChainState, Parameters, States
 from ..labels import LabelledLayer, LabelMoments
 from ..rules import Update
@@ -71,7 +71,7 @@ class Labels(Backend):
         state: ChainState,
     ) -> NDArray[np.float64]:
         """See `Backend.train_labels`: float32 by a team of threads, until weights outgrow its kernels."""
-        weights = features.weights
+        weights, rows = features.weights, rows if isinstance(rows, PackedBits) else as_dense(rows, np.float32)
         if weights.dtype != np.float32 or not update.rule.native or not len(order):
             return np.empty(0)
         packed, grey = (rows.words, None) if isinstance(rows, PackedBits) else (None, rows)

@@ -63,7 +63,8 @@ class Scores(Backend):
             return any_units.free_energy(self, unit, states, parameters, self.n_threads)
         weights, visible_bias, hidden_bias = parameters
         energy = np.empty(states.shape[0])
-        fixed = self._fixed(states, weights) if states.shape[0] else None
+        packed = isinstance(states, PackedBits) and states.shape[0]
+        fixed = self._fixed(states, weights) if packed else None
         if fixed is not None:
             assert isinstance(states, PackedBits)
             threads = threads_for(float(states.shape[0]) * weights.size, self.n_threads)

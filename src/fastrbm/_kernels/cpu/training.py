@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from ...units import get_unit
 from ..bits import BIT_UNITS, PackedBits, pack
 from ..contract import Backend, ChainState, Parameters, States, TrainingPlan, values_of
+from ..levels import GreyLevels, as_floats
 from ..strategies import note_counters
 from .runtime import extension as _cpu
 from .runtime import threads_for
@@ -55,6 +56,10 @@ class Training(Backend):
         on_batch: Callable[[], None] | None = None,
     ) -> None:
         """See `Backend.train`: float32 layers of bits in one native call, the rest through the composed form."""
+        if isinstance(rows, GreyLevels) and (plan.stochastic_input or parameters.weights.dtype != np.float32):
+            for part, local in as_floats([(rows, order)], plan.batch_size, parameters.weights.dtype):
+                self.train(parameters, slots, part, local, plan, units, state, on_batch)
+            return
         native = self.trains_whole_passes(units, isinstance(rows, PackedBits), plan)
         if not native or parameters.weights.dtype != np.float32 or len(order) == 0:
             super().train(parameters, slots, rows, order, plan, units, state, on_batch)
@@ -81,18 +86,21 @@ class Training(Backend):
         chains = pack(state.chains > 0) if isinstance(state.chains, np.ndarray) else state.chains
         words = to_words(chains) if chains is not None and plan.persistent else None
         n_chains = 0 if chains is None else len(chains)
-        packed, grey = (rows.words, None) if isinstance(rows, PackedBits) else (None, rows)
+        packed = rows.words if isinstance(rows, PackedBits) else None
+        levels = rows.values if isinstance(rows, GreyLevels) else None
+        grey = rows if isinstance(rows, np.ndarray) else None
         batch = min(plan.batch_size, len(order))
         active = _cpu.density(packed, rows.shape[1]) if packed is not None else GUESSED_DENSITY
         by_rows = units[0] in BIT_UNITS and _cpu.prefers_rows(min(batch, n_chains or batch), active, self.int16)
         threads = threads_for(float(batch) * parameters.weights.size, self.n_threads)
         strategy = choose_for_training(self.strategy, plan.n_sweeps) if BIT_UNITS.issuperset(units) else "dense"
         run = _cpu.Training(
-            parameters, slots, plan, units, state.updates, len(order), words, n_chains, packed is None, by_rows,
+            parameters, slots, plan, units, state.updates, len(order), words, n_chains, grey is not None, by_rows,
             threads, strategy, landmark_bases(parameters.weights) if strategy == "bounds" else None, self.int16,
+            levels is not None,
         )  # fmt: skip
         try:
-            return int(run.run(packed, grey, order, state, on_batch))
+            return int(run.run(packed, grey, order, state, on_batch, levels))
         finally:
             note_counters(run.counters())
             if words is not None:

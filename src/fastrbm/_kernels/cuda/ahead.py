@@ -33,7 +33,7 @@ TARGETS = ((8, 0, ""), (9, 0, "a"))
 
 #: Bytes that a kernel may spill, by the beginning of its name. A training pass keeps numbers of the whole pass while a
 #: phase goes over its tiles: they are stored and loaded once a tile; its loops of products have none of that.
-TOLERATED = {"training pass": 1200, "training pass, grey rows": 2400}
+TOLERATED = {"training pass": 1200, "training pass, grey": 2400}
 
 OK, FAILED, USAGE, NO_COMPILERS = 0, 1, 2, 3
 

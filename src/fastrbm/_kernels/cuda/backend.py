@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from ...units import get_unit
 from ..contract import ChainState, Drawn, Parameters, States, TrainingPlan
 from ..draws import Draw
+from ..levels import GreyLevels, as_floats
 from ..partition import check_partition
 from ..strategies import check_strategy
 from .annealing import anneal
@@ -127,6 +128,10 @@ class CudaBackend(Gradients, Scores):
         native = tuple(units) == _BERNOULLI and parameters.weights.dtype == np.float32 and plan.rule.native
         if plan.sampled_hidden:  # counted as coincidences of bits
             native = native and (are_bits(rows) or plan.stochastic_input) and n_counted <= MOST_COUNTED
+        if isinstance(rows, GreyLevels) and (plan.stochastic_input or not native):
+            for part, local in as_floats([(rows, order)], plan.batch_size, parameters.weights.dtype):
+                self.train(parameters, slots, part, local, plan, units, state, on_batch)
+            return
         own = session or TrainingSession(parameters, slots, state)
         try:
             while len(order):

@@ -19,6 +19,7 @@ from ...units import get_unit
 from ..bits import PackedBits, n_words, pack
 from ..contract import Backend, Drawn, States
 from ..draws import Draw, uniforms
+from ..levels import GreyLevels
 from .dense import product, transposed
 from .kernels.arguments import GreyRows, Outputs, Weights
 from .kernels.elementwise import (
@@ -26,10 +27,12 @@ from .kernels.elementwise import (
     BERNOULLI_MEANS,
     draw_wide_kernel,
     finish_kernel,
+    finish_levels_kernel,
     finish_wide_kernel,
     set_bits_kernel,
     spins_kernel,
     unpack_kernel,
+    whole_kernel,
 )
 from .kernels.layer import INPUTS, ROWS, WORDS, make_draw_kernel, make_layer_kernel
 from .kernels.scalar import ONE
@@ -92,6 +95,8 @@ class Layers(Backend):
 
     def _dense(self, states: Any, dtype: Any) -> Any:
         """States as a dense device array."""
+        if isinstance(states, GreyLevels):
+            return upload(states.dense(dtype))
         if not are_bits(states):
             return to_device(states if on_device(states) else np.ascontiguousarray(states, dtype=dtype))
         bits = bits_on_device(states)
@@ -108,7 +113,10 @@ class Layers(Backend):
             return DeviceBits(empty((0, 2 * n_words(n_out)), np.uint32), n_out) if what == WORDS else empty(
                 rows_shape, weights.dtype
             )  # fmt: skip
-        quantised = self._quantised(weights) if are_bits(states) else None
+        levels = isinstance(states, GreyLevels) and not transpose
+        quantised = self._quantised(weights) if are_bits(states) or levels else None
+        if quantised is not None and levels:
+            return self._level_layer(states, quantised, bias, what, draw)
         if quantised is None:
             return self._dense_layer(states, self._copied(weights), bias, transpose, what, draw)
         bits = bits_on_device(states)
@@ -121,6 +129,17 @@ class Layers(Backend):
         out = _outputs(flat(words), rows)
         launch_tiles(LAYER[tile], tile, n, n_out, rows_of(bits), weights_in, address(draw or Draw(0, 0, 0)), what, out)
         return DeviceBits(words, n_out) if what == WORDS else rows
+
+    def _level_layer(self, levels: Any, weights: QuantisedWeights, bias: Any, what: int, draw: Draw | None) -> Any:
+        """The hidden layer given levels: their products with the integers are whole numbers, exact in float64."""
+        integers = empty((weights.n_hidden, weights.n_visible), np.float64)
+        launch_strided(whole_kernel, integers.size, weights.weights, weights.quantum, integers)
+        sums = empty((len(levels), weights.n_hidden), np.float64)
+        product(upload(levels.values.astype(np.float64)), transposed(integers), sums)
+        out = empty(sums.shape, np.float32)
+        kind = BERNOULLI_MEANS if what == ROWS else BERNOULLI_INPUTS
+        launch_strided(finish_levels_kernel, out.size, sums, weights.quantum, to_device(bias), kind, out)
+        return self._drawn(out, draw) if what == WORDS else out
 
     def _dense_layer(self, states: Any, weights: Any, bias: Any, transpose: bool, what: int, draw: Draw | None) -> Any:
         n, n_out = states.shape[0], weights.shape[1 if transpose else 0]
@@ -207,6 +226,8 @@ class Layers(Backend):
 
     def draw_bits(self, probabilities: NDArray[Any], draw: Draw) -> PackedBits:
         """See `Backend.draw_bits`; float64 probabilities as the reference has it."""
+        if isinstance(probabilities, GreyLevels):
+            probabilities = probabilities.dense(np.float32)
         if probabilities.dtype != np.float32:
             from ..reference import ReferenceBackend
 

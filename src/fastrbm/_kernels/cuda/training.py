@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from ..bits import PackedBits, n_words
 from ..contract import Backend, ChainState, Parameters, TrainingPlan, train_batch
+from ..levels import GreyLevels
 from .gradients import ADAM_LIKE, rule_of, slots_of
 from .kernels.elementwise import not_finite_kernel
 from .kernels.target import clear, cuda
@@ -23,6 +24,7 @@ from .quantise import QuantisedWeights
 
 PASS = Kernels(make_pass_kernel)
 GREY_PASS = Kernels(partial(make_pass_kernel, is_grey=True))
+LEVEL_PASS = Kernels(partial(make_pass_kernel, is_grey=True, exact=True))
 #: multiply-adds of one launch: some tens of milliseconds, after which signals and callbacks have their turn
 _WORK_OF_LAUNCH = 1 << 42
 #: share of the free memory that rows may take; larger data come in chunks
@@ -150,6 +152,8 @@ class TrainingSession:
             for first in range(0, len(local), plan.batch_size):
                 with backend.holding(parameters.weights):
                     batch = held[local[first : first + plan.batch_size]]
+                    if source.dtype == np.uint8:
+                        batch = GreyLevels(download(batch))
                     train_batch(backend, parameters, slots, batch, plan, units, mine)
                 self._chains, self.state.step, self.state.updates = mine.chains, mine.step, mine.updates
                 if on_batch is not None:
@@ -171,6 +175,8 @@ class TrainingSession:
             yield (rows.words if isinstance(rows, DeviceBits) else rows.values), order, 0
             return
         held = rows.words if isinstance(rows, PackedBits) else rows
+        if isinstance(rows, GreyLevels):
+            held = np.ascontiguousarray(rows.values)
         if self._rows is not None and self._rows[0] is held:
             yield self._rows[1], order, 0
             return
@@ -197,13 +203,14 @@ class TrainingSession:
         chains = self._chains.words if plan.persistent else self._buffer("chains", batch, n_hidden)
         n_model = int(chains.shape[0])
         tile = choose_tile(max(batch, n_model), max(n_hidden, n_visible))
-        is_grey = source.dtype == np.float32 and not plan.stochastic_input
+        is_grey, exact = source.dtype != np.uint32 and not plan.stochastic_input, source.dtype == np.uint8
         first_update, first_step = state.updates, state.step
         per_batch = plan.n_sweeps + 1
         none = nothing(np.int64, 0)
         data = TrainingRows(
-            flat(source) if source.dtype != np.float32 else nothing(np.uint32),
-            source if source.dtype == np.float32 else nothing(np.float32, (1, 1)), upload(order, stream), len(order),
+            flat(source) if source.dtype == np.uint32 else nothing(np.uint32),
+            source if source.dtype == np.float32 else nothing(np.float32, (1, 1)),
+            source if exact else nothing(np.uint8, (1, 1)), upload(order, stream), len(order),
         )  # fmt: skip
         states = TrainingStates(
             flat(self._buffer("data", batch if plan.stochastic_input else 1, n_visible)), flat(chains),
@@ -212,13 +219,13 @@ class TrainingSession:
         arguments = (
             data, states, *map(slots_of, zip(*self._device, strict=True)),
             rule_of(plan.update(0), len(self.host) - 1, _adam_scales(plan, first_update, n_batches), stream),
-            self._model(), self._gradient_scratch(batch, n_model, is_grey), _numbers_of(plan),
+            self._model(), self._gradient_scratch(batch, n_model, is_grey, exact), _numbers_of(plan),
         )  # fmt: skip
         weights.control.copy_to_device(np.array([0, 0], np.int32), stream=stream)
         work = 5.0 * batch * n_hidden * n_visible * plan.n_sweeps
         per_launch = max(1, min(n_batches, int(_WORK_OF_LAUNCH / work)))
         tiles = most_tiles(tile, max(batch, n_model), n_hidden, n_visible)
-        kernels = GREY_PASS if is_grey else PASS
+        kernels = LEVEL_PASS if exact else GREY_PASS if is_grey else PASS
         self._dirty = True
         parity, done = weights.parity, 0
         try:
@@ -267,13 +274,14 @@ class TrainingSession:
             held = self._scratch[name] = zeros(shape, dtype)
         return held
 
-    def _gradient_scratch(self, batch: int, n_model: int, is_grey: bool) -> TrainingScratch:
+    def _gradient_scratch(self, batch: int, n_model: int, is_grey: bool, exact: bool) -> TrainingScratch:
         n_hidden, n_visible, row_groups = self.weights.n_hidden, self.weights.n_visible, -(-batch // 32)
         groups = row_groups + -(-n_model // 32)
-        grey = [nothing(np.float32), nothing(np.float32), nothing(np.float64)]
+        grey = [nothing(np.float32), nothing(np.int32), nothing(np.float32), nothing(np.float64)]
         if is_grey:
+            means = self._scratch_of("grey means", (batch * n_hidden,), np.int32 if exact else np.float32)
             grey = [
-                self._scratch_of("grey means", (batch * n_hidden,), np.float32),
+                *((grey[0], means) if exact else (means, grey[1])),
                 self._scratch_of("sums of means", (n_hidden * row_groups,), np.float32),
                 self._scratch_of("sums of rows", (n_visible * row_groups,), np.float64),
             ]

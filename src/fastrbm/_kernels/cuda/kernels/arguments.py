@@ -22,6 +22,7 @@ Fragments = Annotated[Any, types.uint64[::1]]
 Integers = Annotated[Any, types.int32[::1]]
 Longs = Annotated[Any, types.int64[::1]]
 Reals = Annotated[Any, types.float32[::1]]
+ByteRows = Annotated[Any, types.uint8[:, ::1]]
 RealRows = Annotated[Any, types.float32[:, ::1]]
 Doubles = Annotated[Any, types.float64[::1]]
 
@@ -310,14 +311,16 @@ class GreyBatch(NamedTuple):
     Attributes
     ----------
     values, order, first, n
-        As in `GreyRows`.
-    means : array of float32
-        ``means[row * n_hidden + hidden]``: hidden means times their share.
+        As in `GreyRows`; of bytes for exact sums.
+    means : array of float32, or of int32
+        ``means[row * n_hidden + hidden]``: hidden means times their share, or 2^30 times that.
     sums_of_means : array of float32
         ``sums_of_means[hidden * groups + group]``, a group being 32 rows.
     sums_of_rows : array of float64
         ``sums_of_rows[visible * groups + group]``.
     groups : int
+    totals : array of int32, shape (n_hidden,)
+        Grows by the sums of integer means.
     """
 
     values: RealRows
@@ -328,6 +331,7 @@ class GreyBatch(NamedTuple):
     sums_of_means: Reals
     sums_of_rows: Doubles
     groups: Long
+    totals: Integers
 
 
 class GreyTiles(NamedTuple):

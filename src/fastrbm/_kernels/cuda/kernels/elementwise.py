@@ -9,9 +9,10 @@ import numpy as np
 from numba import types
 
 from .arguments import Address, Flag, Reals, RuleNumbers, Slots, signature_of, tuple_type
+from .grey import WHITE
 from .rules import ascend
-from .scalar import mean_of, philox, sigmoid_scale, softplus, wide_is_on, word_at
-from .target import SIMULATED, cuda
+from .scalar import ONE, mean_of, nearest, philox, sigmoid_scale, softplus, wide_is_on, word_at
+from .target import SIMULATED, add, cuda, div, mul, wide_mul
 
 #: threads that share a row
 ROW_THREADS = 2 if SIMULATED else 128
@@ -100,6 +101,28 @@ def finish_wide_kernel(rows, bias, what):
                 x = 1.0 / (1.0 + e)
             else:
                 x = e / (1.0 + e)
+        rows[row, neuron] = x
+
+
+@cuda.jit
+def whole_kernel(weights, quantum, out):
+    """Weights as the whole numbers that `quantise.py` has, 1 being worth the quantum."""
+    scale = div(ONE, quantum[0])
+    for at in range(cuda.grid(1), weights.size, cuda.gridsize(1)):
+        row, column = at // weights.shape[1], at % weights.shape[1]
+        out[row, column] = nearest(mul(weights[row, column], scale))
+
+
+@cuda.jit
+def finish_levels_kernel(sums, quantum, bias, what, rows):
+    """Products of levels and whole weights become inputs, or means of Bernoulli neurons."""
+    n, n_neurons = rows.shape
+    scale = np.float64(quantum[0]) / WHITE
+    for at in range(cuda.grid(1), n * n_neurons, cuda.gridsize(1)):
+        row, neuron = at // n_neurons, at % n_neurons
+        x = add(bias[neuron], np.float32(wide_mul(sums[row, neuron], scale)))
+        if what == BERNOULLI_MEANS:
+            x = mean_of(sigmoid_scale(x))
         rows[row, neuron] = x
 
 
@@ -201,6 +224,8 @@ def entry_points() -> list[tuple[str, Any, Any]]:
         ("outside of one", outside_kernel, types.void(rows, types.int32[::1])),
         ("finish float32", finish_kernel, types.void(rows, flat, i64)),
         ("finish float64", finish_wide_kernel, types.void(wide_rows, wide_flat, i64)),
+        ("whole weights", whole_kernel, types.void(rows, flat, wide_rows)),
+        ("finish levels", finish_levels_kernel, types.void(wide_rows, flat, flat, i64, rows)),
         ("draw float64", draw_wide_kernel, types.void(wide_rows, tuple_type(Address), i64, words)),
         ("free energy", energy_kernel, types.void(rows, rows, flat, wide_flat)),
         ("pseudo-likelihood", pseudo_kernel, types.void(rows, rows, rows, flat, wide_flat)),

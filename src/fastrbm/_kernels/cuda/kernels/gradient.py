@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from .arguments import Real, Rows, RuleNumbers, Slots, Statistics, Words
-from .grey import make_grey_gradient
+from .grey import WHITE, make_grey_gradient
 from .quantise import magnitude, note_largest
 from .rules import ascend
 from .target import add, cuda, device, mul
@@ -25,16 +25,16 @@ MODEL_COUNT = 1 << 16
 _QUANTUM = np.float32(2.0**-30)
 
 
-def make_gradient(tile: Tile):
+def make_gradient(tile: Tile, exact: bool = False):
     """Phase: gradient of the weights, their rule, and the sums of their magnitudes.
 
     ``gradient(statistics, n_steps, weights, n_hidden, n_visible, rule, update, scale, magnitudes, shared, grey,
     grey_tiles)``: `weights` are `Slots` with ``values[hidden * n_visible + visible]``. ``magnitudes[n_hidden +
     n_visible + 1]`` gets sums over rows, over columns, and the largest magnitude if that is too large, in steps of
-    ``1 / scale``. With a `GreyBatch` the statistics are of the model alone, and the data's part comes from there; for
-    data in bits `grey` and `grey_tiles` are None.
+    ``1 / scale``. With a `GreyBatch` the statistics are of the model alone, and the data's part comes from there, of
+    `exact` rows in one with the model's; for data in bits `grey` and `grey_tiles` are None.
     """
-    product, of_data = make_product(tile), make_grey_gradient(tile)
+    product, of_data = make_product(tile), make_grey_gradient(tile, exact)
     n_rows, threads = tile.rows, tile.threads
 
     @device
@@ -50,7 +50,7 @@ def make_gradient(tile: Tile):
                 n_steps, hidden0, shared,
             )  # fmt: skip
             if grey is not None:
-                of_data(grey, n_visible, n_hidden, visible0, hidden0, grey_tiles)
+                of_data(grey, n_visible, n_hidden, visible0, hidden0, shared, grey_tiles)
             for item in range(cuda.threadIdx.x, n_rows * WIDTH, threads):
                 row, column = item % n_rows, item // n_rows  # neighbours take neighbouring weights
                 size = np.uint32(0)
@@ -64,7 +64,10 @@ def make_gradient(tile: Tile):
                     else:
                         g = mul(_QUANTUM, np.float32(shared[row, column]))
                     if grey is not None:
-                        g = add(g, grey_tiles.sums[row, column])
+                        if exact:
+                            g = grey_tiles.sums[row, column]
+                        else:
+                            g = add(g, grey_tiles.sums[row, column])
                     at = (hidden0 + column) * n_visible + visible0 + row
                     value = ascend(rule, update, True, weights, at, g)
                     size = magnitude(value, scale)
@@ -91,10 +94,11 @@ def make_gradient(tile: Tile):
 
 
 @device
-def bias_gradients(statistics, data_groups, model_groups, visible, hidden, rule, update, grey):
+def bias_gradients(statistics, data_groups, model_groups, visible, hidden, rule, update, grey, exact):
     """Phase: gradients and rule of both biases (`Slots`), one thread a neuron.
 
-    With a `GreyBatch` the statistics are those of the model, and the data's sums come by groups of rows; else None.
+    With a `GreyBatch` the statistics are those of the model, and the data's sums come by groups of rows; else None. Of
+    `exact` rows those of means are in the statistics, and those of rows are of bytes.
     """
     planes, pitch = statistics.planes, statistics.pitch
     n_visible, n_hidden = visible.values.size, hidden.values.size
@@ -109,6 +113,8 @@ def bias_gradients(statistics, data_groups, model_groups, visible, hidden, rule,
             if grey is not None:
                 for group in range(grey.groups):
                     data += grey.sums_of_rows[neuron * grey.groups + group]
+                if exact:
+                    data /= WHITE
             g = np.float32(data / np.float64(statistics.n_data) - np.float64(model) / np.float64(statistics.n_model))
             ascend(rule, update, False, visible, neuron, g)
         else:
@@ -121,7 +127,7 @@ def bias_gradients(statistics, data_groups, model_groups, visible, hidden, rule,
                 )
             else:
                 g = mul(_QUANTUM, np.float32(statistics.totals[at]))
-            if grey is not None:
+            if grey is not None and not exact:
                 for group in range(grey.groups):
                     g = add(g, grey.sums_of_means[at * grey.groups + group])
             ascend(rule, update, False, hidden, at, g)
@@ -143,7 +149,7 @@ def make_gradient_kernel(tile: Tile):
             statistics, groups + others, weights, hidden.values.size, visible.values.size, rule, 0, scale, magnitudes,
             shared, None, None,
         )  # fmt: skip
-        bias_gradients(statistics, groups, others, visible, hidden, rule, 0, None)
+        bias_gradients(statistics, groups, others, visible, hidden, rule, 0, None, False)
 
     return gradient_kernel
 

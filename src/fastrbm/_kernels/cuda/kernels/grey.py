@@ -1,8 +1,11 @@
-"""Grey rows in a training pass: the products of the data that bits do not serve, in float32.
+"""Grey rows in a training pass: the products of the data that bits do not serve, in float32 or of integers.
 
 The positive phase needs two products of the data: inputs of the hidden layer, and the data's half of the gradient. Both
 go over square tiles in shared memory, each sum in the order of its inputs, so results depend on no size of a tile.
 Sums over the rows of a minibatch are made of groups of 32 for the same reason.
+
+Rows of bytes are whole numbers of 255ths: their products with fixed-point weights and means are exact in 64 bits, and
+scaled as `fastrbm._kernels.levels` says.
 """
 
 from __future__ import annotations
@@ -10,13 +13,15 @@ from __future__ import annotations
 import numpy as np
 
 from .layer import QUADS, WORDS, make_to_words
-from .scalar import ZERO, is_on, mean_of, philox, sigmoid_scale, word_at
-from .target import add, cuda, device, mul
+from .scalar import ONE, ZERO, is_on, mean_of, nearest, philox, sigmoid_scale, word_at
+from .target import add, cuda, device, div, mul, wide_mul
 from .tiles import WIDTH, Tile
 
 DEPTH = 16  # inputs that are in shared memory at once
 _COLUMNS = 2  # of a thread
 _ACROSS = WIDTH // _COLUMNS  # threads beside each other
+WHITE = np.float64(255)
+_MEAN_QUANTUM = np.float64(2.0**-30 / 255)
 
 
 def shared_shapes(tile: Tile) -> tuple[tuple[int, int], tuple[int, int], tuple[int, int]]:
@@ -24,9 +29,14 @@ def shared_shapes(tile: Tile) -> tuple[tuple[int, int], tuple[int, int], tuple[i
     return (tile.rows, WIDTH + 1), (DEPTH, tile.rows + 1), (DEPTH, WIDTH + 1)
 
 
-def make_multiply(tile: Tile):
-    """Device functions: one adds the products of what is in `left` and `right` to a thread's sums, one stores them."""
+def make_multiply(tile: Tile, exact: bool):
+    """Device functions: one adds the products of what is in `left` and `right` to a thread's sums, one stores them.
+
+    `exact` sums are of integers, and ``(sum + 255 * others[row, column]) * scale`` is stored, without `others` the sum
+    alone.
+    """
     n_rows = tile.rows * _ACROSS // tile.threads
+    number = np.int64 if exact else np.float32
 
     # Indices are unsigned: Numba takes a signed one as one that may count from the end.
     @device
@@ -35,19 +45,25 @@ def make_multiply(tile: Tile):
         row = np.uint32(n_rows * (cuda.threadIdx.x // _ACROSS))
         for k in range(DEPTH):
             for c in range(_COLUMNS):
-                factor = right[np.uint32(k), column + np.uint32(c)]
+                factor = number(right[np.uint32(k), column + np.uint32(c)])
                 for r in range(n_rows):
-                    sums[r, c] += left[np.uint32(k), row + np.uint32(r)] * factor
+                    sums[r, c] += number(left[np.uint32(k), row + np.uint32(r)]) * factor
 
     @device
-    def store(sums, out):
+    def store(sums, out, others, scale):
         column, row = _COLUMNS * (cuda.threadIdx.x % _ACROSS), n_rows * (cuda.threadIdx.x // _ACROSS)
         for r in range(n_rows):
             for c in range(_COLUMNS):
-                out[row + r, column + c] = sums[r, c]
-                sums[r, c] = ZERO
+                if exact:
+                    total = np.float64(sums[r, c])
+                    if others is not None:
+                        total += WHITE * np.float64(others[row + r, column + c])  # whole numbers
+                    out[row + r, column + c] = np.float32(wide_mul(total, scale))
+                else:
+                    out[row + r, column + c] = sums[r, c]
+                sums[r, c] = number(0)
 
-    return multiply, store, (n_rows, _COLUMNS)
+    return multiply, store, (n_rows, _COLUMNS), number
 
 
 @device
@@ -55,48 +71,54 @@ def clear(sums):
     """Set a thread's sums to zero."""
     for r in range(sums.shape[0]):
         for c in range(sums.shape[1]):
-            sums[r, c] = ZERO
+            sums[r, c] = 0
 
 
-def make_grey_layer(tile: Tile):
+def make_grey_layer(tile: Tile, exact: bool = False):
     """Phase: hidden means (times `share`) and draws given grey rows.
 
-    ``grey_layer(grey, n_hidden, n_visible, weights, bias, at, share, what, words, quads, tiles)``: fills the means and
-    sums of a `GreyBatch`; ``weights[hidden * n_visible + visible]`` are float32, `tiles` are `GreyTiles`. Drawn states
-    go to `words` if `what` is WORDS.
+    ``grey_layer(grey, n_hidden, n_visible, weights, bias, quantum, at, share, what, words, quads, tiles)``:
+    fills the means and sums of a `GreyBatch`; ``weights[hidden * n_visible + visible]`` are float32, `tiles` are
+    `GreyTiles`. Drawn states go to `words` if `what` is WORDS. Of `exact` rows, whose values are bytes, weights are
+    taken as integers, 1 being worth `quantum`, means are rounded to integers, and totals grow by their sums.
     """
-    (multiply, store, sums_shape), to_words = make_multiply(tile), make_to_words(tile)
+    (multiply, store, sums_shape, number), to_words = make_multiply(tile, exact), make_to_words(tile)
     n_rows, threads = tile.rows, tile.threads
 
     @device
-    def grey_layer(grey, n_hidden, n_visible, weights, bias, at, share, what, words, quads, tiles):
+    def grey_layer(grey, n_hidden, n_visible, weights, bias, quantum, at, share, what, words, quads, tiles):
         n, groups, shared = grey.n, grey.groups, tiles.sums
+        integer, scale = div(ONE, quantum), np.float64(quantum) / WHITE
         for item in range(cuda.grid(1), n_visible * groups, cuda.gridsize(1)):
-            visible, group, total = item % n_visible, item // n_visible, np.float64(0)
+            visible, group, of_rows = item % n_visible, item // n_visible, np.float64(0)
             for row in range(32 * group, min(32 * group + 32, n)):
-                total += np.float64(grey.values[grey.order[grey.first + row], visible])
-            grey.sums_of_rows[visible * groups + group] = total
+                of_rows += np.float64(grey.values[grey.order[grey.first + row], visible])
+            grey.sums_of_rows[visible * groups + group] = of_rows
         down = (n + n_rows - 1) // n_rows
         n_tiles = down * ((n_hidden + WIDTH - 1) // WIDTH)
-        sums = cuda.local.array(sums_shape, np.float32)
+        sums = cuda.local.array(sums_shape, number)
         clear(sums)
-        for number in range(cuda.blockIdx.x, n_tiles, cuda.gridDim.x):
-            row0, hidden0 = n_rows * (number % down), WIDTH * (number // down)
+        for place_of_tile in range(cuda.blockIdx.x, n_tiles, cuda.gridDim.x):
+            row0, hidden0 = n_rows * (place_of_tile % down), WIDTH * (place_of_tile // down)
             for start in range(0, n_visible, DEPTH):
                 for item in range(cuda.threadIdx.x, n_rows * DEPTH, threads):
                     row, k = item // DEPTH, item % DEPTH  # neighbours take neighbouring inputs
-                    tiles.left[k, row] = ZERO
+                    tiles.left[k, row] = 0
                     if row0 + row < n and start + k < n_visible:
                         tiles.left[k, row] = grey.values[grey.order[grey.first + row0 + row], start + k]
                 for item in range(cuda.threadIdx.x, WIDTH * DEPTH, threads):
                     column, k = item // DEPTH, item % DEPTH
-                    tiles.right[k, column] = ZERO
+                    tiles.right[k, column] = 0
                     if hidden0 + column < n_hidden and start + k < n_visible:
-                        tiles.right[k, column] = weights[(hidden0 + column) * n_visible + start + k]
+                        weight = weights[(hidden0 + column) * n_visible + start + k]
+                        if exact:
+                            tiles.right[k, column] = nearest(mul(weight, integer))
+                        else:
+                            tiles.right[k, column] = weight
                 cuda.syncthreads()
                 multiply(tiles.left, tiles.right, sums)
                 cuda.syncthreads()
-            store(sums, shared)
+            store(sums, shared, None, scale)
             cuda.syncthreads()
             for item in range(cuda.threadIdx.x, n_rows * QUADS, threads):
                 row, quad = item >> 3, item & 7
@@ -109,53 +131,63 @@ def make_grey_layer(tile: Tile):
                         if is_on(word_at(j, w0, w1, w2, w3), inverse):
                             bits |= np.uint32(1 << j)
                         mean = mul(mean_of(inverse), share)
-                        grey.means[place * n_hidden + hidden] = mean
+                        if exact:
+                            grey.means[place * n_hidden + hidden] = nearest(mean)
+                        else:
+                            grey.means[place * n_hidden + hidden] = mean
                     shared[row, 4 * quad + j] = mean
                 quads[row, quad] = bits
             cuda.syncthreads()
             if what & WORDS:
                 to_words(quads, row0, n, hidden0, n_hidden, words)
             for item in range(cuda.threadIdx.x, n_rows, threads):
-                column, group = item % WIDTH, item // WIDTH
-                if hidden0 + column < n_hidden and row0 + 32 * group < n:
-                    some = ZERO
-                    for row in range(32):
-                        some = add(some, shared[32 * group + row, column])
-                    grey.sums_of_means[(hidden0 + column) * groups + (row0 >> 5) + group] = some
+                hidden, first = hidden0 + item % WIDTH, 32 * (item // WIDTH)
+                if hidden < n_hidden and row0 + first < n:
+                    if exact:
+                        total = np.int32(0)
+                        for place in range(row0 + first, min(row0 + first + 32, n)):
+                            total += grey.means[place * n_hidden + hidden]
+                        cuda.atomic.add(grey.totals, hidden, total)
+                    else:
+                        some = ZERO
+                        for row in range(32):
+                            some = add(some, shared[first + row, item % WIDTH])
+                        grey.sums_of_means[hidden * groups + ((row0 + first) >> 5)] = some
             cuda.syncthreads()
 
     return grey_layer
 
 
-def make_grey_gradient(tile: Tile):
+def make_grey_gradient(tile: Tile, exact: bool = False):
     """Device function of a block: the data's part of the gradient of a tile of weights.
 
-    ``grey_gradient(grey, n_visible, n_hidden, visible0, hidden0, tiles)`` leaves ``sum over rows of values[row,
-    visible0 + r] means[row, hidden0 + c]`` of a `GreyBatch` in ``tiles.sums[r, c]``.
+    ``grey_gradient(grey, n_visible, n_hidden, visible0, hidden0, model, tiles)`` leaves ``sum over rows of values[row,
+    visible0 + r] means[row, hidden0 + c]`` of a `GreyBatch` in ``tiles.sums[r, c]``; of `exact` rows the gradient with
+    the model's part, the integer ``model[r, c]``.
     """
-    multiply, store, sums_shape = make_multiply(tile)
+    multiply, store, sums_shape, number = make_multiply(tile, exact)
     n_rows, threads = tile.rows, tile.threads
 
     @device
-    def grey_gradient(grey, n_visible, n_hidden, visible0, hidden0, tiles):
+    def grey_gradient(grey, n_visible, n_hidden, visible0, hidden0, model, tiles):
         n = grey.n
-        sums = cuda.local.array(sums_shape, np.float32)
+        sums = cuda.local.array(sums_shape, number)
         clear(sums)
         for start in range(0, n, DEPTH):
             for item in range(cuda.threadIdx.x, n_rows * DEPTH, threads):
                 row, k = item % n_rows, item // n_rows  # neighbours take neighbouring neurons
-                tiles.left[k, row] = ZERO
+                tiles.left[k, row] = 0
                 if visible0 + row < n_visible and start + k < n:
                     tiles.left[k, row] = grey.values[grey.order[grey.first + start + k], visible0 + row]
             for item in range(cuda.threadIdx.x, WIDTH * DEPTH, threads):
                 column, k = item % WIDTH, item // WIDTH
-                tiles.right[k, column] = ZERO
+                tiles.right[k, column] = 0
                 if hidden0 + column < n_hidden and start + k < n:
                     tiles.right[k, column] = grey.means[(start + k) * n_hidden + hidden0 + column]
             cuda.syncthreads()
             multiply(tiles.left, tiles.right, sums)
             cuda.syncthreads()
-        store(sums, tiles.sums)
+        store(sums, tiles.sums, model, _MEAN_QUANTUM)
         cuda.syncthreads()
 
     return grey_gradient

@@ -15,6 +15,7 @@ from numba import types
 
 from .arguments import (
     Address,
+    ByteRows,
     Doubles,
     Flag,
     Fragments,
@@ -52,12 +53,14 @@ _DATA_COUNT, _MODEL_COUNT = np.float32(1), np.float32(MODEL_COUNT)
 
 
 class TrainingRows(NamedTuple):
-    """Data of a training pass: packed bits, or grey rows ``grey[row, visible]``; what is not there is of length 1.
+    """Data of a training pass: packed bits, or grey rows; what is not there is of length 1.
 
     Attributes
     ----------
     words : array of uint32
     grey : array of float32, shape (n_rows, n_visible)
+    levels : array of uint8, shape (n_rows, n_visible)
+        255ths.
     order : array of int64
         Rows of the pass one after another.
     n : int
@@ -66,6 +69,7 @@ class TrainingRows(NamedTuple):
 
     words: Words
     grey: RealRows
+    levels: ByteRows
     order: Longs
     n: Long
 
@@ -101,6 +105,7 @@ class TrainingScratch(NamedTuple):
     totals: Integers
     no_rows: RealRows
     grey_means: Reals
+    level_means: Integers
     sums_of_means: Reals
     sums_of_rows: Doubles
 
@@ -162,13 +167,15 @@ class Span(NamedTuple):
     parity: Long
 
 
-def make_pass_kernel(tile: Tile, is_grey: bool = False):
+def make_pass_kernel(tile: Tile, is_grey: bool = False, exact: bool = False):
     """Kernel that does the minibatches of a `Span`.
 
-    With `is_grey` the rows are grey and used as they are (`grey.py`), else bits, or drawn each time they are used.
+    With `is_grey` the rows are grey and used as they are (`grey.py`), `exact` ones in bytes; else bits, or drawn each
+    time they are used.
     """
     layer, draw_rows = make_layer(tile, Outputs), make_draw_rows(tile, Outputs)
-    grey_layer, gradient = make_grey_layer(tile), make_gradient(tile)
+    grey_layer, gradient = make_grey_layer(tile, exact), make_gradient(tile, exact)
+    factor = np.int32 if exact else np.float32
     shape, quad_shape = (tile.rows, PITCH), (tile.rows, QUADS)
     dense_shape, left_shape, right_shape = shared_shapes(tile) if is_grey else ((1, 1),) * 3
 
@@ -181,8 +188,8 @@ def make_pass_kernel(tile: Tile, is_grey: bool = False):
         quads = cuda.shared.array(quad_shape, np.uint32)
         largest = cuda.shared.array(1, np.uint32)
         dense = cuda.shared.array(dense_shape, np.float32)
-        left = cuda.shared.array(left_shape, np.float32)
-        right = cuda.shared.array(right_shape, np.float32)
+        left = cuda.shared.array(left_shape, factor)
+        right = cuda.shared.array(right_shape, factor)
         grey_tiles = GreyTiles(dense, left, right)
         n_hidden, n_visible = model.n_hidden, model.n_visible
         none, planes, pitch, means, totals = states.order, scratch.planes, scratch.pitch, scratch.means, scratch.totals
@@ -208,13 +215,17 @@ def make_pass_kernel(tile: Tile, is_grey: bool = False):
                 what = 0
                 if not plan.persistent:
                     what = WORDS
+                if exact:
+                    values, grey_means, share = data.levels, scratch.level_means, div(_MEAN_SCALE, np.float32(n))
+                else:
+                    values, grey_means, share = data.grey, scratch.grey_means, data_share
                 grey = GreyBatch(
-                    data.grey, data.order, first, n, scratch.grey_means, scratch.sums_of_means, scratch.sums_of_rows,
-                    row_groups,
+                    values, data.order, first, n, grey_means, scratch.sums_of_means, scratch.sums_of_rows, row_groups,
+                    totals,
                 )  # fmt: skip
                 grey_layer(
-                    grey, n_hidden, n_visible, weights.values, hidden.values,
-                    Address(plan.seed_low, plan.seed_high, step & _LOW, (_HIDDEN_STREAM << 24) | high, 0), data_share,
+                    grey, n_hidden, n_visible, weights.values, hidden.values, model.quantum[0],
+                    Address(plan.seed_low, plan.seed_high, step & _LOW, (_HIDDEN_STREAM << 24) | high, 0), share,
                     what, states.hidden, quads, grey_tiles,
                 )  # fmt: skip
             else:
@@ -286,7 +297,7 @@ def make_pass_kernel(tile: Tile, is_grey: bool = False):
                 statistics, groups, weights, n_hidden, n_visible, rule, batch, magnitude_scale,
                 model.magnitudes[parity], shared, grey, grey_tiles,
             )  # fmt: skip
-            bias_gradients(statistics, data_groups, model_groups, visible, hidden, rule, batch, grey)
+            bias_gradients(statistics, data_groups, model_groups, visible, hidden, rule, batch, grey, exact)
             grid_sync()
             exponent = exponent_of(model.magnitudes[parity], n_hidden, n_visible, model.shift, largest)
             parity = 1 - parity
@@ -316,4 +327,5 @@ def entry_points() -> list[tuple[str, Any, Any]]:
     return [
         *of_each_tile("training pass", make_pass_kernel),
         *of_each_tile("training pass, grey rows", partial(make_pass_kernel, is_grey=True)),
+        *of_each_tile("training pass, grey levels", partial(make_pass_kernel, is_grey=True, exact=True)),
     ]

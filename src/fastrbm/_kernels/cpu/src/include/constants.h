@@ -24,6 +24,7 @@
 #define FRBM_LIMBS 4
 #define FRBM_LIMB_STEPS 16 /* steps of 64 inputs that a product by limbs takes at once: their states are 32 KB */
 #define FRBM_CUT_STEPS 8 /* steps of 64 samples that a gradient by limbs takes at once: its coefficients are 128 KB */
+#define FRBM_LEVEL_WORDS 128 /* words of two levels whose products with halves of coefficients fit 32 bits */
 #define FRBM_TILE_LANES 32 /* fewer lanes, or samples, are better off without tiles */
 #define FRBM_GAUSSIAN_COLUMNS 48 /* visible units of one call of gaussian_gradient_columns, at most */
 #define FRBM_DENSE_BLOCK 64 /* rows of one call of dense_layer, units of one of dense_moments, at most */
@@ -61,7 +62,7 @@ enum frbm_pack_flag { FRBM_GREY = 1, FRBM_BAD = 2 };
 enum frbm_stream { FRBM_VISIBLE = 0, FRBM_HIDDEN = 1, FRBM_INPUT = 2 };
 enum frbm_rule_kind { FRBM_SGD, FRBM_NESTEROV, FRBM_RMSPROP, FRBM_ADAM, FRBM_AMSGRAD };
 typedef enum { FRBM_DENSE, FRBM_DELTA, FRBM_LANDMARKS, FRBM_LCD, FRBM_INT16 } frbm_strategy;
-/* Rows of a training run: bits (given, or drawn from grey rows), probabilities, real numbers */
-typedef enum { FRBM_BIT_ROWS, FRBM_GREY_ROWS, FRBM_GAUSSIAN_ROWS } frbm_row_kind;
+/* Rows of a training run: bits (given, or drawn from grey rows), probabilities, the same as 255ths, real numbers */
+typedef enum { FRBM_BIT_ROWS, FRBM_GREY_ROWS, FRBM_LEVEL_ROWS, FRBM_GAUSSIAN_ROWS } frbm_row_kind;
 
 #endif

@@ -143,6 +143,8 @@ typedef struct {
     int32_t *transposed; /* [n_visible][transposed_ld], or NULL */
     size_t transposed_ld;
     frbm_limbs of_hidden, of_visible; /* limbs for the inputs of the hidden layer, and of the visible one; or none */
+    uint32_t *halves; /* [n_hidden][halves_ld] for products with levels, or NULL; see levels.h */
+    size_t halves_ld;
     float scale;       /* 2^k */
     int int16;        /* rounded to multiples of 2^16 whose sums fit 32 bits, so 16-bit kernels can do the products */
     float magnitude_scale; /* 2^s */
@@ -173,6 +175,8 @@ typedef struct {
     const float *dense_positive;     /* grey data: the positive gradient of these rows, else NULL */
     const float *dense_means;        /* and its hidden means [unit][sample] */
     size_t dense_ld;
+    const uint32_t *levels; /* or the rows as levels, [samples / 2][levels_ld], for positive.coef; else NULL */
+    size_t levels_ld;
     /* sampled hidden states as planes in place of coefficients; NULL: means.  A coincidence adds the share. */
     const uint32_t *positive_hidden, *negative_hidden;
     size_t hidden_ld;
@@ -184,6 +188,17 @@ typedef struct {
     frbm_spins spins; /* scale 0: both layers are bits */
     frbm_fixed fixed; /* fixed.weights NULL: no copy wanted */
 } frbm_gradient;
+
+/* Products of the halves of weights with levels by lanes; see levels.h */
+typedef struct {
+    const uint32_t *halves; /* [output][ld] */
+    size_t ld;
+    const uint32_t *lanes; /* [(n_inputs + 1) / 2][lanes_ld] */
+    size_t lanes_ld;
+    const int32_t *sums; /* [lane]: sums of the levels */
+    size_t n_inputs, n_lanes;
+    double scale;
+} frbm_level_product;
 
 /* Gradient of weights and hidden biases with Gaussian visible states of both phases, and its update; see gaussian.h */
 typedef struct {
@@ -362,6 +377,13 @@ typedef struct {
     void (*draw_rows)(const float *rows, size_t row_ld, const int64_t *order, size_t n_lanes, size_t n_units,
                       size_t block, const frbm_draw *draw, uint32_t *words, size_t words_ld, uint32_t *planes,
                       size_t planes_ld);
+    /* at most 32 rows of levels from `at`, a multiple of 32, for both kinds of products; any of the outputs may be NULL */
+    void (*load_levels)(const uint8_t *rows, size_t row_ld, const int64_t *order, size_t at, size_t n, size_t n_units,
+                        uint32_t *lanes, size_t lanes_ld, int32_t *sums, uint32_t *columns, size_t columns_ld);
+    /* outputs [first, first + count) as out[output][lane] */
+    void (*level_inputs)(const frbm_level_product *p, size_t first, size_t count, float *out, size_t ld);
+    /* the halves of weights alone */
+    void (*cut_weights)(const frbm_fixed *f, size_t n_visible, size_t first, size_t count);
     /* units [first, first + count), first a multiple of 32, count at most FRBM_PANEL */
     void (*panel)(const frbm_layer *layer, size_t first, size_t count, float *scratch);
     void (*apply_rule)(const frbm_rule *rule, int penalised, float *values, float *const *slots, size_t at,
@@ -474,6 +496,7 @@ typedef struct {
 } frbm_table;
 
 extern int frbm_vpopcnt; /* whether AVX-512 kernels may count bits of lanes (AVX512_VPOPCNTDQ) */
+extern int frbm_vnni;    /* whether they may add products of 16 bits in one operation (AVX512_VNNI) */
 
 /* One for each target; choose.c asks for those that are built */
 extern const frbm_table frbm_table_baseline, frbm_table_avx2, frbm_table_avx512, frbm_table_amx;

@@ -66,6 +66,8 @@ typedef struct {
     uint32_t *words, *planes; /* bits */
     float *rows;              /* others, [row][visible_ld] */
     float *lanes;             /* the same, [n_visible][data_ld] */
+    uint32_t *levels, *columns; /* levels for products over visible units and over samples; sums of the rows */
+    int32_t *sums;
     uint32_t *int16;          /* the same in 16 bits, and the values of 1 in them [data_ld]; with `int16` */
     float *quanta;
 } frbm_batch;
@@ -107,6 +109,8 @@ typedef struct {
     const uint64_t *rows; /* packed data, or NULL */
     size_t row_words;
     const float *dense; /* or these, [row][n_visible] */
+    const uint8_t *levels; /* or these, [row][levels_ld] */
+    size_t levels_ld;
     int stochastic_input;
     const int64_t *order;
     size_t n_rows, batch_size;
@@ -119,7 +123,7 @@ typedef struct {
     /* made by frbm_lay_out_training, as are the strides */
     frbm_batch batches[2]; /* this one and the next */
     uint32_t *hidden_words, *visible_words, *visible_planes;
-    int32_t *data_fixed, *model_fixed; /* scaled hidden means, coefficients of the gradient */
+    int32_t *data_fixed, *model_fixed; /* scaled hidden means, coefficients of the gradient; states, of levels */
     /* grey data, and `inputs` of one-hot units; the last is [n_hidden][visible_ld] */
     float *data_means, *inputs, *grey_gradient;
     uint32_t *data_planes, *model_planes;       /* sampled hidden states */
@@ -144,6 +148,10 @@ typedef struct {
     const frbm_table *table;
     const uint64_t *rows;
     size_t row_words, n_rows;
+    const uint8_t *levels; /* or levels, [row][levels_ld], and the halves of the weights */
+    size_t levels_ld;
+    const uint32_t *halves;
+    size_t halves_ld;
     const int32_t *coef; /* fixed-point weights */
     const frbm_limbs *limbs; /* of them, or NULL */
     size_t out_stride, in_stride, n_in, n_out;
@@ -235,6 +243,7 @@ void frbm_run_partition(frbm_partition_run *r, int thread, void *scratch);
 
 /* Whether AVX-512 kernels use AVX512_VPOPCNTDQ: if allowed and there; tests switch it off */
 int frbm_allow_vpopcnt(int allow);
+int frbm_allow_vnni(int allow); /* the same of AVX512_VNNI */
 /* whether processors of the architecture that this was built for may have an instruction set; whether this build does */
 int frbm_is_possible(const char *name);
 int frbm_is_built(const char *name);

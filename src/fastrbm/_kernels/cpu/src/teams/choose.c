@@ -30,6 +30,16 @@ int frbm_allow_vpopcnt(int allow) {
     return frbm_vpopcnt;
 }
 
+int frbm_vnni = 0;
+
+int frbm_allow_vnni(int allow) {
+#ifdef FRBM_X86
+    __builtin_cpu_init();
+    frbm_vnni = allow && __builtin_cpu_supports("avx512vnni");
+#endif
+    return frbm_vnni;
+}
+
 static int always(void) { return 1; }
 
 #ifdef FRBM_X86

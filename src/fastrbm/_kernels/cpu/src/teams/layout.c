@@ -46,6 +46,10 @@ static void lay_out_batch(const frbm_training *t, frbm_batch *b, size_t batch, a
     if (t->kind == FRBM_BIT_ROWS) {
         b->words = take(a, 2 * t->row_words * t->data_ld);
         b->planes = take(a, t->data_ld / 32 * t->visible_ld);
+    } else if (t->kind == FRBM_LEVEL_ROWS) {
+        b->levels = take(a, (t->n_visible + 1) / 2 * t->data_ld);
+        b->columns = take(a, t->data_ld / 2 * t->visible_ld);
+        b->sums = take(a, t->data_ld);
     } else {
         b->rows = take(a, batch * t->visible_ld);
         b->lanes = take(a, t->n_visible * t->data_ld);
@@ -75,11 +79,12 @@ static void lay_out_gaussian(frbm_training *t, arena *a) {
 /* What both phases leave of the hidden layer for the gradient, and the visible states of the chains */
 static void lay_out_phases(frbm_training *t, arena *a) {
     const int gaussian = t->kind == FRBM_GAUSSIAN_ROWS, grey = t->kind == FRBM_GREY_ROWS;
-    if (!t->persistent || (grey && t->sampled_hidden))
+    const int levels = t->kind == FRBM_LEVEL_ROWS;
+    if (!t->persistent || ((grey || levels) && t->sampled_hidden))
         t->hidden_words = take(a, frbm_round_up(t->n_hidden, 32) / 32 * t->data_ld);
     if (t->group || gaussian)
         t->inputs = take(a, t->n_hidden * larger(t->data_ld, t->chain_ld));
-    else if (grey)
+    else if (grey || levels)
         t->inputs = take(a, t->n_hidden * t->data_ld);
     if (grey) {
         t->grey_gradient = take(a, t->n_hidden * t->visible_ld);
@@ -92,6 +97,7 @@ static void lay_out_phases(frbm_training *t, arena *a) {
     if (t->sampled_hidden) {
         t->data_planes = take(a, t->data_ld / 32 * t->hidden_ld);
         t->model_planes = take(a, t->chain_ld / 32 * t->hidden_ld);
+        if (levels) t->data_fixed = take(a, t->n_hidden * t->data_ld);
     } else if (!gaussian) {
         if (!grey) t->data_fixed = take(a, t->n_hidden * t->data_ld);
         t->model_fixed = take(a, t->n_hidden * t->chain_ld);

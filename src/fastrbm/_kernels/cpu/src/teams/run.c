@@ -9,7 +9,24 @@ static void run_whole(const frbm_table *table, frbm_layer *layer, float *scratch
     for (size_t p = 0; p < pieces(layer->n_out, FRBM_PANEL); p++) run_panel(table, layer, p, FRBM_PANEL, scratch);
 }
 
-static size_t chunk_words(const frbm_rows *r) { return r->row_words * 2 * r->chunk; }
+/* Room for the states of a chunk; of levels, also for their sums and the products */
+static size_t chunk_words(const frbm_rows *r) {
+    if (r->levels) return ((r->n_in + 1) / 2 + 1 + r->n_out) * r->chunk;
+    return r->row_words * 2 * r->chunk;
+}
+
+/* Products of a chunk of levels; `room` of chunk_words */
+static const float *level_products(const frbm_rows *r, size_t first, size_t n, uint32_t *room) {
+    uint32_t *lanes = room + r->chunk;
+    float *products = (float *)(lanes + (r->n_in + 1) / 2 * r->chunk);
+    for (size_t at = 0; at < n; at += 32)
+        r->table->load_levels(r->levels + first * r->levels_ld, r->levels_ld, NULL, at, n - at < 32 ? n - at : 32,
+                              r->n_in, lanes, r->chunk, (int32_t *)room, NULL, frbm_round_up(r->n_in, 64));
+    const frbm_level_product p = {r->halves, r->halves_ld, lanes, r->chunk, (const int32_t *)room,
+                                  r->n_in, n, (double)r->quantum / 255.0};
+    r->table->level_inputs(&p, 0, r->n_out, products, r->chunk);
+    return products;
+}
 
 size_t frbm_rows_scratch(const frbm_rows *r) {
     const size_t sums = r->energy ? (r->n_out + 1) * r->chunk : 0;
@@ -39,11 +56,16 @@ void frbm_run_rows(frbm_rows *r, int thread, float *scratch) {
     size_t piece;
     while ((piece = next_piece(&r->team)) * r->chunk < r->n_rows) {
         const size_t first = piece * r->chunk, n = r->n_rows - first < r->chunk ? r->n_rows - first : r->chunk;
-        k->gather(r->rows + first * r->row_words, r->row_words, NULL, n, r->n_in, words, r->chunk, NULL, 0);
         frbm_layer layer;
         memset(&layer, 0, sizeof layer);
-        layer.op = product(words, r->chunk, r->n_in, r->coef, r->out_stride, r->in_stride);
-        layer.op.limbs = r->limbs;
+        if (r->levels) {
+            layer.preset = level_products(r, first, n, words);
+            layer.preset_ld = r->chunk;
+        } else {
+            k->gather(r->rows + first * r->row_words, r->row_words, NULL, n, r->n_in, words, r->chunk, NULL, 0);
+            layer.op = product(words, r->chunk, r->n_in, r->coef, r->out_stride, r->in_stride);
+            layer.op.limbs = r->limbs;
+        }
         layer.quantum = r->quantum;
         layer.int16 = r->int16;
         layer.bias = r->bias;

@@ -14,6 +14,9 @@ static float quantum_of(const frbm_training *t) { return (has_spins(t) ? t->spin
 
 static int is_grey(const frbm_training *t) { return t->kind == FRBM_GREY_ROWS; }
 
+/* The same in whole numbers, see levels.h */
+static int has_levels(const frbm_training *t) { return t->kind == FRBM_LEVEL_ROWS; }
+
 /* Hidden units of one piece of the gradient: whole tiles of look-ups, whole cache lines of a transposed copy, or whole
  * blocks of limbs, which want to be many where all threads still have some */
 static size_t update_rows(const frbm_training *t) {
@@ -78,6 +81,9 @@ static void load_block(const frbm_training *t, size_t batch, uint64_t step, size
         const frbm_draw draw = {{t->key[0], t->key[1]}, step, FRBM_INPUT, 0};
         k->draw_rows(t->dense, t->n_visible, order, n, t->n_visible, block, &draw, into->words, t->data_ld,
                      into->planes, t->visible_ld);
+    } else if (has_levels(t)) {
+        k->load_levels(t->levels, t->levels_ld, order, at, here, t->n_visible, into->levels, t->data_ld, into->sums,
+                       into->columns, t->visible_ld);
     } else {
         k->load_gaussian(t->dense, order, at, here, t->n_visible, into->rows, t->visible_ld, into->lanes, t->data_ld);
         if (into->int16) k->int16_lanes(into->lanes, t->data_ld, t->n_visible, at, here, into->int16, into->quanta);
@@ -153,10 +159,12 @@ static void choose_classes(frbm_training *t, const frbm_onehot *o, size_t n_lane
 static void positive_phase(frbm_training *t, const frbm_batch *data, size_t n, int thread, float *scratch) {
     frbm_layer hidden = hidden_layer(t, data->words, t->data_ld, n);
     hidden.means_ld = t->data_ld;
-    if (is_grey(t)) {
+    if (is_grey(t) || has_levels(t)) {
         hidden.op.bits = NULL;
         hidden.preset = t->inputs;
         hidden.preset_ld = t->data_ld;
+    }
+    if (is_grey(t)) {
         hidden.means = t->data_means;
         hidden.mean_scale = 1.0f / (float)n;
     } else if (t->sampled_hidden) {
@@ -166,7 +174,7 @@ static void positive_phase(frbm_training *t, const frbm_batch *data, size_t n, i
         hidden.fixed_means = t->data_fixed;
         hidden.mean_scale = FRBM_MEAN_SCALE / (float)n;
     }
-    if (!t->persistent || (is_grey(t) && t->sampled_hidden)) {
+    if (!t->persistent || (hidden.preset && t->sampled_hidden)) {
         hidden.words = t->hidden_words; /* one chain a row, or states wanted for the gradient alone */
         hidden.words_ld = t->data_ld;
     }
@@ -176,14 +184,14 @@ static void positive_phase(frbm_training *t, const frbm_batch *data, size_t n, i
     frbm_choose(t->table, &hidden);
     if (t->persistent) frbm_choose(t->table, &visible);
     const size_t hidden_size = panel_units(t, &hidden), visible_size = panel_units(t, &visible);
-    const size_t n_hidden = is_grey(t) ? grey_input_pieces(t, n) : pieces(t->n_hidden, hidden_size);
+    const size_t n_hidden = hidden.preset ? grey_input_pieces(t, n) : pieces(t->n_hidden, hidden_size);
     const size_t n_visible = t->persistent && !t->filters ? pieces(t->n_visible, visible_size) : 0;
     const size_t n_outputs = pieces(t->n_hidden, FILTER_OUTPUTS) + pieces(t->n_visible, FILTER_OUTPUTS);
     const size_t n_filters = t->filters ? n_outputs : 0;
     size_t piece;
     while ((piece = steal(&t->team, 0, thread, n_hidden)) < n_hidden) {
-        if (is_grey(t))
-            grey_positive(t, &hidden, data->lanes, n, piece, scratch);
+        if (hidden.preset)
+            grey_positive(t, &hidden, data, n, piece, scratch);
         else
             run_panel(t->table, &hidden, piece, hidden_size, scratch);
     }
@@ -252,6 +260,8 @@ static void visible_bias(frbm_training *t, const frbm_batch *batch, size_t first
     float gradient[BIAS_UNITS];
     if (t->kind == FRBM_BIT_ROWS)
         t->table->count_planes(batch->planes, t->visible_ld, (n + 31) / 32, first, count, data);
+    else if (has_levels(t))
+        grey_columns(t, batch, first, count, n, grey);
     else
         for (size_t s = 0; s < n; s++)
             for (size_t i = 0; i < count; i++) grey[i] += (double)batch->rows[s * t->visible_ld + first + i];
@@ -283,6 +293,8 @@ static void apply_gradient(frbm_training *t, size_t batch, size_t n, size_t n_ch
         g.negative_share = -1.0f / (float)n_chains;
     }
     g.dense_means = is_grey(t) ? t->data_means : NULL;
+    g.levels = data->columns;
+    g.levels_ld = t->visible_ld;
     g.weights = t->weights;
     g.bias = t->bias_hidden;
     memcpy(g.slots, t->slots, sizeof g.slots);

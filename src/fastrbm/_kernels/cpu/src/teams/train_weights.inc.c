@@ -31,7 +31,10 @@ static void quantise_weights(frbm_training *t, int thread, void (*after)(void *)
     size_t piece;
     const size_t n = pieces(t->n_hidden, 16);
     frbm_fixed fixed = t->fixed;
-    if (!t->exponent) fixed.of_hidden.bytes = fixed.of_visible.bytes = NULL; /* a first pass, for the magnitudes */
+    if (!t->exponent) { /* a first pass, for the magnitudes */
+        fixed.of_hidden.bytes = fixed.of_visible.bytes = NULL;
+        fixed.halves = NULL;
+    }
     while ((piece = steal(&t->team, 0, thread, n)) < n) {
         const size_t first = 16 * piece, left = t->n_hidden - first;
         t->table->quantise_rows(&fixed, t->weights, t->n_visible, first, left < 16 ? left : 16,

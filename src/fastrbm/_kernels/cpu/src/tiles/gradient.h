@@ -5,6 +5,7 @@
 #include "bits.h"
 #include "coincidences.h"
 #include "kernels.h"
+#include "levels.h"
 #include "limb_product.h"
 #include "limbs.h"
 #include "lookup.h"
@@ -53,35 +54,35 @@ INLINE coincidence_planes negative_planes(const frbm_gradient *g) {
 
 /* Whether the products of a gradient go by tiles: of a phase that has no samples nothing is asked */
 INLINE int by_tiles(const frbm_gradient *g) {
-    const size_t of_data = g->dense_positive ? 0 : g->positive.n_inputs, of_model = g->negative.n_inputs;
+    const size_t of_data = g->dense_positive || g->levels ? 0 : g->positive.n_inputs, of_model = g->negative.n_inputs;
     return !g->negative_hidden && (!of_data || fills_tiles(of_data)) && (!of_model || fills_tiles(of_model)) &&
            of_data + of_model > 0;
 }
 
-/* Gradient of a tile, all bits, but for the dense part */
+/* Gradient of a tile, all bits, but for the dense part; with levels, what is to be scaled with theirs */
 static void tile_products(const frbm_gradient *g, size_t first, size_t count, size_t lane, size_t n_lanes,
                           int32_t *sums, int32_t *tables) {
-    const int both = !g->dense_positive;
+    const int both = !g->dense_positive && !g->levels;
     if (by_tiles(g)) {
         frbm_operand none = g->positive;
         none.n_inputs = 0;
         const frbm_operand *const phases[2] = {both ? &g->positive : &none, &g->negative};
         limb_gradient(phases, first, count, sums, FRBM_SUM_LD, lane, n_lanes,
                       sums + (FRBM_PANEL + FRBM_TILE) * FRBM_SUM_LD);
-        for (size_t j = 0; j < count; j++) scale_sums(sums + j * FRBM_SUM_LD, n_lanes, g->quantum);
+        for (size_t j = 0; j < count && !g->levels; j++) scale_sums(sums + j * FRBM_SUM_LD, n_lanes, g->quantum);
         return;
     }
     if (!g->negative_hidden) {
         if (both) look_up_product(&g->positive, first, count, 0, sums, FRBM_SUM_LD, lane, n_lanes, tables);
         look_up_product(&g->negative, first, count, both, sums, FRBM_SUM_LD, lane, n_lanes, tables);
-        for (size_t j = 0; j < count; j++) scale_sums(sums + j * FRBM_SUM_LD, n_lanes, g->quantum);
+        for (size_t j = 0; j < count && !g->levels; j++) scale_sums(sums + j * FRBM_SUM_LD, n_lanes, g->quantum);
         return;
     }
     const coincidence_planes positive = positive_planes(g), negative = negative_planes(g);
     int32_t *model = sums + FRBM_TILE * FRBM_SUM_LD;
     count_coincidences(&negative, first, count, lane, n_lanes, both ? model : sums, FRBM_SUM_LD);
     if (both) count_coincidences(&positive, first, count, lane, n_lanes, sums, FRBM_SUM_LD);
-    for (size_t j = 0; j < count; j++) {
+    for (size_t j = 0; j < count && !g->levels; j++) {
         float *row = (float *)(sums + j * FRBM_SUM_LD), *other = (float *)(model + j * FRBM_SUM_LD);
         scale_sums(row, n_lanes, both ? g->positive_share : g->negative_share);
         if (!both) continue;
@@ -107,6 +108,7 @@ static void gradient_tile(const frbm_gradient *g, size_t first, size_t count, co
     for (size_t lane = 0; lane < g->n_visible; lane += FRBM_LANE_BLOCK) {
         const size_t n_lanes = g->n_visible - lane < FRBM_LANE_BLOCK ? g->n_visible - lane : FRBM_LANE_BLOCK;
         tile_products(g, first, count, lane, n_lanes, sums, tables);
+        if (g->levels) add_levels(g, first, count, lane, n_lanes, sums, tables);
         for (size_t j = 0; j < count; j++) {
             const size_t at = (first + j) * g->n_visible + lane;
             float *row = (float *)(sums + j * FRBM_SUM_LD);
@@ -129,6 +131,7 @@ static void quantise_rows(const frbm_fixed *f, const float *weights, size_t n_vi
     }
     if (f->transposed) transpose_rows(f->weights, f->ld, first, count, n_visible, f->transposed, f->transposed_ld);
     if (f->of_hidden.bytes || f->of_visible.bytes) cut_limbs(f, n_visible, first, count);
+    if (f->halves) cut_weights(f, n_visible, first, count);
 }
 
 INLINE float share_of(const coincidence_planes *p, size_t unit, float share) {
@@ -155,7 +158,7 @@ static void gradient_rows(const frbm_gradient *g, size_t first, size_t count, fr
                           float *scratch) {
     frbm_gradient tile = *g;
     float hidden[FRBM_PANEL];
-    const size_t size = by_tiles(g) ? FRBM_PANEL : FRBM_TILE;
+    const size_t size = !by_tiles(g) ? FRBM_TILE : g->levels ? LEVEL_UNITS : FRBM_PANEL;
     for (size_t j = 0; j < count; j++) hidden[j] = hidden_gradient(g, first + j);
     for (size_t j = first; j < first + count; j += size) {
         const size_t here = first + count - j < size ? first + count - j : size;

@@ -362,6 +362,18 @@ INLINE reg_i multiply_int16(uint32_t a, reg_i b) {
 #endif
 }
 
+/* sum + multiply_int16(*a, b); `fused`: in one operation, which processors with AVX512_VNNI have */
+INLINE reg_i add_int16_products(const int fused, reg_i sum, const uint32_t *a, reg_i b) {
+#if defined(FRBM_AVX512)
+    if (fused) { /* not by its intrinsic, for which all that it is inlined into must ask for the instruction set */
+        __asm__("vpdpwssd %2%{1to16%}, %1, %0" : "+v"(sum) : "v"(b), "m"(*a));
+        return sum;
+    }
+#endif
+    (void)fused;
+    return sum + multiply_int16(*a, b);
+}
+
 /* Lane l of the result is lane (l + by) % 8 of x, a vec_d; `by` is a constant */
 #if defined(__clang__)
 #define ROTATE_D(x, by) \

@@ -19,6 +19,7 @@
 #include "labels.h"
 #include "lane_math.h"
 #include "layer.h"
+#include "levels.h"
 #include "limb_product.h"
 #include "limbs.h"
 #include "normal.h"
@@ -70,6 +71,9 @@ const frbm_table FRBM_TABLE = {
     .gather = gather,
     .transpose_words = transpose_words,
     .draw_rows = draw_rows,
+    .load_levels = load_levels,
+    .level_inputs = level_inputs,
+    .cut_weights = cut_weights,
     .panel = panel,
     .apply_rule = apply_rule,
     .gradient_rows = gradient_rows,
