@@ -25,8 +25,9 @@ PUBLISHED = (
     (1.551, 2.009, 2.596, 3.190, 3.749, 4.271, 4.759),
 )
 FACTORS = (0.25, 0.5, 1.0, 2.0, 4.0)
-# of the toy experiment, whose settings are not in the copy of the publication that this was written from
-PATTERNS, COPIES, FLIPS, N_VISIBLE = 4, 100, 0.05, 20
+# of the toy experiment, whose settings are not in the copy of the publication that this was written from: as many units
+# as leave the smaller layer 4096 states, so that a hundred runs with exact gradients take minutes
+PATTERNS, COPIES, FLIPS, N_VISIBLE, N_HIDDEN = 4, 100, 0.05, 12, (6, 12, 24)
 
 
 def run(settings: Settings, report: Report) -> None:
@@ -52,7 +53,7 @@ def run(settings: Settings, report: Report) -> None:
 def _toy(settings: Settings, report: Report) -> dict[str, tuple[float, float]]:
     best = {}
     runs = 4 if settings.quick else 100
-    for n_hidden in (10,) if settings.quick else (10, 20, 40):
+    for n_hidden in N_HIDDEN[:1] if settings.quick else N_HIDDEN:
         scale = lc_scale(N_VISIBLE, n_hidden)
         curves: dict[float, list[np.ndarray]] = {factor: [] for factor in FACTORS}
         for k in range(runs):
