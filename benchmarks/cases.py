@@ -5,7 +5,6 @@ A case is data; `Bench.run` turns it into a `Row`. Targets are ratios on the mac
 
 from __future__ import annotations
 
-import math
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -15,7 +14,7 @@ import numpy as np
 
 from fastrbm.likelihood._result import log_mean
 
-from . import isolated, labelled, quality, units
+from . import chains, isolated, labelled, quality, units
 from .data import Images, load_images
 from .ours import FastRBM
 from .peers import Parameters, Peer, Training, all_peers
@@ -59,6 +58,7 @@ class Case:
     rows: str = "binary"  #: "binary" or "grey"
     training: Training | None = None
     n_hidden: int = 256
+    n_chains: int = 0  #: of chains that are sampled
     data: str | None = None  #: source of the rows where it isn't the run's
 
 
@@ -119,9 +119,10 @@ def _training_cases() -> list[Case]:
         _training_case("torch", "cd", 711, 3824, 0.02, 6.0, fast=True, sampled=True),
     ]
     # Forms of the PyTorch peer that no target speaks of, one faster and one slower, for orientation.
-    for variant in ("torch-onednn", "torch-bernoulli"):
+    for variant in ("torch-bfloat16", "torch-onednn", "torch-bernoulli", "jax"):
         cases.append(_training_case(variant, "cd", 256, 256, 0.1, None))
-    cases.append(_training_case("torch-onednn", "cd", 945, 1664, 0.05, None))
+    for variant in ("torch-bfloat16", "torch-onednn"):
+        cases.append(_training_case(variant, "cd", 945, 1664, 0.05, None))
     cases.append(_training_case("scikit-learn", "pcd", 256, 256, 0.02, 4.0, rows="grey"))
     return cases
 
@@ -140,18 +141,6 @@ def all_cases() -> list[Case]:
                 rows=rows,
             )
         )
-    sampling: tuple[tuple[str, float | None], ...] = (("torch", 8.0), ("torch-onednn", None))
-    for peer, goal in sampling:
-        cases.append(
-            Case(
-                name=f"gibbs-h500-{peer}",
-                work="Gibbs sampling, 784x500",
-                peer=peer,
-                target=goal,
-                kind="gibbs",
-                n_hidden=500,
-            )
-        )
     for peer, goal in (("rbms", 8.0), ("torch-ais", 8.0)):
         work = "annealed importance sampling, 784x500"
         cases.append(Case(f"ais-h500-{peer}", work, peer, goal, "ais", n_hidden=500))
@@ -161,7 +150,8 @@ def all_cases() -> list[Case]:
         small = Training(n_hidden=64, batch=32, n_epochs=5, rate=0.05, algorithm=algorithm)
         work = f"16 seeds, {algorithm.upper()}-1, {small.n_epochs} epochs of 10000 rows, 784x64, batch 32"
         cases.append(Case(f"many-{algorithm}1-h64-b32", work, "one by one", None, "many", training=small, n_hidden=64))
-    cases += [Case(**fields) for fields in [*units.specifications(), *labelled.specifications()]]
+    others = (chains, units, labelled)
+    cases += [Case(**fields) for module in others for fields in module.specifications()]
     cases.append(Case("import", "import fastrbm", "-", 0.5, "import_time"))
     cases.append(Case("memory-fit-scikit-learn", "memory of fit", "scikit-learn", 4.0, "memory"))
     return cases
@@ -217,7 +207,7 @@ class Bench:
     def _rows(self, case: Case) -> np.ndarray:
         return self.images.binary if case.rows == "binary" else self.images.grey
 
-    def _model(self, n_hidden: int) -> Parameters:
+    def model(self, n_hidden: int) -> Parameters:
         """Return parameters trained once per size; both sides of a comparison get the same ones."""
         if n_hidden not in self._models:
             training = Training(n_hidden, batch=64, n_epochs=2, rate=0.05, algorithm="cd")
@@ -296,7 +286,7 @@ class Bench:
 
     def transform(self, case: Case) -> Row:
         """Compute p(h | v) of all rows with the same parameters."""
-        peer, parameters, threads = self.peers[case.peer], self._model(case.n_hidden), self.threads
+        peer, parameters, threads = self.peers[case.peer], self.model(case.n_hidden), self.threads
         X, n_checked = self._rows(case), 1000
         expected = quality.hidden_means(parameters, X[:n_checked])
 
@@ -321,35 +311,12 @@ class Bench:
         return self._row(case, timing, judge(measure, *errors), f"{case.work}, {len(X)} rows")
 
     def gibbs(self, case: Case) -> Row:
-        """Run many chains of one model from the same rows; both sides must end in the same distribution."""
-        peer, parameters, threads = self.peers[case.peer], self._model(case.n_hidden), self.threads
-        n_chains, n_steps = (512, 5) if self.quick else (10000, self.gibbs_steps)
-        V = self.images.binary[:n_chains]
-        timing = alternate(
-            lambda seed: peer.gibbs(parameters, V, n_steps, seed=seed, threads=threads),
-            lambda seed: self.ours.gibbs(parameters, V, n_steps, seed=seed, threads=threads),
-            self.rounds,
-            threads=threads,
-            warm_up=(
-                lambda: peer.gibbs(parameters, V, 1, seed=0, threads=threads),
-                lambda: self.ours.gibbs(parameters, V, 1, seed=0, threads=threads),
-            ),
-            pause=self.pause,
-        )
-        theirs = [quality.free_energy(parameters, V) for V in timing.peer_results]
-        ours = [quality.free_energy(parameters, V) for V in timing.ours_results]
-        # The chains are independent, so the error of the mean is known: four standard errors of a difference.
-        error = 4 * float(np.std(theirs[0])) * math.sqrt(2 / (n_chains * self.rounds))
-        judgement = judge(
-            Measure("mean free energy", "equal", absolute=error),
-            [float(values.mean()) for values in theirs],
-            [float(values.mean()) for values in ours],
-        )
-        return self._row(case, timing, judgement, f"{case.work}, {n_chains} chains, {n_steps} steps")
+        """Run many chains on both sides."""
+        return chains.gibbs(self, case)
 
     def ais(self, case: Case) -> Row:
         """Anneal chains along the same path; both sides must find the same log Z."""
-        peer, parameters, threads = self.peers[case.peer], self._model(case.n_hidden), self.threads
+        peer, parameters, threads = self.peers[case.peer], self.model(case.n_hidden), self.threads
         n_chains, n_temperatures = (64, 20) if self.quick else (1000, self.temperatures)
         timing = alternate(
             lambda seed: peer.ais(parameters, n_chains, n_temperatures, seed=seed, threads=threads),
@@ -382,7 +349,7 @@ class Bench:
     def partition(self, case: Case) -> Row:
         """Sum over all states of 20 hidden units; the peer over 2^14 of them, its time taken for all in proportion."""
         peer, threads = self.peers[case.peer], self.threads
-        W, b, a = self._model(case.n_hidden)
+        W, b, a = self.model(case.n_hidden)
         n, n_peer = (10, 6) if self.quick else (20, 14)
 
         def ours(n: int) -> float:

@@ -16,7 +16,7 @@ from typing import Any
 
 from .protocol import ERROR, FAILED, Row
 
-_PACKAGES = ("fastrbm", "numpy", "scipy", "scikit-learn", "torch")
+_PACKAGES = ("fastrbm", "numpy", "scipy", "scikit-learn", "torch", "jax", "jaxbm", "thrml", "hamon")
 _COLUMNS = tuple("work,peer,target,ratio,rounds,peer's,fastrbm's,quality,peer's,fastrbm's,verdict".split(","))
 
 #: OpenBLAS kernels that make no use of AVX-512.

@@ -72,16 +72,26 @@ class Peer(Protocol):
 
 def training_peers() -> dict[str, Peer]:
     """Return the peers that train, by the name that cases use, installed or not."""
+    from .jax_peer import Jax
     from .sklearn_peer import ScikitLearn
-    from .torch_peer import BernoulliCalls, OneDnnProducts, Torch
+    from .torch_peer import BernoulliCalls, OneDnnProducts, ShortProducts, Torch
 
     peers = (
         ScikitLearn(),
         Torch("torch"),
+        Torch("torch-bfloat16", products=ShortProducts),
         Torch("torch-onednn", products=OneDnnProducts),
         Torch("torch-bernoulli", bits=BernoulliCalls),
+        Jax("jax"),
     )
     return {peer.name: peer for peer in peers}
+
+
+def sampling_peers() -> dict[str, Any]:
+    """Return those that sample only."""
+    from .jax_peer import BlockGibbs, Jaxbm
+
+    return {peer.name: peer for peer in (Jaxbm("jaxbm"), BlockGibbs("thrml", "thrml"), BlockGibbs("hamon", "hamon"))}
 
 
 def real_peers() -> dict[str, Peer]:
@@ -104,4 +114,4 @@ def likelihood_peers() -> dict[str, Any]:
 
 def all_peers() -> dict[str, Any]:
     """Return every peer."""
-    return {**training_peers(), **real_peers(), **likelihood_peers()}
+    return {**training_peers(), **sampling_peers(), **real_peers(), **likelihood_peers()}

@@ -22,6 +22,8 @@ _TWO_32 = 4294967296.0
 class AddmmProducts:
     """The three products of a step by ``torch.addmm``, which uses the BLAS that PyTorch was built with."""
 
+    kind = "float32"  #: of states and means
+
     def __init__(self, W, b, a):
         self.W, self.b, self.a = W, b, a
 
@@ -40,6 +42,46 @@ class AddmmProducts:
     def add_outer(self, P, V, scale):
         """Add scale * P^T V to W."""
         self.W.addmm_(P.t(), V, alpha=scale)
+
+    def add_sums(self, P, V, signs, scale):
+        """Add scale * P^T signs and scale * V^T signs to the biases."""
+        self.b.addmv_(P.t(), signs, alpha=scale)
+        self.a.addmv_(V.t(), signs, alpha=scale)
+
+
+class ShortProducts(AddmmProducts):
+    """Products of bfloat16: states are exact in it, means and gradients are rounded; parameters are kept in float32."""
+
+    kind = "bfloat16"
+
+    def __init__(self, W, b, a):
+        super().__init__(W, b, a)
+        self._short = [value.bfloat16() for value in (W, b, a)]
+
+    def hidden(self, V, out):
+        """Write sigmoid(b + V W^T) into out."""
+        import torch
+
+        W, b, _ = self._short
+        return torch.addmm(b, V, W.t(), out=out).sigmoid_()
+
+    def visible(self, H, out):
+        """Write sigmoid(a + H W) into out."""
+        import torch
+
+        W, _, a = self._short
+        return torch.addmm(a, H, W, out=out).sigmoid_()
+
+    def add_sums(self, P, V, signs, scale):
+        """Add scale * P^T signs and scale * V^T signs to the biases."""
+        self.b.add_(P.t() @ signs, alpha=scale)
+        self.a.add_(V.t() @ signs, alpha=scale)
+
+    def add_outer(self, P, V, scale):
+        """Add scale * P^T V to W, which ends an update."""
+        self.W.add_(P.t() @ V, alpha=scale)
+        for short, value in zip(self._short, (self.W, self.b, self.a), strict=True):
+            short.copy_(value)
 
 
 class RealProducts(AddmmProducts):
@@ -152,6 +194,8 @@ class Torch:
             has_operator = hasattr(torch.ops.mkldnn, "_linear_pointwise")
             if not (torch.backends.mkldnn.is_available() and has_operator):
                 return Availability(False, "this build of PyTorch has no oneDNN linear operator")
+        if issubclass(self._products, ShortProducts) and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+            return Availability(False, "PyTorch has no products of bfloat16 for this processor")
         return Availability(True)
 
     def supports(self, training: Training) -> Availability:
@@ -185,7 +229,9 @@ class Torch:
         torch.set_num_threads(threads)
         with torch.inference_mode():
             model = self._products(*map(torch.from_numpy, parameters))
-            return model.hidden(torch.from_numpy(X), torch.empty(len(X), len(parameters.b))).numpy()
+            dtype = getattr(torch, model.kind)
+            out = torch.empty(len(X), len(parameters.b), dtype=dtype)
+            return model.hidden(torch.from_numpy(X).to(dtype), out).float().numpy()
 
     def gibbs(self, parameters: Parameters, V: np.ndarray, n_steps: int, *, seed: int, threads: int) -> np.ndarray:
         """Return the visible states after n_steps sweeps from the rows of V."""
@@ -196,18 +242,18 @@ class Torch:
         block = 1024
         with torch.inference_mode():
             model = self._products(*map(torch.from_numpy, parameters))
-            states = torch.from_numpy(V.copy())
+            states = torch.from_numpy(V).to(getattr(torch, model.kind), copy=True)
             generator = torch.Generator().manual_seed(seed)
             for start in range(0, len(V), block):
                 _sweep(model, states[start : start + block], n_steps, generator, self._bits)
-        return states.numpy()
+            return states.float().numpy()
 
 
 def _sweep(model, V, n_steps, generator, bits):
     """Run n_steps sweeps of the chains in V, in place."""
     import torch
 
-    PV, PH = torch.empty_like(V), torch.empty(len(V), len(model.b))
+    PV, PH = torch.empty_like(V), torch.empty(len(V), len(model.b), dtype=V.dtype)
     H = torch.empty_like(PH)
     bits_v, bits_h = bits(V.shape, generator), bits(H.shape, generator)
     for _ in range(n_steps):
@@ -222,13 +268,15 @@ class TrainingLoop:
         import torch
 
         batch, n_hidden, n_visible = training.batch, training.n_hidden, X.shape[1]
-        self.X, self.training, self.generator = X, training, generator
+        self.training, self.generator = training, generator
+        dtype = getattr(torch, products.kind)
 
-        def zeros(*shape):
-            return torch.zeros(*shape, device=X.device)
+        def zeros(*shape, dtype=dtype):
+            return torch.zeros(*shape, device=X.device, dtype=dtype)
 
-        W = zeros(n_hidden, n_visible).normal_(0, 0.01, generator=generator)
-        self.model = products(W, zeros(n_hidden), zeros(n_visible))
+        W = zeros(n_hidden, n_visible, dtype=torch.float32).normal_(0, 0.01, generator=generator)
+        self.model = products(W, *(zeros(n, dtype=torch.float32) for n in (n_hidden, n_visible)))
+        self.X = X.to(dtype)
         self.V = zeros(2 * batch, n_visible)  # data rows above model rows
         self.P = zeros(2 * batch, n_hidden)
         self.H = zeros(batch, n_hidden)  # under PCD these are the chains
@@ -277,7 +325,6 @@ class TrainingLoop:
 
     def _update(self):
         scale = self.training.rate / self.training.batch
-        self.model.b.addmv_(self.P.t(), self.signs, alpha=scale)
-        self.model.a.addmv_(self.V.t(), self.signs, alpha=scale)
+        self.model.add_sums(self.P, self.V, self.signs, scale)
         self.P[self.training.batch :].neg_()
         self.model.add_outer(self.P, self.V, scale)

@@ -162,12 +162,17 @@ DATA = {
 }
 
 
+def as_taken_there(kind):
+    """Rows of the host whose results are those of the device: images there are floats, on the host grey levels."""
+    x = DATA[kind]
+    return np.multiply(x, np.float32(1 / 255), dtype=np.float32) if kind == "images" else x
+
+
 @pytest.mark.parametrize("kind", DATA)
 def test_estimators_give_the_same_for_data_on_the_device(kind, hosted):
     x = DATA[kind]
     options = dict(n_components=3, n_iter=2, batch_size=4, random_state=0)
-    # images on a device are floats there, those of the host are grey levels
-    same = np.multiply(x, np.float32(1 / 255), dtype=np.float32) if kind == "images" else x
+    same = as_taken_there(kind)
     host = BernoulliRBM(device="cpu", **options).fit(same)
     there = BernoulliRBM(device="cuda", **options).fit(Foreign(x))
     np.testing.assert_array_equal(there.components_, host.components_)
@@ -297,11 +302,11 @@ def test_rows_that_are_converted_come_in_pieces(monkeypatch):
 @pytest.mark.parametrize("hidden", ["bernoulli", "ising"])
 def test_results_stay_on_the_device_if_asked_to(kind, hidden, hosted, monkeypatch):
     monkeypatch.setattr("fastrbm._data.device._ROWS", 4)
-    x = DATA[kind]
+    x, same = DATA[kind], as_taken_there(kind)
     options = dict(hidden=hidden, n_components=3, n_iter=1, random_state=0, out_of_range="allow")
-    host, there = (RBM(device=device, **options).fit(x) for device in ("cpu", "cuda"))
+    host, there = RBM(device="cpu", **options).fit(same), RBM(device="cuda", **options).fit(Foreign(x))
     for method in ("transform", "gibbs"):
-        wanted = getattr(host, method)(x)
+        wanted = getattr(host, method)(same)
         with config_context(device_output=True):
             found = getattr(there, method)(Foreign(x))
             assert interop.is_device_array(found)

@@ -191,8 +191,16 @@ def test_a_model_that_diverges_does_not_lose_the_others(X):
 def test_an_interrupt_leaves_usable_models():
     X = (np.random.default_rng(1).random((20000, 200)) < 0.3).astype(np.uint8)
     models = variants(rbm(n_components=128, n_iter=1000, n_threads=2), random_state=range(3))
-    before = signal.signal(signal.SIGALRM, signal.default_int_handler)
-    signal.setitimer(signal.ITIMER_REAL, 0.4)
+    for model in models:
+        model.set_params(callbacks=[Log()])
+
+    def interrupt(number, frame):
+        if all(any(event == "epoch" for event, _ in model.callbacks[0].events) for model in models):
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.default_int_handler(number, frame)
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    signal.setitimer(signal.ITIMER_REAL, 0.1, 0.1)
     try:
         with pytest.raises(KeyboardInterrupt):
             fit_many(models, X)
