@@ -7,6 +7,7 @@ from fastrbm._kernels import ChainState, TrainingPlan
 from fastrbm._kernels import cpu as cpu_package
 from fastrbm._kernels.contract import values_of
 from fastrbm._kernels.cpu import CpuBackend, runtime
+from fastrbm._kernels.rules import Rule
 from kernel_cases import RULES, TARGETS, UNITS, bits, grey, model, reference
 
 SPINS = [("ising", "bernoulli"), ("bernoulli", "ising"), ("ising", "ising")]
@@ -155,3 +156,30 @@ def test_an_exception_between_batches_leaves_a_consistent_state(monkeypatch):
     for g, w in zip(parameters, again, strict=True):
         np.testing.assert_array_equal(g, w)
     np.testing.assert_array_equal(state.chains.words, again_state.chains.words)
+
+
+@pytest.mark.parametrize(
+    "batch,n_chains", [(1, 1), (10, 10), (16, 16), (31, 1), (1, 31), (20, 12), (16, 17), (32, 1), (1, 32)]
+)
+@pytest.mark.parametrize("shape", [(45, 38), (1041, 9)])
+def test_samples_of_one_word_and_of_two(target, batch, n_chains, shape):
+    # weights that follow a rate alone take a shorter way than those whose gradients are limited, to the same bits;
+    # up to 32 samples, those of both phases are looked up at once
+    results = []
+    for backend, rule in [
+        (CpuBackend(2), Rule()),
+        (CpuBackend(1), Rule()),
+        (CpuBackend(2), Rule(clip=1e30)),
+        (reference, Rule()),
+    ]:
+        parameters = model(*shape, np.float32, scale=0.1)
+        state = ChainState(100, bits(n_chains, shape[1], density=0.3))
+        plan = TrainingPlan(7, batch, True, 1, 0.1, 0.0, False, rule)
+        order = np.random.default_rng(0).permutation(2 * batch + 1)
+        backend.train(parameters, [], bits(2 * batch + 1, shape[0]), order, plan, UNITS, state)
+        results.append((*parameters, state.chains.words))
+    for other in results[1:3]:
+        for x, wanted in zip(other, results[0], strict=True):
+            np.testing.assert_array_equal(x, wanted)
+    for x, wanted in zip(results[0], results[3], strict=True):
+        np.testing.assert_allclose(x, wanted, atol=2e-6)

@@ -15,7 +15,7 @@ if not (ROOT / "benchmarks" / "run.py").exists():
 if str(ROOT) not in sys.path:
     sys.path.insert(0, str(ROOT))
 
-from benchmarks import annealing, data, protocol, quality, report, run  # noqa: E402
+from benchmarks import annealing, calls, data, protocol, quality, report, run  # noqa: E402
 from benchmarks.cases import Bench, Case, all_cases  # noqa: E402
 from benchmarks.ours import FastRBM  # noqa: E402
 from benchmarks.peers import (  # noqa: E402
@@ -392,6 +392,19 @@ def test_the_table_of_annealed_estimates_is_printed(capsys):
     assert annealing.main([*options, "--models", "digits"]) == 0
     lines = [line.split(" | ") for line in capsys.readouterr().out.splitlines()[3:]]
     assert [line[0] for line in lines] == ["| digits"] * 2 + ["| times 3"] * 2 + ["| long"] * 2
+
+
+def test_calls_take_turns_and_the_least_is_told(capsys, monkeypatch):
+    told, now = [], iter(np.cumsum([0, 5, 0, 3, 0, 2, 0, 9, 0, 4, 0, 1, 0, 7, 0, 6]))
+    sides = {"peer": lambda: told.append("peer"), "fastrbm": lambda: told.append("fastrbm")}
+    assert calls.least(sides, 2, 2, lambda: next(now)) == {"peer": 3, "fastrbm": 1}
+    assert told == ["peer"] * 2 + ["fastrbm"] * 4 + ["peer"] * 2
+    monkeypatch.setattr(calls, "SHAPES", ((8, 4),))
+    assert calls.main(["--rounds", "1", "--calls", "1"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 2 + len(calls.DTYPES) + 1 and all(line.count("x |") == 2 for line in lines[2:])
+    with pytest.raises(SystemExit):
+        calls.main(["--rounds", "0"])
 
 
 def test_models_of_all_pairs_have_rows_of_their_units():

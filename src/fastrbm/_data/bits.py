@@ -18,6 +18,7 @@ from sklearn.utils.validation import assert_all_finite
 from .._kernels import GreyLevels, PackedBits, States, join_rows, pack
 from .._kernels.bits import n_words
 from .._kernels.cpu.packing import pack_checked, pack_csr
+from .._kernels.datatypes import FLOAT_TYPES
 from .blocks import batches_per_block, blocks_of, first_entry
 from .ranges import Range, check_magnitude, is_rounding, snapped
 
@@ -172,7 +173,7 @@ class VisibleData:
             if flags and self._scale == 1 and x.max() > 1:
                 flags |= 2
             return flags, bits
-        if x.dtype not in (np.float32, np.float64) or self._scale != 1 or self._clip:
+        if x.dtype not in FLOAT_TYPES or self._scale != 1 or self._clip:
             x = self._scaled(x)
         return pack_checked(x, 1, self._n_threads)
 
@@ -182,6 +183,10 @@ class VisibleData:
         packed: NDArray[np.uint64] | None = np.empty((n, n_words(n_features)), dtype=np.uint64)
         flags = 0
         for rows in self._blocks_in_order(64 << 20 if self._row_contiguous() else None):
+            if rows.stop - rows.start == n:  # one block is all there is
+                flags, bits = self._flags_of(_rows_contiguous(self._x))
+                self.bits = None if flags else bits
+                return flags
             here, bits = self._flags_of(_rows_contiguous(self._x[rows]))
             flags |= here
             if flags:

@@ -134,6 +134,11 @@ def snapped(x: NDArray[Any]) -> NDArray[np.float64]:
     return np.where(np.abs(values - whole) <= _ROUNDING * eps * np.maximum(np.abs(whole), 1), whole, values)
 
 
+#: levels of values that were not looked at
+_NOTHING_SEEN = np.zeros(256, dtype=np.bool_)
+_NOTHING_SEEN.setflags(write=False)
+
+
 class InputScale:
     """What values of Bernoulli units are multiplied with; it looks at all of them, then decides.
 
@@ -154,25 +159,27 @@ class InputScale:
         self._given = given
         self._fitted = fitted
         self._in_range = in_range
-        self._seen = np.zeros(256, dtype=np.bool_)
+        self._seen = _NOTHING_SEEN
         self._bytes = False
 
     def look(self, x: Any) -> None:
         """Note the levels of uint8 values, until they are those of an image."""
         if self._given is not None or x.dtype != np.uint8:
             return
-        self._bytes = True
-        if self._is_image:
-            return
+        if self._bytes:
+            if self._is_image:
+                return
+        else:
+            self._bytes, self._seen = True, np.zeros(256, dtype=np.bool_)
         if sp.issparse(x):
             self._seen[0] = True
             x = x.data
         rows = max(1, _BLOCK // max(1, x.shape[1])) if x.ndim > 1 else _BLOCK
         for first in range(0, len(x), rows):  # a block at a time, so that an interrupt is heard
             block = x[first : first + rows]
-            low, high = block.min(initial=255), block.max(initial=0)
+            low, high = int(block.min(initial=255)), int(block.max(initial=0))
             if high <= 1:
-                self._seen[[min(low, high), high]] = True
+                self._seen[min(low, high)] = self._seen[high] = True
                 continue
             self._seen[block] = True
             if self._is_image:

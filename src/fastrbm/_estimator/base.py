@@ -185,15 +185,15 @@ class BaseRBM(CallbackSupport, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 
     def _check_options(self) -> None:
         """Raise ValueError for options that cannot be used, whatever the data are."""
-        key = checked.key_of(self)
-        if checked.has_passed(self, key):
-            self._backend()
+        if checked.known_of(self) is not None:
+            if self.device == "cuda":  # may have gone meanwhile
+                self._backend()
             return
         self._validate_params()
         options.check(self)
         self._backend()
         options.check_exclusions(self)
-        checked.note_passed(self, key)
+        checked.note_passed(self)
 
     def _backend(self) -> Backend:
         return get_backend(self.device, self.n_threads, self.strategy, self.precision, self._work)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from operator import attrgetter
+from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -13,30 +15,91 @@ from ..units import get_unit
 #: values of these types cannot change behind one's back, and say all that there is to check
 _PLAIN = frozenset({int, float, str, bool, type(None)})
 _SOURCES = (np.random.RandomState, np.random.Generator)
+Made = TypeVar("Made")
 _MOST = 1024  # combinations that are remembered of a class
 
-_passed: WeakKeyDictionary[type, set[Any]] = WeakKeyDictionary()
-_names: WeakKeyDictionary[type, tuple[str, ...]] = WeakKeyDictionary()
+
+class _Passed:
+    """Options of one class that have passed, with what is known of them.
+
+    Attributes
+    ----------
+    read : callable
+        Returns all options of an estimator, in the order of their names.
+    known : dict
+        What is known, by the options.
+    last : tuple
+        Types of the options that were met last, the options, and what is known of them.
+    """
+
+    def __init__(self, cls: Any):
+        self.read: Callable[[Any], tuple[Any, ...]] = attrgetter(*cls._get_param_names())  # of several names
+        self.known: dict[Any, dict[Any, Any]] = {}
+        self.last: tuple[Any, Any, dict[Any, Any]] = (None, None, {})
 
 
-def key_of(estimator: Any) -> Any:
+_passed: WeakKeyDictionary[type, _Passed] = WeakKeyDictionary()
+
+
+def _of_class(cls: type) -> _Passed:
+    found = _passed.get(cls)
+    if found is None:
+        found = _passed[cls] = _Passed(cls)
+    return found
+
+
+def _key_of(values: tuple[Any, ...], types: tuple[type, ...]) -> Any:
     """What the checks of options look at, hashable; None where a value is an object that may change."""
-    cls = type(estimator)
-    names = _names.get(cls)
-    if names is None:
-        names = _names[cls] = tuple(cls._get_param_names())
-    values, types = [], []
-    for name in names:
-        value = getattr(estimator, name)
-        kind = type(value)
-        if kind not in _PLAIN:
-            if isinstance(value, _SOURCES):  # as good as any other of its type
-                value = None
-            elif not (kind is tuple and not value):
-                return None
-        values.append(value)
-        types.append(kind)  # 1 and True are equal
-    return tuple(values), tuple(types)
+    plain = values
+    for at, (value, kind) in enumerate(zip(values, types, strict=True)):
+        if kind in _PLAIN or (kind is tuple and not value):
+            continue
+        if not isinstance(value, _SOURCES):
+            return None
+        plain = (*plain[:at], None, *plain[at + 1 :])  # as good as any other of its type
+    return plain, types  # 1 and True are equal, and their types are not
+
+
+def known_of(estimator: Any) -> dict[Any, Any] | None:
+    """What is known of these options, to be added to; None: they have not passed their checks, or may change.
+
+    What is kept here must follow from the class and its options alone, without `random_state`.
+    """
+    of_class = _of_class(type(estimator))
+    values = of_class.read(estimator)
+    types = tuple(map(type, values))
+    last = of_class.last
+    # types first: values of the same types as plain ones can be compared
+    if last[0] == types and last[1] == values:
+        return last[2]
+    key = _key_of(values, types)
+    known = None if key is None else of_class.known.get(key)
+    if known is not None and key[0] is values:  # no source of randomness, which would be kept alive
+        of_class.last = types, values, known
+    return known
+
+
+def derived(estimator: Any, make: Callable[[Any], Made]) -> Made:
+    """What a function makes of the options, remembered where they have passed; see `known_of`."""
+    known = known_of(estimator)
+    if known is None:
+        return make(estimator)
+    if make not in known:
+        known[make] = make(estimator)
+    made: Made = known[make]
+    return made
+
+
+def note_passed(estimator: Any) -> None:
+    """Remember that the options are good."""
+    of_class = _of_class(type(estimator))
+    values = of_class.read(estimator)
+    key = _key_of(values, tuple(map(type, values)))
+    if key is None:
+        return
+    if len(of_class.known) >= _MOST:
+        of_class.known.clear()
+    of_class.known.setdefault(key, {})
 
 
 def is_plain_table(estimator: Any, X: Any) -> bool:
@@ -83,18 +146,3 @@ def check_width(wanted: int, got: int) -> None:
             f"components_ must have a column for each of the {got} visible units of X, got {wanted} columns: "
             "components_ was changed, or X is of another model"
         )
-
-
-def has_passed(estimator: Any, key: Any) -> bool:
-    """Whether an estimator of this class has passed with these options."""
-    return key is not None and key in _passed.get(type(estimator), ())
-
-
-def note_passed(estimator: Any, key: Any) -> None:
-    """Remember that the options are good."""
-    if key is None:
-        return
-    known = _passed.setdefault(type(estimator), set())
-    if len(known) >= _MOST:
-        known.clear()
-    known.add(key)

@@ -21,9 +21,8 @@ from .._fit.state import FitRun, Inside, TrainingState
 from .._kernels import BIT_UNITS, Backend, ChainState, Parameters, States, TrainingPlan
 from .._kernels.draws import Key
 from ..init import data_bias, get_initializer, nearest_means
-from ..optimizers import get_optimizer
 from ..regularizers import get_regularization
-from . import options, watching
+from . import checked, options, watching
 from .aftermath import some_rows, warn_of_bounds, warn_of_collapse, warn_of_saturation
 from .base import BaseRBM
 from .job import FitJob
@@ -40,7 +39,8 @@ class Fitting(SklearnDraws, BaseRBM):
     def _check_options(self) -> None:
         super()._check_options()
         if self.random_stream == "sklearn":
-            check_random_state(self.random_state)
+            if type(self.random_state) is not int or not 0 <= self.random_state < 1 << 32:
+                check_random_state(self.random_state)  # of a good number it would make a generator
         else:
             Key.check(self.random_state)
 
@@ -77,20 +77,30 @@ class Fitting(SklearnDraws, BaseRBM):
             n_rows,
         )
 
-    def _plain(self, sample_weight: Any) -> bool:
-        """Whether no option needs whole arrays between minibatches."""
-        reg = get_regularization(self.regularizers)
-        chains = options.negative_phase(self).plain and self.algorithm != "em"
-        plain = chains and reg.in_kernels and not self.centered and sample_weight is None
-        return plain and self._scale().trivial and not self._variance_rate()
+    def _plain(self, sample_weight: Any, are_plain: bool | None = None) -> bool:
+        """Whether nothing needs whole arrays between minibatches; `are_plain` says it of the options, where known."""
+        if are_plain is None:
+            are_plain = options.are_plain(self)
+        return are_plain and sample_weight is None and self._scale().trivial and not self._variance_rate()
 
-    def _fused(self, data: Rows, sample_weight: Any, plan: TrainingPlan, backend: Backend) -> bool:
+    def _fused(
+        self, data: Rows, sample_weight: Any, plan: TrainingPlan, backend: Backend, are_plain: bool | None = None
+    ) -> bool:
         """Whether the backend does whole passes itself."""
-        return self._plain(sample_weight) and backend.trains_whole_passes(self.units, data.binary, plan)
+        return self._plain(sample_weight, are_plain) and backend.trains_whole_passes(self.units, data.binary, plan)
+
+    def _parameters_by_hand(self, state: TrainingState) -> Parameters | None:
+        """Fitted attributes as kernels take them, unless they are the arrays of the state, in its shapes."""
+        shown = vars(self).get("components_"), vars(self).get("intercept_visible_"), vars(self).get("intercept_hidden_")
+        weights, visible_bias, hidden_bias = state.parameters
+        same = shown[0] is weights and shown[1] is visible_bias and shown[2] is hidden_bias
+        if same and visible_bias.shape == weights.shape[1:] and hidden_bias.shape == weights.shape[:1]:
+            return None
+        return self._parameters() if hasattr(self, "components_") else None
 
     def _prepare(self, state: TrainingState, n_rows: int, n_visible: int, n_epochs: int) -> None:
         """Bring a new or continued state in line with the options, and with parameters that were set by hand."""
-        by_hand = self._parameters() if hasattr(self, "components_") else None
+        by_hand = self._parameters_by_hand(state)
         if by_hand is not None and by_hand.weights.shape != state.parameters.weights.shape:
             state.resize(by_hand)
         state.own()
@@ -103,7 +113,7 @@ class Fitting(SklearnDraws, BaseRBM):
             for value, given in zip(state.parameters, by_hand, strict=True):
                 if given is not value:
                     value[...] = given
-        n_slots = get_optimizer(self.optimizer).n_slots()
+        n_slots = checked.derived(self, options.n_slots)
         del state.slots[n_slots:]
         while len(state.slots) < n_slots:
             state.slots.append(state.parameters.zeros_like())
@@ -371,10 +381,10 @@ class Fitting(SklearnDraws, BaseRBM):
         state = self._state
         self._check_rows(data)
         self._prepare(state, *data.shape, 1)
-        plan = options.plan_of(self, state.key.seed, 0, max(1, self.n_iter), X.shape[0])
-        plan = plan._replace(batch_size=len(order))
+        first_pass = checked.derived(self, options.first_pass)
+        plan = first_pass.plan._replace(seed=state.key.seed, batch_size=len(order))
         backend = self._backend()
-        if self._fused(data, sample_weight, plan, backend):
+        if self._fused(data, sample_weight, plan, backend, first_pass.plain):
             epoch = native_epoch(state, data, backend, lambda _: plan, self.units, lambda _: order)
         else:
             begin = self._steps(state, backend, len(order))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import lru_cache
 from numbers import Integral, Real
 from typing import Any, NamedTuple
 
@@ -283,6 +284,17 @@ _FACTS: dict[str, Callable[[Any], Any]] = {
 _SHOWN = {"visible": "visible units", "hidden": "hidden units"}
 
 
+@lru_cache
+def _rows_about(given: frozenset[str]) -> tuple[Exclusion, ...]:
+    """Rows about the form of the rows or the weights that are given, or those about options alone."""
+    found = []
+    for row in EXCLUSIONS:
+        foreign = {row.option, row.other} & {"X", "sample_weight"}
+        if foreign <= given if foreign else not given:
+            found.append(row)
+    return tuple(found)
+
+
 def check_exclusions(estimator: Any, **given: Any) -> None:
     """Raise ValueError for the first row of the table that the options are at odds with.
 
@@ -299,10 +311,7 @@ def check_exclusions(estimator: Any, **given: Any) -> None:
             return given[name]
         return _FACTS[name](estimator) if name in _FACTS else getattr(estimator, name)
 
-    for row in EXCLUSIONS:
-        foreign = {row.option, row.other} & {"X", "sample_weight"}
-        if not (foreign <= given.keys() if foreign else not given):
-            continue
+    for row in _rows_about(frozenset(given)):
         if not _has_value(value_of(row.option), row.value) or _has_value(value_of(row.other), row.allowed):
             continue
         raise ValueError(_refusal(estimator, row, value_of))
@@ -339,6 +348,37 @@ def negative_phase(estimator: Any) -> NegativePhase:
     if isinstance(algorithm, PopulationSampler):
         return PopulationChains(algorithm)
     return Exact() if algorithm == "exact" else Chains(algorithm == "pcd")
+
+
+def n_slots(estimator: Any) -> int:
+    """Arrays that the optimiser keeps of each parameter."""
+    return get_optimizer(estimator.optimizer).n_slots()
+
+
+def are_plain(estimator: Any) -> bool:
+    """Whether no option of the chains, the regularisers and the gradient needs whole arrays between minibatches."""
+    chains = negative_phase(estimator).plain and estimator.algorithm != "em"
+    return chains and get_regularization(estimator.regularizers).in_kernels and not estimator.centered
+
+
+class FirstPass(NamedTuple):
+    """What options mean for a single minibatch, for which they have the values of the first pass.
+
+    Attributes
+    ----------
+    plan : TrainingPlan
+        With another seed, and another number of rows.
+    plain : bool
+        See `are_plain`.
+    """
+
+    plan: TrainingPlan
+    plain: bool
+
+
+def first_pass(estimator: Any) -> FirstPass:
+    """What options mean for a single minibatch."""
+    return FirstPass(plan_of(estimator, 0, 0, max(1, estimator.n_iter), 1), are_plain(estimator))
 
 
 def compute_dtype(estimator: Any, x: Any) -> Any:

@@ -10,8 +10,8 @@ from sklearn.utils import check_random_state
 
 from .._data.bits import VisibleData
 from .._fit.callback import as_list
-from .._fit.loop import check_finite
-from .._fit.state import FitRun, TrainingState
+from .._fit.loop import DivergenceError
+from .._fit.state import FitRun, TrainingState, are_finite
 from .._kernels import ChainState, Parameters, as_dense
 from .._kernels.draws import Key
 from . import watching
@@ -31,7 +31,7 @@ class SklearnDraws:
         self._check_chains_of_sklearn(X.shape, dtype)
         rng = check_random_state(self.random_state)
         trainer = SklearnTrainer(self.n_components, X.shape[1], self.batch_size, self.learning_rate, rng, dtype)
-        parameters = Parameters(trainer.weights, trainer.visible_bias, trainer.hidden_bias)
+        parameters = Parameters(*trainer.parameters)
         state = TrainingState(parameters, [], ChainState(0, None), Key(0))
         history: dict[str, list[Any]] = {"epoch": [], "seconds": []}
         self.history_ = history
@@ -93,17 +93,14 @@ class SklearnDraws:
 
         def update() -> None:
             trainer.rng, trainer.learning_rate = self.random_state_, self.learning_rate
-            state = TrainingState(
-                Parameters(trainer.weights, trainer.visible_bias, trainer.hidden_bias), [], ChainState(0, None), Key(0)
-            )
-            backup = state.snapshot()
-            self.components_, self.intercept_hidden_ = trainer.weights, trainer.hidden_bias
-            self.intercept_visible_ = trainer.visible_bias
+            self.components_, self.intercept_visible_, self.intercept_hidden_ = trainer.parameters
             try:
-                trainer.batch(values)
+                moved = trainer.moved(values)
             finally:
                 self.h_samples_ = trainer.chains
-                check_finite(state, backup, "partial_fit")
+            if not are_finite(moved):
+                raise DivergenceError.of("partial_fit")
+            trainer.put(moved)
 
         return update
 

@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit
-from sklearn.utils.extmath import safe_sparse_dot
 
 
 class SklearnTrainer:
@@ -49,25 +48,49 @@ class SklearnTrainer:
 
     def hidden_means(self, v: Any) -> NDArray[Any]:
         """Means of the hidden layer, shape (n_samples, n_components)."""
-        theta = safe_sparse_dot(v, self.weights.T)
+        theta = v @ self.weights.T
         theta += self.hidden_bias
         return expit(theta, out=theta)
 
+    @property
+    def parameters(self) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+        """Weights, visible and hidden biases."""
+        return self.weights, self.visible_bias, self.hidden_bias
+
     def batch(self, v: Any) -> None:
         """One minibatch of dense or CSR rows."""
+        for value, step in zip(self.parameters, self._steps(v), strict=True):
+            value += step
+
+    def moved(self, v: Any) -> list[NDArray[Any]]:
+        """Parameters after one minibatch, with which `put` goes on; the chains have moved."""
+        steps = self._steps(v)
+        for value, step in zip(self.parameters, steps, strict=True):
+            step += value
+        return steps
+
+    def put(self, moved: list[NDArray[Any]]) -> None:
+        """Go on with parameters of `moved`, in the arrays that there are."""
+        for value, new in zip(self.parameters, moved, strict=True):
+            value[...] = new
+
+    def _steps(self, v: Any) -> list[NDArray[Any]]:
+        """What one minibatch adds to the parameters; the chains move on."""
         data_means = self.hidden_means(v)
         theta = self.chains @ self.weights
         theta += self.visible_bias
         visible = self.rng.uniform(size=theta.shape) < expit(theta)
         model_means = self.hidden_means(visible)
         rate = float(self.learning_rate) / v.shape[0]
-        gradient = safe_sparse_dot(v.T, data_means, dense_output=True).T
+        gradient = (v.T @ data_means).T
         gradient -= model_means.T @ visible
-        self.weights += rate * gradient
-        self.hidden_bias += rate * (data_means.sum(axis=0) - model_means.sum(axis=0))
-        self.visible_bias += rate * (np.asarray(v.sum(axis=0)).squeeze() - visible.sum(axis=0))
+        gradient *= rate  # in place: its memory is new, and as large as that of the weights
+        hidden = rate * (np.add.reduce(data_means) - np.add.reduce(model_means))
+        of_data = np.add.reduce(v) if isinstance(v, np.ndarray) else np.asarray(v.sum(axis=0)).ravel()
+        of_visible = rate * (of_data - visible.sum(axis=0))
         on = self.rng.uniform(size=model_means.shape) < model_means
         self.chains = (on | (model_means >= 1)).astype(self.weights.dtype)
+        return [gradient, of_visible, hidden]
 
     def epoch(self, x: Any, batch_size: int, on_batch: Callable[[], None] | None) -> None:
         """All rows in their order, the last minibatch as short as it comes."""

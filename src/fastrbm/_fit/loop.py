@@ -22,16 +22,21 @@ class DivergenceError(FloatingPointError):
     `fit` keeps the last finite parameters.
     """
 
+    @classmethod
+    def of(cls, where: str) -> DivergenceError:
+        """Make the error of parameters that are not finite; `where` says when they became so."""
+        return cls(
+            f"parameters became infinite or NaN in {where}; the last finite ones were kept. "
+            "Lower learning_rate (or momentum), or scale the data"
+        )
+
 
 def check_finite(state: TrainingState, backup: Snapshot, where: str) -> None:
     """Raise `DivergenceError`, with the backup put back, if a parameter is not finite."""
     if state.is_finite():
         return
     put_back(state, backup)
-    raise DivergenceError(
-        f"parameters became infinite or NaN in {where}; the last finite ones were kept. "
-        "Lower learning_rate (or momentum), or scale the data"
-    )
+    raise DivergenceError.of(where)
 
 
 def put_back(state: TrainingState, backup: Snapshot) -> None:

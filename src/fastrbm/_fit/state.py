@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -118,7 +118,7 @@ class TrainingState:
         )
         if self.resident is not None:
             return others and self.resident.is_finite()
-        return others and all(np.isfinite(x).all() for x in self.parameters)
+        return others and are_finite(self.parameters)
 
     @contextmanager
     def shown(self) -> Iterator[None]:
@@ -208,6 +208,11 @@ class FitRun:
     def n_batches(self) -> int:
         """Minibatches of the current epoch, or of the last one."""
         return self.batches[min(self.done, len(self.batches) - 1)] if self.batches else 0
+
+
+def are_finite(arrays: Iterable[NDArray[Any]]) -> bool:
+    """Whether all values of some arrays are."""
+    return all(np.isfinite(x).all() for x in arrays)
 
 
 def _writable(parameters: Parameters) -> Parameters:

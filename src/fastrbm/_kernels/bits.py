@@ -49,8 +49,7 @@ class PackedBits:
 
     def dense(self, dtype: Any = np.bool_) -> NDArray[Any]:
         """States as a dense array of 0 and 1, shape (n_samples, n_units)."""
-        packed = self.words.view(np.uint8).reshape(len(self), 8 * self.words.shape[1])
-        bits = np.unpackbits(packed, axis=1, count=self.n_units, bitorder="little")
+        bits = np.unpackbits(self.words.view(np.uint8), axis=1, count=self.n_units, bitorder="little")
         return bits.view(np.bool_) if np.dtype(dtype) == np.bool_ else bits.astype(dtype)
 
 

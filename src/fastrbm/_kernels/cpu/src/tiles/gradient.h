@@ -42,6 +42,23 @@ INLINE void scale_sums(void *sums, size_t n, float quantum) {
     }
 }
 
+/* Whether weights follow sums of integers by a rate and nothing else */
+INLINE int is_plain(const frbm_gradient *g) {
+    const frbm_rule *r = &g->rule;
+    return !g->dense_positive && !g->levels && !g->negative_hidden && g->spins.scale == 0.0f && !(r->clip > 0.0f) &&
+           r->kind < FRBM_RMSPROP && !g->slots[0] && r->l1 == 0.0f && r->l2 == 0.0f;
+}
+
+/* `scale_sums` and `update` of plain weights in one pass, with the same operations */
+INLINE void follow_sums(float *value, const int32_t *sums, size_t n, float quantum, float rate) {
+    size_t i = 0;
+    for (; i + 16 <= n; i += 16) {
+        const vec_f x = load_f(value + i) + rate * (quantum * __builtin_convertvector(load_i(sums + i), vec_f));
+        STORE(value + i, x);
+    }
+    for (; i < n; i++) value[i] += rate * (quantum * (float)sums[i]);
+}
+
 INLINE coincidence_planes positive_planes(const frbm_gradient *g) {
     return (coincidence_planes){g->positive.bits, g->positive_hidden, g->positive.stride, g->hidden_ld,
                          (g->positive.n_inputs + 31) / 32};
@@ -59,6 +76,33 @@ INLINE int by_tiles(const frbm_gradient *g) {
            of_data + of_model > 0;
 }
 
+/* Whether the samples of both phases fit one word of a plane, so that one walk of look-ups does both: fewer tables, and
+ * sums that are stored once */
+INLINE int in_one_word(const frbm_gradient *g) {
+    return !g->dense_positive && !g->levels && !g->negative_hidden && g->positive.in_stride == 1 &&
+           g->negative.in_stride == 1 && g->positive.n_inputs < 32 && g->negative.n_inputs &&
+           g->positive.n_inputs + g->negative.n_inputs <= 32;
+}
+
+/* Products of a tile with the samples of the data, and after them those of the model */
+static void joint_products(const frbm_gradient *g, size_t first, size_t count, size_t lane, size_t n_lanes,
+                           int32_t *sums, int32_t *tables) {
+    const size_t n = g->positive.n_inputs, m = g->negative.n_inputs;
+    uint32_t bits[FRBM_LANE_BLOCK];
+    int32_t coef[FRBM_TILE * 32];
+    const uint32_t *data = g->positive.bits + lane, *model = g->negative.bits + lane, own = (1u << n) - 1;
+    for (size_t i = 0; i < n_lanes; i += 16) {
+        const vec_u joint = (load_u(data + i) & own) | load_u(model + i) << (uint32_t)n;
+        STORE(bits + i, joint);
+    }
+    for (size_t j = 0; j < count; j++) {
+        memcpy(coef + 32 * j, g->positive.coef + (first + j) * g->positive.out_stride, n * sizeof *coef);
+        memcpy(coef + 32 * j + n, g->negative.coef + (first + j) * g->negative.out_stride, m * sizeof *coef);
+    }
+    const frbm_operand joint = {.bits = bits, .n_inputs = n + m, .coef = coef, .out_stride = 32, .in_stride = 1};
+    look_up_product(&joint, 0, count, 0, sums, FRBM_SUM_LD, 0, n_lanes, tables);
+}
+
 /* Gradient of a tile, all bits, but for the dense part; with levels, what is to be scaled with theirs */
 static void tile_products(const frbm_gradient *g, size_t first, size_t count, size_t lane, size_t n_lanes,
                           int32_t *sums, int32_t *tables) {
@@ -69,13 +113,19 @@ static void tile_products(const frbm_gradient *g, size_t first, size_t count, si
         const frbm_operand *const phases[2] = {both ? &g->positive : &none, &g->negative};
         limb_gradient(phases, first, count, sums, FRBM_SUM_LD, lane, n_lanes,
                       sums + (FRBM_PANEL + FRBM_TILE) * FRBM_SUM_LD);
-        for (size_t j = 0; j < count && !g->levels; j++) scale_sums(sums + j * FRBM_SUM_LD, n_lanes, g->quantum);
+        for (size_t j = 0; j < count && !g->levels && !is_plain(g); j++)
+            scale_sums(sums + j * FRBM_SUM_LD, n_lanes, g->quantum);
         return;
     }
     if (!g->negative_hidden) {
-        if (both) look_up_product(&g->positive, first, count, 0, sums, FRBM_SUM_LD, lane, n_lanes, tables);
-        look_up_product(&g->negative, first, count, both, sums, FRBM_SUM_LD, lane, n_lanes, tables);
-        for (size_t j = 0; j < count && !g->levels; j++) scale_sums(sums + j * FRBM_SUM_LD, n_lanes, g->quantum);
+        if (in_one_word(g)) {
+            joint_products(g, first, count, lane, n_lanes, sums, tables);
+        } else {
+            if (both) look_up_product(&g->positive, first, count, 0, sums, FRBM_SUM_LD, lane, n_lanes, tables);
+            look_up_product(&g->negative, first, count, both, sums, FRBM_SUM_LD, lane, n_lanes, tables);
+        }
+        for (size_t j = 0; j < count && !g->levels && !is_plain(g); j++)
+            scale_sums(sums + j * FRBM_SUM_LD, n_lanes, g->quantum);
         return;
     }
     const coincidence_planes positive = positive_planes(g), negative = negative_planes(g);
@@ -112,6 +162,10 @@ static void gradient_tile(const frbm_gradient *g, size_t first, size_t count, co
         for (size_t j = 0; j < count; j++) {
             const size_t at = (first + j) * g->n_visible + lane;
             float *row = (float *)(sums + j * FRBM_SUM_LD);
+            if (is_plain(g)) {
+                follow_sums(g->weights + at, sums + j * FRBM_SUM_LD, n_lanes, g->quantum, g->rule.rate);
+                continue;
+            }
             const float *dense = g->dense_positive ? g->dense_positive + j * g->dense_ld + lane : NULL;
             if (dense)
                 for (size_t i = 0; i < n_lanes; i++) row[i] += dense[i];
