@@ -134,6 +134,28 @@ def test_few_journeys_are_said(monkeypatch):
     assert not found.reliable and found.interval[1] == np.inf and found.interval[0] < found.value - 3
 
 
+def test_a_few_chains_that_leave_the_interval_wide_are_followed_by_more(monkeypatch):
+    models, asked = trajectory(), []
+    whole = module.scouts.scout
+
+    def scout(name, broad, path, n_chains, n_temperatures, progress=None, small=True):
+        asked.append(small)
+        found = whole(name, broad, path, n_chains, n_temperatures, progress, small)
+        wide = found.found._replace(high=found.found.high + 2.0)
+        return found._replace(found=wide, spread=spread) if small else found
+
+    monkeypatch.setattr(module.scouts, "scout", scout)
+    options = dict(trajectory=models, random_state=0, **QUICK)
+    spread = 1.2
+    found = log_partition(models[-1], "trajectory", **options)
+    assert asked.count(True) == asked.count(False) > 0
+    assert found.reliable and found.interval[1] < found.value + 1.0 and found.interval[1] > exact(models[-1])
+    asked.clear()
+    spread = 3.0  # too wide to say anything about the interval
+    found = log_partition(models[-1], "trajectory", **options)
+    assert all(asked) and found.interval[1] < found.value + 1.0
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("how", [{"n_threads": 2}, {"device": "reference"}])
 def test_values_do_not_depend_on_threads_or_backend(how, dtype):

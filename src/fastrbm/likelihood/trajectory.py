@@ -30,6 +30,7 @@ _FINER = 2  # chains of the exploration for each ladder
 _LARGEST_DRIFT = 1.0  # nats between both halves of the rounds, and between ladders that start from other states
 _OTHER_STARTS = 1 << 32  # numbers of the keys of paths of scouts
 _LEAST_ACCEPTANCE = 0.05  # of exchanges between neighbours
+_WIDER = 0.2  # nats by which the upper end of a scout may widen the interval before it is asked again
 
 
 def estimate(
@@ -92,9 +93,11 @@ def estimate(
     record = tempering.exchange(backend, key.fold_in(LADDER), rungs, at_rungs, n_groups, n_rounds, progress, 1)
     populations = log_mean(path.log_start + found.found.log_weights)
     known = [scouts.Scout("trajectory", True, populations, scouts.spread(found.found.log_weights), bases)]
-    known += _scouts_of_last(models[-1], path, rows, n_chains, n_temperatures)
+    of_rungs = list(record.ladders())
+    high = of_rungs[-1][-1].estimate().high
+    known += _scouts_of_last(models[-1], path, rows, n_chains, n_temperatures, high)
     results = {}
-    for k, ladders in enumerate(record.ladders()):
+    for k, ladders in enumerate(of_rungs):
         here = ([int(found.positions[k])] if found.positions[k] == int(found.positions[k]) else []) + between.get(k, [])
         if len(here) < len(ladders):
             ladders = ladders[1:]
@@ -108,13 +111,21 @@ def estimate(
 
 
 def _scouts_of_last(
-    model: Model, path: Path, rows: States | None, n_chains: int, n_temperatures: int
+    model: Model, path: Path, rows: States | None, n_chains: int, n_temperatures: int, high: float
 ) -> list[scouts.Scout]:
-    """What few chains find from the broad starts of the last model, and from data: the trajectory may miss it."""
+    """What few chains find from the broad starts of the last model, and from data: the trajectory may miss it.
+
+    More chains follow where few leave the interval, whose upper end is `high`, wide.
+    """
     found = []
-    for number, (name, bases) in enumerate(candidates(model, "auto", rows).items()):
-        one = Path(path.model, bases, path.sum_out, path.backend, path.key.fold_in(_OTHER_STARTS + number))
-        found.append(scouts.scout(name, True, one, n_chains, n_temperatures))
+    starts = candidates(model, "auto", rows)
+    for number, (name, bases) in enumerate(starts.items()):
+        keys = (path.key.fold_in(_OTHER_STARTS + k) for k in (number, number + len(starts)))
+        few, many = (Path(path.model, bases, path.sum_out, path.backend, key) for key in keys)
+        one = scouts.scout(name, True, few, n_chains, n_temperatures)
+        if one.spread <= scouts.MOST_SPREAD_TO_CONFIRM and one.found.high > high + _WIDER:
+            one = scouts.scout(name, True, many, max(1, n_chains // 2), n_temperatures, small=False)
+        found.append(one)
     if rows is not None:
         found.append(scouts.scout_of_data(path, rows, n_temperatures))
     return found
