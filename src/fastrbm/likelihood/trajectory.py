@@ -92,7 +92,8 @@ def estimate(
     n_rounds = max(_FEWEST_ROUNDS, n_chains * n_temperatures // (n * len(found.positions) * tempering.SWEEPS))
     record = tempering.exchange(backend, key.fold_in(LADDER), rungs, at_rungs, n_groups, n_rounds, progress, 1)
     populations = log_mean(path.log_start + found.found.log_weights)
-    known = [scouts.Scout("trajectory", True, populations, scouts.spread(found.found.log_weights), bases)]
+    # not broad: the ladders go the same way, and know more than what they start from
+    known = [scouts.Scout("trajectory", False, populations, scouts.spread(found.found.log_weights), bases)]
     of_rungs = list(record.ladders())
     high = of_rungs[-1][-1].estimate().high
     known += _scouts_of_last(models[-1], path, rows, n_chains, n_temperatures, high)
