@@ -223,11 +223,11 @@ def curve_figure(curve: Curve, points: Sequence[Point]) -> Figure:
         # a time is a difference, which noise may have made negative: an axis without a positive one stays linear
         if any(y > 0 for line in axes.lines for y in line.get_ydata()):
             axes.set_yscale("log")
+            _plain_ticks(axes)
         if axes is ratios:
             axes.axhline(1, color="black", linewidth=0.8)
         axes.set_xticks(values, [f"{value:g}" for value in values], rotation=45 if len(values) > 6 else 0)
         axes.minorticks_off()
-        _plain_ticks(axes)
         axes.set_xlabel(curve.axis, fontsize=9)
         _tidy(axes, label)
     times.legend(fontsize=8, frameon=False)

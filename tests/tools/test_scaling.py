@@ -2,6 +2,7 @@
 
 import copy
 import itertools
+import io
 import json
 import math
 import sys
@@ -299,10 +300,11 @@ def test_pictures_show_times_per_row():
     np.testing.assert_allclose(drawn["scikit-learn"].get_xydata(), [[10, 5000], [64, 4000]])
     assert "torch" not in drawn
     np.testing.assert_allclose(ratios.lines[0].get_ydata(), [2.5, 4])
-    noise = [Point(64, 200, "scikit-learn", (0.2,), (-0.8,))]  # there is no ratio, and no scale for one
-    figure = scaling_report.curve_figure(curve, noise)
-    figure.canvas.draw()
-    assert figure.axes[1].get_yscale() == "linear" and noise[0].ratio is None
+    for own, theirs, scales in ((0.2, -0.8, ["log", "linear"]), (-0.2, -0.8, ["linear", "linear"])):
+        noise = [Point(64, 200, "scikit-learn", (own,), (theirs,))]  # there is no ratio, and no scale for one
+        figure = scaling_report.curve_figure(curve, noise)
+        figure.savefig(io.BytesIO(), format="png", bbox_inches="tight")
+        assert [axes.get_yscale() for axes in figure.axes] == scales and noise[0].ratio is None
     (panel,) = scaling_report.lean_figure(results().lean).axes
     assert [bar.get_x() + bar.get_width() for bar in panel.patches] == pytest.approx([2, 0.5])
 
