@@ -1,8 +1,8 @@
 """Scaling curves and the table of lean strategies: what is timed, compared and written."""
 
 import copy
-import itertools
 import io
+import itertools
 import json
 import math
 import sys
