@@ -118,7 +118,7 @@ def _training_cases() -> list[Case]:
         _training_case("torch", "cd", 945, 1664, 0.05, 6.0, fast=True, sampled=True),
         _training_case("torch", "cd", 711, 3824, 0.02, 6.0, fast=True, sampled=True),
     ]
-    # Forms of the PyTorch peer that no target speaks of, one faster and one slower, for orientation.
+    # Other forms of the PyTorch peer, faster and slower ones, and JAX: no target speaks of them, for orientation.
     for variant in ("torch-bfloat16", "torch-onednn", "torch-bernoulli", "jax"):
         cases.append(_training_case(variant, "cd", 256, 256, 0.1, None))
     for variant in ("torch-bfloat16", "torch-onednn"):
