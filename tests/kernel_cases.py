@@ -45,3 +45,18 @@ def levels(n, n_units, seed=5):
     values = np.random.default_rng([seed, n, n_units]).integers(0, 256, (n, n_units)).astype(np.uint8)
     values[1::7], values[2::7] = 255, 0
     return GreyLevels(values)
+
+
+def same_on_targets(names, compute):
+    """Check that `compute(n_threads)` has the results of the baseline on targets of these names, for any threads."""
+    before = cpu.current_target()
+    try:
+        cpu.use_target("baseline")
+        wanted = compute(1)
+        for name in names:
+            cpu.use_target(name)
+            for n_threads in (1, 2, 3):
+                for got, right in zip(compute(n_threads), wanted, strict=True):
+                    np.testing.assert_array_equal(got, right, err_msg=f"{name}, {n_threads} threads")
+    finally:
+        cpu.use_target(before)

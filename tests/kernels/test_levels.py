@@ -9,7 +9,7 @@ from fastrbm._kernels import Backend, ChainState, GreyLevels, Phase, TrainingPla
 from fastrbm._kernels.cpu import CpuBackend, runtime
 from fastrbm._kernels.draws import Draw, Stream
 from fastrbm._kernels.levels import level_inputs, level_moments, quantised
-from kernel_cases import RULES, UNITS, bits, grey, levels, model, reference
+from kernel_cases import RULES, UNITS, bits, grey, levels, model, reference, same_on_targets
 
 native = runtime.extension
 SIZES = [(1, 1, 1), (5, 3, 7), (17, 64, 33), (33, 65, 31), (64, 130, 70), (129, 257, 5), (70, 515, 6), (200, 31, 130)]
@@ -32,21 +32,6 @@ def target(request):
         yield name
     finally:
         native.allow_vnni(True)
-        cpu.use_target(before)
-
-
-def over_targets(compute):
-    """Results of `compute(n_threads)` on the baseline, and on all others for any threads."""
-    before = cpu.current_target()
-    try:
-        cpu.use_target("baseline")
-        wanted = compute(1)
-        for name in cpu.selectable_targets():
-            cpu.use_target(name)
-            for n_threads in (1, 2, 3):
-                for got, right in zip(compute(n_threads), wanted, strict=True):
-                    np.testing.assert_array_equal(got, right, err_msg=f"{name}, {n_threads} threads")
-    finally:
         cpu.use_target(before)
 
 
@@ -184,7 +169,7 @@ CASES = [
 @pytest.mark.parametrize("case", CASES, ids=lambda case: ", ".join(map(str, case.items())))
 def test_training_is_that_of_other_targets_and_of_single_kernels(shape, case):
     rows = levels(230, shape[0])
-    over_targets(lambda n_threads: train(CpuBackend(n_threads), rows, shape, **case))
+    same_on_targets(cpu.selectable_targets(), lambda n_threads: train(CpuBackend(n_threads), rows, shape, **case))
     whole = train(CpuBackend(2), rows, shape, **case)
     for x, y in zip(whole, train(CpuBackend(2), rows, shape, composed=True, **case), strict=True):
         np.testing.assert_array_equal(x, y)
@@ -223,4 +208,4 @@ def test_fits_of_images_are_those_of_other_targets(options):
         rbm = BernoulliRBM(12, n_iter=2, batch_size=20, random_state=0, n_threads=n_threads, **options).fit(images)
         return rbm.components_, rbm.intercept_visible_, rbm.intercept_hidden_, rbm.transform(images)
 
-    over_targets(fitted)
+    same_on_targets(cpu.selectable_targets(), fitted)

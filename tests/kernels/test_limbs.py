@@ -13,7 +13,7 @@ import fastrbm
 from fastrbm._kernels import ChainState, Phase, TrainingPlan, cpu
 from fastrbm._kernels.cpu import CpuBackend, runtime
 from fastrbm._kernels.draws import Draw, Stream
-from kernel_cases import RULES, UNITS, bits, grey, model
+from kernel_cases import RULES, UNITS, bits, grey, model, same_on_targets
 
 native = runtime.extension
 ARM64 = platform.machine() in ("aarch64", "arm64")
@@ -85,21 +85,6 @@ def test_single_integers_are_exact(tiled, value):
     np.testing.assert_array_equal(out, states.dense(np.float32) @ weights.T)
 
 
-def over_targets(compute):
-    """Results of `compute(n_threads)` on the baseline, and on targets with tiles for any threads."""
-    before = cpu.current_target()
-    try:
-        cpu.use_target("baseline")
-        wanted = compute(1)
-        for name in WITH_TILES:
-            cpu.use_target(name)
-            for n_threads in (1, 2, 3):
-                for got, right in zip(compute(n_threads), wanted, strict=True):
-                    np.testing.assert_array_equal(got, right, err_msg=f"{name}, {n_threads} threads")
-    finally:
-        cpu.use_target(before)
-
-
 def trained(n_threads, *, batch, n_chains, shape, rows, units=UNITS, sampled=False, rule="momentum", persistent=True,
             precision="full", strategy="dense", scale=0.1):  # fmt: skip
     update, n_slots = RULES[rule]
@@ -137,8 +122,8 @@ def trained(n_threads, *, batch, n_chains, shape, rows, units=UNITS, sampled=Fal
 )
 def test_training_is_that_of_other_targets(shape, case):
     # minibatches of all kinds of lengths, the last of 30 rows; more chains than rows, and fewer
-    over_targets(lambda n_threads: trained(n_threads, batch=100, n_chains=33, shape=shape, **case))
-    over_targets(lambda n_threads: trained(n_threads, batch=40, n_chains=150, shape=shape, **case))
+    same_on_targets(WITH_TILES, lambda n_threads: trained(n_threads, batch=100, n_chains=33, shape=shape, **case))
+    same_on_targets(WITH_TILES, lambda n_threads: trained(n_threads, batch=40, n_chains=150, shape=shape, **case))
 
 
 @pytest.mark.parametrize("n_model", [1, 31, 32, 600])
@@ -154,7 +139,7 @@ def test_gradients_are_those_of_other_targets(n, n_model):
         CpuBackend(n_threads).gradient_step(parameters, (), *phases, RULES["sgd"][0])
         return parameters
 
-    over_targets(step)
+    same_on_targets(WITH_TILES, step)
 
 
 @pytest.mark.parametrize("precision", ["full", "fast"])
@@ -175,7 +160,7 @@ def test_chains_annealing_and_scores_are_those_of_other_targets(n, n_visible, n_
         energy = backend.free_energy("bernoulli", bits(n, n_visible), parameters)
         return [*(x.words for x in chains), states.words, log_weights, energy]
 
-    over_targets(everything)
+    same_on_targets(WITH_TILES, everything)
 
 
 def test_limbs_of_held_weights_follow_them(tiled):
