@@ -167,7 +167,7 @@ class BuildTargets(build_ext):
         return target
 
 
-SOURCES = ("anneal.c", "choose.c", "filters.c", "layout.c", "partition.c", "run.c", "train.c")
+SOURCES = ("anneal.c", "choose.c", "crew.c", "filters.c", "layout.c", "partition.c", "run.c", "train.c")
 TILES = str(CPU / "src" / "tiles" / "tiles.c")
 HEADERS = sorted(path for path in (CPU / "src").rglob("*.[ch]") if path.suffix == ".h" or path.name.endswith(".inc.c"))
 extension = Extension(

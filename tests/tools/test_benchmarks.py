@@ -15,7 +15,7 @@ if not (ROOT / "benchmarks" / "run.py").exists():
 if str(ROOT) not in sys.path:
     sys.path.insert(0, str(ROOT))
 
-from benchmarks import annealing, calls, data, protocol, quality, report, run  # noqa: E402
+from benchmarks import annealing, calls, data, protocol, quality, report, run, sharing  # noqa: E402
 from benchmarks.cases import Bench, Case, all_cases  # noqa: E402
 from benchmarks.peers import (  # noqa: E402
     Availability,
@@ -327,6 +327,23 @@ def test_calls_take_turns_and_the_least_is_told(capsys, monkeypatch):
     assert len(lines) == 2 + len(calls.DTYPES) + 1 and all(line.count("x |") == 2 for line in lines[2:])
     with pytest.raises(SystemExit):
         calls.main(["--rounds", "0"])
+
+
+def test_works_take_turns_beside_others_and_beside_busy_processors(capsys, monkeypatch):
+    done = []
+    turns = sharing.take_turns(lambda: done.append("ours"), lambda: done.append("other"), 2)
+    assert done[2:] == ["ours"] * 2 + ["other"] * 2 + ["ours", "other"] * 2
+    assert sharing.Turns(2.0, 3.0, 10.0).ratio == 2.0 and turns.ratio > 0
+    monkeypatch.setattr(sharing, "N_FIT", 64)
+    monkeypatch.setattr(sharing, "N_TRANSFORM", 128)
+    monkeypatch.setattr(sharing, "N_HIDDEN", 8)
+    monkeypatch.setattr(sharing, "BESIDE_BUSY", ((100, 1),))
+    assert sharing.main(["--rounds", "1", "--turns", "2"]) == 0
+    first, second = capsys.readouterr().out.split("\n\n")
+    assert first.count("NumPy's BLAS") == first.count("HistGradientBoosting") == 2
+    assert "| 100 rows, 1 passes |" in second
+    with pytest.raises(SystemExit):
+        sharing.main(["--turns", "0"])
 
 
 def test_models_of_all_pairs_have_rows_of_their_units():

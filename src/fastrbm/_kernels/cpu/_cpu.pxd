@@ -229,7 +229,7 @@ cdef extern from "workers.h" nogil:
         frbm_fixed fixed
 
     ctypedef struct frbm_team:
-        int n_threads
+        int n_threads, stop, regroup
         int64_t ticket
 
     ctypedef struct frbm_turned:
@@ -374,6 +374,8 @@ cdef extern from "workers.h" nogil:
         void *poll_context
         frbm_team team
 
+    int frbm_crew_rehearse(int)
+    int frbm_crew_call(frbm_team *, int)
     void frbm_anneal(frbm_annealing *, int, float *)
     size_t frbm_lay_out_training(frbm_training *, void *)
     size_t frbm_lay_out_filters(frbm_filters *, const frbm_fixed *, size_t, size_t, void *)

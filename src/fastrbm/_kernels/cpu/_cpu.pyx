@@ -92,6 +92,14 @@ def allow_vnni(bint allow):
     return bool(frbm_allow_vnni(allow))
 
 
+def rehearse_crew(int every):
+    """Let teams lose a member every so many minibatches, and call it again (0: stop), as if others took processors.
+
+    Returns how often members were called again since the last time.
+    """
+    return frbm_crew_rehearse(every)
+
+
 allow_vpopcnt(True)
 allow_vnni(True)
 

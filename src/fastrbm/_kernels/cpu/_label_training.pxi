@@ -89,16 +89,19 @@ cdef class LabelTraining:
         t.table = TABLE
         t.order, t.batches_done, t.outgrown = &order[0], 0, 0
         t.poll, t.poll_context = &_poll, <void *>poller
-        memset(&t.team, 0, sizeof(t.team))
-        memset(&self.l.most, 0, sizeof(self.l.most))
         cdef size_t stride = frbm_training_scratch(t)
         cdef int n_threads = self.fixed.n_sharing
         cdef Memory scratch = Memory(sizeof(float) * stride * n_threads)
+        cdef int size = n_threads
         cdef int thread
-        with nogil, parallel(num_threads=n_threads):
-            thread = threadid()
-            t.team.n_threads = frbm_team_size()
-            frbm_train_labels(t, thread, <float *>scratch.start + thread * stride)
+        t.team.regroup, t.team.stop = True, False
+        while t.team.regroup and not t.team.stop and t.batches_done * t.batch_size < t.n_rows:
+            size = frbm_crew_call(&t.team, n_threads)
+            memset(&self.l.most, 0, sizeof(self.l.most))
+            with nogil, parallel(num_threads=size):
+                thread = threadid()
+                t.team.n_threads = frbm_team_size()
+                frbm_train_labels(t, thread, <float *>scratch.start + thread * stride)
         state.updates = t.updates + t.batches_done
         poller.reraise()
         return losses[: t.batches_done]

@@ -107,16 +107,19 @@ cdef class Training:
         t.order, t.n_rows, t.step, t.batches_done = &order[0], order.shape[0], state.step, 0
         t.outgrown = 0
         t.poll, t.poll_context = &_poll, <void *>poller
-        memset(&t.team, 0, sizeof(t.team))
-        memset(&t.grey_team, 0, sizeof(t.grey_team))
         cdef size_t stride = frbm_training_scratch(t)
         cdef int n_threads = self.fixed.n_sharing
         cdef Memory scratch = Memory(sizeof(float) * stride * n_threads)
+        cdef int size = n_threads
         cdef int thread
-        with nogil, parallel(num_threads=n_threads):
-            thread = threadid()
-            t.team.n_threads = frbm_team_size()
-            frbm_train(t, thread, <float *>scratch.start + thread * stride)
+        t.team.regroup, t.team.stop = True, False
+        while t.team.regroup and not t.team.stop and t.batches_done * t.batch_size < t.n_rows:
+            size = frbm_crew_call(&t.team, n_threads)
+            memset(&t.grey_team, 0, sizeof(t.grey_team))
+            with nogil, parallel(num_threads=size):
+                thread = threadid()
+                t.team.n_threads = frbm_team_size()
+                frbm_train(t, thread, <float *>scratch.start + thread * stride)
         state.step = t.step
         state.updates = self.updates_before + t.batches_done
         poller.reraise()

@@ -19,12 +19,21 @@ static inline int frbm_has_openmp(void) { return 0; }
 #endif
 
 typedef struct {
-    int n_threads; /* set by the region to the team it really got */
+    int n_threads; /* set by the region to the team it really got; less while others take its processors, see crew.c */
     int arrived, phase;
     int64_t ticket;
     int stop;
+    int reduced, regroup; /* fewer members than were asked for; leave the region, to enter another with all of them */
+    int64_t lost;        /* ns that a member was kept waiting for a processor lately */
+    int minibatches;     /* of a rehearsal, since the region was entered */
     uint32_t taken[FRBM_SHARES][FRBM_MOST_THREADS][16]; /* first entry; a cache line each, see steal */
 } frbm_team;
+
+/* Where the clocks, in ns, and a count were when a member last looked, see crew.c */
+typedef struct {
+    int64_t wall, cpu;
+    long preemptions;
+} frbm_clocks;
 
 /* What the filters strategies know of one direction; memory from the caller, filled by frbm_filters_prepare */
 typedef struct {
@@ -220,6 +229,17 @@ typedef struct {
     void *poll_context;
     frbm_team team;
 } frbm_partition_run;
+
+/* A new team, of which it returns how many threads of those wanted shall enter; then by each member as it enters */
+int frbm_crew_call(frbm_team *team, int wanted);
+void frbm_crew_join(frbm_clocks *at);
+/* By each member before the last barrier of a minibatch; by one for all, at it.  Whose number is not below
+ * team->n_threads then returns, and all do where it says `regroup` */
+void frbm_crew_look(frbm_team *team, frbm_clocks *at);
+void frbm_crew_settle(frbm_team *team);
+/* For tests: from now on teams lose a member every so many minibatches, and call it again after the next; 0: no more.
+ * Returns how often members were called again since the last time */
+int frbm_crew_rehearse(int every);
 
 /* The strides of a run and its buffers, one after another in `memory`, which is on a cache line and holds zeros; NULL:
  * only the bytes that are needed, which is returned.  Asks for sizes, kind and flags: n_visible, n_hidden, n_rows,

@@ -355,16 +355,25 @@ static void end_batch(void *context) {
     scale_rule(t);
     t->grey_team.ticket = 0;
     settle(t);
+    frbm_crew_settle(&t->team);
+}
+
+/* Whether a member leaves the region, after the last barrier of a minibatch */
+static int leaves(const frbm_training *t, int thread) {
+    return thread >= __atomic_load_n(&t->team.n_threads, __ATOMIC_RELAXED) || t->team.regroup;
 }
 
 void frbm_train(frbm_training *t, int thread, float *scratch) {
     size_t piece;
+    frbm_clocks clocks;
+    frbm_crew_join(&clocks);
     barrier_then(&t->team, begin, t);
-    while ((piece = next_piece(&t->team)) < pieces(batch_rows(t, 0), 32)) load_block(t, 0, t->step, piece);
+    const size_t first = t->batches_done; /* of this region */
+    while ((piece = next_piece(&t->team)) < pieces(batch_rows(t, first), 32)) load_block(t, first, t->step, piece);
     barrier(&t->team);
     quantise_weights(t, thread, settle);
     requantise(t, thread);
-    for (size_t batch = 0; batch * t->batch_size < t->n_rows && !t->team.stop; batch++) {
+    for (size_t batch = first; batch * t->batch_size < t->n_rows && !t->team.stop; batch++) {
         const size_t n = batch_rows(t, batch), n_chains = t->persistent ? t->n_chains : n;
         prepare_spins(t, thread);
         if (t->kind == FRBM_GAUSSIAN_ROWS) {
@@ -378,12 +387,14 @@ void frbm_train(frbm_training *t, int thread, float *scratch) {
         }
         /* only the calling thread may run signal handlers; all have its answer after the barrier */
         if (thread == 0 && t->poll && t->poll(t->poll_context)) t->team.stop = 1;
+        frbm_crew_look(&t->team, &clocks);
         if (t->kind == FRBM_GAUSSIAN_ROWS && t->sampled_hidden) {
             barrier(&t->team);
             quantise_weights(t, thread, end_batch);
         } else {
             barrier_then(&t->team, end_batch, t);
         }
+        if (leaves(t, thread)) return;
         requantise(t, thread);
     }
 }

@@ -271,6 +271,7 @@ static void end_label_batch(void *context) {
     t->batches_done++;
     scale_rule(t);
     if (!is_grey(t)) settle(t);
+    frbm_crew_settle(&t->team);
     begin_label_batch(t);
 }
 
@@ -290,18 +291,22 @@ static void begun_labels(void *context) {
 void frbm_train_labels(frbm_training *t, int thread, float *scratch) {
     const size_t units = pull_size(t), n_pulls = pieces(t->n_hidden, units);
     size_t piece;
+    frbm_clocks clocks;
+    frbm_crew_join(&clocks);
     barrier_then(&t->team, begin_labels, t);
+    const size_t first_batch = t->batches_done; /* of this region */
     while ((piece = steal(&t->team, 1, thread, n_pulls)) < n_pulls) {
         const size_t first = units * piece, left = t->n_hidden - first;
         raise_classes(t, first, left < units ? left : units, thread);
     }
-    while ((piece = next_piece(&t->team)) < pieces(batch_rows(t, 0), 32)) load_labelled(t, 0, piece);
+    while ((piece = next_piece(&t->team)) < pieces(batch_rows(t, first_batch), 32))
+        load_labelled(t, first_batch, piece);
     if (is_grey(t))
         barrier_then(&t->team, begun_labels, t);
     else
         quantise_labelled(t, thread, begun_labels);
     requantise_labelled(t, thread);
-    for (size_t batch = 0; batch * t->batch_size < t->n_rows && !t->team.stop; batch++) {
+    for (size_t batch = first_batch; batch * t->batch_size < t->n_rows && !t->team.stop; batch++) {
         const size_t n = batch_rows(t, batch);
         if (t->labels->sparse)
             turned_label_inputs(t, n, thread, scratch);
@@ -310,7 +315,9 @@ void frbm_train_labels(frbm_training *t, int thread, float *scratch) {
         barrier_then(&t->team, end_label_inputs, t);
         label_gradient(t, batch, n, thread, scratch);
         if (thread == 0 && t->poll && t->poll(t->poll_context)) t->team.stop = 1;
+        frbm_crew_look(&t->team, &clocks);
         barrier_then(&t->team, end_label_batch, t);
+        if (leaves(t, thread)) return;
         requantise_labelled(t, thread);
     }
 }
