@@ -15,7 +15,7 @@ if not (ROOT / "benchmarks" / "run.py").exists():
 if str(ROOT) not in sys.path:
     sys.path.insert(0, str(ROOT))
 
-from benchmarks import annealing, calls, data, protocol, quality, report, run, sharing  # noqa: E402
+from benchmarks import annealing, calls, data, protocol, quality, report, run, scale, sharing  # noqa: E402
 from benchmarks.cases import Bench, Case, all_cases  # noqa: E402
 from benchmarks.peers import (  # noqa: E402
     Availability,
@@ -344,6 +344,31 @@ def test_works_take_turns_beside_others_and_beside_busy_processors(capsys, monke
     assert "| 100 rows, 1 passes |" in second
     with pytest.raises(SystemExit):
         sharing.main(["--turns", "0"])
+
+
+def test_passes_over_growing_data_are_told_with_their_exponents(capsys):
+    assert scale.exponent((10, 1000), (2.0, 200.0)) == pytest.approx(1.0)
+    at = scale.QUICK["rows"][0]
+    rows = scale.sparse_rows(at)
+    assert rows.shape == (at.n_rows, at.n_visible) and rows.has_canonical_format
+    np.testing.assert_array_equal(rows.sum(axis=1).ravel(), at.ones)
+    assert scale.main(["--quick", "--series", "rows", "disk", "--threads", "1"]) == 0
+    lines = [line for line in capsys.readouterr().out.splitlines() if line[2:3].isdigit()]
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    assert [int(line[0]) for line in cells] == [200, 2000, 500, 5000]
+    assert all(float(line[3]) > 0 for line in cells)
+    assert [line[4] == "-" for line in cells] == [True, True, False, False]
+    assert [line[6] == "-" for line in cells] == [True, False, True, False]
+    with pytest.raises(SystemExit):
+        scale.main(["--threads", "0"])
+
+
+def test_a_file_of_rows_is_read_as_it_was_written(tmp_path):
+    at = scale.QUICK["disk"][1]
+    scale.write_rows(tmp_path / "rows.bin", at)
+    rows = np.concatenate(list(scale.read_rows(tmp_path / "rows.bin", at)))
+    assert rows.shape == (at.n_rows, at.n_visible)
+    np.testing.assert_array_equal(rows.sum(axis=1), at.ones)
 
 
 def test_models_of_all_pairs_have_rows_of_their_units():
