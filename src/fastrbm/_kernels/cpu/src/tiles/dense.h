@@ -13,7 +13,24 @@
 
 #define DENSE_WIDTH (REGISTER / 4)
 #define DENSE_FEW 6 /* rows for which weights are turned, not they */
-#define DENSE_ROWS (N_REGISTERS / 4) /* rows whose sums, in two registers each, take half of them */
+/* Rows and registers of lanes whose sums take half of all registers: nearly square, so that each number loaded serves
+ * as many sums as it can.  On cores of half the width (AMD Zen 4) 4 x 4 is 1.2 times as fast as 8 x 2. */
+#define DENSE_ROWS 4
+#define DENSE_VECTORS (N_REGISTERS / 8)
+
+/* Rows and registers of lanes that are left, cut to a shape that there is */
+INLINE size_t dense_rows_of(size_t left) { return left >= DENSE_ROWS ? DENSE_ROWS : left > 1 ? 2 : 1; }
+INLINE size_t dense_vectors_of(size_t left) {
+    return left >= 4 && DENSE_VECTORS == 4 ? 4 : left > 1 ? 2 : 1;
+}
+/* The number of a shape, and all shapes */
+#define DENSE_SHAPE(rows, vectors) (8 * (rows) + (vectors))
+#if DENSE_VECTORS == 4
+#define DENSE_SHAPES(CASE) \
+    CASE(4, 4) CASE(4, 2) CASE(4, 1) CASE(2, 4) CASE(2, 2) CASE(2, 1) CASE(1, 4) CASE(1, 2) CASE(1, 1)
+#else
+#define DENSE_SHAPES(CASE) CASE(4, 2) CASE(4, 1) CASE(2, 2) CASE(2, 1) CASE(1, 2) CASE(1, 1)
+#endif
 
 #define FRBM_IS_DOUBLE 0
 #include "dense.inc.c"

@@ -12,40 +12,35 @@
 
 INLINE void NAME(dense_block)(const int rows, const int vectors, const NUMBER *a, size_t lda, const NUMBER *b,
                               size_t ldb, size_t depth, int add, NUMBER *out, size_t ld) {
-    REG sum[DENSE_ROWS][2];
+    REG sum[DENSE_ROWS][DENSE_VECTORS];
 #pragma GCC unroll 8
     for (int o = 0; o < rows; o++)
-#pragma GCC unroll 2
+#pragma GCC unroll 4
         for (int v = 0; v < vectors; v++) {
             sum[o][v] = (REG){0};
             if (add) memcpy(&sum[o][v], out + (size_t)o * ld + WIDTH * v, REGISTER);
         }
     for (size_t k = 0; k < depth; k++, b += ldb) {
-        REG x[2];
-#pragma GCC unroll 2
+        REG x[DENSE_VECTORS];
+#pragma GCC unroll 4
         for (int v = 0; v < vectors; v++) memcpy(&x[v], b + WIDTH * v, REGISTER);
 #pragma GCC unroll 8
         for (int o = 0; o < rows; o++)
-#pragma GCC unroll 2
+#pragma GCC unroll 4
             for (int v = 0; v < vectors; v++) sum[o][v] += a[(size_t)o * lda + k] * x[v];
     }
 #pragma GCC unroll 8
     for (int o = 0; o < rows; o++)
-#pragma GCC unroll 2
+#pragma GCC unroll 4
         for (int v = 0; v < vectors; v++) STORE(out + (size_t)o * ld + WIDTH * v, sum[o][v]);
 }
 
-static __attribute__((noinline)) void NAME(dense_rows)(size_t rows, int vectors, const NUMBER *a, size_t lda,
+static __attribute__((noinline)) void NAME(dense_rows)(size_t rows, size_t vectors, const NUMBER *a, size_t lda,
                                                        const NUMBER *b, size_t ldb, size_t depth, int add, NUMBER *out,
                                                        size_t ld) {
 #define FRBM_SHAPE(R, V) \
-    case 2 * R + V - 1: NAME(dense_block)(R, V, a, lda, b, ldb, depth, add, out, ld); break;
-    switch (2 * rows + (size_t)vectors - 1) {
-#if DENSE_ROWS > 4
-        FRBM_SHAPE(8, 2) FRBM_SHAPE(8, 1)
-#endif
-        FRBM_SHAPE(4, 2) FRBM_SHAPE(4, 1) FRBM_SHAPE(2, 2) FRBM_SHAPE(2, 1) FRBM_SHAPE(1, 2) FRBM_SHAPE(1, 1)
-    }
+    case DENSE_SHAPE(R, V): NAME(dense_block)(R, V, a, lda, b, ldb, depth, add, out, ld); break;
+    switch (DENSE_SHAPE(rows, vectors)) { DENSE_SHAPES(FRBM_SHAPE) }
 #undef FRBM_SHAPE
 }
 
@@ -55,14 +50,13 @@ static void NAME(dense_product)(const NUMBER *a, size_t lda, size_t n_rows, cons
                                 size_t n_lanes, int add, NUMBER *out, size_t ld) {
     n_lanes = frbm_round_up(n_lanes, 16);
     for (size_t lane = 0; lane < n_lanes;) {
-        const int vectors = n_lanes - lane >= 2 * WIDTH ? 2 : 1;
+        const size_t vectors = dense_vectors_of((n_lanes - lane) / WIDTH);
         for (size_t row = 0; row < n_rows;) {
-            size_t here = DENSE_ROWS;
-            while (here > n_rows - row) here /= 2;
+            const size_t here = dense_rows_of(n_rows - row);
             NAME(dense_rows)(here, vectors, a + row * lda, lda, b + lane, ldb, depth, add, out + row * ld + lane, ld);
             row += here;
         }
-        lane += (size_t)vectors * WIDTH;
+        lane += vectors * WIDTH;
     }
 }
 

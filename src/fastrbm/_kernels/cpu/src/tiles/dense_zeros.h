@@ -12,12 +12,13 @@
 #include "simd.h"
 
 #define ZERO_LANES 32
+#define ZERO_ROWS (N_REGISTERS / 4) /* rows whose sums, in two registers each, take half of them */
 #define ZERO_DEPTH 128 /* copied at once: 16 KB */
 
 /* Products of `rows` rows and `vectors` registers of lanes with n copied rows of b, of which b[k] is row at[k] */
 INLINE void copied_block(const int rows, const int vectors, const float *a, size_t lda, const uint32_t *at,
                          const float *b, size_t n, int add, float *out, size_t ld) {
-    reg_f sum[DENSE_ROWS][2];
+    reg_f sum[ZERO_ROWS][2];
 #pragma GCC unroll 8
     for (int o = 0; o < rows; o++)
 #pragma GCC unroll 2
@@ -49,7 +50,7 @@ static __attribute__((noinline)) void copied_rows(size_t rows, const float *a, s
 #define FRBM_SHAPE(R, V) \
     case 2 * R + V - 1: copied_block(R, V, a, lda, at, b + lane, n, add, out + lane, ld); break;
         switch (2 * rows + (size_t)vectors - 1) {
-#if DENSE_ROWS > 4
+#if ZERO_ROWS > 4
             FRBM_SHAPE(8, 2) FRBM_SHAPE(8, 1)
 #endif
             FRBM_SHAPE(4, 2) FRBM_SHAPE(4, 1) FRBM_SHAPE(2, 2) FRBM_SHAPE(2, 1) FRBM_SHAPE(1, 2) FRBM_SHAPE(1, 1)
@@ -89,7 +90,7 @@ static void dense_product_skipping(const float *a, size_t lda, size_t n_rows, co
                 copy_active(b + lane, ldb, first, depth - first < ZERO_DEPTH ? depth - first : ZERO_DEPTH, lanes,
                             scratch, at);
             for (size_t row = 0; row < n_rows && (n || !first);) {
-                size_t here = DENSE_ROWS;
+                size_t here = ZERO_ROWS;
                 while (here > n_rows - row) here /= 2;
                 copied_rows(here, a + row * lda, lda, at, scratch, n, lanes, first > 0, out + row * ld + lane, ld);
                 row += here;

@@ -14,6 +14,7 @@
 #include "gradient.h"
 #include "quantise.h"
 
+#define INT16_ROWS (N_REGISTERS / 4) /* rows whose sums, in two registers each, take half of them */
 #define INT16_LENGTH 45000.0f /* (45000 + half a unit in each of up to 6e6 entries)^2 < 2^31 */
 
 /* s of a vector from its squared length and largest magnitude; 0 where it is not finite */
@@ -79,7 +80,7 @@ INLINE void int16_dense_block(const int rows, const int vectors, const frbm_int1
                               const frbm_int16_vectors *b, size_t lane, size_t depth, float *out, size_t ld) {
     const uint32_t *from_a = a->words + row * a->ld, *from_b = b->words + lane;
     const size_t lda = a->ld, ldb = b->ld;
-    reg_i sum[DENSE_ROWS][2] = {{{0}}};
+    reg_i sum[INT16_ROWS][2] = {{{0}}};
     for (size_t k = 0; k < depth; k++, from_b += ldb) {
         reg_i x[2];
 #pragma GCC unroll 2
@@ -106,12 +107,12 @@ static void int16_dense_product(const frbm_int16_vectors *rows, size_t n_rows, c
     for (size_t lane = 0; lane < n_lanes;) {
         const int vectors = n_lanes - lane >= 2 * DENSE_WIDTH ? 2 : 1;
         for (size_t row = 0; row < n_rows;) {
-            size_t here = DENSE_ROWS;
+            size_t here = INT16_ROWS;
             while (here > n_rows - row) here /= 2;
 #define FRBM_SHAPE(R, V) \
     case 2 * R + V - 1: int16_dense_block(R, V, rows, row, lanes, lane, depth, out, ld); break;
             switch (2 * here + (size_t)vectors - 1) {
-#if DENSE_ROWS > 4
+#if INT16_ROWS > 4
                 FRBM_SHAPE(8, 2) FRBM_SHAPE(8, 1)
 #endif
                 FRBM_SHAPE(4, 2) FRBM_SHAPE(4, 1) FRBM_SHAPE(2, 2) FRBM_SHAPE(2, 1) FRBM_SHAPE(1, 2) FRBM_SHAPE(1, 1)
