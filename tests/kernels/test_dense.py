@@ -1,5 +1,7 @@
 """Dense products: the same bits on every instruction set, for any threads, and whatever rows come with a row."""
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
 
@@ -59,3 +61,49 @@ def test_no_row_counts_for_another(size, dtype):
         (part, back, _), _ = products(*size, dtype, rows=rows)
         np.testing.assert_array_equal(part, hidden[rows])
         np.testing.assert_array_equal(back, visible[rows])
+
+
+def rounded_once(a, b, c):
+    """Return float32(a * b + c) rounded once, by whole numbers: in units of 2^-300 all three are exact."""
+    exact = [int(Fraction(float(x)) * 2**150) for x in (a, b)], int(Fraction(float(c)) * 2**300)
+    total = Fraction(exact[0][0] * exact[0][1] + exact[1], 2**300)
+    near = np.float32(float(total))
+    candidates = [near, np.nextafter(near, np.float32(np.inf)), np.nextafter(near, np.float32(-np.inf))]
+    distances = [abs(Fraction(float(x)) - total) for x in candidates]
+    best = [x for x, d in zip(candidates, distances, strict=True) if d == min(distances)]
+    return next(x for x in best if len(best) == 1 or not int(np.float32(x).view(np.uint32)) & 1)
+
+
+def ties():
+    """Return a, b, c whose sum is at or beside the middle of two floats, where two roundings differ from one."""
+    rng = np.random.default_rng(0)
+    a = np.float32(1 + 2.0**-12) * rng.choice([1, -1, 2.0**-20, 2.0**30], 400).astype(np.float32)
+    b = (1 + rng.integers(0, 2**12, 400) * 2.0**-12).astype(np.float32)
+    c = rng.choice([1.0, 2.0**-24, 3 * 2.0**-25, -(2.0**-30), 2.0**25, 0.0, -1.0], 400).astype(np.float32)
+    return a, b, c
+
+
+def test_float32_sums_are_rounded_once_for_each_product(target):
+    rng = np.random.default_rng(1)
+    a, b, c = (
+        np.concatenate([x, rng.normal(size=200).astype(np.float32) * np.float32(10.0) ** rng.integers(-18, 18, 200)])
+        for x in ties()
+    )
+    a, b, c = (x.astype(np.float32) for x in (a, b, c))
+    wanted = np.array([rounded_once(*x) for x in zip(a, b, c, strict=True)])
+    twice = (a.astype(np.float64) * b + c).astype(np.float32)
+    assert (wanted != twice).any() and (wanted != a * b + c).any()
+    # c * 1 + a * b of one row and one unit at a time
+    found = np.empty((len(a), 1), np.float32)
+    for row, weights, out in zip(np.c_[c, a], np.c_[np.ones_like(b), b], found, strict=True):
+        native.dense_inputs(row[None], weights[None].copy(), np.zeros(1, np.float32), False, out[None], False, 1)
+    np.testing.assert_array_equal(found[:, 0], wanted)
+
+
+@pytest.mark.parametrize("special", [np.inf, -np.inf, np.nan])
+def test_what_is_not_finite_stays_so(special, dtype, target):
+    rows = np.array([[special, 1.0, 2.0]] * 3, dtype)
+    out = np.empty((3, 2), dtype)
+    weights = np.array([[1, 2, 3], [-1, 0, 1]], dtype)
+    native.dense_inputs(rows, weights, np.zeros(2, dtype), False, out, False, 1)
+    np.testing.assert_array_equal(out, np.array([[special, -special]] * 3, dtype))

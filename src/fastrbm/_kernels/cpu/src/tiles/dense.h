@@ -1,8 +1,9 @@
 /* Dense products in float32 and float64.
  *
- * A dense product adds a[row][k] * b[k][lane] in the order of k, product and sum rounded apart: the same bits on every
- * instruction set, whatever is a row and what a lane.  That costs nothing on cores which add beside their multipliers
- * (AMD since Zen, 130 GMAC/s at 4 GHz with AVX-512) and half of the speed of fused operations on others.
+ * A dense product adds a[row][k] * b[k][lane] in the order of k: the same bits on every instruction set, whatever is a
+ * row and what a lane.  In float32 product and sum are rounded once, by the fused operation that all targets but the
+ * baseline have; where it counts twice a separate one (Intel, AMD before Zen 5) anything else would lose to BLAS.  In
+ * float64, whose fused operation takes some forty others where there is none, they are rounded apart.
  */
 #ifndef FASTRBM_DENSE_H
 #define FASTRBM_DENSE_H

@@ -3,10 +3,12 @@
 #define NUMBER double
 #define REG reg_d
 #define NAME(x) x##_f64
+#define ADD_PRODUCT(sum, a, x) ((sum) + (a) * (x))
 #else
 #define NUMBER float
 #define REG reg_f
 #define NAME(x) x##_f32
+#define ADD_PRODUCT(sum, a, x) rounded_once(all_f(a), x, sum)
 #endif
 #define WIDTH (REGISTER / sizeof(NUMBER))
 
@@ -27,7 +29,7 @@ INLINE void NAME(dense_block)(const int rows, const int vectors, const NUMBER *a
 #pragma GCC unroll 8
         for (int o = 0; o < rows; o++)
 #pragma GCC unroll 4
-            for (int v = 0; v < vectors; v++) sum[o][v] += a[(size_t)o * lda + k] * x[v];
+            for (int v = 0; v < vectors; v++) sum[o][v] = ADD_PRODUCT(sum[o][v], a[(size_t)o * lda + k], x[v]);
     }
 #pragma GCC unroll 8
     for (int o = 0; o < rows; o++)
@@ -145,4 +147,5 @@ static void NAME(dense_moments)(const frbm_dense_moments *m, size_t first, size_
 #undef NUMBER
 #undef REG
 #undef NAME
+#undef ADD_PRODUCT
 #undef WIDTH

@@ -34,7 +34,8 @@ INLINE void copied_block(const int rows, const int vectors, const float *a, size
 #pragma GCC unroll 8
         for (int o = 0; o < rows; o++)
 #pragma GCC unroll 2
-            for (int v = 0; v < vectors; v++) sum[o][v] += column[(size_t)o * lda] * x[v];
+            for (int v = 0; v < vectors; v++)
+                sum[o][v] = rounded_once(all_f(column[(size_t)o * lda]), x[v], sum[o][v]);
     }
 #pragma GCC unroll 8
     for (int o = 0; o < rows; o++)

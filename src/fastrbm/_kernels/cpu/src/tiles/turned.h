@@ -41,7 +41,8 @@ INLINE void sum_weighted(const uint32_t *at, const float *values, size_t n, cons
         for (int v = 0; v < SPARSE_REGISTERS; v++) total[v] = (reg_f){0};
         for (size_t e = 0; e < n; e++) {
             const float *row = rows + (size_t)at[e] * ld + part * SPARSE_UNITS;
-            for (int v = 0; v < SPARSE_REGISTERS; v++) total[v] += load_reg_f(row + TURNED_WIDTH * v) * values[e];
+            for (int v = 0; v < SPARSE_REGISTERS; v++)
+                total[v] = rounded_once(load_reg_f(row + TURNED_WIDTH * v), all_f(values[e]), total[v]);
         }
         for (int v = 0; v < SPARSE_REGISTERS; v++) STORE(out + part * SPARSE_UNITS + TURNED_WIDTH * v, total[v]);
     }
