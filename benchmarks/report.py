@@ -25,13 +25,9 @@ _NARROW_CORES = ("haswell", "zen", "sandybridge", "prescott")
 
 def _cpu() -> tuple[str, set[str]]:
     """Return the name of the processor and its instruction-set flags, as far as the system tells."""
-    try:
-        text = Path("/proc/cpuinfo").read_text()
-    except OSError:
-        return platform.processor() or platform.machine(), set()
-    fields = dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
-    fields = {key.strip(): value.strip() for key, value in fields.items()}
-    return fields.get("model name", platform.machine()), set(fields.get("flags", "").split())
+    from fastrbm import _versions
+
+    return _versions.processor_name(), set(_versions.processor_facts().get("flags", "").split())
 
 
 def cores() -> int:

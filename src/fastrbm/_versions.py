@@ -40,16 +40,23 @@ def collect() -> dict[str, Any]:
     return facts
 
 
-def processor_name() -> str:
-    """Model name of the processor, as well as it can be found."""
+def processor_facts() -> dict[str, str]:
+    """Return what the system tells of its first processor, by its own names; nothing where it has no such file."""
     try:
         with open("/proc/cpuinfo") as file:
-            for line in file:
-                if line.startswith("model name"):
-                    return line.split(":", 1)[1].strip()
+            first = file.read().split("\n\n", 1)[0]
     except OSError:
-        pass
-    return platform.processor() or platform.machine()
+        return {}
+    return {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in first.splitlines())}
+
+
+def processor_name() -> str:
+    """Name of the processor, with the numbers of its generation, which names on virtual machines do not tell."""
+    facts = processor_facts()
+    name = facts.get("model name") or platform.processor() or platform.machine()
+    numbers = {"family": "cpu family", "model": "model", "implementer": "CPU implementer", "part": "CPU part"}
+    told = ", ".join(f"{what} {facts[key]}" for what, key in numbers.items() if facts.get(key))
+    return f"{name} ({told})" if told else name
 
 
 def show_versions() -> None:

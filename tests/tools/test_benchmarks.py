@@ -24,6 +24,7 @@ from benchmarks.peers import (  # noqa: E402
 )
 from benchmarks.protocol import Measure, Timing, alternate, judge, verdict_of  # noqa: E402
 
+from fastrbm import _versions  # noqa: E402
 from fastrbm.likelihood import log_partition  # noqa: E402
 
 N_VISIBLE = 784
@@ -327,6 +328,23 @@ def test_calls_take_turns_and_the_least_is_told(capsys, monkeypatch):
     assert len(lines) == 2 + len(calls.DTYPES) + 1 and all(line.count("x |") == 2 for line in lines[2:])
     with pytest.raises(SystemExit):
         calls.main(["--rounds", "0"])
+
+
+@pytest.mark.parametrize(
+    ("facts", "name"),
+    [
+        ({"model name": "A", "cpu family": "25", "model": "17"}, "A (family 25, model 17)"),
+        ({"model name": "A"}, "A"),
+        ({"CPU implementer": "0x41", "CPU part": "0xd40"}, "machine (implementer 0x41, part 0xd40)"),
+        ({}, "machine"),
+    ],
+)
+def test_processors_are_named_with_their_generation(monkeypatch, facts, name):
+    monkeypatch.setattr(_versions, "processor_facts", lambda: facts)
+    monkeypatch.setattr(_versions.platform, "processor", lambda: "")
+    monkeypatch.setattr(_versions.platform, "machine", lambda: "machine")
+    assert _versions.processor_name() == name
+    assert report.environment(1, 1, "data", quick=True)["cpu"] == name
 
 
 def test_works_take_turns_beside_others_and_beside_busy_processors(capsys, monkeypatch):
