@@ -1,12 +1,14 @@
 """Published experiments run again: every short form, what a report holds, and what goes wrong in a clear way."""
 
 import json
+import secrets
 import socket
+import traceback
 
 import numpy as np
 import pytest
 
-from fastrbm import plot, reproduce
+from fastrbm import BernoulliRBM, datasets, plot, reproduce
 from fastrbm._cli import main
 from fastrbm._cli import reproduce as command
 from fastrbm.reproduce import Report
@@ -36,13 +38,46 @@ def offline(monkeypatch):
     monkeypatch.delenv("FASTRBM_DATA", raising=False)
 
 
+@pytest.fixture
+def unseeded(monkeypatch):
+    """Where the package drew from a source without a seed, which would make the figures of a seed others each time."""
+    places = []
+
+    def watch(module, name, is_unseeded):
+        original = getattr(module, name)
+
+        def watched(*args, **options):
+            stack = traceback.extract_stack()[:-1]
+            ours = [f"{f.filename}:{f.lineno}" for f in stack if "/fastrbm/" in f.filename]
+            if is_unseeded(*args, **options) and ours and "/fastrbm/" in stack[-1].filename:
+                places.append(ours[-1])
+            return original(*args, **options)
+
+        monkeypatch.setattr(module, name, watched)
+
+    watch(np.random, "default_rng", lambda seed=None: seed is None)
+    watch(secrets, "randbits", lambda *_: True)
+    return places
+
+
+def test_a_draw_without_a_seed_is_noticed(unseeded):
+    datasets.binarize(np.full((2, 3), 0.5))
+    datasets.binarize(np.full((2, 3), 0.5), "threshold")
+    datasets.binarize(np.full((2, 3), 0.5), random_state=0)
+    BernoulliRBM(2, n_iter=1, random_state=0).fit(np.eye(3))
+    assert len(unseeded) == 1
+    BernoulliRBM(2, n_iter=1).fit(np.eye(3))
+    assert len(unseeded) > 1
+
+
 def test_the_command_knows_all_experiments():
     assert command.NAMES == tuple(reproduce.EXPERIMENTS) and set(EXPECTED) == set(command.NAMES)
 
 
 @pytest.mark.parametrize("name", list(reproduce.EXPERIMENTS))
-def test_short_forms(name, tmp_path, offline):
+def test_short_forms(name, tmp_path, offline, unseeded):
     report = reproduce.run(name, quick=True, seeds=1, out=tmp_path / "deep" / name)
+    assert not unseeded
     folder = tmp_path / "deep" / name
     read = json.loads((folder / "report.json").read_text())
     text = (folder / "report.md").read_text()

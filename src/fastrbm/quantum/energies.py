@@ -147,10 +147,11 @@ def estimate_energy(
     for name, value, low in (("n_chains", n_chains, 1), ("n_samples", n_samples, 4), ("n_sweeps", n_sweeps, 1)):
         check_integer(name, value, low)
     check_integer("n_burn_in", n_burn_in, 0)
-    key = Key.from_random_state(random_state)
+    Key.check(random_state)
     kernel = wave_function.kernel(hamiltonian.moves)
     if method == "exact":
         return exact_energy(kernel, hamiltonian)
+    key = Key.from_random_state(random_state)
     chains = Chains(hamiltonian.n_sites, n_chains, hamiltonian.magnetisation, key, rule)
     chains.sweep(kernel, n_burn_in)
     return sampled_energy(kernel, hamiltonian, chains, n_samples, n_sweeps)

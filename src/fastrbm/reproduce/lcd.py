@@ -23,7 +23,7 @@ STEPS = (1, 5, 10)
 def run(settings: Settings, report: Report) -> None:
     """Train by CD-k and draw long chains with each strategy: equal bits, counts of products, times side by side."""
     images = (datasets.load_digits() if settings.quick else settings.mnist("train")).images
-    X = datasets.binarize(images)
+    X = datasets.binarize(images, "threshold")
     n_hidden, rounds = (64, 1) if settings.quick else (500, 3)
     report.note(
         f"{'Digits' if settings.quick else 'MNIST'}, {len(X)} binary rows, {n_hidden} hidden units, minibatches of "

@@ -109,7 +109,7 @@ def _large(settings: Settings, report: Report) -> None:
 
 def _small(settings: Settings, report: Report) -> None:
     images, test, _ = _images(settings)
-    rows, held = datasets.binarize(images), datasets.binarize(test)
+    rows, held = datasets.binarize(images, "threshold"), datasets.binarize(test, "threshold")
     passes = {"n_iter": 3} if settings.quick else {}
     lines = {
         "16 hidden, PCD-1": (SMALL, -149.05, -145.2),
