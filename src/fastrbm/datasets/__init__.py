@@ -185,7 +185,7 @@ def binarize(
         raise TypeError(f"X must be uint8 (0..255), bool or floating (0..1); got dtype {X.dtype}")
     top = 255 if X.dtype == np.uint8 else 1
     level = _check_threshold(threshold, method, top)
-    rng = _generator(random_state) if method == "bernoulli" or random_state is not None else None
+    rng: Any = _generator(random_state) if method == "bernoulli" or random_state is not None else None
     if X.size == 0 or X.dtype == np.bool_ or (top == 255 and X.max() <= 1):
         return X.astype(np.uint8)
     bits = np.empty(X.shape, dtype=np.uint8)
