@@ -5,6 +5,7 @@ A case is data; `Bench.run` turns it into a `Row`. Targets are ratios on the mac
 
 from __future__ import annotations
 
+import math
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -329,9 +330,11 @@ class Bench:
             ),
             pause=self.pause,
         )
-        # On average too low, so higher is better. The model mixes badly: one seed more or less is 2 to 3 nats.
+        # On average too low, so higher is better. The model mixes badly: of 12 seeds ours deviate by 2.1 nats, of 8 those
+        # of PyTorch by 2.8, and few rounds cannot tell that spread.
+        allowed = 30.0 if self.quick else 3 * 2.5 * math.sqrt(2 / self.rounds)
         sides = [[log_mean(x).value for x in side] for side in (timing.peer_results, timing.ours_results)]
-        judgement = judge(Measure("log Z", "higher", absolute=30.0 if self.quick else 3.0), *sides)
+        judgement = judge(Measure("log Z", "higher", absolute=allowed), *sides)
         return self._row(case, timing, judgement, f"{case.work}, {n_chains} chains, {n_temperatures} temperatures")
 
     def form(self, case: Case) -> Row:
