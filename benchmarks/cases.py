@@ -330,8 +330,8 @@ class Bench:
             ),
             pause=self.pause,
         )
-        # On average too low, so higher is better. The model mixes badly: of 12 seeds ours deviate by 2.1 nats, of 8 those
-        # of PyTorch by 2.8, and few rounds cannot tell that spread.
+        # On average too low, so higher is better. The model mixes badly: of 12 seeds ours deviate by 2.1 nats, of 8
+        # those of PyTorch by 2.8, and few rounds cannot tell that spread.
         allowed = 30.0 if self.quick else 3 * 2.5 * math.sqrt(2 / self.rounds)
         sides = [[log_mean(x).value for x in side] for side in (timing.peer_results, timing.ours_results)]
         judgement = judge(Measure("log Z", "higher", absolute=allowed), *sides)
