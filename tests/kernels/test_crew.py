@@ -68,9 +68,8 @@ def test_members_that_leave_and_come_back_change_no_bit(tiny_teams, case, every)
         assert_array_equal(got[name], value, err_msg=name)
 
 
+@pytest.mark.skipif(not runtime.has_openmp(), reason="there are no teams without OpenMP")
 def test_a_team_beside_busy_processors_goes_on_with_fewer_members():
-    if not runtime.has_openmp():
-        return  # there are no teams
     rows = RNG.random((20000, 196)) < 0.3
     spinners = []
     try:
