@@ -83,11 +83,20 @@ def ties():
     return a, b, c
 
 
+def below_the_normal():
+    """Return a, b, c whose sum has fewer bits than other floats, or is nearly one half of the smallest."""
+    rng = np.random.default_rng(2)
+    a, b = rng.normal(size=(2, 400)).astype(np.float32) * np.float32(2.0) ** rng.integers(-72, -60, (2, 400))
+    c = rng.integers(-64, 64, 400) * np.float32(2.0**-149) * rng.choice([1.0, 2.0**10, 2.0**17], 400)
+    a[:40], b[:40] = np.float32(2.0**-75), rng.choice([1, 1 + 2.0**-23, 1 - 2.0**-24, -1], 40) * 2.0**-75
+    return a, b, c
+
+
 def test_float32_sums_are_rounded_once_for_each_product(target):
     rng = np.random.default_rng(1)
     a, b, c = (
-        np.concatenate([x, rng.normal(size=200).astype(np.float32) * np.float32(10.0) ** rng.integers(-18, 18, 200)])
-        for x in ties()
+        np.concatenate([*x, rng.normal(size=200).astype(np.float32) * np.float32(10.0) ** rng.integers(-18, 18, 200)])
+        for x in zip(ties(), below_the_normal(), strict=True)
     )
     a, b, c = (x.astype(np.float32) for x in (a, b, c))
     wanted = np.array([rounded_once(*x) for x in zip(a, b, c, strict=True)])

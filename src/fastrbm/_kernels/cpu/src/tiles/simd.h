@@ -310,31 +310,16 @@ INLINE reg_d fused_d(reg_d a, reg_d b, reg_d c) { return a * b + c; }
 /* A number in all lanes; subtracted, not added, as x - 0 is x whatever its sign and takes no operation */
 INLINE reg_f all_f(float x) { return x - (reg_f){0}; }
 
-/* a * b + c, rounded once everywhere.  Without fused operations, some twenty operations on float64: the product is exact
- * there, and a sum whose last bit is 1 wherever it is not exact is on the right side of each tie of float32 (rounding
- * to odd: Boldo, Melquiond, Emulation of a FMA and correctly rounded sums, 2008). */
+/* a * b + c, rounded once everywhere */
 #if defined(FRBM_AVX512) || defined(FRBM_AVX2) || defined(FRBM_NEON)
 INLINE reg_f rounded_once(reg_f a, reg_f b, reg_f c) { return fused_f(a, b, c); }
-#else
-typedef float half_reg_f __attribute__((vector_size(REGISTER / 2)));
-INLINE reg_d sum_to_odd(reg_d a, reg_d b) {
-    const reg_d zero = {0}, sum = a + b, part = sum - a, rest = (a - (sum - part)) + (b - part);
-    const reg_l away = ((rest > zero) & (sum > zero)) | ((rest < zero) & (sum < zero));
-    const reg_l back = ((rest > zero) & (sum < zero)) | ((rest < zero) & (sum > zero)); /* -1 where the sum is too large */
-    return (reg_d)(((reg_l)sum + back) | ((away | back) & 1));
-}
+#elif defined(__FP_FAST_FMAF)
 INLINE reg_f rounded_once(reg_f a, reg_f b, reg_f c) {
-    half_reg_f x[2], y[2], z[2];
-    memcpy(x, &a, sizeof a);
-    memcpy(y, &b, sizeof b);
-    memcpy(z, &c, sizeof c);
-    for (int h = 0; h < 2; h++) {
-        const reg_d product = __builtin_convertvector(x[h], reg_d) * __builtin_convertvector(y[h], reg_d);
-        z[h] = __builtin_convertvector(sum_to_odd(product, __builtin_convertvector(z[h], reg_d)), half_reg_f);
-    }
-    memcpy(&c, z, sizeof c);
+    for (int i = 0; i < REGISTER / 4; i++) c[i] = __builtin_fmaf(a[i], b[i], c[i]);
     return c;
 }
+#else
+#include "rounded_once.h"
 #endif
 
 /* Products of the lower halves of 64-bit elements */
