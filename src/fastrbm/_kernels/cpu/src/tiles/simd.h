@@ -319,7 +319,7 @@ INLINE reg_f rounded_once(reg_f a, reg_f b, reg_f c) {
     return c;
 }
 #else
-#include "rounded_once.h"
+#include "rounded_once.inc.c"
 #endif
 
 /* Products of the lower halves of 64-bit elements */

@@ -1,11 +1,8 @@
-/* a * b + c rounded once to float32, on processors without fused operations; included by simd.h.
+/* a * b + c rounded once to float32, on processors without fused operations, included by simd.h.
  *
  * In float64 the product is exact and only the sum is rounded, so that rounding it again to float32 errs only where it
  * lies in the middle of two float32 numbers: there, and where the result is so small that its last bits are elsewhere,
  * the sum is rounded to odd instead (Boldo, Melquiond, Emulation of a FMA and correctly rounded sums, 2008). */
-#ifndef FASTRBM_ROUNDED_ONCE_H
-#define FASTRBM_ROUNDED_ONCE_H
-
 /* A sum whose last bit is 1 wherever it is not exact: on the right side of every tie of float32 */
 INLINE reg_d sum_to_odd(reg_d a, reg_d b) {
     const reg_d zero = {0}, sum = a + b, part = sum - a, rest = (a - (sum - part)) + (b - part);
@@ -48,6 +45,4 @@ INLINE reg_f rounded_once(reg_f a, reg_f b, reg_f c) {
 }
 #else
 INLINE reg_f rounded_once(reg_f a, reg_f b, reg_f c) { return rounded_by_odd(a, b, c); }
-#endif
-
 #endif
