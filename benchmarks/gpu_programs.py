@@ -90,7 +90,7 @@ def find_sanitizer() -> str | None:
 
 def _environment() -> dict[str, str]:
     """Return the environment of a process on the device that finds the packages this one found."""
-    environment = {**os.environ, "FASTRBM_TEST_GPU": "1", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    environment = {**os.environ, "FASTRBM_TEST_CUDA": "device", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     environment.pop("NUMBA_ENABLE_CUDASIM", None)
     return environment
 

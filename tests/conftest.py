@@ -1,8 +1,9 @@
-"""Data the tests share, and whether CUDA kernels run on the device or on Numba's simulator."""
+"""Data the tests share, and where CUDA kernels run: on Numba's simulator, the emulated device or a real one."""
 
 import os
 import re
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,26 +12,73 @@ from sklearn.datasets import load_digits
 from fastrbm._kernels import cpu
 from kernel_cases import TARGETS
 
+#: where CUDA kernels can run, and the marker that asks for it
+WAYS = {"simulator": "simulator", "emulated": "emulated", "device": "gpu"}
+_CUDA_TESTS = Path(__file__).with_name("cuda")
+
 
 def pytest_configure(config):
-    """Choose the simulator unless the run asks for the device; Numba reads this when it is first imported."""
-    on_device = re.search(r"(?<!not )\bgpu\b", config.option.markexpr) or os.environ.get("FASTRBM_TEST_GPU") == "1"
-    if on_device:
-        os.environ.pop("NUMBA_ENABLE_CUDASIM", None)
-    else:
+    """Choose where kernels run, before Numba is imported: it reads its setting then, and keeps to it."""
+    asked = (way for way, mark in WAYS.items() if re.search(rf"(?<!not )\b{mark}\b", config.option.markexpr))
+    setting = os.environ.get("FASTRBM_TEST_CUDA") or next(asked, "simulator")
+    given, _, capability = setting.partition(":")
+    if given not in WAYS or not re.fullmatch(r"(\d\.\d)?", capability):
+        wanted = ", ".join(WAYS)
+        raise pytest.UsageError(f"FASTRBM_TEST_CUDA must be one of {wanted}, or emulated:8.0, got {setting!r}")
+    config.cuda_way = given
+    if given == "simulator":
         os.environ["NUMBA_ENABLE_CUDASIM"] = "1"
+        return
+    os.environ.pop("NUMBA_ENABLE_CUDASIM", None)
+    if given == "emulated":
+        from ptx.compiled import missing
+
+        config.cuda_missing = missing()
+        if config.cuda_missing is None:
+            from ptx.driver import install
+
+            install(tuple(map(int, (capability or "9.0").split("."))))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config, items):
+    """Give the CUDA tests the marker of where they run, and skip those that cannot run there."""
+    for item in items:
+        only = item.get_closest_marker("only_on")
+        if only is not None or _CUDA_TESTS in item.path.parents:
+            item.add_marker(WAYS[config.cuda_way])
+        if only is not None and config.cuda_way not in only.args:
+            item.add_marker(pytest.mark.skip(reason=only.kwargs.get("reason", f"needs {' or '.join(only.args)}")))
 
 
 def pytest_runtest_setup(item):
-    if item.get_closest_marker("gpu") is None:
+    """Skip CUDA tests where there is nothing to run them on."""
+    way = item.config.cuda_way
+    if way == "simulator" or item.get_closest_marker(WAYS[way]) is None:
         return
-    if os.environ.get("NUMBA_ENABLE_CUDASIM") == "1":
-        pytest.skip("needs a device, and this run is on the simulator: ask for the device by -m gpu")
     from fastrbm._kernels.cuda.availability import why_not
 
-    reason = why_not()
+    reason = getattr(item.config, "cuda_missing", None) or why_not()
     if reason is not None:
-        pytest.skip(f"needs a device: {reason}")
+        pytest.skip(f"there is no {way.removesuffix('device')} device: {reason}")
+
+
+@pytest.fixture(autouse=True)
+def nothing_wrong_on_the_emulated_device(request):
+    """Let a test fail if memory was misused, or threads raced, in one of its kernels."""
+    if (
+        request.config.cuda_way != "emulated"
+        or request.config.cuda_missing
+        or not request.node.get_closest_marker("emulated")
+    ):
+        yield
+        return
+    from ptx.compiled import EMULATION
+
+    EMULATION.clear()
+    yield
+    harmful = EMULATION.harmful()
+    assert not harmful, "\n".join(f"{kernel}: {text} ({n} times)" for (kernel, text), n in harmful.items())
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -8,6 +8,8 @@ import pytest
 
 from fastrbm._kernels.cuda import ahead
 
+pytestmark = pytest.mark.only_on("simulator", "device", reason="compiles, and runs nothing")
+
 LOG = """\
 ptxas info    : Compiling entry function '_Z3one' for 'sm_80'
 ptxas info    : Function properties for _Z3one

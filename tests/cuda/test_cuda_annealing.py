@@ -125,7 +125,7 @@ def test_states_on_the_device_stay_there():
     assert_same((results[1][0], results[1][1].to_host().words), (results[0][0], results[0][1].words))
 
 
-@pytest.mark.skipif(not target.SIMULATED, reason="device functions are called from the host")
+@pytest.mark.only_on("simulator", reason="device functions are called from the host")
 def test_logarithms_of_products():
     rng = np.random.default_rng(0)
     x = np.exp2(rng.uniform(-32, 32, 300)).astype(np.float32)

@@ -158,13 +158,13 @@ def test_auto_takes_the_device_for_large_work_only(monkeypatch):
     assert isinstance(get_backend("auto", work=lambda: 1000), cpu.CpuBackend)
 
 
-@pytest.mark.gpu
+@pytest.mark.only_on("device")
 def test_the_device_is_described():
     assert "compute capability" in availability.describe() and "GiB" in availability.describe()
     assert availability.is_real()
 
 
-@pytest.mark.gpu
+@pytest.mark.only_on("device")
 def test_a_child_forked_after_use_is_told_to_spawn():
     out = python(
         "import os, sys\n"

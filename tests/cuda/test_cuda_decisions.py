@@ -5,9 +5,9 @@ import pytest
 from numpy.testing import assert_array_equal
 
 from decision_cases import DOUBLE, SINGLE, boundary, rule
-from fastrbm._kernels.cuda.kernels import scalar, target
+from fastrbm._kernels.cuda.kernels import scalar
 
-pytestmark = pytest.mark.skipif(not target.SIMULATED, reason="calls device functions from the host")
+pytestmark = pytest.mark.only_on("simulator", reason="calls device functions from the host")
 INPUTS = [0.0, -0.0, 15.0, -15.0, 87.0, -87.0, 1e30, -1e30, np.inf, -np.inf, np.nan]
 
 

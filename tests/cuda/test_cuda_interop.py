@@ -19,7 +19,7 @@ from fastrbm._data.device import DeviceData  # noqa: E402
 from fastrbm._kernels.cuda import memory  # noqa: E402
 from fastrbm._kernels.cuda.kernels import target  # noqa: E402
 
-on_simulator = pytest.mark.skipif(not target.SIMULATED, reason="its memory is that of the host")
+on_simulator = pytest.mark.only_on("simulator", reason="its memory is that of the host")
 
 RNG = np.random.default_rng(0)
 BITS = RNG.random((9, 70)) < 0.4
@@ -105,12 +105,12 @@ def test_arrays_of_another_device_are_refused():
         interop.check_ordinal("X", 1, 0)
 
 
-@pytest.mark.gpu
+@pytest.mark.only_on("emulated", "device")
 def test_freed_memory_is_refused():
     array = Foreign(np.zeros((1 << 12, 1 << 12)))
     interface = array.__cuda_array_interface__
     del array
-    cuda.current_context().deallocations.clear()
+    memory.free_what_is_pending()
     with pytest.raises(ValueError, match="was freed"):
         interop.as_device_array(types.SimpleNamespace(__cuda_array_interface__=interface))
 

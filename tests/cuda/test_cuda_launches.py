@@ -19,7 +19,7 @@ from fastrbm._kernels.draws import Draw  # noqa: E402
 from kernel_cases import RULES, UNITS, bits, grey, model  # noqa: E402
 
 pytestmark = [
-    pytest.mark.skipif(not target.SIMULATED, reason="the arrays of the simulator are looked into"),
+    pytest.mark.only_on("simulator", reason="the arrays of the simulator are looked into"),
     pytest.mark.filterwarnings("ignore:overflow encountered in scalar"),
 ]
 VISIBLE, HIDDEN = 37, 20

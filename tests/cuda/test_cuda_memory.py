@@ -3,12 +3,13 @@
 import numpy as np
 import pytest
 
+from fastrbm import BernoulliRBM
 from fastrbm._kernels import on_host, pack
 
 cuda = pytest.importorskip("numba.cuda")
 pytest.importorskip("numba_cuda")
 
-from fastrbm._kernels.cuda import memory, packing  # noqa: E402
+from fastrbm._kernels.cuda import dense, memory, packing  # noqa: E402
 
 RNG = np.random.default_rng(0)
 BITS = RNG.random((9, 70)) < 0.4
@@ -42,6 +43,18 @@ def test_rows_are_taken_on_the_device(rows, kind):
     assert there[rows].shape == wanted.shape
     if isinstance(rows, np.ndarray):
         np.testing.assert_array_equal(there[memory.upload(rows)].shape, wanted.shape)
+
+
+@pytest.mark.parametrize("view", [
+    lambda x: x[::-1][:1], lambda x: x[3][None], lambda x: x[2:3, ::2], lambda x: x[:1][:, :1].T, lambda x: x[5:5],
+    lambda x: x[::-1, ::-1][:1, :1], lambda x: x[0][::-1][:1],
+], ids=["last", "added", "stepped", "turned", "none", "corner", "one"])  # fmt: skip
+def test_views_that_are_one_row_or_one_number(view):
+    """NumPy calls them contiguous whatever their strides are."""
+    for x in (GREY, BITS.astype(np.uint8)):
+        there = memory.upload(view(x))
+        assert there.is_c_contiguous() if hasattr(there, "is_c_contiguous") else True
+        np.testing.assert_array_equal(on_host(there), view(x))
 
 
 @pytest.mark.parametrize("rows,error", [([9], IndexError), ([-1], IndexError), ([0.5], TypeError), ([[1]], TypeError)])
@@ -116,3 +129,25 @@ def test_bits_are_unpacked(n_units):
     out = cuda.to_device(np.zeros((9, n_units), np.bool_))
     packing.unpack_into(memory.DeviceBits.from_host(pack(BITS[:, :n_units])), out)
     np.testing.assert_array_equal(out.copy_to_host(), BITS[:, :n_units])
+
+
+@pytest.mark.only_on("emulated", "device", reason="of the memory of a device")
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_dense_products_of_transposed_views(dtype):
+    rng = np.random.default_rng(0)
+    a, b = rng.integers(-9, 9, (131, 70)).astype(dtype), rng.integers(-9, 9, (33, 70)).astype(dtype)
+    there = [memory.upload(x) for x in (a, b)]
+    out = memory.allocate("the product", (131, 33), dtype)
+    np.testing.assert_array_equal(dense.product(there[0], dense.transposed(there[1]), out).copy_to_host(), a @ b.T)
+
+
+@pytest.mark.only_on("emulated", "device", reason="of the memory of a device")
+def test_memory_that_runs_out_leaves_everything_usable():
+    X = (RNG.random((200, 50)) < 0.4).astype(np.float32)
+    rbm = BernoulliRBM(20, n_iter=1, random_state=0, device="cuda").fit(X)
+    before = rbm.components_.copy()
+    with pytest.raises(MemoryError, match="of its"):
+        memory.empty((1 << 42,), np.uint8)
+    np.testing.assert_array_equal(rbm.components_, before)
+    rbm.fit(X)
+    np.testing.assert_array_equal(rbm.components_, before)

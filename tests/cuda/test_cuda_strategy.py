@@ -55,6 +55,17 @@ def assert_like_whole_products(strategy, p, n, sweeps, density=0.4):
     return work
 
 
+def patch(monkeypatch, module, table, make, **constants):
+    """Let a module of kernels have other constants, and be compiled with them: what was compiled keeps its own."""
+    for name, value in constants.items():
+        monkeypatch.setattr(module, name, value)
+    if not target.SIMULATED:
+        for name, held in list(vars(module).items()):
+            if getattr(getattr(held, "py_func", None), "__module__", None) == module.__name__:
+                monkeypatch.setattr(module, name, target.device(held.py_func))
+    monkeypatch.setattr(strategies, table, Kernels(make))
+
+
 # one unit; less and more than one tile of chains and of each layer
 @pytest.mark.parametrize("n,n_visible,n_hidden,sweeps", [(1, 1, 1, 3), (3, 33, 7, 2), (34, 35, 66, 1)])
 @pytest.mark.parametrize("strategy", LEAN)
@@ -132,9 +143,7 @@ def test_landmarks_decide_where_little_flips(strategy):
 
 def test_landmarks_are_moved_on(monkeypatch):
     """Some half-steps renew, by whole products or by flips where they are few, and what follows starts from there."""
-    monkeypatch.setattr(landmarks, "_OPEN_OF", 100)
-    monkeypatch.setattr(landmarks, "_REST", 2)
-    monkeypatch.setattr(strategies, "LANDMARKS", Kernels(landmarks.make_landmark_kernel))
+    patch(monkeypatch, landmarks, "LANDMARKS", landmarks.make_landmark_kernel, _OPEN_OF=100, _REST=2)
     works = [assert_like_whole_products(name, calm(40, 30, 4, 0.05), 2, 8) for name in ("bounds", "lcd")]
     of_bounds, of_lcd = works
     assert 2 + 1 < of_lcd["refreshes"] < of_bounds["refreshes"]
@@ -144,7 +153,7 @@ def test_landmarks_are_moved_on(monkeypatch):
     assert of_lcd["filtered"] + of_lcd["recomputed"] < 0.8 * of_lcd["decisions"]
 
 
-@pytest.mark.skipif(not target.SIMULATED, reason="calls device functions from the host")
+@pytest.mark.only_on("simulator", reason="calls device functions from the host")
 def test_when_landmarks_are_renewed():
     """The first one; where one grew old; for long where one is of no use later on; and not while all is well."""
     assert landmarks.planned(0, 0, 64, 0, 0) == (0, 0)
@@ -156,7 +165,7 @@ def test_when_landmarks_are_renewed():
     assert landmarks.planned(3, 0, 64, 15, 0) == (14, 0)
 
 
-@pytest.mark.skipif(not target.SIMULATED, reason="calls device functions from the host")
+@pytest.mark.only_on("simulator", reason="calls device functions from the host")
 def test_how_far_flips_move_a_sum():
     """Cauchy-Schwarz or the largest weight, never less, and beyond 32 bits."""
     for weights in ([3, -4, 0], [1, 1, 1, 1], [2**30, -(2**30), 2**30 - 1], [0, 0]):
@@ -169,8 +178,7 @@ def test_how_far_flips_move_a_sum():
 
 def test_a_reach_that_is_too_short_is_noticed(monkeypatch):
     """The comparison can fail: units that flips may have moved come out otherwise."""
-    monkeypatch.setattr(landmarks, "_ROUNDED_UP", np.float32(0.1))
-    monkeypatch.setattr(strategies, "LANDMARKS", Kernels(landmarks.make_landmark_kernel))
+    patch(monkeypatch, landmarks, "LANDMARKS", landmarks.make_landmark_kernel, _ROUNDED_UP=np.float32(0.1))
     with pytest.raises(AssertionError):
         assert_like_whole_products("bounds", calm(40, 30, 3), 3, 8)
 
@@ -189,15 +197,14 @@ def test_chains_go_on_where_they_were():
 
 def test_a_filter_that_decides_too_much_is_noticed(monkeypatch):
     """The comparison can fail: a test that decides too soon lets other states come out."""
-    monkeypatch.setattr(lowbit, "ABOVE", np.float32(1 - 0.1))
-    monkeypatch.setattr(strategies, "LOWBIT", Kernels(lowbit.make_low_kernel))
+    patch(monkeypatch, lowbit, "LOWBIT", lowbit.make_low_kernel, ABOVE=np.float32(1 - 0.1))
     weights = (100 + model(40, 32, 0.01).weights).astype(np.float32)
     p = Parameters(weights, np.full(40, -3200, np.float32), np.full(32, -2000, np.float32))
     with pytest.raises(AssertionError):
         assert_like_whole_products("lowbit", p, 32, 1, 1.0)
 
 
-@pytest.mark.skipif(not target.SIMULATED, reason="by the device in all other tests")
+@pytest.mark.only_on("simulator", reason="by the device in all other tests")
 @pytest.mark.parametrize("n_limbs", [2, 4])
 def test_products_by_instruction(n_limbs):
     """The simulated instruction and the short cut of the simulator agree, and both on all or 16 bits of the weights."""

@@ -27,6 +27,10 @@ from benchmarks.protocol import ERROR, FAILED, MISSED, NO_TARGET, PASSED, SKIPPE
 
 from fastrbm._kernels.cuda import availability  # noqa: E402
 
+pytestmark = pytest.mark.only_on(
+    "simulator", "device", reason="the kernels that it runs are those of test_ptx_families.py"
+)
+
 
 def sigmoid(x):
     return 1 / (1 + np.exp(-x))

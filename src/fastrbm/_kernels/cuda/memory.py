@@ -135,6 +135,9 @@ def on_device(x: Any) -> bool:
 def upload(array: NDArray[Any], stream: Any = 0) -> Any:
     """C-contiguous copy on the device."""
     array = np.ascontiguousarray(array)
+    plain = tuple(array.itemsize * math.prod(array.shape[d + 1 :]) for d in range(array.ndim))
+    if array.strides != plain:
+        array = array.copy()  # one row of a reversed view is contiguous, but Numba would keep its strides
     with guarding("an array", array.nbytes):
         return cuda.to_device(array, stream=stream)
 
@@ -226,14 +229,23 @@ def guarding(what: str, wanted: int | None = None) -> Iterator[None]:
             raise
     # out of the handler: the error's traceback would keep alive the arrays of its frames
     context = cuda.current_context()
-    if not SIMULATED:
-        context.deallocations.clear()
+    free_what_is_pending()
     free, total = context.get_memory_info()
     need = "" if wanted is None else f" ({_mib(operator.index(wanted))} wanted)"
     raise MemoryError(
         f"the device has not enough memory for {what}{need}: {_mib(free)} of its {_mib(total)} are free. Use fewer "
         "chains, a smaller batch_size or device='cpu', or end what else is running on the device"
     )
+
+
+def free_what_is_pending() -> None:
+    """Hand back the memory of arrays that are no more, which Numba's memory manager keeps in a queue for a while."""
+    if SIMULATED:
+        return
+    context = cuda.current_context()
+    for queue in (context.deallocations, getattr(context.memory_manager, "deallocations", None)):
+        if queue is not None:  # managers of others may have none
+            queue.clear()
 
 
 def _ran_out(error: Exception) -> bool:

@@ -38,6 +38,7 @@ from .kernels.partition import (
 )
 from .kernels.target import SIMULATED, cuda, launch
 from .launching import n_processors
+from .memory import upload
 
 _SHAPES = dict.fromkeys(DEVICE_SHAPES, SMALL) if SIMULATED else DEVICE_SHAPES
 #: as on the CPU: products must give up their exponents the more often, the more bits there are
@@ -158,7 +159,7 @@ def _make_cut(
     mantissa, exponent, _ = bias_weights(hidden_bias, low, shape.lanes)
     y = np.ones((weights.shape[1], shape.lanes), dtype=real)
     y[:, : 1 << n_low] = np.exp2(logs[1].T)
-    there = cuda.to_device
+    there = upload
     return _Cut(
         low,
         middle,

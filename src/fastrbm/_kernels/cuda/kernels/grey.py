@@ -153,7 +153,7 @@ def make_grey_layer(tile: Tile, exact: bool = False):
                         for row in range(32):
                             some = add(some, shared[first + row, item % WIDTH])
                         grey.sums_of_means[hidden * groups + ((row0 + first) >> 5)] = some
-            cuda.syncthreads()
+            # the products of the next tile have barriers before anyone writes to `shared` or `quads`
 
     return grey_layer
 

@@ -91,15 +91,16 @@ def make_to_fragments(tile: Tile):
     return to_fragments
 
 
-def make_layer(tile: Tile, kind: Any):
+def make_layer(tile: Tile, kind: Any, for_gradient: bool = False):
     """Phase: one layer of Bernoulli neurons given rows of bits.
 
     ``layer(rows, weights, at, what, out, shared, quads)``: `rows` are the states of the other layer (`Rows`), `weights`
-    those into this one (`Weights`), `at` is the `Address` of its draws, and `out` is of the given kind.
+    those into this one (`Weights`), `at` is the `Address` of its draws, and `out` is of the given kind: `Drawn` for words
+    alone, `Outputs` for rows of numbers as well or, if `for_gradient`, for planes and fragments.
     """
     product, to_words = make_product(tile), make_to_words(tile)
     to_planes, to_fragments = make_to_planes(tile), make_to_fragments(tile)
-    n_rows, threads, anything = tile.rows, tile.threads, kind is Outputs
+    n_rows, threads, numbers = tile.rows, tile.threads, kind is Outputs and not for_gradient
 
     @device
     def layer(rows, weights, at, what, out, shared, quads):
@@ -126,28 +127,30 @@ def make_layer(tile: Tile, kind: Any):
                             word = word_at(j, w0, w1, w2, w3)
                             if is_on(word, inverse):
                                 bits |= np.uint32(1 << j)
-                                if anything:
+                                if for_gradient:
                                     value = np.int32(out.scale)
-                        if anything:
+                        if for_gradient:
                             if what & MEANS:
                                 value = nearest(mul(mean_of(inverse), out.scale))
+                        if numbers:
                             if what & ROWS:
                                 out.rows[place, neuron0 + column] = mean_of(inverse)
                             if what & INPUTS:
                                 out.rows[place, neuron0 + column] = x
-                    shared[row, column] = value
+                    shared[row, column] = value  # unread if not for a gradient; without it annealing spills
                 quads[row, quad] = bits
             cuda.syncthreads()
             if what & DRAWN:
                 if what & WORDS:
                     to_words(quads, row0, n, neuron0, n_neurons, out.words)
-                if anything:
+                if for_gradient:
                     if what & PLANES:
                         to_planes(quads, row0, n, neuron0, n_neurons, out.planes, out.pitch, out.first_group)
-            if anything:
+            if for_gradient:
                 if what & (MEANS | COUNTS):
                     to_fragments(shared, row0, n, neuron0, n_neurons, out)
-            cuda.syncthreads()
+                # the next product writes to `shared`; it ends with a barrier, after which `quads` are written
+                cuda.syncthreads()
 
     return layer
 

@@ -43,7 +43,7 @@ def note_largest(magnitudes, at, size, scale):
 def exponent_of(magnitudes, n_hidden, n_visible, shift, largest):
     """The largest k with which no sum of weights times 2^k can overflow, -1 for none; all threads of a block call it.
 
-    `largest` is a shared array of one uint32.
+    `largest` is a shared array of one uint32; a block meets before it asks again.
     """
     if cuda.threadIdx.x == 0:
         largest[0] = 0
@@ -60,7 +60,6 @@ def exponent_of(magnitudes, n_hidden, n_visible, shift, largest):
             scaled = total << np.uint64(k - shift)
             if scaled + np.uint64(most_inputs) < np.uint64(1 << 31):
                 exponent = k
-    cuda.syncthreads()
     return exponent
 
 

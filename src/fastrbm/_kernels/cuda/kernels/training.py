@@ -173,7 +173,7 @@ def make_pass_kernel(tile: Tile, is_grey: bool = False, exact: bool = False):
     With `is_grey` the rows are grey and used as they are (`grey.py`), `exact` ones in bytes; else bits, or drawn each
     time they are used.
     """
-    layer, draw_rows = make_layer(tile, Outputs), make_draw_rows(tile, Outputs)
+    layer, draw_rows = make_layer(tile, Outputs, for_gradient=True), make_draw_rows(tile, Outputs)
     grey_layer, gradient = make_grey_layer(tile, exact), make_gradient(tile, exact)
     factor = np.int32 if exact else np.float32
     shape, quad_shape = (tile.rows, PITCH), (tile.rows, QUADS)

@@ -1,0 +1,68 @@
+"""Mistakes planted in the kernels are noticed, by their values or by what the device sees.
+
+All of them must be, but for loads and stores of the place behind: a bound of sums that is a little off, or the lowest
+byte of a weight behind a draw, may serve as well. Some of each kind are planted here; with ``FASTRBM_PTX_MUTANTS=all``
+all of them, which takes hours.
+"""
+
+import os
+
+import pytest
+
+pytestmark = pytest.mark.only_on("emulated", reason="of the emulated device alone (-m emulated)")
+families = pytest.importorskip("ptx.families")
+if not (families.ROOT / "benchmarks").exists():
+    pytest.skip("benchmarks/ is only in the checkout", allow_module_level=True)
+
+from ptx import mutants  # noqa: E402
+from ptx.compiled import EMULATION, CompiledKernel  # noqa: E402
+
+ALL = os.environ.get("FASTRBM_PTX_MUTANTS") == "all"
+#: planted of each kernel, where not all are
+SOME = {"barriers": 2, "grid barriers": 2, "offsets": 2, "fragments": 2, "all fragments": 1, "roundings": 1}
+FAMILIES = ("layers", "chains", "training", "grey_rows", "gradients", "annealing", "lean", "partition")
+#: families in whose results numbers are, for mistakes that draws of bits do not show
+NUMBERS = {"fragments": ("layers",), "roundings": ("layers", "training", "gradients")}
+#: kernels for which a mistake of a kind is none
+SOUND = {"roundings": ("pack_kernel", "draw_kernel")}  # scales by powers of two; only draws
+
+
+def some_of(found, n):
+    """A few of them, all over the text."""
+    return found if ALL or len(found) <= n else [found[(2 * k + 1) * len(found) // (2 * n)] for k in range(n)]
+
+
+def noticed(family, kernel, mutant):
+    """Whether a family shows that a kernel has a mistake, on one of three devices."""
+    for settings in ({}, dict(processors=1), dict(processors=40, order=1)):
+        with families.device(contract=mutant.contract, **settings), mutants.planted(kernel, mutant):
+            if families.wrong(family):
+                return True
+            if settings == dict(processors=1):
+                with families.few_blocks():
+                    if families.wrong(family):
+                        return True
+    return False
+
+
+@pytest.mark.timeout(0 if ALL else 600)
+@pytest.mark.parametrize(
+    "family,kind", [(f, k) for f in FAMILIES for k in mutants.KINDS if f in NUMBERS.get(k, FAMILIES)]
+)
+def test_planted_mistakes_are_noticed(family, kind):
+    assert not families.wrong(family)
+    reached, kernels = dict(EMULATION.reached), mutants.launched_kernels()
+    missed, planted = [], 0
+    for name, kernel in kernels.items():
+        if name.partition(":")[0] in SOUND.get(kind, ()):
+            continue
+        found = [m for m in mutants.KINDS[kind](kernel.text) if not m.line or m.line in reached[name]]
+        if kind == "roundings":  # where no product goes into a sum nothing can be contracted
+            found = [m for m in found if CompiledKernel(m.text, kernel.name, m.contract).counted["contractible"]]
+        for mutant in some_of(found, SOME[kind]):
+            planted += 1
+            if not noticed(family, kernel, mutant):
+                missed.append(f"{name}: {mutant.what}, line {mutant.line}")
+    EMULATION.clear()
+    allowed = planted // 4 if kind == "offsets" else 0
+    assert len(missed) <= allowed, f"{len(missed)} of {planted} were not noticed: {missed}"
