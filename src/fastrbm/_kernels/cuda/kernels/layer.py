@@ -95,8 +95,8 @@ def make_layer(tile: Tile, kind: Any, for_gradient: bool = False):
     """Phase: one layer of Bernoulli neurons given rows of bits.
 
     ``layer(rows, weights, at, what, out, shared, quads)``: `rows` are the states of the other layer (`Rows`), `weights`
-    those into this one (`Weights`), `at` is the `Address` of its draws, and `out` is of the given kind: `Drawn` for words
-    alone, `Outputs` for rows of numbers as well or, if `for_gradient`, for planes and fragments.
+    those into this one (`Weights`), `at` is the `Address` of its draws, and `out` is of the given kind: `Drawn` for
+    words alone, `Outputs` for rows of numbers as well or, if `for_gradient`, for planes and fragments.
     """
     product, to_words = make_product(tile), make_to_words(tile)
     to_planes, to_fragments = make_to_planes(tile), make_to_fragments(tile)
