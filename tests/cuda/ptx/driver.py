@@ -20,6 +20,9 @@ from .text import SIZES
 #: code libraries of Numba whose kernels were compiled here: `mutants` puts others in their place
 LIBRARIES: list[Any] = []
 
+#: the driver, once it is installed
+INSTALLED: list[Driver] = []
+
 _CUDA_VERSION = 13000
 
 
@@ -173,6 +176,7 @@ def install(capability: tuple[int, int] = (9, 0)) -> Driver:
     module._to_core_stream = lambda stream: int(stream) if stream else 0
     dispatcher.LaunchConfig, dispatcher.launch = LaunchConfig, launch
     codegen.CUDACodeLibrary.get_cufunc = get_cufunc
+    INSTALLED.append(driver)
     return driver
 
 

@@ -97,14 +97,14 @@ class Copies:
 
     Attributes
     ----------
-    counted : dict of str to int
-        Copies "to the device" and "to the host" so far.
+    sizes : dict of str to list of int
+        Bytes of all copies "to the device" and "to the host" so far.
     """
 
     def __init__(self, memory: Memory, streams: Streams):
         self._memory, self._streams = memory, streams
         self._pinned: dict[int, Any] = {}
-        self.counted = {"to the device": 0, "to the host": 0}
+        self.sizes: dict[str, list[int]] = {"to the device": [], "to the host": []}
 
     def pin(self, size: int) -> int:
         """Memory of the host that copies read when they are done, not when they are asked for."""
@@ -124,7 +124,7 @@ class Copies:
     def to_device(self, to: int, host: int, size: int, stream: int = 0) -> None:
         """``cuMemcpyHtoD``: without a stream, and of memory that is not pinned, the values are those of now."""
         self._memory.check(to, size, "copy to the device")
-        self.counted["to the device"] += 1
+        self.sizes["to the device"].append(size)
         late = bool(stream) and self._is_pinned(host, size)
         data = None if late else ctypes.string_at(host, size)
 
@@ -137,7 +137,7 @@ class Copies:
     def to_host(self, host: int, at: int, size: int, stream: int = 0) -> None:
         """``cuMemcpyDtoH``: into pinned memory when its stream comes to it, into other memory at once."""
         self._memory.check(at, size, "copy to the host")
-        self.counted["to the host"] += 1
+        self.sizes["to the host"].append(size)
 
         def work() -> None:
             if runtime().first_unwritten(at, size) >= 0:

@@ -137,6 +137,8 @@ class CudaBackend(Gradients, Scores):
             while len(order):
                 if native:
                     order = order[own.run(rows, order, plan, on_batch) :]
+                    if not len(order):
+                        break
                 # where the weights are too large to be quantised: one minibatch through dense products, then try again
                 own.compose(self, rows, order[: plan.batch_size] if native else order, plan, units, on_batch)
                 order = order[plan.batch_size :] if native else order[:0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -47,14 +48,22 @@ _PLAIN = Update(Rule(), 1.0)  # leaves the gradient in zeros
 
 
 def rule_of(update: Update, n_slots: int, scales: NDArray[np.float32] | None = None, stream: Any = 0) -> RuleNumbers:
-    """Upload a rule with what Adam's running means are multiplied with: `scales` by update, or those of this update."""
+    """Give a rule to kernels, with the factors of Adam's running means: `scales` by update, or those of this one."""
     rule = update.rule
-    numbers = [update.rate, update.momentum, rule.decay, rule.epsilon, rule.l1, rule.l2, rule.clip]
-    if scales is None:
-        scales = np.array([update.scales() if rule.kind in ADAM_LIKE else (1.0, 1.0)], dtype=np.float32)
-    return RuleNumbers(
-        rule.number, n_slots, upload(np.array(numbers, dtype=np.float32), stream), upload(scales, stream)
-    )  # fmt: skip
+    numbers = update.rate, update.momentum, rule.decay, rule.epsilon, rule.l1, rule.l2, rule.clip
+    if rule.kind not in ADAM_LIKE:
+        there = _held((1.0, 1.0), (1, 2))
+    elif scales is None:
+        there = _held(tuple(update.scales()), (1, 2))
+    else:
+        there = upload(scales, stream)
+    return RuleNumbers(rule.number, n_slots, _held(numbers, (len(numbers),)), there)
+
+
+@lru_cache(64)
+def _held(numbers: tuple[float, ...], shape: tuple[int, ...]) -> Any:
+    """Numbers on the device that many launches take, and none changes."""
+    return upload(np.array(numbers, dtype=np.float32).reshape(shape))
 
 
 def slots_of(arrays: Iterable[Any]) -> Slots:

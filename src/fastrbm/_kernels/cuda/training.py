@@ -221,20 +221,20 @@ class TrainingSession:
             rule_of(plan.update(0), len(self.host) - 1, _adam_scales(plan, first_update, n_batches), stream),
             self._model(), self._gradient_scratch(batch, n_model, is_grey, exact), _numbers_of(plan),
         )  # fmt: skip
-        weights.control.copy_to_device(np.array([0, 0], np.int32), stream=stream)
+        clear(weights.control, stream)
         work = 5.0 * batch * n_hidden * n_visible * plan.n_sweeps
         per_launch = max(1, min(n_batches, int(_WORK_OF_LAUNCH / work)))
         tiles = most_tiles(tile, max(batch, n_model), n_hidden, n_visible)
         kernels = LEVEL_PASS if exact else GREY_PASS if is_grey else PASS
         self._dirty = True
-        parity, done = weights.parity, 0
+        parity, done, noted = weights.parity, 0, False
         try:
             for first in range(0, n_batches, per_launch):
                 count = min(per_launch, n_batches - first)
                 span = Span(first, count, first_step + first * per_batch, (parity + first) % 2)
+                noted = False
                 kernels.launch_cooperative(tile, tiles, *arguments, span, stream=stream)
-                if on_batch is not None or first + count < n_batches:
-                    done = self._note(first_update, first_step, per_batch, stream)
+                done, noted = self._note(first_update, first_step, per_batch, stream), True
                 if not self._fits:
                     break
                 if on_batch is not None:
@@ -243,11 +243,9 @@ class TrainingSession:
                         break
         finally:
             # also after an interrupt: what the device has done is what counts
-            taken_over = self._fits is None
-            done = self._note(first_update, first_step, per_batch, stream)
+            if not noted:
+                done = self._note(first_update, first_step, per_batch, stream)
             weights.parity = (parity + done) % 2
-            if taken_over:
-                self._fits = None
         return min(len(order), done * plan.batch_size)
 
     def _note(self, first_update: int, first_step: int, per_batch: int, stream: Any) -> int:
@@ -306,10 +304,10 @@ def _numbers_of(plan: TrainingPlan) -> Plan:
     )  # fmt: skip
 
 
-def _adam_scales(plan: TrainingPlan, first_update: int, n_batches: int) -> NDArray[np.float32]:
-    """What Adam's running means are multiplied with, by minibatch."""
+def _adam_scales(plan: TrainingPlan, first_update: int, n_batches: int) -> NDArray[np.float32] | None:
+    """What Adam's running means are multiplied with, by minibatch; None for other rules."""
     if plan.rule.kind not in ADAM_LIKE:
-        return np.ones((1, 2), dtype=np.float32)
+        return None
     return np.array([plan.update(first_update + k).scales() for k in range(n_batches)], dtype=np.float32)
 
 

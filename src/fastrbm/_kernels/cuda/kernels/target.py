@@ -63,7 +63,7 @@ if SIMULATED:
 
     cuda: Any = _Cuda()
 
-    def clear(array: Any) -> None:
+    def clear(array: Any, stream: Any = 0) -> None:
         """Set a contiguous device array to zeros."""
         array.copy_to_device(np.zeros(array.shape, array.dtype))
 
@@ -162,9 +162,9 @@ else:
 
     cuda = _numba_cuda
 
-    def clear(array: Any) -> None:
+    def clear(array: Any, stream: Any = 0) -> None:
         """Set a contiguous device array to zeros."""
-        device_memset(array, 0, array.nbytes)
+        device_memset(array, 0, array.nbytes, stream)
 
     def launch(kernel: Any, blocks: Any, threads: Any, *arguments: Any, stream: Any = 0) -> None:
         """Launch a kernel, without Numba's warning that a small problem leaves processors idle."""
