@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -66,6 +66,12 @@ def _held(numbers: tuple[float, ...], shape: tuple[int, ...]) -> Any:
     return upload(np.array(numbers, dtype=np.float32).reshape(shape))
 
 
+@lru_cache(8)
+def _equal_shares(n: int, dtype: Any) -> Any:
+    """Shares of n rows on the device, shape (1, n)."""
+    return upload(np.full((1, n), 1 / n, dtype=dtype))
+
+
 def slots_of(arrays: Iterable[Any]) -> Slots:
     """Values and the slots that they have, device arrays of any shape, as kernels take them."""
     return Slots(*([flat(x) for x in arrays] + [nothing(np.float32)] * 3)[:4])
@@ -126,9 +132,8 @@ class Gradients(Layers):
 
     def gradient(self, data: Phase, model: Phase, dtype: Any) -> Parameters:
         """See `Backend.gradient`."""
-        out = _zeros_for(data, dtype)
-        if on_device(data.hidden) or isinstance(data.hidden, DeviceBits):
-            out = Parameters(*map(to_device, out))
+        there = on_device(data.hidden) or isinstance(data.hidden, DeviceBits)
+        out = _zeros_for(data, dtype, zeros if there else np.zeros)
         if self._step_of_bits(out, (), data, model, _PLAIN):
             return out
         real = np.dtype(dtype).type
@@ -151,13 +156,13 @@ class Gradients(Layers):
         """Sum coincidences h v, to be multiplied with the number given, and average both layers, as dense rows."""
         n = phase.hidden.shape[0]
         v, h = (self._dense(x, dtype) for x in (phase.visible, phase.hidden))
-        shares = np.full(n, 1 / n) if phase.shares is None else np.asarray(phase.shares)
-        row = to_device(np.ascontiguousarray(shares, dtype=dtype).reshape(1, n))
+        shares = None if phase.shares is None else np.asarray(phase.shares)
+        row = _equal_shares(n, dtype) if shares is None else upload(np.asarray(shares, dtype=dtype).reshape(1, n))
         means = [product(row, x, empty((1, x.shape[1]), dtype)) for x in (v, h)]
-        if phase.shares is not None:
+        if shares is not None:
             h = to_device(download(h) * shares.astype(dtype)[:, None])
         coincidences = product(transposed(h), v, empty((h.shape[1], v.shape[1]), dtype))
-        return [coincidences, *means], 1 / n if phase.shares is None else 1.0
+        return [coincidences, *means], 1 / n if shares is None else 1.0
 
     def _shaped(self, sums: list[Any], given: Any) -> Parameters:
         coincidences, visible, hidden = sums
@@ -190,9 +195,9 @@ def _within_one(hidden: Any) -> bool:
     return not download(flag)[0]
 
 
-def _zeros_for(phase: Phase, dtype: Any) -> Parameters:
+def _zeros_for(phase: Phase, dtype: Any, make: Callable[[Any, Any], Any]) -> Parameters:
     shape = phase.hidden.shape[1], phase.visible.shape[1]
-    return Parameters(np.zeros(shape, dtype), np.zeros(shape[1], dtype), np.zeros(shape[0], dtype))
+    return Parameters(make(shape, dtype), make(shape[1], dtype), make(shape[0], dtype))
 
 
 def _bring_back(devices: Sequence[Sequence[Any]], hosts: Sequence[Sequence[Any]]) -> None:

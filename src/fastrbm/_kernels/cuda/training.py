@@ -149,9 +149,10 @@ class TrainingSession:
             held: Any = (
                 DeviceBits(source, parameters.weights.shape[1]) if source.dtype == np.uint32 else DeviceRows(source)
             )
+            places = upload(local)
             for first in range(0, len(local), plan.batch_size):
                 with backend.holding(parameters.weights):
-                    batch = held[local[first : first + plan.batch_size]]
+                    batch = held[places[first : first + plan.batch_size]]
                     if source.dtype == np.uint8:
                         batch = GreyLevels(download(batch))
                     train_batch(backend, parameters, slots, batch, plan, units, mine)
