@@ -27,7 +27,8 @@ from fastrbm.likelihood._result import log_mean
 
 from . import quality
 from .data import Images, load_images
-from .gpu_exercise import UNITS, Check, compare
+from .gpu_compare import Check, compare
+from .gpu_exercise import UNITS
 from .ours import FastRBM
 from .peers import Parameters, Training, torch_cuda_peer
 from .protocol import (

@@ -2,12 +2,13 @@
 
 ::
 
-    python -m fastrbm.benchmarks.gpu_check [--quick] [--only NAME ...] [--json FILE]
+    python -m fastrbm.benchmarks.gpu_check [--quick] [--only NAME ...] [--json FILE [--resume]]
     python benchmarks/gpu_check.py                                   # from a checkout
 
-In this order: the CUDA tests on the device; every kernel family under compute-sanitizer (memcheck, racecheck);
-agreement of device and CPU; times against PyTorch CUDA; the size from which a device wins over the CPU. What cannot run
-is a row with its reason. The table is printed whatever happens, also after an interrupt.
+In the order of what is learned by a minute: every family of kernels against the CPU's bits; agreement of whole fits;
+times against PyTorch CUDA; the size from which a device wins over the CPU; the CUDA tests on the device; every family
+under compute-sanitizer (memcheck, racecheck). What cannot run is a row with its reason. The table is printed whatever
+happens, also after an interrupt; the JSON is written after every row, and a run that is resumed does what is not in it.
 
 Exit status: 0; 1 if tests, sanitizers, agreement or quality fail, or a part breaks (a speed target that is missed is no
 failure); 2 for wrong options; 3 without a device.
@@ -25,6 +26,7 @@ if __name__ == "__main__" and not __package__:  # a file of the checkout, whose 
     sys.exit(main())
 
 import argparse
+import json
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -38,11 +40,18 @@ from .peers import torch_cuda_peer
 from .protocol import ERROR, SKIPPED, Row
 
 OK, BAD, USAGE, NO_DEVICE = 0, 1, 2, 3
-NAMES = ("tests", *gpu_programs.TOOLS, AGREEMENT, *MEASURED, gpu_crossing.NAME)
+NAMES = (gpu_programs.FAMILIES, AGREEMENT, *MEASURED, gpu_crossing.NAME, "tests", *gpu_programs.TOOLS)
 
 #: minutes of everything, and the most seconds of a part; what a part leaves over is there for the next
 _MINUTES = 8.5
-_SECONDS = {"programs": 230.0, AGREEMENT: 45.0, "line": 30.0, "exact": 60.0, gpu_crossing.NAME: 45.0}
+_SECONDS = {
+    gpu_programs.FAMILIES: 110.0,
+    "programs": 230.0,
+    AGREEMENT: 45.0,
+    "line": 30.0,
+    "exact": 60.0,
+    gpu_crossing.NAME: 45.0,
+}
 #: of a broken part, in its row
 _MOST_REASON = 300
 
@@ -55,12 +64,15 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--quick", action="store_true", help="fewer rows, chains, temperatures and states")
     parser.add_argument("--only", metavar="NAME", nargs="+", default=[], help=f"of {', '.join(NAMES)}; or patterns")
     parser.add_argument("--json", metavar="FILE", type=Path, help="write the table as JSON, too")
+    parser.add_argument("--resume", action="store_true", help="take over what FILE has, and do the rest")
     parser.add_argument("--skip-tests", action="store_true", help="leave the tests out")
     parser.add_argument("--skip-sanitizer", action="store_true", help="leave compute-sanitizer out")
     parser.add_argument("--minutes", type=float, default=_MINUTES, help=f"time for everything (default {_MINUTES})")
     parser.add_argument("--exercise", action="store_true", help="run every kernel family once, as under the sanitizer")
     sizes = sorted(gpu_exercise.SIZES)
     parser.add_argument("--size", choices=sizes, default="small", help="of the models of --exercise")
+    parser.add_argument("--parts", metavar="PART", nargs="+", default=[], help="of --exercise, all by default")
+    parser.add_argument("--lines", action="store_true", help="print what --exercise finds as JSON, a line each")
     return parser
 
 
@@ -153,9 +165,9 @@ def run(names: Sequence[str], lines: Lines, deadline: Deadline) -> Iterator[Row]
     def share(part: str) -> Deadline:
         return Deadline(min(_SECONDS[part], deadline.left()))
 
-    outside = [name for name in names if name in ("tests", *gpu_programs.TOOLS)]
-    if outside:
-        yield from programs(outside, share("programs").left())
+    if gpu_programs.FAMILIES in names:
+        seconds = share(gpu_programs.FAMILIES).left()
+        yield from guarded(gpu_programs.FAMILIES, partial(gpu_programs.run_families, seconds))
     if AGREEMENT in names:
         yield from guarded(AGREEMENT, lines.agreement)
     for name in MEASURED:
@@ -169,6 +181,9 @@ def run(names: Sequence[str], lines: Lines, deadline: Deadline) -> Iterator[Row]
         images = lines.images.binary[: 2048 if lines.quick else 8192]
         part = partial(gpu_crossing.measure, images, lines.threads, share(gpu_crossing.NAME), lines.device)
         yield from guarded(gpu_crossing.NAME, part)
+    outside = [name for name in names if name in ("tests", *gpu_programs.TOOLS)]
+    if outside:
+        yield from programs(outside, share("programs").left())
 
 
 def collect(rows: Iterator[Row], into: list[Row], save: Callable[[], None]) -> str | None:
@@ -188,6 +203,28 @@ def collect(rows: Iterator[Row], into: list[Row], save: Callable[[], None]) -> s
     return None
 
 
+def name_of(case: str) -> str:
+    """Return the part that a row belongs to."""
+    return next((name for name in sorted(NAMES, key=len, reverse=True) if case.startswith(name)), case)
+
+
+def kept(file: Path, where: dict[str, Any], names: Sequence[str]) -> list[Row]:
+    """Return the rows of a run before on this device with these versions, of the parts that it finished.
+
+    A part that was cut off, broke or had no time is done again, and so is the last one: it may have had more rows.
+    """
+    if not file.exists():
+        return []
+    before = json.loads(file.read_text(encoding="utf-8"))
+    if any(before["environment"].get(key) != report.plain(where[key]) for key in ("device", "versions")):
+        return []
+    rows = [report.row_of(row) for row in before["rows"]]
+    again = {name_of(row.case) for row in rows if row.verdict in (ERROR, SKIPPED)}
+    if rows and not before["environment"].get("complete"):
+        again.add(name_of(rows[-1].case))
+    return [row for row in rows if name_of(row.case) in names and name_of(row.case) not in again]
+
+
 def lines_for(quick: bool, threads: int) -> Lines:
     """Return the problems of a full or a quick run."""
     if not quick:
@@ -204,13 +241,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = command.parse_args(argv)
     skip = ["tests"] * options.skip_tests + list(gpu_programs.TOOLS) * options.skip_sanitizer
     names = select(options.only, skip)
+    if options.resume and options.json is None:
+        command.error("--resume needs --json FILE, which has the rows of the run before")
     if not names:
         command.error("nothing to do: --only and the parts to skip leave none of " + ", ".join(NAMES))
     from fastrbm._kernels.cuda import availability
 
     reason = availability.why_not()
     if reason is None and options.exercise:  # on the simulator, too
-        return gpu_exercise.main(options.size)
+        do = gpu_exercise.print_lines if options.lines else gpu_exercise.main
+        return do(options.size, options.parts)
     if reason is None and availability.simulated():
         reason = "NUMBA_ENABLE_CUDASIM is set, and the simulator is no device"
     if reason is not None:
@@ -220,6 +260,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     lines = lines_for(options.quick, report.cores())
     where = environment(lines)
     rows: list[Row] = []
+    if options.resume:
+        rows = kept(options.json, where, names)
+        names = [name for name in names if name not in {name_of(row.case) for row in rows}]
+        where["notes"].append(f"resumed: {len(rows)} rows are of a run before")
 
     def save() -> None:
         where["peer_draws"] = lines.drawn
@@ -229,6 +273,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     note = collect(run(names, lines, deadline), rows, save)
     if note is not None:
         where["notes"].append(note)
+    where["complete"] = note is None
     save()
     print(markdown(rows, where))
     return BAD if note is not None or report.broken(rows) else OK

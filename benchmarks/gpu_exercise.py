@@ -6,6 +6,7 @@ Where the CPU kernels have the same integers, bits are compared, elsewhere value
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
@@ -20,9 +21,9 @@ from fastrbm._kernels.cpu import CpuBackend
 from fastrbm._kernels.draws import Draw, Stream
 from fastrbm._kernels.reference import ReferenceBackend
 
+from .gpu_compare import Check, compare, ties
+
 UNITS = ("bernoulli", "bernoulli")
-#: share of draws that rounding of float32 may decide otherwise; some in a million do
-_TIES = 1e-3
 ADDRESS = Draw(seed=2**63 + 5, step=2**40 + 3, stream=Stream.HIDDEN, first_chain=2**32 - 3)
 #: rule and the slots it needs
 RULES: dict[str, tuple[Rule, int]] = {
@@ -34,8 +35,7 @@ RULES: dict[str, tuple[Rule, int]] = {
     "amsgrad": (Rule("amsgrad", 0.99, 1e-4), 3),
 }
 
-
-Families = list[tuple[str, Callable[[], Iterator["Check"]]]]
+Families = list[tuple[str, Callable[[], Iterator[Check]]]]
 
 
 class Size(NamedTuple):
@@ -49,60 +49,6 @@ class Size(NamedTuple):
 
 #: several blocks in each direction with odd ends for a device; what the simulator does in seconds
 SIZES = {"small": Size(300, 405, 170, 14), "tiny": Size(9, 35, 6, 4)}
-
-
-class Check(NamedTuple):
-    """One family: how many values differ, of how many, and the largest error."""
-
-    name: str
-    different: int
-    compared: int
-    largest: float
-    allowed: float  #: error that values may have; 0 where bits must be the same
-
-    @property
-    def ok(self) -> bool:
-        """Whether it is as it should be; false for NaN."""
-        return self.largest <= self.allowed
-
-    def __str__(self) -> str:
-        said = "ok" if self.ok else "WRONG"
-        return f"{said:5} {self.name}: {self.different} of {self.compared} differ, largest error {self.largest:.3g}"
-
-
-def _flattened(value: Any) -> Iterator[np.ndarray]:
-    if isinstance(value, PackedBits):
-        yield value.dense(np.uint8)
-    elif isinstance(value, (tuple, list)):
-        for part in value:
-            yield from _flattened(part)
-    else:
-        yield np.atleast_1d(np.asarray(value))
-
-
-def compare(name: str, got: Any, wanted: Any, allowed: float = 0.0) -> Check:
-    """Compare results of two backends: arrays, bits, numbers, or sequences of them.
-
-    The error is relative where the value wanted is above 1.
-    """
-    different, compared, largest = 0, 0, 0.0
-    for g, w in zip(_flattened(got), _flattened(wanted), strict=True):
-        if g.shape != w.shape or g.dtype != w.dtype:
-            return Check(f"{name} ({g.dtype} {g.shape} for {w.dtype} {w.shape})", w.size, w.size, np.inf, allowed)
-        different += int((g != w).sum())
-        compared += w.size
-        if w.size:
-            wide = w.astype(np.float64)
-            error = np.abs(g.astype(np.float64) - wide) / np.maximum(1, np.abs(wide))
-            largest = float(max(largest, error.max())) if not np.isnan(error).any() else np.nan
-        if np.isnan(largest):
-            break
-    return Check(name, different, compared, largest, allowed)
-
-
-def ties(name: str, differs: np.ndarray) -> Check:
-    """Count draws that differ where inputs are rounded in another way: few lie so close to their uniform number."""
-    return Check(name, int(differs.sum()), differs.size, float(differs.mean()), _TIES)
 
 
 @contextmanager
@@ -369,25 +315,32 @@ class Exercise:
         return [(name, getattr(self, name)) for name in names]
 
 
-def run(size: str = "small", only: Sequence[str] = ()) -> Iterator[Check]:
-    """Do all families, or those named, and yield what they say; an error of one does not keep back the others."""
+def _rounds(exercise: Exercise) -> Iterator[tuple[str, str, Any, Callable[[], Iterator[Check]]]]:
+    """Yield parts: name, family, shape of blocks or None, and what to do."""
     from fastrbm._kernels.cuda.kernels.tiles import LARGE, SMALL
 
-    exercise = Exercise(SIZES[size])
-    # on the simulator both are one
-    tiles = {LARGE: "large", SMALL: "small"}
-    rounds: list[tuple[str, Any, Families]] = [(f"{tiles[tile]} tile: ", tile, exercise.with_tiles()) for tile in tiles]
-    rounds.append(("", None, exercise.without_tiles()))
-    for prefix, tile, families in rounds:
-        for name, family in families:
-            if only and name not in only:
-                continue
-            try:
-                with nullcontext() if tile is None else using_tile(tile):
-                    for check in family():
-                        yield check._replace(name=prefix + check.name)
-            except Exception as error:
-                yield Check(f"{prefix}{name}: {type(error).__name__}: {error}", 1, 1, np.inf, 0.0)
+    for tile, size in {LARGE: "large", SMALL: "small"}.items():  # on the simulator both are one
+        yield from ((f"{name}, {size} tile", name, tile, family) for name, family in exercise.with_tiles())
+    yield from ((name, name, None, family) for name, family in exercise.without_tiles())
+
+
+def parts(only: Sequence[str] = ()) -> list[str]:
+    """Return the names of all parts, or of those that are named or whose families are."""
+    return [part for part, name, *_ in _rounds(Exercise(SIZES["tiny"])) if not only or {part, name}.intersection(only)]
+
+
+def run(size: str = "small", only: Sequence[str] = ()) -> Iterator[Check]:
+    """Do all parts, or those named or of families named, and yield what they say; also after one that breaks."""
+    for part, name, tile, family in _rounds(Exercise(SIZES[size])):
+        if only and not {part, name}.intersection(only):
+            continue
+        try:
+            with nullcontext() if tile is None else using_tile(tile):
+                for check in family():
+                    yield check._replace(name=f"{part}: {check.name}")
+        except Exception as error:
+            said = " ".join(f"{part}: {type(error).__name__}: {error}".split())
+            yield Check(said, 1, 1, np.inf, 0.0, broke=True)
 
 
 def main(size: str = "small", only: Sequence[str] = ()) -> int:
@@ -399,3 +352,16 @@ def main(size: str = "small", only: Sequence[str] = ()) -> int:
     print(f"{wrong} wrong" if wrong else "all right")
     sys.stdout.flush()
     return 1 if wrong else 0
+
+
+def print_lines(size: str = "small", only: Sequence[str] = ()) -> int:
+    """Print the checks as JSON, and a line when a part is done; end after one that broke: a new process may go on."""
+    for part in parts(only):
+        checks = []
+        for check in run(size, [part]):
+            print(json.dumps(check._asdict() | {"largest": repr(check.largest)}), flush=True)
+            checks.append(check)
+        print(json.dumps({"done": part}), flush=True)
+        if any(check.broke for check in checks):
+            return 1
+    return 0

@@ -1,18 +1,22 @@
-"""What `gpu_check` runs in processes of their own: the tests on the device, and kernels under compute-sanitizer."""
+"""What `gpu_check` runs in processes of their own: families of kernels, tests, and kernels under compute-sanitizer."""
 
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import re
 import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from . import gpu_exercise
+from .gpu_compare import Check
 from .protocol import ERROR, FAILED, PASSED, SKIPPED, Row
 from .report import cores
 
@@ -175,6 +179,49 @@ def run_sanitizer(tool: str, seconds: float) -> Row:
     if status is None:
         return _shown(_with(row, ERROR, f"not done after {seconds:.0f} s"), output)
     return _shown(sanitizer_row(tool, output, status), output)
+
+
+FAMILIES = "families"
+
+
+def family_rows(output: str) -> tuple[list[Row], list[str]]:
+    """Return rows of what `gpu_exercise` printed as JSON, and the parts that it has done."""
+    rows, done = [], []
+    for line in output.splitlines():
+        try:
+            said = json.loads(line)
+        except ValueError:
+            continue  # a warning, or a line that was cut off
+        if not isinstance(said, dict):
+            continue
+        if "done" in said:
+            done.append(said["done"])
+        elif "compared" in said:
+            check = Check(**said | {"largest": float(said["largest"])})
+            target = "same bits" if check.allowed == 0 else f"error below {check.allowed:g}"
+            verdict = ERROR if check.broke else PASSED if check.ok else FAILED
+            rows.append(Row(FAMILIES, check.name, "CPU kernels", target, verdict, "" if check.broke else check.said))
+    return rows, done
+
+
+def run_families(seconds: float) -> Iterator[Row]:
+    """Compare every family of kernels with the CPU's; after one that breaks the rest have a new process."""
+    left, end = gpu_exercise.parts(), time.monotonic() + seconds
+    while left:
+        command = [sys.executable, "-m", f"{__package__}.gpu_check", "--exercise", "--lines", "--parts", *left]
+        output, status = run_program(command, max(1.0, end - time.monotonic()))
+        rows, done = family_rows(output)
+        yield from rows
+        left = [part for part in left if part not in done]
+        if status is None:
+            yield Row(
+                FAMILIES, f"{len(left)} parts", "CPU kernels", "-", ERROR, f"not done after {seconds:.0f} s: {left}"
+            )
+            return
+        if not done:  # the process itself ended, in the part that was next
+            said = " ".join(output.split()[-30:])
+            yield Row(FAMILIES, left[0], "CPU kernels", "-", ERROR, f"the process ended with status {status}: {said}")
+            left = left[1:]
 
 
 def run(name: str, seconds: float) -> Row:

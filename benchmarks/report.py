@@ -14,7 +14,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from .protocol import ERROR, FAILED, Row
+from .protocol import ERROR, FAILED, Judgement, Row
 
 _PACKAGES = ("fastrbm", "numpy", "scipy", "scikit-learn", "torch", "jax", "jaxbm", "thrml", "hamon")
 _COLUMNS = tuple("work,peer,target,ratio,rounds,peer's,fastrbm's,quality,peer's,fastrbm's,verdict".split(","))
@@ -169,6 +169,13 @@ def as_json(rows: Sequence[Row], where: dict[str, Any]) -> str:
     """Return the whole report as JSON, one object per line of the table."""
     content = {"environment": where, "rows": [dataclasses.asdict(row) for row in rows]}
     return json.dumps(plain(content), indent=1, allow_nan=False)
+
+
+def row_of(held: dict[str, Any]) -> Row:
+    """Return a line of the table from its JSON; numbers that JSON has no word for are lost."""
+    quality = held["quality"] and Judgement(**held["quality"])
+    values = {name: tuple(x) for name, x in held.items() if isinstance(x, list)}
+    return Row(**held | values | {"quality": quality})
 
 
 def write(rows: Sequence[Row], where: dict[str, Any], folder: Path) -> None:

@@ -20,6 +20,7 @@ if str(ROOT) not in sys.path:
 
 from benchmarks import gpu_check, gpu_crossing, gpu_exercise, gpu_programs  # noqa: E402
 from benchmarks.gpu_cases import Deadline, Lines, in_turn  # noqa: E402
+from benchmarks.gpu_compare import compare  # noqa: E402
 from benchmarks.gpu_crossing import Point  # noqa: E402
 from benchmarks.peers import Parameters, Training, torch_cuda_peer  # noqa: E402
 from benchmarks.peers.likelihood_peer import ScipySums  # noqa: E402
@@ -67,11 +68,11 @@ def test_training_is_exercised(monkeypatch):
 
 
 def test_results_that_differ_are_counted():
-    check = gpu_exercise.compare("x", [np.array([1.0, 2.0]), 4.0], [np.array([1.0, 2.5]), 2.0], allowed=0.5)
+    check = compare("x", [np.array([1.0, 2.0]), 4.0], [np.array([1.0, 2.5]), 2.0], allowed=0.5)
     assert (check.different, check.compared, check.largest, check.ok) == (2, 3, 1.0, False)
-    assert not gpu_exercise.compare("x", np.array([np.nan]), np.array([0.0]), allowed=1).ok
-    assert not gpu_exercise.compare("x", np.zeros(2), np.zeros(3)).ok
-    assert not gpu_exercise.compare("x", np.zeros(2, np.float32), np.zeros(2)).ok
+    assert not compare("x", np.array([np.nan]), np.array([0.0]), allowed=1).ok
+    assert not compare("x", np.zeros(2), np.zeros(3)).ok
+    assert not compare("x", np.zeros(2, np.float32), np.zeros(2)).ok
 
 
 def test_a_broken_family_is_reported_and_keeps_back_no_other(monkeypatch, capsys):
@@ -83,7 +84,7 @@ def test_a_broken_family_is_reported_and_keeps_back_no_other(monkeypatch, capsys
     monkeypatch.setattr(gpu_exercise.Exercise, "scores", broken)
     assert gpu_exercise.main("tiny", ["scores", "packing"]) == 1
     said = capsys.readouterr().out
-    assert "WRONG scores: ValueError: no such thing" in said and "ok    unpacked bits" in said
+    assert "WRONG scores: ValueError: no such thing" in said and "ok    packing: unpacked bits" in said
     assert said.endswith("1 wrong\n")
 
 
@@ -176,6 +177,43 @@ def test_programs_run_and_one_that_breaks_is_a_row(monkeypatch):
     assert [(row.case, row.verdict) for row in rows] == [("tests", PASSED), ("memcheck", ERROR), ("racecheck", PASSED)]
 
 
+def test_the_order_is_that_of_what_is_learned():
+    names = gpu_check.NAMES
+    assert names[0] == gpu_programs.FAMILIES and names[-2:] == gpu_programs.TOOLS and names[-3] == "tests"
+
+
+def test_a_run_is_resumed(monkeypatch, tmp_path, capsys):
+    file = tmp_path / "out.json"
+    timed = Row("cd-h256-b256-fp32", "CD", "PyTorch", "2x", PASSED, "", 3.0, (2.0, 4.0), quality=None)
+    first = [
+        Row("families", "layers", "CPU kernels", "same bits", PASSED), timed,
+        Row("ais-fp32", "AIS", "-", "-", ERROR, "broke"), Row("exact", "log Z", "-", "-", SKIPPED, "no time left"),
+        Row("tests", "cut off", "-", "-", PASSED),
+    ]  # fmt: skip
+
+    def interrupted():
+        yield from first
+        os.kill(os.getpid(), signal.SIGTERM)
+        yield timed
+
+    prepared(monkeypatch, interrupted)
+    assert gpu_check.main(["--json", str(file)]) == 1
+    asked = []
+    monkeypatch.setattr(gpu_check, "run", lambda names, *_: asked.extend(names) or iter([]))
+    assert gpu_check.main(["--json", str(file), "--resume"]) == 0
+    assert not {"families", "cd-h256-b256"}.intersection(asked)
+    assert {"ais", "exact", "tests", "memcheck", "racecheck", "pcd-h256-b256"}.issubset(asked)
+    rows = json.loads(file.read_text())["rows"]
+    assert [row["case"] for row in rows] == ["families", timed.case] and rows[1]["round_ratios"] == [2.0, 4.0]
+    capsys.readouterr()
+
+
+def test_resuming_needs_a_file(capsys):
+    with pytest.raises(SystemExit):
+        gpu_check.main(["--resume"])
+    assert "--resume needs --json FILE" in capsys.readouterr().err
+
+
 def test_parts_without_time_are_rows():
     rows = list(gpu_check.run(["gibbs", "exact"], Lines(1), Deadline(0)))
     assert [(row.verdict, row.reason) for row in rows] == [(SKIPPED, "no time left")] * 2
@@ -236,7 +274,7 @@ def test_the_simulator_is_no_device():
 
 def test_the_exercise_is_a_command(monkeypatch):
     monkeypatch.setattr(availability, "why_not", lambda: None)
-    monkeypatch.setattr(gpu_exercise, "main", lambda size: 1 if size == "tiny" else 0)
+    monkeypatch.setattr(gpu_exercise, "main", lambda size, parts: 1 if size == "tiny" else 0)
     assert gpu_check.main(["--exercise"]) == 0
     assert gpu_check.main(["--exercise", "--size", "tiny"]) == 1
     monkeypatch.setattr(availability, "why_not", lambda: "there is no driver")
