@@ -95,3 +95,18 @@ def test_large_weights_take_dense_products():
     states = np.random.default_rng(1).integers(0, 2, (6, 5))
     got, wanted = (get_backend(d).means("bernoulli", pack(states), *model.parameters[::2]) for d in ("cuda", "cpu"))
     np.testing.assert_allclose(got, wanted, atol=1e-6)
+
+
+@pytest.mark.parametrize("view", [lambda X: X[::-1][:1], lambda X: X[3][None], lambda X: X[4:5, ::-1]])
+@pytest.mark.parametrize("name", ["bits", "grey", "gaussian", "spins"])
+def test_one_row_of_any_view(name, view):
+    """NumPy calls one row contiguous whatever its strides are, which must not reach the device."""
+    estimator, X = ESTIMATORS[name]
+    found = {}
+    for device in ("cuda", "cpu"):
+        rbm = type(estimator)(**{**estimator.get_params(deep=False), "device": device}).fit(X)
+        features = rbm.transform(view(X))
+        rbm.partial_fit(view(X))
+        found[device] = features, rbm.components_, rbm.score_samples(view(X))
+    for got, wanted in zip(found["cuda"], found["cpu"], strict=True):
+        np.testing.assert_allclose(got, wanted, rtol=1e-5, atol=1e-5)
