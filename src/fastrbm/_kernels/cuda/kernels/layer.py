@@ -22,7 +22,7 @@ from numba import types
 from .arguments import Address, Flag, GreyRows, Long, Outputs, Rows, Weights, signature_of
 from .scalar import ZERO, is_on, mean_of, nearest, philox, sigmoid_scale, uniform_of, word_at
 from .target import add, cuda, device, mul
-from .tiles import FRAGMENT, PITCH, WIDTH, Tile, fragment_of, make_product, of_each_tile, pitch_of
+from .tiles import FRAGMENT, PITCH, WIDTH, Tile, fragment_of, input_of, make_product, of_each_tile, pitch_of
 
 WORDS, PLANES, MEANS, COUNTS, ROWS, INPUTS = 1, 2, 4, 8, 16, 32
 DRAWN = WORDS | PLANES | COUNTS
@@ -76,7 +76,7 @@ def make_to_fragments(tile: Tile):
             if row0 + 32 * group < n:
                 neuron = 8 * part + (lane >> 2)
                 for b in range(8):
-                    eight[b] = values[32 * group + 16 * (b >> 2) + 4 * (lane & 3) + (b & 3), neuron]
+                    eight[b] = values[32 * group + input_of(lane, b), neuron]
                 step = out.first_group + (row0 >> 5) + group
                 at = (((neuron0 >> 3) + part) * out.n_steps + step) * FRAGMENT + lane
                 for limb in range(4):
@@ -266,7 +266,7 @@ def fragments_kernel(means, scale, n_steps, first_group, fragments, totals):
         lane, part, group = item & 31, (item >> 5) % parts, item // (32 * parts)
         neuron, total = 8 * part + (lane >> 2), np.int32(0)
         for b in range(8):
-            row = 32 * group + 16 * (b >> 2) + 4 * (lane & 3) + (b & 3)
+            row = 32 * group + input_of(lane, b)
             eight[b] = 0
             if row < n and neuron < n_neurons:
                 eight[b] = nearest(mul(means[row, neuron], scale))

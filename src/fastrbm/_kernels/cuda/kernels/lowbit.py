@@ -26,6 +26,7 @@ from .tiles import (
     WIDTH,
     Tile,
     fragment_of,
+    input_of,
     make_product,
     of_each_tile,
     pitch_of,
@@ -82,7 +83,7 @@ def pack_coarse(weights, input_stride, n_inputs, neuron_stride, n_neurons, scale
             if step == 0 and lane & 3 == 0:
                 coarse.shifts[neuron] = shift
         for b in range(8):
-            at = STEP * step + 16 * (b >> 2) + 4 * (lane & 3) + (b & 3)
+            at = STEP * step + input_of(lane, b)
             eight[b] = 0
             if neuron < n_neurons and at < n_inputs:
                 integer = quantised(weights[at * input_stride + neuron * neuron_stride], scale)
@@ -139,12 +140,12 @@ def remainders(words, start, n_steps, fragments, column, shift, part):
     Of `part` the lowest two bits say which inputs of a step, the others which steps.
     """
     lane = 4 * (column & 7) + (part & 3)
-    nibble, total = 4 * (part & 3), np.uint64(0)
+    place, total = part & 3, np.uint64(0)
     of_low = _EACH * np.uint64((1 << min(shift, 8)) - 1)
     of_high = _EACH * np.uint64((1 << max(shift - 8, 0)) - 1)
     for step in range(part >> 2, n_steps, _STEPS_OF_SUM):
         word = words[start + step]
-        mask = np.uint64(spread(word, nibble)) | (np.uint64(spread(word, nibble + 16)) << _WORD)
+        mask = np.uint64(spread(word, place)) | (np.uint64(spread(word, place + 4)) << _WORD)
         mask *= _BYTE_MASK
         at = ((column >> 3) * n_steps + step) * FRAGMENT + lane
         total += sum_where(fragments[at], mask & of_low)

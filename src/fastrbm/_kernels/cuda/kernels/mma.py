@@ -1,4 +1,4 @@
-"""The tensor-core instruction that Numba has no name for."""
+"""Instructions that Numba has no name for: tensor-core products, and shifts of words that it would widen to 64 bits."""
 
 from __future__ import annotations
 
@@ -25,5 +25,16 @@ def mma(typingctx, a0, a1, a2, a3, b0, b1, c0, c1, c2, c3):
         )
         result = builder.call(assembly, arguments)
         return cgutils.pack_array(builder, [builder.extract_value(result, k) for k in range(4)])
+
+    return signature, generate
+
+
+@intrinsic
+def shifted(typingctx, word, by):
+    """``word >> by`` of 32 bits, for `by` from 0 to 31."""
+    signature = types.uint32(types.uint32, types.uint32)
+
+    def generate(context, builder, signature, arguments):
+        return builder.lshr(*arguments)
 
     return signature, generate

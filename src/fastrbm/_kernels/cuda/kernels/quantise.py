@@ -12,7 +12,7 @@ import numpy as np
 from .arguments import Quantised, Real, Words, signature_of
 from .scalar import ONE, nearest
 from .target import cuda, device, mul
-from .tiles import FRAGMENT, STEP, WIDTH, fragment_of
+from .tiles import FRAGMENT, STEP, WIDTH, fragment_of, input_of
 
 #: FRBM_LARGEST_EXPONENT and FRBM_SMALLEST_EXPONENT of the CPU kernels
 LARGEST_EXPONENT, SMALLEST_EXPONENT = 26, 14
@@ -81,7 +81,7 @@ def pack_one_way(weights, n_columns, n_inputs, column_stride, input_stride, scal
             step, tile = item // (32 * tiles), (item >> 5) % tiles
         column = 8 * tile + (lane >> 2)
         for b in range(8):
-            at = STEP * step + 16 * (b >> 2) + 4 * (lane & 3) + (b & 3)
+            at = STEP * step + input_of(lane, b)
             eight[b] = 0
             if column < n_columns and at < n_inputs:
                 eight[b] = quantised(weights[column * column_stride + at * input_stride], scale)

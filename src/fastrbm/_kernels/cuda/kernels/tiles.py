@@ -6,10 +6,11 @@ A weight is four bytes. Bits times bytes summed in 32 bits are exact for as many
 
 One instruction (``mma.sync.m16n8k32``, unsigned bytes) multiplies 16 rows of 32 bits with 8 columns of 32 bytes. The
 bits of a row are spread to bytes in registers; the bytes of the weights lie in memory in the order in which a warp
-wants them (`fragments`), so that each thread reads the eight it needs in one access, next to its neighbours'.
+wants them (`fragments`), so that each thread reads the eight it needs in one access, next to its neighbours'. The order
+of the 32 inputs within an instruction is free: it is the one in which a shift and a mask spread four bits of a word.
 
     fragment [column // 8][input // 32][byte of the weight][lane]   one uint64 each
-    lane = 4 (column % 8) + (input % 16) // 4;   byte = 4 (input % 32 // 16) + input % 4 of the uint64
+    lane = 4 (column % 8) + input % 4;   byte = 4 (input % 8 // 4) + input % 32 // 8 of the uint64
 """
 
 from __future__ import annotations
@@ -32,8 +33,6 @@ THREADS_HELD = 512
 PITCH = WIDTH + 1
 
 _ONES = np.uint32(0x01010101)
-_SPREAD = np.uint32(0x00204081)
-_FOUR_BITS = np.uint32(15)
 _ONE = np.uint64(1)
 
 
@@ -76,13 +75,23 @@ def fragment_size(n_columns: int, n_inputs: int) -> int:
 
 
 @device
-def spread(word, shift):
-    """Four bits of a word as four bytes."""
-    four = np.uint32(np.uint32(word) >> np.uint32(shift)) & _FOUR_BITS
-    return np.uint32(four * _SPREAD) & _ONES
+def spread(word, place):
+    """Bits `place` (0 to 7), `place` + 8, + 16 and + 24 of a word as four bytes."""
+    return np.uint32(shifted(np.uint32(word), np.uint32(place)) & _ONES)
+
+
+@device
+def input_of(lane, byte):
+    """Input of a step whose integer is in a byte of a thread's fragment."""
+    return 8 * (byte & 3) + 4 * (byte >> 2) + (lane & 3)
 
 
 if SIMULATED:
+
+    def shifted(word, by):
+        """``word >> by``."""
+        return np.uint32(word) >> np.uint32(by)
+
     _operands: dict[Any, Any] = {}
 
     def mma(a0, a1, a2, a3, b0, b1, c0, c1, c2, c3):
@@ -114,12 +123,12 @@ if SIMULATED:
         # the simulator wraps arrays of global memory once or twice, shared ones not at all
         array = getattr(getattr(fragments, "_item", fragments), "_ary", fragments)
         held = array[at : at + n_steps * size]
-        by = held.view(np.uint8).reshape(n_steps, n_limbs, 8, 4, 2, 4)  # step, limb, column, k // 4 % 4, k // 16, k % 4
-        limbs = np.ascontiguousarray(by.transpose(2, 0, 4, 3, 5, 1))
+        by = held.view(np.uint8).reshape(n_steps, n_limbs, 8, 4, 2, 4)  # step, limb, column, k % 4, k // 4 % 2, k // 8
+        limbs = np.ascontiguousarray(by.transpose(2, 0, 5, 4, 3, 1))
         return limbs.view("<i4" if n_limbs == 4 else "<u2").reshape(8, n_steps * STEP).astype(np.int64)
 
 else:
-    from .mma import mma
+    from .mma import mma, shifted
 
 
 def make_accumulate(tile: Tile, by_instruction: bool = not SIMULATED, n_limbs: int = 4):
@@ -168,12 +177,12 @@ def make_accumulate(tile: Tile, by_instruction: bool = not SIMULATED, n_limbs: i
                 eight[n, limb] = fragments[place + np.uint64(n) * stride + np.uint64(LANES * limb)]
 
     @device
-    def multiply(bits, eight, shift, sums):
+    def multiply(bits, eight, place, sums):
         spread_bits = cuda.local.array(bits_shape, np.uint32)
         for m in range(n_m):
             for half in range(2):
-                spread_bits[m, half] = spread(bits[2 * m + half], shift)
-                spread_bits[m, half + 2] = spread(bits[2 * m + half], shift + 16)
+                spread_bits[m, half] = spread(bits[2 * m + half], place)
+                spread_bits[m, half + 2] = spread(bits[2 * m + half], place + 4)
         for n in range(n_n):
             for limb in range(n_limbs):
                 low = np.uint32(eight[n, limb] & np.uint64(0xFFFFFFFF))
@@ -193,13 +202,13 @@ def make_accumulate(tile: Tile, by_instruction: bool = not SIMULATED, n_limbs: i
                 for limb in range(n_limbs):
                     for r in range(4):
                         sums[m, n, limb, r] = 0
-        shift = 4 * (lane & 3)
+        place = lane & 3  # of the bits that this thread spreads
         now_bits, now_eight = cuda.local.array(n_rows, np.uint32), cuda.local.array(bytes_shape, np.uint64)
         bits = cuda.local.array(n_rows, np.uint32)
         eight = cuda.local.array(bytes_shape, np.uint64)
         stride = np.uint64(n_steps * fragment)
-        place = np.uint64(column_tile) * stride + np.uint64(lane)
-        load(words, at, fragments, place, stride, bits, eight)
+        start = np.uint64(column_tile) * stride + np.uint64(lane)
+        load(words, at, fragments, start, stride, bits, eight)
         for _ in range(n_steps - 1):
             for m in range(n_rows):
                 now_bits[m] = bits[m]
@@ -207,10 +216,10 @@ def make_accumulate(tile: Tile, by_instruction: bool = not SIMULATED, n_limbs: i
                 for limb in range(n_limbs):
                     now_eight[n, limb] = eight[n, limb]
             # what the next step wants is on its way while this one multiplies
-            place += of_step
-            load(words, at, fragments, place, stride, bits, eight)
-            multiply(now_bits, now_eight, shift, sums)
-        multiply(bits, eight, shift, sums)
+            start += of_step
+            load(words, at, fragments, start, stride, bits, eight)
+            multiply(now_bits, now_eight, place, sums)
+        multiply(bits, eight, place, sums)
 
     return accumulate
 
@@ -265,7 +274,7 @@ def steps_of(n_inputs):
 
 @device
 def fragment_of(values, limb):
-    """Byte `limb` of eight integers as the uint64 of a thread: inputs 4 t .. 4 t + 3 and 16 + 4 t .. 16 + 4 t + 3."""
+    """Byte `limb` of eight integers as the uint64 of a thread: those of the inputs `input_of`."""
     eight = np.uint64(0)
     for b in range(8):
         byte = np.uint64((np.int64(values[b]) >> (8 * limb)) & 255)
