@@ -82,6 +82,8 @@ def _wide_product(kind: str, a: str, b: str) -> tuple[str, str]:
 @_instruction("mad")
 def _multiply_add(t: Translator, s: Statement) -> str:
     kind, part = s.name[-1], s.name[1]
+    if len(s.name) != 3:
+        raise Unknown("form")
     if part == "lo":
         a, b, c = (t.value(x, _unsigned(kind)) for x in s.operands[1:])
         return t.assign(s.operands[0], kind, f"(uint64_t){a} * (uint64_t){b} + {c}")
@@ -259,6 +261,8 @@ def _move(t: Translator, s: Statement) -> str:
     """Also to and from the halves of a register."""
     to, of = s.operands
     raw = bits_of(s.name[-1])
+    if s.name[-1][0] == "f" and not of.startswith("{"):
+        t.value(of, s.name[-1])  # refuses what is no float
     if raw == "pred":
         return t.assign(to, raw, t.value(of, raw))
     if to.startswith("{"):

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from .text import Module
+from .text import Module, Unknown
 from .translation import Translator
 
 RUNTIME = Path(__file__).with_name("runtime")
@@ -39,7 +39,7 @@ _MOST_LINES = 1 << 17  # in runtime/device.h
 
 _FLAGS = (
     "-O1", "-fwrapv", "-ffp-contract=off", "-fno-math-errno", "-mfma", "-mpopcnt", "-ftrivial-auto-var-init=pattern",
-    "-w", "-shared", "-fPIC",
+    "-Werror=implicit-function-declaration", "-shared", "-fPIC",
 )  # fmt: skip
 
 
@@ -134,7 +134,8 @@ class _Problem(ctypes.Structure):
 def _build(source: Path, library: Path) -> None:
     if not library.exists():
         part = library.with_suffix(f".{os.getpid()}")
-        subprocess.run(["gcc", *_FLAGS, f"-I{RUNTIME}", "-o", part, source, "-lm"], check=True)
+        command = ["gcc", *_FLAGS, f"-I{RUNTIME}", "-o", part, source, "-lm"]
+        subprocess.run(command, check=True, stderr=subprocess.PIPE, text=True)
         part.rename(library)
 
 
@@ -157,6 +158,8 @@ def runtime() -> Any:
     held.run_launch.restype = held.first_unwritten.restype = ctypes.c_int64
     held.set_state.argtypes = [ctypes.c_uint64, ctypes.c_uint64, ctypes.c_int]
     held.first_unwritten.argtypes = [ctypes.c_uint64, ctypes.c_uint64]
+    held.copy_on_device.argtypes = [ctypes.c_uint64] * 3
+    held.copy_on_device.restype = None
     if held.begin_device():
         raise MemoryError("the addresses of the emulated device cannot be reserved")
     return held
@@ -194,9 +197,15 @@ class CompiledKernel:
         self.counted = translator.counted
         runtime()
         at = CACHE / _digest(source.encode(), _runtime_digest(), " ".join(_FLAGS).encode())
-        if not at.with_suffix(".c").exists():
-            at.with_suffix(".c").write_text(source)
-        _build(at.with_suffix(".c"), at.with_suffix(".so"))
+        if not at.with_suffix(".so").exists():
+            part = at.with_suffix(f".{os.getpid()}.c")
+            part.write_text(source)
+            try:
+                _build(part, at.with_suffix(".so"))
+            except subprocess.CalledProcessError as error:
+                raise Unknown(f"{self.short}: what was made of it is not C: {error.stderr[-600:]}") from None
+            finally:
+                part.unlink()
         self._function = ctypes.CDLL(str(at.with_suffix(".so"))).kernel
         places = [x for array in module.shared.values() for x in array]
         self._arrays = (ctypes.c_uint32 * max(1, len(places)))(*places)
@@ -204,7 +213,7 @@ class CompiledKernel:
 
     def launch(self, grid: Sequence[int], block: Sequence[int], parameters: bytes, cooperative: bool) -> None:
         """Run all threads and note what is found; RuntimeError where a driver refuses, or threads wait for ever."""
-        self._refuse_what_drivers_do(grid, block)
+        self.refuse_what_drivers_do(grid, block)
         settings, library = EMULATION.settings, runtime()
         three = ctypes.c_uint32 * 3
         found = ctypes.c_int.in_dll(library, "n_problems")
@@ -227,7 +236,8 @@ class CompiledKernel:
         if executed < 0:
             raise RuntimeError(f"{self.short} did not end: {'; '.join(text for _, text in EMULATION.problems)}")
 
-    def _refuse_what_drivers_do(self, grid: Sequence[int], block: Sequence[int]) -> None:
+    def refuse_what_drivers_do(self, grid: Sequence[int], block: Sequence[int]) -> None:
+        """Raise RuntimeError for shapes that a device does not have."""
         threads = block[0] * block[1] * block[2]
         refused = {
             f"{threads} threads where {self.kernel.most_threads} are allowed": threads > self.kernel.most_threads,

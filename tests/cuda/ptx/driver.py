@@ -158,7 +158,12 @@ def install(capability: tuple[int, int] = (9, 0)) -> Driver:
         if config.cooperative and np.prod(config.grid) > settings.processors * settings.blocks:
             EMULATION.problems[kernel.short, "a cooperative launch of more blocks than are resident"] += 1
             raise RuntimeError("CUDA_ERROR_COOPERATIVE_LAUNCH_TOO_LARGE")
-        work = lambda: kernel.launch(config.grid, config.block, parameters, config.cooperative)  # noqa: E731
+        kernel.refuse_what_drivers_do(config.grid, config.block)
+
+        def work() -> None:  # as the device is now, whenever it is done
+            with EMULATION.set(**vars(settings)):
+                kernel.launch(config.grid, config.block, parameters, config.cooperative)
+
         driver.streams.do(int(stream), work)
 
     def get_cufunc(self: Any) -> Any:
@@ -173,7 +178,7 @@ def install(capability: tuple[int, int] = (9, 0)) -> Driver:
 
     module.ExperimentalDevice = Device
     module.Device.MULTIPROCESSOR_COUNT = property(lambda self: EMULATION.settings.processors)  # Numba would keep it
-    module._to_core_stream = lambda stream: int(stream) if stream else 0
+    module._to_core_stream = lambda stream: int(stream) if stream and int(stream) > 2 else 0  # 1, 2: default ones
     dispatcher.LaunchConfig, dispatcher.launch = LaunchConfig, launch
     codegen.CUDACodeLibrary.get_cufunc = get_cufunc
     INSTALLED.append(driver)

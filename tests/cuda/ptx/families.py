@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from .compiled import EMULATION
+from .driver import INSTALLED
 
 ROOT = Path(__file__).resolve().parents[3]
 if str(ROOT) not in sys.path:  # benchmarks are in the checkout alone
@@ -21,6 +22,11 @@ if str(ROOT) not in sys.path:  # benchmarks are in the checkout alone
 #: with two shapes of blocks
 TILED = ("layers", "chains", "training", "grey_rows", "gradients", "annealing", "lean")
 OTHERS = ("dense", "units", "composed", "streaming", "scores", "partition", "packing")
+
+
+def finish() -> None:
+    """Do all work that waits in streams."""
+    INSTALLED[-1].streams.wait()
 
 
 @contextmanager
@@ -34,11 +40,13 @@ def device(**settings: Any) -> Iterator[None]:
             if isinstance(held, launching.Kernels):
                 held._blocks.clear()
 
+    finish()
     with EMULATION.set(**settings):
         forget()
         try:
             yield
         finally:
+            finish()
             forget()
 
 
@@ -78,6 +86,7 @@ def wrong(family: str, tile: str = "") -> list[str]:
     try:
         with gpu_exercise.using_tile(getattr(tiles, tile.upper())) if tile else nullcontext():
             said += [str(check) for check in getattr(gpu_exercise.Exercise(size), family)() if not check.ok]
+        finish()
     except (RuntimeError, ValueError) as error:
         said.append(f"{type(error).__name__}: {error}")
     return said + [f"{kernel}: {text} ({n} times)" for (kernel, text), n in EMULATION.harmful().items()]

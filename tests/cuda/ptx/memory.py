@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import random
 from collections.abc import Callable
 from typing import Any
 
@@ -14,7 +15,7 @@ GAP = 512  # bytes of nothing behind each allocation
 
 
 class Memory:
-    """Allocations, the lowest free place first."""
+    """Allocations: a free place is not given out again while there is another, so that use after free shows."""
 
     BASE, SIZE = 0x600000000000, (1 << 30) - (1 << 16)
 
@@ -31,23 +32,31 @@ class Memory:
         taken = self._room(size)
         for k, (at, room) in enumerate(self._free):
             if room >= taken:
-                self._free[k] = (at + taken, room - taken)
+                del self._free[k]
+                if room > taken:
+                    self._free.append((at + taken, room - taken))  # to the end, like what is released
                 self.used[at] = size
                 ctypes.memset(at, 0xCB, size)
                 runtime().set_state(at, size, UNWRITTEN)
                 return at
+        if len(self._free) > 1:
+            self._merge()
+            return self.allocate(size) if any(room >= taken for _, room in self._free) else 0
         return 0
+
+    def _merge(self) -> None:
+        merged: list[tuple[int, int]] = []
+        for begin, room in sorted(self._free):
+            if merged and sum(merged[-1]) == begin:
+                begin, room = merged[-1][0], merged.pop()[1] + room
+            merged.append((begin, room))
+        self._free = merged
 
     def release(self, at: int) -> None:
         """Take memory back; KeyError if it was not given."""
         size = self.used.pop(at)
         runtime().set_state(at, size, NOTHING)
-        merged: list[tuple[int, int]] = []
-        for begin, room in sorted([*self._free, (at, self._room(size))]):
-            if merged and sum(merged[-1]) == begin:
-                begin, room = merged[-1][0], merged.pop()[1] + room
-            merged.append((begin, room))
-        self._free = merged
+        self._free.append((at, self._room(size)))
 
     def holds(self, at: int, size: int = 1) -> tuple[int, int] | None:
         """Place and size of the allocation that has all of a range."""
@@ -81,10 +90,13 @@ class Streams:
             work()
 
     def wait(self, stream: int = 0) -> None:
-        """Do what waits in a stream, or in all."""
-        for number, queue in self._queues.items():
-            while queue and stream in (0, number):
-                queue.pop(0)()
+        """Do what waits in a stream, or in all of them, which take turns as the seed of the order has it."""
+        waiting = [queue for number, queue in self._queues.items() if queue and stream in (0, number)]
+        turns = random.Random(EMULATION.settings.order)
+        while waiting:
+            queue = turns.choice(waiting)
+            queue.pop(0)()
+            waiting = [queue for queue in waiting if queue]
 
 
 class Copies:
@@ -125,7 +137,8 @@ class Copies:
         """``cuMemcpyHtoD``: without a stream, and of memory that is not pinned, the values are those of now."""
         self._memory.check(to, size, "copy to the device")
         self.sizes["to the device"].append(size)
-        late = bool(stream) and self._is_pinned(host, size)
+        # without a stream the copy is done here and now, after all that waits
+        late = not stream or self._is_pinned(host, size)
         data = None if late else ctypes.string_at(host, size)
 
         def work() -> None:
@@ -153,12 +166,7 @@ class Copies:
         self._memory.check(to, size, "copy on the device")
         self._memory.check(at, size, "copy on the device")
 
-        def work() -> None:
-            state = WRITTEN if runtime().first_unwritten(at, size) < 0 else UNWRITTEN
-            ctypes.memmove(to, at, size)
-            runtime().set_state(to, size, state)
-
-        self._streams.do(stream, work)
+        self._streams.do(stream, lambda: runtime().copy_on_device(to, at, size))
 
     def fill(self, to: int, value: int, size: int, stream: int = 0) -> None:
         """``cuMemsetD8``."""

@@ -59,9 +59,9 @@ class Translator:
         for statement in self.kernel.statements:
             try:
                 self._translate(statement)
-            except Unknown as error:
+            except (Unknown, KeyError, ValueError) as error:
                 said = f"{'.'.join(statement.name)} {', '.join(statement.operands)}"
-                raise Unknown(f"line {statement.line}: {said[:120]}: {error}") from None
+                raise Unknown(f"line {statement.line}: {said[:120]}: {type(error).__name__} {error}") from None
         self._count()
         variables = [f"uint{8 * size}_t {_name(register)};" for register, size in self.registers.items()]
         return "\n".join(['#include "device.h"', "void kernel(Thread *t) {", *variables, *self._lines, "}", ""])
@@ -88,6 +88,8 @@ class Translator:
             return self._predicate(operand)
         size = SIZES[kind]
         if kind[0] == "f":
+            if re.fullmatch(r"-?(0x[0-9a-fA-F]+|\d+)U?", operand):
+                raise Unknown(f"{operand} as {kind}")
             return f"f{8 * size}({self.value(operand, f'b{8 * size}')})"
         unsigned = f"(uint{8 * size}_t)"
         if found := re.fullmatch(r"0[fFdD]([0-9a-fA-F]+)", operand):
@@ -122,6 +124,8 @@ class Translator:
         if register == "_":
             return f"(void)({expression});"
         target = self.variable(register)
+        if self.width(register) < SIZES[kind]:
+            raise Unknown(f"{register} for {kind}")
         if kind == "pred":
             return f"{target} = {expression};"
         size = SIZES[kind]
@@ -179,12 +183,16 @@ class Translator:
         for register in (first, *statement.operands[1:]):
             if found := re.fullmatch(r"(%\w+)<\d+>", register):
                 self._families[found[1]] = size
-            elif register.startswith("%") and self.registers.setdefault(register, size) != size:
-                raise Unknown("a register of two widths")
+            elif register.startswith("%"):
+                # those of inner scopes hold nothing from one to the next; they must not hide one of the kernel
+                if register.rstrip("0123456789") in self._families:
+                    raise Unknown("a register that is declared twice")
+                if self.registers.setdefault(register, size) != size:
+                    raise Unknown("a register of two widths")
 
     def branch(self, s: Statement) -> str:
         """``bra``, also ``bra.uni``."""
-        return f"goto {_label(s.operands[0])};"
+        return f"if (t->executed > MOST_EXECUTED) give_up(t, {s.line}); goto {_label(s.operands[0])};"
 
     def leave(self, s: Statement) -> str:
         """``ret`` and ``exit``: no function is called."""
@@ -192,11 +200,13 @@ class Translator:
 
     def fence(self, s: Statement) -> str:
         """Fences: what is written is seen at once."""
+        if s.name not in (("membar", "gl"), ("membar", "cta"), ("membar", "sys"), ("fence", "sc", "gpu")):
+            raise Unknown("fence")
         return ";"
 
     def barrier(self, s: Statement) -> str:
         """``bar.sync`` of a whole block."""
-        if s.name != ("bar", "sync") or len(s.operands) != 1:
+        if s.name != ("bar", "sync") or len(s.operands) != 1 or (s.operands[0].isdigit() and int(s.operands[0]) > 15):
             raise Unknown("barrier")
         self.counted["barriers"] += 1
         return f"t->barrier = {self.value(s.operands[0], 'u32')}; wait_for(t, AT_BARRIER, {s.line});"
@@ -233,12 +243,19 @@ class Translator:
             raise Unknown(f"memory {'.'.join(found)}")
         return _SPACES[found[0]] if found else "GENERIC"
 
+    def _vector(self, name: tuple[str, ...], operand: str) -> list[str]:
+        wanted = [int(part[1:]) for part in name if re.fullmatch(r"v[24]", part)] or [1]
+        registers = elements(operand)
+        if wanted != [len(registers)] or (len(registers) > 1) != operand.startswith("{"):
+            raise Unknown("vector")
+        return registers
+
     def load(self, s: Statement) -> str:
         """``ld``, of vectors as well, and of parameters."""
         kind, size = s.name[-1], SIZES[s.name[-1]]
         if "param" in s.name:
             return self._load_parameter(s.operands[0], s.operands[1], kind)
-        space, registers = self._space(s.name), elements(s.operands[0])
+        space, registers = self._space(s.name), self._vector(s.name, s.operands[0])
         code = [f"uint64_t a = {self.address(s.operands[1])};"]
         for k, register in enumerate(registers):
             whole = size * len(registers) if k == 0 else size
@@ -266,7 +283,7 @@ class Translator:
                 self.value(value, f"u{8 * size}") if value.startswith("%") else value
             )
             return ";"
-        space, registers = self._space(s.name), elements(s.operands[1])
+        space, registers = self._space(s.name), self._vector(s.name, s.operands[1])
         code = [f"uint64_t a = {self.address(s.operands[0])};"]
         for k, register in enumerate(registers):
             whole, value = size * len(registers) if k == 0 else size, self.value(register, f"b{8 * size}")

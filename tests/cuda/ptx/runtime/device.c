@@ -54,6 +54,12 @@ int begin_device(void) {
 
 void set_state(uint64_t address, uint64_t size, int state) { memset(launch.state + (address - ARENA), state, size); }
 
+/* Copy values and what is known of them. */
+void copy_on_device(uint64_t to, uint64_t from, uint64_t size) {
+    memmove((void *)to, (const void *)from, size);
+    memmove(launch.state + (to - ARENA), launch.state + (from - ARENA), size);
+}
+
 /* The first byte of some that has no value yet, or -1. */
 int64_t first_unwritten(uint64_t address, uint64_t size) {
     for (uint64_t k = 0; k < size; k++)
@@ -76,6 +82,11 @@ void wait_for(Thread *t, int what, int line) {
     t->waits = what, t->line = line;
     if (line < MOST_LINES) lines_reached[line] = 1;
     change_stack(&t->stack_pointer, scheduler_stack_pointer);
+}
+
+void give_up(Thread *t, int line) {
+    report(DEADLOCK, t, line, 0, 0);
+    wait_for(t, ENDED, line);
 }
 
 static void run_thread(void) {

@@ -25,22 +25,17 @@ enum {
     GRID_BARRIER
 };
 
-/* Intervals between barriers have numbers that never come again: of the grid, and of each block.  Who wrote and who read
- * a place last, and in which intervals. */
+/* Intervals between barriers have numbers that never come again: of the grid, and of each block.  Who came to a place
+ * last in some way, and in which intervals. */
 typedef struct {
     uint32_t grid, block, thread, line;
-    int atomic;
-} Writer;
+    uint8_t many, blocks; /* others of the block in its interval, other blocks in that of the grid */
+    uint8_t equal;        /* of stores: all in the interval of the grid were of what was there */
+} Access;
 typedef struct {
-    uint32_t grid, block, thread, line; /* thread: MANY if there were several of the block */
-    int blocks;                         /* several blocks */
-} Reader;
-typedef struct {
-    Writer writer;
-    Reader reader;
+    Access store, load, atomic;
     uint32_t bytes; /* interval of the grid, or of the block, in which single bytes of the word were touched */
 } Shadow;
-#define MANY 0xffffffffu
 
 typedef struct Block {
     uint8_t *shared, *state; /* memory and the state of each byte: see memory.h */
@@ -74,6 +69,10 @@ void report(int problem, const Thread *t, int line, int other_line, uint64_t add
 /* Lines of the kernel with accesses or barriers that some thread came to. */
 #define MOST_LINES (1 << 17)
 extern uint8_t lines_reached[MOST_LINES];
+
+/* End a thread that has gone on for so long that it will not end by itself. */
+#define MOST_EXECUTED (1ULL << 28)
+void give_up(Thread *t, int line);
 
 /* Leave the thread until what it waits for has happened. */
 void wait_for(Thread *t, int what, int line);

@@ -18,33 +18,30 @@ static inline int other_block(const Thread *t, uint32_t thread) {
     return thread - t->block->first_thread >= t->block->n_threads;
 }
 
-/* Whether an access conflicts with the last ones of a place; `interval` is the block's for shared memory, which no other
- * block sees, else the grid's.  `same`: it writes what is there already. */
-static inline void compare_accesses(const Thread *t, const Shadow *s, int kind, int same, uint32_t interval, int line,
-                                    uint64_t address) {
-    const uint32_t now = t->block->interval;
-    const Writer *w = &s->writer;
-    const int unordered = w->block == now || (w->grid == interval && other_block(t, w->thread));
-    if (unordered && w->thread != t->number && !(kind == ATOMIC && w->atomic))
-        report(kind != READ && same ? RACE_OF_ONE_VALUE : RACE, t, line, (int)w->line, address);
-    if (kind == READ || same) return;
-    const Reader *r = &s->reader;
-    const int of_block = r->block == now && r->thread != t->number;
-    const int of_another = r->grid == interval && (r->blocks || (r->thread != MANY && other_block(t, r->thread)));
-    if (of_block || of_another) report(RACE, t, line, (int)r->line, address);
+/* Whether someone else came to a place without a barrier between; `interval` is the block's for shared memory, which no
+ * other block sees, else the grid's. */
+static inline int unordered(const Thread *t, const Access *a, uint32_t interval) {
+    return (a->block == t->block->interval && (a->many || a->thread != t->number)) ||
+           (a->grid == interval && (a->blocks || other_block(t, a->thread)));
 }
 
-static inline void note_access(const Thread *t, Shadow *s, int kind, uint32_t interval, int line) {
+/* `same`: a store of what is there already */
+static inline void compare_accesses(const Thread *t, const Shadow *s, int kind, int same, uint32_t interval, int line,
+                                    uint64_t address) {
+    if (unordered(t, &s->store, interval))
+        report((kind == READ && s->store.equal) || same ? RACE_OF_ONE_VALUE : RACE, t, line, (int)s->store.line, address);
+    if (kind != READ && unordered(t, &s->load, interval))
+        report(same ? RACE_OF_ONE_VALUE : RACE, t, line, (int)s->load.line, address);
+    if (kind != ATOMIC && unordered(t, &s->atomic, interval)) report(RACE, t, line, (int)s->atomic.line, address);
+}
+
+static inline void note_access(const Thread *t, Shadow *s, int kind, int same, uint32_t interval, int line) {
     const uint32_t now = t->block->interval;
-    if (kind != READ) {
-        s->writer = (Writer){interval, now, t->number, (uint32_t)line, kind == ATOMIC};
-        return;
-    }
-    Reader *r = &s->reader;
-    const int earlier = r->grid == interval;
-    const int blocks = earlier && (r->blocks || (r->block != now && (r->thread == MANY || other_block(t, r->thread))));
-    const uint32_t thread = r->block == now && r->thread != t->number ? MANY : t->number;
-    *r = (Reader){interval, now, thread, (uint32_t)line, blocks};
+    Access *a = kind == READ ? &s->load : kind == WRITE ? &s->store : &s->atomic;
+    const int again = a->grid == interval;
+    const int blocks = again && (a->blocks || other_block(t, a->thread));
+    const int many = a->block == now && (a->many || a->thread != t->number);
+    *a = (Access){interval, now, t->number, (uint32_t)line, many, blocks, same && (!again || a->equal)};
 }
 
 /* Host address of `size` bytes, or NULL.  `whole`: of the vector that begins here, by which it must be aligned. */
@@ -89,7 +86,7 @@ static inline uint8_t *accessed(Thread *t, int space, uint64_t a, int size, int 
             compare_accesses(t, word, kind, same, interval, line, a);
             if (word->bytes == interval)
                 for (int b = 0; b < 4; b++) compare_accesses(t, bytes + at + k + b, kind, same, interval, line, a);
-            note_access(t, word, kind, interval, line);
+            note_access(t, word, kind, same, interval, line);
         }
     } else {
         Shadow *word = words + at / 4;
@@ -97,7 +94,7 @@ static inline uint8_t *accessed(Thread *t, int space, uint64_t a, int size, int 
         word->bytes = interval;
         for (int b = 0; b < size; b++) {
             compare_accesses(t, bytes + at + b, kind, same, interval, line, a);
-            note_access(t, bytes + at + b, kind, interval, line);
+            note_access(t, bytes + at + b, kind, same, interval, line);
         }
     }
     if (kind != READ) memset(state + at, WRITTEN, size);

@@ -134,6 +134,7 @@ NUMBER uint64_t near_rcp_f64(double x) {
 }
 NUMBER uint64_t near_rsqrt_f64(double x) {
     x = upper_word(x);
+    if (fabs(x) < 0x1p-1022) x = copysign(0, x);
     return x > 0 && !isinf(x) ? moved_upper(1 / sqrt(x)) : b64(1 / sqrt(x));
 }
 NUMBER uint64_t near_rsqrt_all_f64(double x) {
