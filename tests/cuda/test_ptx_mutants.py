@@ -19,12 +19,14 @@ from ptx.compiled import EMULATION, CompiledKernel  # noqa: E402
 
 ALL = os.environ.get("FASTRBM_PTX_MUTANTS") == "all"
 #: planted in a family, where not all are
-SOME = {"barriers": 2, "grid barriers": 2, "offsets": 4, "fragments": 2, "all fragments": 1, "roundings": 1}
+SOME = {"barriers": 2, "grid barriers": 1, "offsets": 4, "fragments": 2, "all fragments": 1, "roundings": 1}
 FAMILIES = ("layers", "chains", "training", "grey_rows", "gradients", "annealing", "lean", "partition")
 #: families in whose results numbers are, for mistakes that draws of bits do not show
 NUMBERS = {"fragments": ("layers",), "roundings": ("layers", "training", "gradients")}
 #: kernels for which a mistake of a kind is none
 SOUND = {"roundings": ("pack_kernel", "draw_kernel")}  # scales by powers of two; only draws
+#: barriers of a family that are not needed: layers of visible neurons in a pass have one that those of hidden ones need
+SPARE = {"training": 1, "grey_rows": 1}
 
 
 def some_of(found, n):
@@ -65,5 +67,9 @@ def test_planted_mistakes_are_noticed(family, kind):
     missed = [f"{k.short}: {m.what}, line {m.line}" for k, m in planted if not noticed(family, k, m)]
     EMULATION.clear()
     # of lean strategies loads that only make them recompute more are no mistakes, either
-    allowed = len(planted) // (2 if family == "lean" else 4) if kind == "offsets" else 0
+    allowed = (
+        len(planted) // (2 if family == "lean" else 4)
+        if kind == "offsets"
+        else SPARE.get(family, 0) * (kind == "barriers")
+    )
     assert len(missed) <= allowed, f"{len(missed)} of {len(planted)} were not noticed: {missed}"
