@@ -60,7 +60,7 @@ def pytest_runtest_setup(item):
 
     reason = getattr(item.config, "cuda_missing", None) or why_not()
     if reason is not None:
-        pytest.skip(f"there is no {way.removesuffix('device')} device: {reason}")
+        pytest.skip(f"there is no {'emulated ' if way == 'emulated' else ''}device: {reason}")
 
 
 @pytest.fixture(autouse=True)
