@@ -6,7 +6,8 @@ import ctypes
 import struct
 
 from ptx.compiled import EMULATION, CompiledKernel, runtime
-from ptx.memory import WRITTEN, Memory
+from ptx.driver import INSTALLED
+from ptx.memory import WRITTEN
 
 _TEXT = """.version 9.0
 .target sm_90a
@@ -29,7 +30,6 @@ _TEXT = """.version 9.0
 	ret;
 }}
 """  # noqa: E101, W191 - as compilers write it
-_memory: list[Memory] = []
 
 
 def compiled(body, shared="", contract=False):
@@ -41,9 +41,8 @@ def run(body, given=b"", size=64, grid=(1, 1, 1), block=(1, 1, 1), shared="", co
     """Run statements; returns the bytes that came out and kinds of problems. None is given: memory without values."""
     EMULATION.clear()
     runtime()
-    if not _memory:
-        _memory.append(Memory())
-    kernel, memory = compiled(body, shared, contract), _memory[0]
+    # the device's own: other arrays of this process live there, too
+    kernel, memory = compiled(body, shared, contract), INSTALLED[-1].memory
     out, inside = memory.allocate(size), memory.allocate(len(given or bytes(16)))
     for at, value in ((out, bytes(size)), (inside, given or b"")):
         ctypes.memmove(at, value, len(value))
