@@ -59,7 +59,9 @@ def test_planted_mistakes_are_noticed(family, kind):
             continue
         here = [m for m in mutants.KINDS[kind](kernel.text) if not m.line or m.line in reached[name]]
         if kind == "roundings":  # where no product goes into a sum nothing can be contracted
-            here = [m for m in here if CompiledKernel(m.text, kernel.name, m.contract).counted["contractible"]]
+            here = [
+                m for m in here if CompiledKernel(m.text, kernel.name, m.contract, brief=True).counted["contractible"]
+            ]
         found += [(kernel, mutant) for mutant in here]
     if not found:
         pytest.skip(f"no {kind} in these kernels")

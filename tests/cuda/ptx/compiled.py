@@ -38,7 +38,7 @@ MOST_SHARED = 48 << 10
 _MOST_LINES = 1 << 17  # in runtime/device.h
 
 _FLAGS = (
-    "-O1", "-fwrapv", "-ffp-contract=off", "-fno-math-errno", "-mfma", "-mpopcnt", "-ftrivial-auto-var-init=pattern",
+    "-fwrapv", "-ffp-contract=off", "-fno-math-errno", "-mfma", "-mpopcnt", "-ftrivial-auto-var-init=pattern",
     "-Werror=implicit-function-declaration", "-shared", "-fPIC",
 )  # fmt: skip
 
@@ -131,10 +131,10 @@ class _Problem(ctypes.Structure):
     ]  # fmt: skip
 
 
-def _build(source: Path, library: Path) -> None:
+def _build(source: Path, library: Path, flags: Sequence[str]) -> None:
     if not library.exists():
         part = library.with_suffix(f".{os.getpid()}")
-        command = ["gcc", *_FLAGS, f"-I{RUNTIME}", "-o", part, source, "-lm"]
+        command = ["gcc", *flags, f"-I{RUNTIME}", "-o", part, source, "-lm"]
         subprocess.run(command, check=True, stderr=subprocess.PIPE, text=True)
         part.rename(library)
 
@@ -153,7 +153,7 @@ def runtime() -> Any:
     """Return the library that runs launches, with its memory reserved."""
     CACHE.mkdir(parents=True, exist_ok=True)
     library = CACHE / f"runtime-{_runtime_digest().decode()}.so"
-    _build(RUNTIME / "device.c", library)
+    _build(RUNTIME / "device.c", library, ("-O1", *_FLAGS))
     held = ctypes.CDLL(str(library), mode=ctypes.RTLD_GLOBAL)
     held.run_launch.restype = held.first_unwritten.restype = ctypes.c_int64
     held.set_state.argtypes = [ctypes.c_uint64, ctypes.c_uint64, ctypes.c_int]
@@ -185,9 +185,11 @@ class CompiledKernel:
         PTX.
     name : str
     contract : bool
+    brief : bool
+        It will not run for long: the compiler takes as little time as it can.
     """
 
-    def __init__(self, text: str, name: str, contract: bool = False):
+    def __init__(self, text: str, name: str, contract: bool = False, brief: bool = False):
         self.text, self.name, self.short = text, name, short_name(name)
         module = Module(text)
         self.kernel = module.kernels[name]
@@ -196,12 +198,13 @@ class CompiledKernel:
         source = translator.source()
         self.counted = translator.counted
         runtime()
-        at = CACHE / _digest(source.encode(), _runtime_digest(), " ".join(_FLAGS).encode())
+        flags = ("-O0" if brief else "-O1", *_FLAGS)
+        at = CACHE / _digest(source.encode(), _runtime_digest(), " ".join(flags).encode())
         if not at.with_suffix(".so").exists():
             part = at.with_suffix(f".{os.getpid()}.c")
             part.write_text(source)
             try:
-                _build(part, at.with_suffix(".so"))
+                _build(part, at.with_suffix(".so"), flags)
             except subprocess.CalledProcessError as error:
                 raise Unknown(f"{self.short}: what was made of it is not C: {error.stderr[-600:]}") from None
             finally:

@@ -114,7 +114,9 @@ def planted(kernel: CompiledKernel, mutant: Mutant) -> Iterator[None]:
     """Within the block launches of a kernel are those of a mutant."""
     (library,) = (x for x in LIBRARIES if x._entry_name == kernel.name and short_name(x._entry_name) == kernel.short)
     before = dict(library._emulated)
-    library._emulated[mutant.contract] = as_function(CompiledKernel(mutant.text, kernel.name, mutant.contract))
+    library._emulated[mutant.contract] = as_function(
+        CompiledKernel(mutant.text, kernel.name, mutant.contract, brief=True)
+    )
     try:
         yield
     finally:

@@ -128,34 +128,40 @@ class Module:
         self.shared_bytes = -(-self.shared_bytes // align) * align + size
 
 
+#: a line that is one instruction or declaration
+_PLAIN = re.compile(r"\s*[@.\w][^;{}]*(\{[^;{}]*\}[^;{}]*)*;\s*")
 _HEADER = re.compile(r"\s*\.(version|target|address_size|file|section|loc)\b")
 
 
 def _parts(text: str) -> Iterator[tuple[int, str]]:
     """(Line, what stands up to ``;``, ``:`` of a label, or a brace that opens or closes a block)."""
-    held, first = "", 1
-    open_operands = 0
+    held: list[str] = []
+    some, first, open_operands = False, 1, 0  # whether anything but blanks is held
     for line, raw in enumerate(text.split("\n"), 1):
         raw = raw.partition("//")[0]
-        if not held.strip() and _HEADER.match(raw):
+        if not some and _HEADER.match(raw):
+            continue
+        if not some and _PLAIN.fullmatch(raw):  # as nearly all are
+            yield line, " ".join(raw.split())[:-1].rstrip()
             continue
         for char in raw + "\n":
-            if not held.strip():
+            if not some:
                 first = line
-            if open_operands or (char == "{" and held.strip() and not re.search(r"\.(entry|func)\b", held)):
+            if open_operands or (char == "{" and some and not re.search(r"\.(entry|func)\b", "".join(held))):
                 open_operands += (char == "{") - (char == "}")
-                held += char
+                held.append(char)
             elif char == "{":
-                yield first, " ".join(held.split()) + "{"
-                held = ""
+                yield first, " ".join("".join(held).split()) + "{"
+                held, some = [], False
             elif char == "}":
                 yield line, "}"
-            elif char == ";" or (char == ":" and re.fullmatch(r"\s*[\w$]+", held)):
-                if held.strip():
-                    yield first, " ".join(held.split()) + (":" if char == ":" else "")
-                held = ""
+            elif char == ";" or (char == ":" and re.fullmatch(r"\s*[\w$]+", "".join(held))):
+                if some:
+                    yield first, " ".join("".join(held).split()) + (":" if char == ":" else "")
+                held, some = [], False
             else:
-                held += char
+                held.append(char)
+                some = some or not char.isspace()
 
 
 def _statement(line: int, part: str) -> Statement:
