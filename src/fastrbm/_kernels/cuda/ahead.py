@@ -1,7 +1,8 @@
 """Compile every CUDA kernel without a device: ``python -m fastrbm._kernels.cuda.ahead [module ...]``.
 
-Prints what the assembler says of each kernel on each target, one line each. Exits with 1 if one does not compile or
-spills registers, with 2 for a module without kernels, with 3 if the compilers are not installed. Modules list their
+Prints what the assembler says of each kernel on each target, one line each, and the instructions that its loops have
+for each tensor-core product, where there is a disassembler. Exits with 1 if one does not compile or spills registers,
+with 2 for a module without kernels, with 3 if the compilers are not installed. Modules list their
 kernels in a function `entry_points`.
 
 ``--check FILE`` compares with a record, and exits with 1 also if a kernel takes more registers, or spills more, than it
@@ -28,12 +29,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
 
+from .machine_code import disassembled, disassembler, loops_of
+
 #: Compute capabilities as Numba names them on a device.
 TARGETS = ((8, 0, ""), (9, 0, "a"))
-
-#: Bytes that a kernel may spill, by the beginning of its name. A training pass keeps numbers of the whole pass while a
-#: phase goes over its tiles: they are stored and loaded once a tile; its loops of products have none of that.
-TOLERATED = {"training pass": 1200, "training pass, grey": 2400}
 
 OK, FAILED, USAGE, NO_COMPILERS = 0, 1, 2, 3
 
@@ -51,12 +50,16 @@ class Resources(NamedTuple):
         Bytes of a thread's stack; arrays that are kept in registers take none.
     shared : int
         Bytes of a block, without what is asked for at launch.
+    per_product : float or None
+        Instructions of the machine code for each tensor-core product, in the innermost loop that has most of them; None
+        for kernels without such products, and where there is no disassembler.
     """
 
     registers: int
     spills: int
     local: int
     shared: int
+    per_product: float | None = None
 
 
 def resources_of(log: str, entry: str) -> Resources:
@@ -125,14 +128,18 @@ def _compile(kernel: Any, signature: Any, target: tuple[int, int, str]) -> Resou
 
     try:
         compiled = dispatcher._Kernel(kernel.py_func, tuple(signature.args), **kernel.targetoptions)
-        compiled.library.get_cubin(cc=target)
-        return resources_of(compiled.library.get_linkerinfo(target), compiled.entry_name)
+        cubin = compiled.library.get_cubin(cc=target)
+        found = resources_of(compiled.library.get_linkerinfo(target), compiled.entry_name)
+        if disassembler() is None:
+            return found
+        loops = loops_of(disassembled(bytes(cubin.code)), compiled.entry_name)
+        return found._replace(per_product=max((loop.per_product for loop in loops), default=None))
     except Exception as error:  # whatever the stages of the compiler raise is the result here
         return f"{type(error).__name__}: {error}"
 
 
-#: registers and spilled bytes, by target and kernel
-Record = dict[str, dict[str, list[int]]]
+#: registers, spilled bytes and, where there are products, instructions for each, by target and kernel
+Record = dict[str, dict[str, list[float]]]
 
 
 def read_record(path: Path) -> Record:
@@ -155,7 +162,7 @@ def risen(record: Record, found: Record) -> list[str]:
     """What kernels take beyond their record, a sentence each; a kernel without one is named, too."""
     said = []
     for target, kernels in found.items():
-        for name, (registers, spills) in kernels.items():
+        for name, (registers, spills, *per_product) in kernels.items():
             before = record.get(target, {}).get(name)
             if before is None:
                 said.append(f"{name} on {target} is not in the record")
@@ -163,6 +170,10 @@ def risen(record: Record, found: Record) -> list[str]:
                 said.append(
                     f"{name} on {target} takes {registers} registers and spills {spills} bytes, more than the "
                     f"{before[0]} and {before[1]} of the record"
+                )
+            elif per_product and len(before) > 2 and per_product[0] > before[2]:
+                said.append(
+                    f"{name} on {target} takes {per_product[0]} instructions a product, {before[2]} in the record"
                 )
     return said
 
@@ -188,7 +199,10 @@ def main(arguments: Sequence[str] = ()) -> int:
         return USAGE
     bad = 0
     taken: Record = {}
-    print(f"{'module':<12} {'kernel':<40} {'target':<7} {'registers':>9} {'spills':>7} {'local':>7} {'shared':>7}")
+    print(
+        f"{'module':<12} {'kernel':<40} {'target':<7} {'registers':>9} {'spills':>7} {'local':>7} {'shared':>7} "
+        f"{'a product':>9}"
+    )
     with ProcessPoolExecutor(len(TARGETS), multiprocessing.get_context("spawn")) as pool:
         for target, results in zip(TARGETS, pool.map(partial(compile_all, only=only), TARGETS), strict=True):
             for module, name, found in results:
@@ -198,11 +212,15 @@ def main(arguments: Sequence[str] = ()) -> int:
                     print(f"{head} {found}")
                     bad += 1
                 else:
-                    registers, spills, local, shared = found
-                    taken.setdefault(architecture, {})[name] = [registers, spills]
-                    spilled = spills > max((n for start, n in TOLERATED.items() if name.startswith(start)), default=0)
-                    print(f"{head} {registers:>9} {spills:>7} {local:>7} {shared:>7}{'  SPILLS' if spilled else ''}")
-                    bad += spilled
+                    registers, spills, local, shared, per_product = found
+                    numbers = [] if per_product is None else [round(per_product, 2)]
+                    taken.setdefault(architecture, {})[name] = [registers, spills, *numbers]
+                    print(
+                        f"{head} {registers:>9} {spills:>7} {local:>7} {shared:>7}",
+                        *(f"{x:>9}" for x in numbers),
+                        *["SPILLS"] * (spills > 0),
+                    )
+                    bad += spills > 0
     if bad:
         print(f"{bad} kernels do not compile or spill")
     more = risen(read_record(options.check), taken) if options.check else []

@@ -276,6 +276,7 @@ class TrainingSession:
     def _gradient_scratch(self, batch: int, n_model: int, is_grey: bool, exact: bool) -> TrainingScratch:
         n_hidden, n_visible, row_groups = self.weights.n_hidden, self.weights.n_visible, -(-batch // 32)
         groups = row_groups + -(-n_model // 32)
+        pitch = groups + groups % 2  # products read words in pairs
         grey = [nothing(np.float32), nothing(np.int32), nothing(np.float32), nothing(np.float64)]
         if is_grey:
             means = self._scratch_of("grey means", (batch * n_hidden,), np.int32 if exact else np.float32)
@@ -285,7 +286,7 @@ class TrainingSession:
                 self._scratch_of("sums of rows", (n_visible * row_groups,), np.float64),
             ]
         return TrainingScratch(
-            self._scratch_of("planes", (n_visible * groups,), np.uint32), groups,
+            self._scratch_of("planes", (n_visible * pitch,), np.uint32), pitch,
             self._scratch_of("means", (fragment_size(n_hidden, 32 * groups),), np.uint64),
             self._scratch_of("totals", (n_hidden,), np.int32), nothing(np.float32, (1, 1)), *grey,
         )  # fmt: skip

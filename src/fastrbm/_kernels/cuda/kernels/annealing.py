@@ -18,7 +18,7 @@ from .arguments import Address, Doubles, Drawn, Draws, Fragments, Long, Longs, R
 from .layer import QUADS, WORDS, make_layer, make_to_words
 from .scalar import HALF, ONE, ZERO, is_on, log_of, philox, sigmoid_scale
 from .target import add, bits_of_float, cuda, device, div, float_of_bits, grid_sync, kernel_for, mul, wide_mul
-from .tiles import PITCH, THREADS_HELD, WIDTH, Tile, make_product, of_each_tile, pitch_of, steps_of
+from .tiles import PITCH, WIDTH, Tile, make_product, of_each_tile, pitch_of, steps_of
 
 _LOW = 0xFFFFFFFF
 
@@ -163,7 +163,7 @@ def make_annealing_kernel(tile: Tile):
     summed, layer = make_summed(tile), make_layer(tile, Drawn)
     shape, quad_shape = (tile.rows, PITCH), (tile.rows, QUADS)
 
-    @kernel_for(tile.threads, THREADS_HELD // tile.threads)
+    @kernel_for(tile.threads, tile.blocks(many_values=True))
     def annealing_kernel(
         summed_layer: AnnealedLayer, kept_layer: AnnealedLayer, n: Long, order: Longs, quantum: Reals, betas: Reals,
         first: Long, count: Long, draws: Draws, scratch: AnnealingScratch, log_weights: Doubles,

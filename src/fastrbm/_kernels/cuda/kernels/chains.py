@@ -10,7 +10,7 @@ from .arguments import Chains, Drawn, Draws, Long, Model, Rows, Weights
 from .layer import QUADS, WORDS, make_layer
 from .scalar import address_at
 from .target import cuda, grid_sync, kernel_for
-from .tiles import PITCH, THREADS_HELD, Tile, of_each_tile, pitch_of, steps_of
+from .tiles import PITCH, Tile, of_each_tile, pitch_of, steps_of
 
 
 def make_chains_kernel(tile: Tile):
@@ -18,7 +18,7 @@ def make_chains_kernel(tile: Tile):
     layer = make_layer(tile, Drawn)
     shape, quad_shape = (tile.rows, PITCH), (tile.rows, QUADS)
 
-    @kernel_for(tile.threads, THREADS_HELD // tile.threads)
+    @kernel_for(tile.threads, tile.blocks())
     def chains_kernel(chains: Chains, model: Model, draws: Draws, n_sweeps: Long):
         shared = cuda.shared.array(shape, np.int32)
         quads = cuda.shared.array(quad_shape, np.uint32)

@@ -14,7 +14,7 @@ from .layer import QUADS, make_to_words
 from .quantise import quantised
 from .scalar import ONE, address_at, is_on, philox, sigmoid_scale
 from .target import add, cuda, device, div, grid_sync, kernel_for, mul
-from .tiles import PITCH, STEP, THREADS_HELD, WIDTH, Tile, make_product, of_each_tile, pitch_of, steps_of
+from .tiles import PITCH, STEP, WIDTH, Tile, make_product, of_each_tile, pitch_of, steps_of
 
 #: a flip costs this many times what an input does in a whole product, by the count of instructions
 FLIP_COST = 32
@@ -157,7 +157,7 @@ def make_delta_kernel(tile: Tile):
     delta_layer = make_delta_layer(tile)
     shape, quad_shape = (tile.rows, PITCH), (tile.rows, QUADS)
 
-    @kernel_for(tile.threads, THREADS_HELD // tile.threads)
+    @kernel_for(tile.threads, tile.blocks())
     def delta_kernel(
         chains: Chains, model: Model, of_hidden: Flips, of_visible: Flips, draws: Draws, n_sweeps: Long, counters: Longs
     ):  # fmt: skip

@@ -16,7 +16,7 @@ from .grey import WHITE, make_grey_gradient
 from .quantise import magnitude, note_largest
 from .rules import ascend
 from .target import add, cuda, device, mul
-from .tiles import PITCH, WIDTH, Tile, make_product, of_each_tile
+from .tiles import PITCH, WIDTH, Tile, make_product, of_each_tile, this_place, this_thread
 
 MEAN_SCALE = 2.0**30
 #: sums of drawn states in one integer: data in the low half, model in the high one
@@ -51,7 +51,7 @@ def make_gradient(tile: Tile, exact: bool = False):
             )  # fmt: skip
             if grey is not None:
                 of_data(grey, n_visible, n_hidden, visible0, hidden0, shared, grey_tiles)
-            for item in range(cuda.threadIdx.x, n_rows * WIDTH, threads):
+            for item in range(this_thread(), n_rows * WIDTH, threads):
                 row, column = item % n_rows, item // n_rows  # neighbours take neighbouring weights
                 size = np.uint32(0)
                 if visible0 + row < n_visible and hidden0 + column < n_hidden:
@@ -73,7 +73,7 @@ def make_gradient(tile: Tile, exact: bool = False):
                     size = magnitude(value, scale)
                 shared[row, column] = np.int32(size)
             cuda.syncthreads()
-            for row in range(cuda.threadIdx.x, n_rows, threads):
+            for row in range(this_thread(), n_rows, threads):
                 if visible0 + row < n_visible:
                     total, most = np.uint32(0), np.uint32(0)
                     for column in range(WIDTH):
@@ -82,7 +82,7 @@ def make_gradient(tile: Tile, exact: bool = False):
                         most = max(most, size)
                     cuda.atomic.add(magnitudes, n_hidden + visible0 + row, total)
                     note_largest(magnitudes, n_hidden + n_visible, most, scale)
-            for column in range(cuda.threadIdx.x, WIDTH, threads):
+            for column in range(this_thread(), WIDTH, threads):
                 if hidden0 + column < n_hidden:
                     total = np.uint32(0)
                     for row in range(n_rows):
@@ -102,8 +102,7 @@ def bias_gradients(statistics, data_groups, model_groups, visible, hidden, rule,
     """
     planes, pitch = statistics.planes, statistics.pitch
     n_visible, n_hidden = visible.values.size, hidden.values.size
-    start = cuda.blockIdx.x * cuda.blockDim.x + cuda.threadIdx.x
-    for neuron in range(start, n_visible + n_hidden, cuda.gridDim.x * cuda.blockDim.x):
+    for neuron in range(this_place(), n_visible + n_hidden, cuda.gridDim.x * cuda.blockDim.x):
         if neuron < n_visible:
             data, model = 0.0, 0
             for group in range(data_groups):

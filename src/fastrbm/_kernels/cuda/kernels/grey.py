@@ -15,7 +15,7 @@ import numpy as np
 from .layer import QUADS, WORDS, make_to_words
 from .scalar import ONE, ZERO, is_on, mean_of, nearest, philox, sigmoid_scale, word_at
 from .target import add, cuda, device, div, mul, wide_mul
-from .tiles import WIDTH, Tile
+from .tiles import WIDTH, Tile, this_thread
 
 DEPTH = 16  # inputs that are in shared memory at once
 _COLUMNS = 2  # of a thread
@@ -101,12 +101,12 @@ def make_grey_layer(tile: Tile, exact: bool = False):
         for place_of_tile in range(cuda.blockIdx.x, n_tiles, cuda.gridDim.x):
             row0, hidden0 = n_rows * (place_of_tile % down), WIDTH * (place_of_tile // down)
             for start in range(0, n_visible, DEPTH):
-                for item in range(cuda.threadIdx.x, n_rows * DEPTH, threads):
+                for item in range(this_thread(), n_rows * DEPTH, threads):
                     row, k = item // DEPTH, item % DEPTH  # neighbours take neighbouring inputs
                     tiles.left[k, row] = 0
                     if row0 + row < n and start + k < n_visible:
                         tiles.left[k, row] = grey.values[grey.order[grey.first + row0 + row], start + k]
-                for item in range(cuda.threadIdx.x, WIDTH * DEPTH, threads):
+                for item in range(this_thread(), WIDTH * DEPTH, threads):
                     column, k = item // DEPTH, item % DEPTH
                     tiles.right[k, column] = 0
                     if hidden0 + column < n_hidden and start + k < n_visible:
@@ -120,7 +120,7 @@ def make_grey_layer(tile: Tile, exact: bool = False):
                 cuda.syncthreads()
             store(sums, shared, None, scale)
             cuda.syncthreads()
-            for item in range(cuda.threadIdx.x, n_rows * QUADS, threads):
+            for item in range(this_thread(), n_rows * QUADS, threads):
                 row, quad = item >> 3, item & 7
                 place, bits = row0 + row, np.uint32(0)
                 w0, w1, w2, w3 = philox((hidden0 >> 2) + quad, place, at)
@@ -140,7 +140,7 @@ def make_grey_layer(tile: Tile, exact: bool = False):
             cuda.syncthreads()
             if what & WORDS:
                 to_words(quads, row0, n, hidden0, n_hidden, words)
-            for item in range(cuda.threadIdx.x, n_rows, threads):
+            for item in range(this_thread(), n_rows, threads):
                 hidden, first = hidden0 + item % WIDTH, 32 * (item // WIDTH)
                 if hidden < n_hidden and row0 + first < n:
                     if exact:
@@ -174,12 +174,12 @@ def make_grey_gradient(tile: Tile, exact: bool = False):
         sums = cuda.local.array(sums_shape, number)
         clear(sums)
         for start in range(0, n, DEPTH):
-            for item in range(cuda.threadIdx.x, n_rows * DEPTH, threads):
+            for item in range(this_thread(), n_rows * DEPTH, threads):
                 row, k = item % n_rows, item // n_rows  # neighbours take neighbouring neurons
                 tiles.left[k, row] = 0
                 if visible0 + row < n_visible and start + k < n:
                     tiles.left[k, row] = grey.values[grey.order[grey.first + start + k], visible0 + row]
-            for item in range(cuda.threadIdx.x, WIDTH * DEPTH, threads):
+            for item in range(this_thread(), WIDTH * DEPTH, threads):
                 column, k = item % WIDTH, item // WIDTH
                 tiles.right[k, column] = 0
                 if hidden0 + column < n_hidden and start + k < n:

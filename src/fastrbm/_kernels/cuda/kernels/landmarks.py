@@ -35,7 +35,7 @@ from .lowbit import ABOVE, BELOW, word_of
 from .quantise import quantised
 from .scalar import ONE, cell_of, is_on, philox, sigmoid_scale, word_at
 from .target import add, cuda, device, div, grid_sync, kernel_for, low_word, mul, root
-from .tiles import PITCH, THREADS_HELD, WIDTH, Tile, make_product, of_each_tile, pitch_of, steps_of
+from .tiles import PITCH, WIDTH, Tile, make_product, of_each_tile, pitch_of, steps_of
 
 _LOW = 0xFFFFFFFF
 _CELLS = np.float32(2.0**23)
@@ -300,7 +300,7 @@ def make_landmark_kernel(tile: Tile):
     landmark_layer = make_landmark_layer(tile)
     shape, quad_shape, n_rows, n_neurons = (tile.rows, PITCH), (tile.rows, QUADS), tile.rows, WIDTH * tile.rows
 
-    @kernel_for(tile.threads, THREADS_HELD // tile.threads)
+    @kernel_for(tile.threads, tile.blocks(many_values=True))
     def landmark_kernel(
         chains: Chains, model: Model, draws: Draws, n_sweeps: Long, norms: Norms, of_hidden: Landmark,
         of_visible: Landmark, walks: Flag, counters: Longs, opened: Longs,

@@ -22,7 +22,20 @@ from numba import types
 from .arguments import Address, Flag, GreyRows, Long, Outputs, Rows, Weights, signature_of
 from .scalar import ZERO, is_on, mean_of, nearest, philox, sigmoid_scale, uniform_of, word_at
 from .target import add, cuda, device, mul
-from .tiles import FRAGMENT, PITCH, WIDTH, Tile, fragment_of, input_of, make_product, of_each_tile, pitch_of
+from .tiles import (
+    FRAGMENT,
+    PITCH,
+    WIDTH,
+    Tile,
+    fragment_of,
+    input_of,
+    make_product,
+    of_each_tile,
+    pitch_of,
+    place_of,
+    this_place,
+    this_thread,
+)
 
 WORDS, PLANES, MEANS, COUNTS, ROWS, INPUTS = 1, 2, 4, 8, 16, 32
 DRAWN = WORDS | PLANES | COUNTS
@@ -36,7 +49,7 @@ def make_to_words(tile: Tile):
 
     @device
     def to_words(quads, row0, n, neuron0, n_neurons, words):
-        for row in range(cuda.threadIdx.x, n_rows, threads):
+        for row in range(this_thread(), n_rows, threads):
             if row0 + row < n:
                 word = np.uint32(0)
                 for q in range(QUADS):
@@ -52,7 +65,7 @@ def make_to_planes(tile: Tile):
 
     @device
     def to_planes(quads, row0, n, neuron0, n_neurons, planes, pitch, first_group):
-        for item in range(cuda.threadIdx.x, n_rows, threads):
+        for item in range(this_thread(), n_rows, threads):
             neuron, group = item & 31, item >> 5
             if neuron0 + neuron < n_neurons and row0 + 32 * group < n:
                 plane = np.uint32(0)
@@ -71,17 +84,17 @@ def make_to_fragments(tile: Tile):
     @device
     def to_fragments(values, row0, n, neuron0, n_neurons, out):
         eight = cuda.local.array(8, np.int32)
-        for item in range(cuda.threadIdx.x, n_groups * 4 * 32, threads):
+        for item in range(this_thread(), n_groups * 4 * 32, threads):
             lane, part, group = item & 31, (item >> 5) & 3, item >> 7
             if row0 + 32 * group < n:
                 neuron = 8 * part + (lane >> 2)
                 for b in range(8):
                     eight[b] = values[32 * group + input_of(lane, b), neuron]
                 step = out.first_group + (row0 >> 5) + group
-                at = (((neuron0 >> 3) + part) * out.n_steps + step) * FRAGMENT + lane
+                at = (((neuron0 >> 3) + part) * out.n_steps + step) * FRAGMENT
                 for limb in range(4):
-                    out.means[at + 32 * limb] = fragment_of(eight, limb)
-        for neuron in range(cuda.threadIdx.x, WIDTH, threads):
+                    out.means[at + place_of(limb, lane)] = fragment_of(eight, limb)
+        for neuron in range(this_thread(), WIDTH, threads):
             if neuron0 + neuron < n_neurons:
                 total = np.int32(0)
                 for row in range(32 * n_groups):
@@ -110,7 +123,7 @@ def make_layer(tile: Tile, kind: Any, for_gradient: bool = False):
         for number in range(cuda.blockIdx.x, tiles, cuda.gridDim.x):
             row0, neuron0 = n_rows * (number % down), WIDTH * (number // down)
             product(rows, row0, weights.fragments, n_steps, neuron0, shared)
-            for item in range(cuda.threadIdx.x, n_rows * QUADS, threads):
+            for item in range(this_thread(), n_rows * QUADS, threads):
                 row, quad = item >> 3, item & 7
                 place, bits = row0 + row, np.uint32(0)
                 w0, w1, w2, w3 = np.uint64(0), np.uint64(0), np.uint64(0), np.uint64(0)
@@ -170,7 +183,7 @@ def make_draw_rows(tile: Tile, kind: Any):
         tiles = down * ((n_neurons + WIDTH - 1) // WIDTH)
         for number in range(cuda.blockIdx.x, tiles, cuda.gridDim.x):
             row0, neuron0 = n_rows * (number % down), WIDTH * (number // down)
-            for item in range(cuda.threadIdx.x, n_rows * QUADS, threads):
+            for item in range(this_thread(), n_rows * QUADS, threads):
                 row, quad = item >> 3, item & 7
                 place, bits = row0 + row, np.uint32(0)
                 w0, w1, w2, w3 = philox((neuron0 >> 2) + quad, place, at)
@@ -204,7 +217,7 @@ def transpose_rows(rows, n_neurons, planes, pitch, first_group):
     """Phase: planes of given `Rows` of bits, as `Outputs` has them."""
     groups = (rows.n + 31) >> 5
     columns = (n_neurons + 31) >> 5
-    for item in range(cuda.grid(1), groups * columns * 32, cuda.gridsize(1)):
+    for item in range(this_place(), groups * columns * 32, cuda.gridsize(1)):
         neuron = item % (32 * columns)
         group = item // (32 * columns)
         if neuron < n_neurons:
@@ -272,7 +285,8 @@ def fragments_kernel(means, scale, n_steps, first_group, fragments, totals):
                 eight[b] = nearest(mul(means[row, neuron], scale))
                 total += eight[b]
         for limb in range(4):
-            fragments[(part * n_steps + first_group + group) * FRAGMENT + 32 * limb + lane] = fragment_of(eight, limb)
+            at = (part * n_steps + first_group + group) * FRAGMENT
+            fragments[at + place_of(limb, lane)] = fragment_of(eight, limb)
         if neuron < n_neurons and total != ZERO:
             cuda.atomic.add(totals, neuron, total)
 

@@ -22,7 +22,6 @@ from .tiles import (
     LANES,
     PITCH,
     STEP,
-    THREADS_HELD,
     WIDTH,
     Tile,
     fragment_of,
@@ -30,6 +29,7 @@ from .tiles import (
     make_product,
     of_each_tile,
     pitch_of,
+    place_of,
     spread,
     steps_of,
 )
@@ -89,7 +89,7 @@ def pack_coarse(weights, input_stride, n_inputs, neuron_stride, n_neurons, scale
                 integer = quantised(weights[at * input_stride + neuron * neuron_stride], scale)
                 eight[b] = np.int32((integer >> shift) + (1 << _ZERO_POINT))
         for limb in range(LIMBS):
-            coarse.fragments[((part * steps + step) * LIMBS + limb) * LANES + lane] = fragment_of(eight, limb)
+            coarse.fragments[(part * steps + step) * LIMBS * LANES + place_of(limb, lane)] = fragment_of(eight, limb)
 
 
 @cuda.jit
@@ -147,9 +147,9 @@ def remainders(words, start, n_steps, fragments, column, shift, part):
         word = words[start + step]
         mask = np.uint64(spread(word, place)) | (np.uint64(spread(word, place + 4)) << _WORD)
         mask *= _BYTE_MASK
-        at = ((column >> 3) * n_steps + step) * FRAGMENT + lane
+        at = ((column >> 3) * n_steps + step) * FRAGMENT + 2 * lane
         total += sum_where(fragments[at], mask & of_low)
-        total += sum_where(fragments[at + LANES], mask & of_high) << _BYTE
+        total += sum_where(fragments[at + 1], mask & of_high) << _BYTE
     return total
 
 
@@ -240,7 +240,7 @@ def make_low_kernel(tile: Tile):
     low_layer = make_low_layer(tile)
     shape, quad_shape, n_rows, n_neurons = (tile.rows, PITCH), (tile.rows, QUADS), tile.rows, WIDTH * tile.rows
 
-    @kernel_for(tile.threads, THREADS_HELD // tile.threads)
+    @kernel_for(tile.threads, tile.blocks())
     def low_kernel(
         chains: Chains, model: Model, hidden_coarse: Coarse, visible_coarse: Coarse, draws: Draws, n_sweeps: Long,
         counters: Longs,

@@ -12,7 +12,7 @@ import numpy as np
 from .arguments import Quantised, Real, Words, signature_of
 from .scalar import ONE, nearest
 from .target import cuda, device, mul
-from .tiles import FRAGMENT, STEP, WIDTH, fragment_of, input_of
+from .tiles import FRAGMENT, STEP, WIDTH, fragment_of, input_of, place_of, this_place
 
 #: FRBM_LARGEST_EXPONENT and FRBM_SMALLEST_EXPONENT of the CPU kernels
 LARGEST_EXPONENT, SMALLEST_EXPONENT = 26, 14
@@ -75,7 +75,7 @@ def pack_one_way(weights, n_columns, n_inputs, column_stride, input_stride, scal
     steps = (n_inputs + STEP - 1) // STEP
     tiles = 4 * ((n_columns + WIDTH - 1) // WIDTH)
     eight = cuda.local.array(8, np.int32)
-    for item in range(cuda.grid(1), tiles * steps * 32, cuda.gridsize(1)):
+    for item in range(this_place(), tiles * steps * 32, cuda.gridsize(1)):
         lane, step, tile = item & 31, (item >> 5) % steps, item // (32 * steps)
         if column_stride == 1:  # what neighbours read is neighbouring in memory either way
             step, tile = item // (32 * tiles), (item >> 5) % tiles
@@ -86,7 +86,7 @@ def pack_one_way(weights, n_columns, n_inputs, column_stride, input_stride, scal
             if column < n_columns and at < n_inputs:
                 eight[b] = quantised(weights[column * column_stride + at * input_stride], scale)
         for limb in range(4):
-            fragments[(tile * steps + step) * FRAGMENT + 32 * limb + lane] = fragment_of(eight, limb)
+            fragments[(tile * steps + step) * FRAGMENT + place_of(limb, lane)] = fragment_of(eight, limb)
 
 
 @device

@@ -6,10 +6,11 @@ A weight is four bytes. Bits times bytes summed in 32 bits are exact for as many
 
 One instruction (``mma.sync.m16n8k32``, unsigned bytes) multiplies 16 rows of 32 bits with 8 columns of 32 bytes. The
 bits of a row are spread to bytes in registers; the bytes of the weights lie in memory in the order in which a warp
-wants them (`fragments`), so that each thread reads the eight it needs in one access, next to its neighbours'. The order
-of the 32 inputs within an instruction is free: it is the one in which a shift and a mask spread four bits of a word.
+wants them (`fragments`), so that each thread reads those it needs for two instructions in one access of 16 bytes, next
+to its neighbours'. The order of the 32 inputs within an instruction is free: it is the one in which a shift and a mask
+spread four bits of a word.
 
-    fragment [column // 8][input // 32][byte of the weight][lane]   one uint64 each
+    fragment [column // 8][input // 32][byte of the weight // 2][lane][byte of the weight % 2]   one uint64 each
     lane = 4 (column % 8) + input % 4;   byte = 4 (input % 8 // 4) + input % 32 // 8 of the uint64
 """
 
@@ -29,11 +30,14 @@ LANES = 32
 FRAGMENT = 4 * LANES  # uint64 of 8 columns and 32 inputs
 #: threads that a processor is to hold: with fewer the latency of memory shows, with more registers spill
 THREADS_HELD = 512
+#: the same of tiles whose warps have many products under way: fewer are enough, and their sums take more registers
+_HELD_WITH_MANY_PRODUCTS, _HELD_WITH_MANY_VALUES = 384, 256
 #: rows of the shared sums are padded by one: columns of it are in different banks
 PITCH = WIDTH + 1
 
 _ONES = np.uint32(0x01010101)
-_ONE = np.uint64(1)
+_NONE, _HALF = np.uint64(0), np.uint64(32)
+_NO_TURN, _ONE_TURN, _FOUR = np.uint32(0), np.uint32(1), np.uint32(4)
 
 
 class Tile(NamedTuple):
@@ -54,13 +58,20 @@ class Tile(NamedTuple):
         """Threads of a block."""
         return LANES * self.warps_m * self.warps_n
 
+    def blocks(self, many_values: bool = False) -> int:
+        """Blocks that a processor is to hold, of a kernel that keeps `many_values` beside a product's or not."""
+        held = THREADS_HELD
+        if self.m * self.n >= 4:
+            held = _HELD_WITH_MANY_VALUES if many_values else _HELD_WITH_MANY_PRODUCTS
+        return held // self.threads
+
 
 if SIMULATED:
     # one warp: a simulated thread costs more than what it does
     LARGE = SMALL = Tile(1, 1, 2, 4)
 else:
     SMALL = Tile(2, 4, 1, 1)
-    LARGE = Tile(2, 4, 2, 1)
+    LARGE = Tile(2, 2, 2, 2)
 
 
 def of_each_tile(name: str, make: Callable[[Tile], Any]) -> list[tuple[str, Any, Any]]:
@@ -81,6 +92,27 @@ def spread(word, place):
 
 
 @device
+def this_thread():
+    """Number of the thread in its block, as if it were not known before.
+
+    Else all that follows from it would be found once, and take registers, or places in memory, through all of a pass.
+    """
+    return opaque(np.int32(cuda.threadIdx.x))
+
+
+@device
+def this_place():
+    """Number of the thread in the grid, in the same way."""
+    return np.int64(cuda.blockIdx.x) * cuda.blockDim.x + this_thread()
+
+
+@device
+def place_of(limb, lane):
+    """Place of a thread's uint64 of a byte of the weights in the fragments of 8 columns and 32 inputs."""
+    return 2 * LANES * (limb >> 1) + 2 * lane + (limb & 1)
+
+
+@device
 def input_of(lane, byte):
     """Input of a step whose integer is in a byte of a thread's fragment."""
     return 8 * (byte & 3) + 4 * (byte >> 2) + (lane & 3)
@@ -91,6 +123,25 @@ if SIMULATED:
     def shifted(word, by):
         """``word >> by``."""
         return np.uint32(word) >> np.uint32(by)
+
+    def opaque(number):
+        """The same number, of which compilers know nothing."""
+        return number
+
+    #: bytes between words, and between halves of pairs, as addresses have them; here an address is an index
+    WORD_BYTES = LONG_BYTES = 1
+
+    def address_of(array, index):
+        """Where ``array[index]`` is."""
+        return np.uint64(index)
+
+    def words_from(array, address):
+        """Two words one after the other as one, the first one at an even place."""
+        return np.uint64(array[address]) | np.uint64(array[address + np.uint64(1)]) << np.uint64(32)
+
+    def pair_from(array, address):
+        """Two values one after the other, the first one at an even place."""
+        return array[address], array[address + np.uint64(1)]
 
     _operands: dict[Any, Any] = {}
 
@@ -123,19 +174,23 @@ if SIMULATED:
         # the simulator wraps arrays of global memory once or twice, shared ones not at all
         array = getattr(getattr(fragments, "_item", fragments), "_ary", fragments)
         held = array[at : at + n_steps * size]
-        by = held.view(np.uint8).reshape(n_steps, n_limbs, 8, 4, 2, 4)  # step, limb, column, k % 4, k // 4 % 2, k // 8
-        limbs = np.ascontiguousarray(by.transpose(2, 0, 5, 4, 3, 1))
+        # step, limb // 2, column, k % 4, limb % 2, k // 4 % 2, k // 8
+        by = held.view(np.uint8).reshape(n_steps, n_limbs // 2, 8, 4, 2, 2, 4)
+        limbs = np.ascontiguousarray(by.transpose(2, 0, 6, 5, 3, 1, 4)).reshape(8, -1)
         return limbs.view("<i4" if n_limbs == 4 else "<u2").reshape(8, n_steps * STEP).astype(np.int64)
 
 else:
-    from .mma import mma, shifted
+    from .mma import address_of, mma, opaque, pair_from, shifted, words_from
+
+    WORD_BYTES, LONG_BYTES = 4, 8
 
 
 def make_accumulate(tile: Tile, by_instruction: bool = not SIMULATED, n_limbs: int = 4):
     """Device function that adds up a warp's products.
 
     ``accumulate(words, at, n_steps, fragments, column_tile, lane, sums)``: ``sums[m, n, limb, r]`` is for the row whose
-    words begin at ``at[2 m + r // 2]`` and column ``2 (lane % 4) + r % 2`` of column tile ``column_tile + n``.
+    words begin at ``words[at[2 m + r // 2]]``, an even place, and column ``2 (lane % 4) + r % 2`` of column tile
+    ``column_tile + n``. Words are read two at a time, the last one perhaps in vain.
 
     Parameters
     ----------
@@ -163,26 +218,28 @@ def make_accumulate(tile: Tile, by_instruction: bool = not SIMULATED, n_limbs: i
         return direct
 
     n_rows, bits_shape, bytes_shape = 2 * n_m, (n_m, 4), (n_n, n_limbs)
-    fragment, of_step = n_limbs * LANES, np.uint64(n_limbs * LANES)
+    fragment, n_pairs = n_limbs * LANES, n_limbs // 2
+    pair = np.uint64(2 * LANES * LONG_BYTES)
+    of_step = np.uint64(fragment * LONG_BYTES)
 
-    # Offsets are unsigned and only ever added to: Numba takes a signed index as one that may count from the end, and
-    # the loop would do more arithmetic on addresses than products.
+    # Addresses are kept, not indices, of which each turn of the loop would make addresses: with them it did more
+    # arithmetic on these than products.
     @device
-    def load(words, at, fragments, place, stride, bits, eight):
-        for m in range(n_rows):
-            bits[m] = words[at[m]]
-            at[m] += _ONE
+    def load_bytes(fragments, places, ahead, eight):
         for n in range(n_n):
-            for limb in range(n_limbs):
-                eight[n, limb] = fragments[place + np.uint64(n) * stride + np.uint64(LANES * limb)]
+            for k in range(n_pairs):
+                two = pair_from(fragments, places[n] + (ahead + np.uint64(k) * pair))
+                eight[n, 2 * k], eight[n, 2 * k + 1] = two[0], two[1]
 
     @device
-    def multiply(bits, eight, place, sums):
-        spread_bits = cuda.local.array(bits_shape, np.uint32)
-        for m in range(n_m):
-            for half in range(2):
-                spread_bits[m, half] = spread(bits[2 * m + half], place)
-                spread_bits[m, half + 2] = spread(bits[2 * m + half], place + 4)
+    def spread_all(both, half, place, spread_bits):
+        for m in range(n_rows):
+            moved = shifted(np.uint32(both[m] >> half), place)
+            spread_bits[m >> 1, m & 1] = moved & _ONES
+            spread_bits[m >> 1, (m & 1) + 2] = shifted(moved, _FOUR) & _ONES
+
+    @device
+    def multiply(spread_bits, eight, sums):
         for n in range(n_n):
             for limb in range(n_limbs):
                 low = np.uint32(eight[n, limb] & np.uint64(0xFFFFFFFF))
@@ -195,6 +252,8 @@ def make_accumulate(tile: Tile, by_instruction: bool = not SIMULATED, n_limbs: i
                     for r in range(4):
                         sums[m, n, limb, r] = c[r]
 
+    # What the next step wants is on its way while this one multiplies. Two steps take turns with two sets of registers:
+    # nothing is moved between these, words come in pairs, and addresses are added to once for both.
     @device
     def accumulate(words, at, n_steps, fragments, column_tile, lane, sums):
         for m in range(n_m):
@@ -202,24 +261,41 @@ def make_accumulate(tile: Tile, by_instruction: bool = not SIMULATED, n_limbs: i
                 for limb in range(n_limbs):
                     for r in range(4):
                         sums[m, n, limb, r] = 0
-        place = lane & 3  # of the bits that this thread spreads
-        now_bits, now_eight = cuda.local.array(n_rows, np.uint32), cuda.local.array(bytes_shape, np.uint64)
-        bits = cuda.local.array(n_rows, np.uint32)
-        eight = cuda.local.array(bytes_shape, np.uint64)
-        stride = np.uint64(n_steps * fragment)
-        start = np.uint64(column_tile) * stride + np.uint64(lane)
-        load(words, at, fragments, start, stride, bits, eight)
-        for _ in range(n_steps - 1):
-            for m in range(n_rows):
-                now_bits[m] = bits[m]
+        place = np.uint32(lane & 3)  # of the bits that this thread spreads
+        both, spread_bits = cuda.local.array(n_rows, np.uint64), cuda.local.array(bits_shape, np.uint32)
+        even, odd = cuda.local.array(bytes_shape, np.uint64), cuda.local.array(bytes_shape, np.uint64)
+        places = cuda.local.array(n_n, np.uint64)
+        for m in range(n_rows):
+            at[m] = address_of(words, at[m])
+            both[m] = words_from(words, at[m])
+        for n in range(n_n):
+            places[n] = address_of(fragments, np.uint64((column_tile + n) * n_steps * fragment + 2 * lane))
+        now = cuda.local.array(n_n, np.uint64)
+        load_bytes(fragments, places, _NONE, even)
+        turns = np.uint32((n_steps - 1) >> 1)
+        far, farther = np.uint32(0), np.uint32(0)
+        while far != np.uint32(turns * np.uint32(2 * WORD_BYTES)):
             for n in range(n_n):
-                for limb in range(n_limbs):
-                    now_eight[n, limb] = eight[n, limb]
-            # what the next step wants is on its way while this one multiplies
-            start += of_step
-            load(words, at, fragments, start, stride, bits, eight)
-            multiply(now_bits, now_eight, place, sums)
-        multiply(bits, eight, place, sums)
+                now[n] = places[n] + np.uint64(farther)
+            load_bytes(fragments, now, of_step, odd)
+            spread_all(both, _NONE, place, spread_bits)
+            multiply(spread_bits, even, sums)
+            spread_all(both, _HALF, place, spread_bits)
+            far = np.uint32(far + np.uint32(2 * WORD_BYTES))
+            farther = np.uint32(farther + np.uint32(2 * fragment * LONG_BYTES))
+            for m in range(n_rows):
+                both[m] = words_from(words, at[m] + np.uint64(far))
+            load_bytes(fragments, now, of_step + of_step, even)
+            multiply(spread_bits, odd, sums)
+        for n in range(n_n):
+            places[n] += np.uint64(farther)
+        if n_steps & 1 == 0:
+            load_bytes(fragments, places, of_step, odd)
+        spread_all(both, _NONE, place, spread_bits)
+        multiply(spread_bits, even, sums)
+        if n_steps & 1 == 0:
+            spread_all(both, _HALF, place, spread_bits)
+            multiply(spread_bits, odd, sums)
 
     return accumulate
 
@@ -239,7 +315,8 @@ def make_product(tile: Tile, by_instruction: bool = not SIMULATED, n_limbs: int 
     def product(rows, row0, fragments, n_steps, column0, shared):
         sums = cuda.local.array(sums_shape, np.int32)
         starts = cuda.local.array(n_held, np.uint64)
-        lane, warp = cuda.threadIdx.x & 31, cuda.threadIdx.x >> 5
+        thread = this_thread()
+        lane, warp = thread & 31, thread >> 5
         corner, column = 16 * n_m * (warp // warps_n), 8 * n_n * (warp % warps_n)
         for m in range(n_held):
             row = rows.first + min(row0 + corner + 8 * m + (lane >> 2), rows.n - 1)

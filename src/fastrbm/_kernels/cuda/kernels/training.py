@@ -40,8 +40,8 @@ from .grey import make_grey_layer, shared_shapes
 from .layer import COUNTS, MEANS, PLANES, QUADS, WORDS, make_draw_rows, make_layer, transpose_rows
 from .quantise import exponent_of, pack_weights
 from .scalar import ONE
-from .target import cuda, div, grid_sync, kernel_for
-from .tiles import PITCH, STEP, THREADS_HELD, Tile, of_each_tile, pitch_of
+from .target import cuda, device, div, grid_sync, kernel_for
+from .tiles import PITCH, Tile, of_each_tile, opaque, pitch_of, steps_of, this_place
 
 #: places in the array that comes back: exponent of the weights (-1: too large) and minibatches done
 EXPONENT, DONE = 0, 1
@@ -179,7 +179,35 @@ def make_pass_kernel(tile: Tile, is_grey: bool = False, exact: bool = False):
     shape, quad_shape = (tile.rows, PITCH), (tile.rows, QUADS)
     dense_shape, left_shape, right_shape = shared_shapes(tile) if is_grey else ((1, 1),) * 3
 
-    @kernel_for(tile.threads, THREADS_HELD // tile.threads)
+    # Sizes are found anew for each phase, and not known from before: they, and what follows from them, would take
+    # registers in all phases.
+    @device
+    def sizes_of(batch, plan, data, states):
+        first = opaque(batch) * plan.batch_size
+        n = min(plan.batch_size, data.n - first)
+        n_model = n
+        if plan.persistent:
+            n_model = states.n_chains
+        data_groups = (n + 31) >> 5
+        if is_grey:
+            data_groups = 0  # of planes and fragments
+        return first, n, n_model, data_groups, data_groups + ((n_model + 31) >> 5)
+
+    @device
+    def units_of(model):
+        return opaque(model.n_hidden), opaque(model.n_visible)
+
+    @device
+    def grey_of(first, n, data, scratch):
+        values, means = data.grey, scratch.grey_means
+        if exact:
+            values, means = data.levels, scratch.level_means
+        return GreyBatch(
+            values, data.order, first, n, means, scratch.sums_of_means, scratch.sums_of_rows, (n + 31) >> 5,
+            scratch.totals,
+        )  # fmt: skip
+
+    @kernel_for(tile.threads, tile.blocks(many_values=True))
     def pass_kernel(
         data: TrainingRows, states: TrainingStates, weights: Slots, visible: Slots, hidden: Slots, rule: RuleNumbers,
         model: TrainingModel, scratch: TrainingScratch, plan: Plan, span: Span,
@@ -191,45 +219,28 @@ def make_pass_kernel(tile: Tile, is_grey: bool = False, exact: bool = False):
         left = cuda.shared.array(left_shape, factor)
         right = cuda.shared.array(right_shape, factor)
         grey_tiles = GreyTiles(dense, left, right)
-        n_hidden, n_visible = model.n_hidden, model.n_visible
         none, planes, pitch, means, totals = states.order, scratch.planes, scratch.pitch, scratch.means, scratch.totals
-        visible_steps, hidden_steps = (n_visible + STEP - 1) // STEP, (n_hidden + STEP - 1) // STEP
-        visible_pitch, hidden_pitch = pitch_of(n_visible), pitch_of(n_hidden)
         magnitude_scale = np.float32(1 << model.shift)
         step, parity = span.step, span.parity
         for batch in range(span.first, span.first + span.n):
-            first = batch * plan.batch_size
-            n = min(plan.batch_size, data.n - first)
-            n_model = n
-            if plan.persistent:
-                n_model = states.n_chains
-            row_groups, model_groups = (n + 31) >> 5, (n_model + 31) >> 5
-            data_groups = row_groups
-            if is_grey:
-                data_groups = 0  # of planes and fragments
-            groups = data_groups + model_groups
-            data_share, model_share = div(ONE, np.float32(n)), -div(ONE, np.float32(n_model))
             high = (step >> 32) & 0xFFFFFF
             # -- data
+            first, n, n_model, data_groups, groups = sizes_of(batch, plan, data, states)
+            n_hidden, n_visible = units_of(model)
             if is_grey:
                 what = 0
                 if not plan.persistent:
                     what = WORDS
+                share = div(ONE, np.float32(n))
                 if exact:
-                    values, grey_means, share = data.levels, scratch.level_means, div(_MEAN_SCALE, np.float32(n))
-                else:
-                    values, grey_means, share = data.grey, scratch.grey_means, data_share
-                grey = GreyBatch(
-                    values, data.order, first, n, grey_means, scratch.sums_of_means, scratch.sums_of_rows, row_groups,
-                    totals,
-                )  # fmt: skip
+                    share = div(_MEAN_SCALE, np.float32(n))
                 grey_layer(
-                    grey, n_hidden, n_visible, weights.values, hidden.values, model.quantum[0],
+                    grey_of(first, n, data, scratch), n_hidden, n_visible, weights.values, hidden.values,
+                    model.quantum[0],
                     Address(plan.seed_low, plan.seed_high, step & _LOW, (_HIDDEN_STREAM << 24) | high, 0), share,
                     what, states.hidden, quads, grey_tiles,
                 )  # fmt: skip
             else:
-                grey = None
                 source, its_order, its_first = data.words, data.order, first
                 if plan.stochastic_input:
                     source, its_order, its_first = states.drawn, none, 0
@@ -242,7 +253,7 @@ def make_pass_kernel(tile: Tile, is_grey: bool = False, exact: bool = False):
                     grid_sync()
                 else:
                     transpose_rows(
-                        Rows(data.words, data.order, first, n, visible_pitch), n_visible, planes, pitch, 0
+                        Rows(data.words, data.order, first, n, pitch_of(n_visible)), n_visible, planes, pitch, 0
                     )  # fmt: skip
                 what, scale = MEANS, div(_MEAN_SCALE, np.float32(n))
                 if plan.sampled_hidden:
@@ -250,8 +261,8 @@ def make_pass_kernel(tile: Tile, is_grey: bool = False, exact: bool = False):
                 if not plan.persistent:
                     what |= WORDS
                 layer(
-                    Rows(source, its_order, its_first, n, visible_pitch),
-                    Weights(model.to_hidden, hidden.values, model.quantum, visible_steps, n_hidden),
+                    Rows(source, its_order, its_first, n, pitch_of(n_visible)),
+                    Weights(model.to_hidden, hidden.values, model.quantum, steps_of(n_visible), n_hidden),
                     Address(plan.seed_low, plan.seed_high, step & _LOW, (_HIDDEN_STREAM << 24) | high, 0), what,
                     Outputs(states.hidden, planes, pitch, 0, means, groups, scale, totals, scratch.no_rows),
                     shared, quads,
@@ -263,17 +274,21 @@ def make_pass_kernel(tile: Tile, is_grey: bool = False, exact: bool = False):
                 at = step + sweep
                 high = (at >> 32) & 0xFFFFFF
                 last = sweep == plan.n_sweeps
+                first, n, n_model, data_groups, groups = sizes_of(batch, plan, data, states)
+                n_hidden, n_visible = units_of(model)
                 what = WORDS
                 if last:
                     what |= PLANES
                 layer(
-                    Rows(states.hidden, none, 0, n_model, hidden_pitch),
-                    Weights(model.to_visible, visible.values, model.quantum, hidden_steps, n_visible),
+                    Rows(states.hidden, none, 0, n_model, pitch_of(n_hidden)),
+                    Weights(model.to_visible, visible.values, model.quantum, steps_of(n_hidden), n_visible),
                     Address(plan.seed_low, plan.seed_high, at & _LOW, (_VISIBLE_STREAM << 24) | high, 0), what,
                     Outputs(states.visible, planes, pitch, data_groups, means, groups, ONE, totals, scratch.no_rows),
                     shared, quads,
                 )  # fmt: skip
                 grid_sync()
+                first, n, n_model, data_groups, groups = sizes_of(batch, plan, data, states)
+                n_hidden, n_visible = units_of(model)
                 what, scale = 0, ONE
                 if last:
                     what, scale = MEANS, -div(_MEAN_SCALE, np.float32(n_model))
@@ -282,26 +297,33 @@ def make_pass_kernel(tile: Tile, is_grey: bool = False, exact: bool = False):
                 if not last or plan.persistent:
                     what |= WORDS
                 layer(
-                    Rows(states.visible, none, 0, n_model, visible_pitch),
-                    Weights(model.to_hidden, hidden.values, model.quantum, visible_steps, n_hidden),
+                    Rows(states.visible, none, 0, n_model, pitch_of(n_visible)),
+                    Weights(model.to_hidden, hidden.values, model.quantum, steps_of(n_visible), n_hidden),
                     Address(plan.seed_low, plan.seed_high, at & _LOW, (_HIDDEN_STREAM << 24) | high, 0), what,
                     Outputs(states.hidden, planes, pitch, data_groups, means, groups, scale, totals, scratch.no_rows),
                     shared, quads,
                 )  # fmt: skip
                 grid_sync()
             # -- parameters
+            first, n, n_model, data_groups, groups = sizes_of(batch, plan, data, states)
+            n_hidden, n_visible = units_of(model)
+            grey = None
+            if is_grey:
+                grey = grey_of(first, n, data, scratch)
             statistics = Statistics(
-                planes, pitch, none, means, totals, n, n_model, data_share, model_share, plan.sampled_hidden
+                planes, pitch, none, means, totals, n, n_model, div(ONE, np.float32(n)), -div(ONE, np.float32(n_model)),
+                plan.sampled_hidden,
             )  # fmt: skip
             gradient(
                 statistics, groups, weights, n_hidden, n_visible, rule, batch, magnitude_scale,
                 model.magnitudes[parity], shared, grey, grey_tiles,
             )  # fmt: skip
-            bias_gradients(statistics, data_groups, model_groups, visible, hidden, rule, batch, grey, exact)
+            bias_gradients(statistics, data_groups, groups - data_groups, visible, hidden, rule, batch, grey, exact)
             grid_sync()
+            n_hidden, n_visible = units_of(model)
             exponent = exponent_of(model.magnitudes[parity], n_hidden, n_visible, model.shift, largest)
             parity = 1 - parity
-            start = cuda.blockIdx.x * cuda.blockDim.x + cuda.threadIdx.x
+            start = this_place()
             for at in range(start, n_hidden + n_visible + 1, cuda.gridDim.x * cuda.blockDim.x):
                 model.magnitudes[parity, at] = 0
                 if at < n_hidden:
