@@ -70,7 +70,7 @@ def fit_many(estimators: Iterable[E], X: Any, y: Any = None, sample_weight: Any 
     (``algorithm`` "cd" or "pcd"; visible units of two values with such or one-hot hidden units, or Gaussian ones of
     deviation 1 with Bernoulli or one-hot hidden units; no weights of samples, no options that work step by step such as
     ``centered``, no callbacks of scikit-learn) are trained side by side, a thread each; the others after them, one by
-    one.
+    one. Of those with ``device="cuda"`` and without callbacks each device of the machine trains one at a time.
 
     Parameters
     ----------
@@ -136,8 +136,10 @@ def fit_many(estimators: Iterable[E], X: Any, y: Any = None, sample_weight: Any 
             stack.push(_ending(job.fit))
         n_threads = max((most_threads(models[i].n_threads) for i in together), default=1)
         _train_together({i: jobs[i].fit for i in together}, n_threads, diverged)
+        spread = [i for i, job in jobs.items() if job.devices is not None and not job.callbacks]
+        diverged |= _train_on_devices([(i, jobs[i]) for i in spread])
         for i, model in enumerate(models):
-            if i not in together:
+            if i not in together and i not in spread:
                 try:
                     _fit_alone(model, jobs.get(i), X, sample_weight)
                 except DivergenceError as error:
@@ -184,7 +186,29 @@ def _fit_alone(model: Any, job: FitJob | None, X: Any, sample_weight: Any) -> No
         model.fit(X) if sample_weight is None else model.fit(X, sample_weight=sample_weight)
         return
     job.begin()
-    job.fit.run_all()
+    job.run_all()
+
+
+def _train_on_devices(jobs: list[tuple[int, FitJob]]) -> dict[int, DivergenceError]:
+    """Train models that nobody listens to, each on the device that is free next; return those that diverged."""
+    backend = jobs[0][1].devices if jobs else None
+    if backend is None:
+        return {}
+
+    def train(numbered: tuple[int, FitJob]) -> tuple[int, DivergenceError | None]:
+        number, job = numbered
+        try:
+            job.begin()
+            job.run_all()
+        except DivergenceError as error:
+            return number, error
+        return number, None
+
+    def stop() -> None:
+        for _, job in jobs:
+            job.run.stop()
+
+    return {number: error for number, error in backend.on_all_devices(train, jobs, stop) if error is not None}
 
 
 # -- side by side --------------------------------------------------------------------------------------------------

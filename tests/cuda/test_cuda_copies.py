@@ -5,7 +5,9 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from fastrbm import BernoulliRBM, GaussianRBM, IsingRBM, PottsRBM
+from fastrbm import RBM, BernoulliRBM, GaussianRBM, IsingRBM, PottsRBM, SoftmaxRBM
+from fastrbm.regularizers import Clip, DropConnect, Dropout, MaxNorm, WeightUncertainty
+from fastrbm.samplers import Tempering
 
 pytestmark = pytest.mark.only_on("emulated", reason="the emulated device counts its copies")
 pytest.importorskip("numba_cuda")
@@ -15,7 +17,7 @@ GREY = np.random.default_rng(1).random((45, 12)).astype(np.float32)
 ORDER, FLAG, FINITE = 8 * len(BITS), 8, 4
 
 
-def of_a_pass(estimator, X):
+def of_a_pass(estimator, X, **more):
     """What a fit of 3 passes does more than one of 2: bytes of copies to the device and to the host, and launches."""
     from ptx.compiled import EMULATION
     from ptx.driver import INSTALLED
@@ -24,7 +26,7 @@ def of_a_pass(estimator, X):
     for n_iter in (2, 3):
         EMULATION.clear()
         before = {way: len(of) for way, of in sizes.items()}
-        estimator.set_params(n_iter=n_iter, random_state=0, device="cuda").fit(X)
+        estimator.set_params(n_iter=n_iter, random_state=0, device="cuda").fit(X, **more)
         launched = Counter(k.partition(":")[0] for (k, _, _), n in EMULATION.launched.items() for _ in range(n))
         found.append([*(Counter(sizes[way][n:]) for way, n in before.items()), launched])
     to_device, to_host, launched = (longer - shorter for shorter, longer in zip(*found, strict=True))
@@ -60,3 +62,40 @@ def test_minibatches_of_other_units_copy_nothing_and_read_flags_alone(estimator,
     """Whether weights and means fit, where a layer of bits needs to know."""
     to_device, to_host, _ = of_a_pass(estimator, X)
     assert to_device == [ORDER] and to_host == sorted([FINITE, *flags])
+
+
+COMPOSED = {
+    "centred": (BernoulliRBM(6, batch_size=15, centered=True), BITS),
+    "centred grey": (BernoulliRBM(6, batch_size=15, centered=True), GREY),
+    "fast weights": (BernoulliRBM(6, batch_size=15, algorithm="fpcd"), BITS),
+    "dropout": (BernoulliRBM(6, batch_size=15, regularizers=Dropout(0.3)), BITS),
+    "limits": (BernoulliRBM(6, batch_size=15, regularizers=[MaxNorm(0.02), Clip(norm=0.05)]), BITS),
+    "noise": (BernoulliRBM(6, batch_size=15, regularizers=[WeightUncertainty(), DropConnect(0.2)]), BITS),
+    "learned": (GaussianRBM(6, batch_size=15, sigma="learned"), GREY),
+    "float64": (BernoulliRBM(6, batch_size=15, centered=True, dtype=np.float64, optimizer="adam"), BITS),
+    "softmax": (SoftmaxRBM(5, n_categories=3, batch_size=15), np.rint(2 * GREY[:, :4])),
+    "counts": (RBM(5, visible="binomial(3)", hidden="relu", batch_size=15, learning_rate=0.01), np.rint(3 * GREY)),
+}
+
+
+@pytest.mark.parametrize("name", COMPOSED)
+def test_composed_minibatches_copy_nothing_and_read_flags_alone(name):
+    estimator, X = COMPOSED[name]
+    to_device, to_host, _ = of_a_pass(estimator, X)
+    assert to_device == [ORDER]
+    # do weights and means fit a product of integers, at most three of each a minibatch; and are parameters finite
+    assert set(to_host) <= {FINITE, FLAG} and len(to_host) <= 3 * 5 + 1
+
+
+def test_weights_of_rows_are_copied_once_a_pass():
+    to_device, to_host, _ = of_a_pass(BernoulliRBM(6, batch_size=15), BITS, sample_weight=1 + GREY[:, 0])
+    assert to_device == sorted([ORDER, 4 * len(BITS)]) and set(to_host) <= {FINITE, FLAG}
+
+
+def test_tempering_decides_on_the_host_and_leaves_states_on_the_device():
+    """Logs of probabilities are read, and the order of the rows after an exchange is copied."""
+    rbm = BernoulliRBM(6, batch_size=15, n_chains=5, algorithm=Tempering(betas=[0, 0.5, 1]))
+    to_device, to_host, _ = of_a_pass(rbm, BITS)
+    order, energies = 8 * 3 * 5, 8 * 2 * 5
+    assert Counter(to_device) == {ORDER: 1, order: 3}
+    assert set(to_host) <= {FINITE, FLAG, energies} and Counter(to_host)[energies] == 3 * 2

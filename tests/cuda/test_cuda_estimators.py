@@ -6,7 +6,8 @@ import pytest
 from fastrbm import RBM, BernoulliRBM, GaussianRBM, Gibbs, IsingRBM, Model, PottsRBM, SoftmaxRBM, fit_many, likelihood
 from fastrbm._kernels import ChainState, get_backend, pack
 from fastrbm.many import variants
-from fastrbm.optimizers import SGD
+from fastrbm.optimizers import SGD, Adam
+from fastrbm.regularizers import Clip, DropConnect, Dropout, MaxNorm, SparsityTarget, WeightUncertainty
 from fastrbm.samplers import Tempering, temper
 from small_models import exact_joint, expected_variation, small_model, total_variation
 
@@ -35,6 +36,24 @@ ESTIMATORS = {
     "gaussian": (GaussianRBM(6, learning_rate=0.01, **SAME), REALS),
     "deviations": (GaussianRBM(6, sigma="learned", learning_rate=0.01, **SAME), REALS),
     "softmax": (SoftmaxRBM(5, n_categories=3, **SAME), CLASSES),
+    "dropout": (BernoulliRBM(6, regularizers=Dropout(0.3), **SAME), BITS),
+    "drop connect": (BernoulliRBM(6, regularizers=DropConnect(0.3), **SAME), BITS),
+    "noisy weights": (BernoulliRBM(6, regularizers=WeightUncertainty(), **SAME), BITS),
+    "sparse": (BernoulliRBM(6, regularizers=SparsityTarget(0.1, 0.5), algorithm="cd", **SAME), 0.7 * BITS),
+    "limits": (BernoulliRBM(6, regularizers=[MaxNorm(0.02), Clip(norm=0.05)], **SAME), BITS),
+    "centred float64": (BernoulliRBM(6, centered=True, dtype=np.float64, optimizer=Adam(), **SAME), BITS),
+    "inputs drawn": (BernoulliRBM(6, centered=True, stochastic_input=True, **SAME), 0.7 * BITS),
+    "states drawn": (IsingRBM(6, centered=True, hidden_statistics="sampled", **SAME), 2 * BITS - 1),
+    "one temperature": (BernoulliRBM(6, temperature=2.0, **SAME), BITS),
+    "learned by columns": (
+        GaussianRBM(6, sigma="learned", scaling="variance", learning_rate=0.01, optimizer=Adam(), **SAME),
+        3 * REALS + 5,
+    ),
+    "missing": (SoftmaxRBM(5, n_categories=3, **SAME), np.where(CLASSES == 1, np.nan, CLASSES)),
+    "tempered reals": (
+        RBM(4, visible="gaussian", hidden="ising", algorithm=Tempering(3, n_steps=2), learning_rate=0.01, **SAME),
+        REALS,
+    ),
     "counts": (RBM(5, visible="binomial(3)", hidden="relu", learning_rate=0.01, **SAME), COUNTS),
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -11,21 +12,23 @@ from sklearn.utils import check_random_state
 
 from .._data import Rows, columns
 from .._data.chunks import ChunkedData, ChunkSource, RowSource, source_of
-from .._data.split import Split
+from .._data.device import DeviceData
+from .._data.split import Order, Split
 from .._fit.callback import as_list
 from .._fit.em import em_step
-from .._fit.loop import DivergenceError, Epoch, Step, check_finite, composed_epoch, native_epoch, put_back
+from .._fit.loop import DivergenceError, Epoch, Plans, Step, check_finite, composed_epoch, native_epoch, put_back
 from .._fit.minibatch import Setup
 from .._fit.minibatch import Step as GeneralStep
+from .._fit.on_device import DeviceRun, stays_on_device
 from .._fit.state import FitRun, Inside, TrainingState
-from .._kernels import BIT_UNITS, Backend, ChainState, Parameters, States, TrainingPlan
+from .._kernels import BIT_UNITS, Backend, ChainState, Parameters, Resident, States, TrainingPlan
 from .._kernels.draws import Key
 from ..init import data_bias, get_initializer, nearest_means
 from ..regularizers import get_regularization
 from . import checked, options, watching
 from .aftermath import some_rows, warn_of_bounds, warn_of_collapse, warn_of_saturation
 from .base import BaseRBM
-from .job import FitJob
+from .job import FitJob, kept_by
 from .row_weights import as_repetitions, begin_order, checked_weights, weighted
 from .sklearn_callbacks import begin_callbacks, has_callbacks, with_callbacks
 from .sklearn_draws import SklearnDraws
@@ -194,7 +197,7 @@ class Fitting(SklearnDraws, BaseRBM):
         if not go_on:
             self.history_: dict[str, list[Any]] = {"epoch": [], "seconds": []}
         self._publish(state)
-        epoch, batches, backend = self._epochs(state, data, split, n_epochs, sample_weight)
+        epoch, batches, backend, resident = self._epochs(state, data, split, n_epochs, sample_weight)
         run = FitRun(self, self.n_iter, batches, state, self.history_, self._inside())
         callbacks = as_list(self.callbacks)
         named = given if hasattr(given, "columns") else X  # what has the names of the columns that it is scored with
@@ -212,6 +215,8 @@ class Fitting(SklearnDraws, BaseRBM):
         # whoever makes chunks need not bear being called by several threads
         fused = backend is not None and backend.concurrent and not isinstance(data, ChunkedData)
         rows = None if isinstance(data, ChunkedData) or not self.n_iter else some_rows(data)
+        of_run = self._backend()
+        devices = None if of_run.name != "cuda" or isinstance(data, ChunkedData | DeviceData) else of_run
 
         def after() -> None:
             chains = state.chains.chains if state.population is None else state.population.model_chains
@@ -224,7 +229,7 @@ class Fitting(SklearnDraws, BaseRBM):
             if "log_variance_of_data" in state.extras:
                 warn_of_bounds(state.extras["log_variance"], state.extras["log_variance_of_data"])
 
-        return FitJob(run, epoch, callbacks, fused, lambda: self._publish_chains(state), backend, after)
+        return FitJob(run, epoch, callbacks, fused, lambda: self._publish_chains(state), resident, after, devices)
 
     def _inside(self) -> Inside:
         """What callbacks of this package ask an estimator beside its public methods."""
@@ -278,8 +283,8 @@ class Fitting(SklearnDraws, BaseRBM):
 
     def _epochs(
         self, state: TrainingState, data: Rows, split: Split, n_epochs: int, sample_weight: Any
-    ) -> tuple[Epoch, list[int], Backend | None]:
-        """One pass, the numbers of minibatches of all passes, and the backend if it does whole passes."""
+    ) -> tuple[Epoch, list[int], Backend | None, Callable[[], AbstractContextManager[Resident | None]]]:
+        """One pass, minibatches of all passes, the backend if it does whole ones, and what keeps the newest values."""
         n_rows = data.shape[0] if isinstance(data, ChunkedData) else len(split)
 
         def plan(epoch: int) -> TrainingPlan:
@@ -295,10 +300,24 @@ class Fitting(SklearnDraws, BaseRBM):
         sizes = [options.batch_size_at(self, epoch, n_epochs, n_rows) for epoch in range(state.epoch, n_epochs)]
         batches = [-(-length(state.epoch + k) // size) for k, size in enumerate(sizes)]
         backend = self._backend()
-        if self._fused(data, sample_weight, plan(state.epoch), backend):
-            return native_epoch(state, data, backend, plan, self.units, order), batches, backend
-        begin = self._steps(state, backend, len(split))
-        return composed_epoch(state, data, plan, begin, order, sample_weight), batches, None
+        fused = self._fused(data, sample_weight, plan(state.epoch), backend)
+        epoch, resident = self._pass(state, data, plan, order, sample_weight, len(split), backend, fused)
+        return epoch, batches, backend if fused else None, resident
+
+    def _pass(
+        self, state: TrainingState, data: Rows, plans: Plans, order: Order, sample_weight: Any, n_rows: int,
+        backend: Backend, fused: bool,
+    ) -> tuple[Epoch, Callable[[], AbstractContextManager[Resident | None]]]:  # fmt: skip
+        """One pass by whole kernels (`fused`) or by minibatches, and what keeps the newest values meanwhile."""
+        if fused:
+            epoch = native_epoch(state, data, backend, plans, self.units, order)
+            return epoch, lambda: backend.resident(state.parameters, state.slots, state.chains)
+        arrays = None if self.algorithm == "em" else backend.arrays()
+        if arrays is not None and stays_on_device(setup := self._setup(n_rows)):
+            run = DeviceRun(state, setup, arrays)
+            return run.epoch(data, plans, order, sample_weight), run.resident
+        begin = self._steps(state, backend, n_rows)
+        return composed_epoch(state, data, plans, begin, order, sample_weight), nullcontext
 
     def _steps(self, state: TrainingState, backend: Backend, n_rows: int) -> Callable[[TrainingPlan], Step]:
         """What does the minibatches of a pass, by its plan, where the backend does not do whole passes."""
@@ -384,16 +403,16 @@ class Fitting(SklearnDraws, BaseRBM):
         first_pass = checked.derived(self, options.first_pass)
         plan = first_pass.plan._replace(seed=state.key.seed, batch_size=len(order))
         backend = self._backend()
-        if self._fused(data, sample_weight, plan, backend, first_pass.plain):
-            epoch = native_epoch(state, data, backend, lambda _: plan, self.units, lambda _: order)
-        else:
-            begin = self._steps(state, backend, len(order))
-            epoch = composed_epoch(state, data, lambda _: plan, begin, lambda _: order, sample_weight)
+        fused, n = self._fused(data, sample_weight, plan, backend, first_pass.plain), len(order)
+        epoch, resident = self._pass(state, data, lambda _: plan, lambda _: order, sample_weight, n, backend, fused)
+        if fused:  # one update in one launch has nothing to keep
+            resident = nullcontext
 
         def update() -> None:
             backup = state.snapshot()
             try:
-                epoch(None)
+                with kept_by(state, resident):
+                    epoch(None)
                 check_finite(state, backup, "partial_fit")
             except DivergenceError:
                 put_back(state, backup)

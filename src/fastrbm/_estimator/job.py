@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
 from .._fit.loop import Epoch, Fit
-from .._fit.state import FitRun
-from .._kernels import Backend
+from .._fit.state import FitRun, TrainingState
+from .._kernels import Backend, Resident
 
 
 @dataclass
@@ -26,8 +26,10 @@ class FitJob:
         Whether passes are done by the backend, which leaves the interpreter to other threads meanwhile.
     publish : callable
         Brings fitted attributes up to date at the end, in any case.
-    backend : Backend or None
-        That does whole passes.
+    resident : callable
+        Returns a context within which a device keeps what the passes change, or nothing does.
+    devices : Backend or None
+        Any of whose devices may do the passes, the current one when they begin: the data are on the host.
     after : callable
         Says what is to be said of a fit that was not stopped by an error.
     fit : Fit
@@ -39,8 +41,9 @@ class FitJob:
     callbacks: list[Any]
     fused: bool
     publish: Callable[[], None]
-    backend: Backend | None = None
+    resident: Callable[[], AbstractContextManager[Resident | None]] = nullcontext
     after: Callable[[], None] = lambda: None
+    devices: Backend | None = None
     fit: Fit = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -63,21 +66,22 @@ class FitJob:
     def train(self) -> None:
         """Do all passes after `begin`; what was done when one fails is published."""
         try:
-            with self._resident():
-                self.fit.run_all()
+            self.run_all()
         finally:
             self.publish()
         self.after()
 
-    @contextmanager
-    def _resident(self) -> Iterator[None]:
-        """Within the block a device keeps what a fused run changes."""
-        state = self.run.state
-        if self.backend is None:
+    def run_all(self) -> None:
+        """Do all passes after `begin`, where the newest values are kept meanwhile."""
+        with kept_by(self.run.state, self.resident):
+            self.fit.run_all()
+
+
+@contextmanager
+def kept_by(state: TrainingState, resident: Callable[[], AbstractContextManager[Resident | None]]) -> Iterator[None]:
+    """Within the block the newest values of a state are where `resident` has them."""
+    with resident() as state.resident:
+        try:
             yield
-            return
-        with self.backend.resident(state.parameters, state.slots, state.chains) as state.resident:
-            try:
-                yield
-            finally:
-                state.resident = None
+        finally:
+            state.resident = None

@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .._kernels import Backend, PackedBits, Parameters, Phase, States, TrainingPlan, as_dense
-from .._kernels.contract import values_of
+from .._kernels import Backend, Parameters, Phase, States, TrainingPlan
+from .._kernels.bits import are_bits
 from .._kernels.draws import Draw, Stream
+from .._kernels.levels import GreyLevels
 from .._kernels.rules import apply_rule
 from ..likelihood import Moments
 from ..regularizers import Regularization, weight_deviation
@@ -124,11 +125,11 @@ class Step:
     def _address(self, stream: Stream) -> Draw:
         return Draw(self.plan.seed, self.state.chains.step, stream)
 
-    def _visible(self, rows: States, scale: VisibleScale) -> States:
-        if self.plan.stochastic_input and not isinstance(rows, PackedBits):
+    def _visible(self, rows: Any, scale: VisibleScale) -> States:
+        if self.plan.stochastic_input and not are_bits(rows):
             rows = self.backend.draw_bits(rows, self._address(Stream.INPUT))
-        rows = values_of(self.setup.units[0], rows, self.dtype)
-        return scale.rows(rows, self.dtype) if isinstance(rows, np.ndarray) else rows
+        rows = self.backend.values(self.setup.units[0], rows, self.dtype)
+        return rows if are_bits(rows) or isinstance(rows, GreyLevels) else scale.rows(rows, self.dtype)
 
     def _phases(self, batch: Minibatch) -> tuple[Phase, Phase | Moments]:
         kept = batch.kept(batch.visible.shape[0])
@@ -166,8 +167,9 @@ class Step:
             )
             weights = weights + weight_deviation(self.state.extras["rho"]) * noise
         if reg.drop_connect:
-            keep = np.full(weights.shape, 1 - reg.drop_connect.rate, np.float32)
-            mask = self.backend.draw_bits(keep, self._address(Stream.DROP_CONNECT)).dense(self.dtype)
+            address = self._address(Stream.DROP_CONNECT)
+            n_hidden, n_visible = weights.shape
+            mask = self.backend.mask(1 - reg.drop_connect.rate, address, n_hidden, n_visible, self.dtype)
             weights = weights * mask
         return parameters._replace(weights=weights), (mask, noise)
 
@@ -195,9 +197,11 @@ class Step:
         sides = []
         for phase in (data, model):
             if isinstance(phase, Phase):
-                v = as_dense(phase.visible, self.dtype)
-                shares = np.full(len(v), 1 / len(v)) if phase.shares is None else phase.shares
-                squares = (shares.astype(self.dtype)[:, None] * np.square(v - center)).sum(axis=0)
+                v = self.backend.dense(phase.visible, self.dtype)
+                share: Any = self.dtype.type(1 / len(v))
+                if phase.shares is not None:
+                    share = phase.shares.astype(self.dtype)[:, None]
+                squares = (share * np.square(v - center)).sum(axis=0)
                 of_both = self.backend.moments(phase, self.dtype).weights
             else:  # x is normal around center + W^T h with variance 1
                 of_both = phase.pairs
@@ -260,18 +264,18 @@ class Step:
         before = scale.for_training(shown)
         after = before.copy()
         self._ascend(after, gradient)
-        scale.follow(shown, before, after, self.setup.scale_of(self.state))
+        now = self.setup.scale_of(self.state) if self.setup.variance_rate else scale
+        scale.follow(shown, before, after, now)
 
     def _ascend(self, parameters: Parameters, gradient: Parameters) -> None:
         state, limit = self.state, self.setup.regularization.clip_norm
         if limit:
-            length = np.sqrt(sum(float(np.square(g, dtype=np.float64).sum()) for g in gradient))
-            if length > limit:
-                gradient = Parameters(*(g * self.dtype.type(limit / length) for g in gradient))
+            squares = [np.square(g, dtype=np.float64).sum() for g in gradient]
+            factor = limit / np.maximum(np.sqrt(squares[0] + squares[1] + squares[2]), limit)
+            gradient = Parameters(*(g * factor.astype(self.dtype) for g in gradient))
         self.backend.ascend(parameters, state.slots, gradient, self.plan.update(state.chains.updates))
 
 
 def _limit_rows(weights: NDArray[Any], limit: float) -> None:
     lengths = np.sqrt(np.square(weights, dtype=np.float64).sum(axis=1))
-    long = lengths > limit
-    weights[long] *= (limit / lengths[long])[:, None].astype(weights.dtype)
+    weights *= (limit / np.maximum(lengths, limit)).astype(weights.dtype)[:, None]

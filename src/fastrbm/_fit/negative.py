@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .._kernels import Backend, PackedBits, Parameters, Phase, States, TrainingPlan, as_dense, pack
+from .._kernels import Backend, PackedBits, Parameters, Phase, States, TrainingPlan, pack
 from .._kernels.draws import Draw, Key, Stream, uniforms
 from ..likelihood import Moments, exact, exact_bits
 from ..model import Model
@@ -69,8 +69,8 @@ class Minibatch:
         """Mask of the hidden units of n rows, or None: all."""
         if self.drop is None:
             return None
-        keep = np.full((n, self.parameters.weights.shape[0]), 1 - self.drop_rate, np.float32)
-        return self.backend.draw_bits(keep, self.drop._replace(first_chain=first)).dense(self.dtype)
+        address = self.drop._replace(first_chain=first)
+        return self.backend.mask(1 - self.drop_rate, address, n, self.parameters.weights.shape[0], self.dtype)
 
     def hidden_means(self, visible: States, kept: NDArray[Any] | None, parameters: Parameters) -> NDArray[Any]:
         """Means of the hidden layer, 0 where units are dropped."""
@@ -81,7 +81,7 @@ class Minibatch:
         """States of the hidden layer, 0 where units are dropped."""
         draw = Draw(self.plan.seed, step, Stream.HIDDEN)
         states = self.backend.samples(self.units[1], visible, parameters.weights, parameters.hidden_bias, draw)
-        return states if kept is None else as_dense(states, self.dtype) * kept
+        return states if kept is None else self.backend.dense(states, self.dtype) * kept
 
     def visible_states(self, hidden: States, parameters: Parameters, step: int) -> States:
         """States of the visible layer, 0 where they are missing."""
@@ -89,7 +89,7 @@ class Minibatch:
         states = self.backend.samples(
             self.units[0], hidden, parameters.weights, parameters.visible_bias, draw, transpose=True
         )
-        return states if self.present is None else as_dense(states, self.dtype) * self.present
+        return states if self.present is None else self.backend.dense(states, self.dtype) * self.present
 
     def sweeps(self, hidden: States, parameters: Parameters, kept: NDArray[Any] | None) -> tuple[States, States]:
         """Gibbs sweeps of the plan at the steps after the first one of the minibatch."""

@@ -47,8 +47,10 @@ class VisibleScale:
 
     @property
     def trivial(self) -> bool:
-        """Whether the two kinds of parameters are the same."""
-        return self.beta == 1.0 and (self.sigma is None or bool((self.sigma == 1).all()))
+        """Whether the two kinds of parameters are known to be the same."""
+        if self.beta != 1.0 or self.sigma is None:
+            return self.beta == 1.0
+        return isinstance(self.sigma, np.ndarray) and bool((self.sigma == 1).all())
 
     def to_kernels(self, shown: Parameters) -> Parameters:
         """Parameters of the standardised layers."""
@@ -63,7 +65,7 @@ class VisibleScale:
             visible_bias = visible_bias / sigma
             if self.kappa == 2:
                 weights = weights / sigma
-        return Parameters(np.ascontiguousarray(weights), visible_bias, hidden_bias)
+        return Parameters(_contiguous(weights, dtype), visible_bias, hidden_bias)
 
     def rows(self, given: NDArray[Any], dtype: Any) -> NDArray[Any]:
         """Rows of the standardised layer."""
@@ -71,7 +73,7 @@ class VisibleScale:
             return given
         if self.offset is not None:
             given = given - self.offset.astype(dtype)
-        return np.ascontiguousarray(given / self.sigma, dtype=dtype)
+        return _contiguous(given / self.sigma, dtype)
 
     def for_training(self, shown: Parameters) -> Parameters:
         """Parameters of the layers with `rows`."""
@@ -98,10 +100,11 @@ class VisibleScale:
         moved *= sigma if self.kappa == 2 else dtype.type(1)
         shown.hidden_bias[...] += after.hidden_bias - before.hidden_bias
         if self.offset is not None:
-            factor = [(self.offset / sigma**self.kappa).astype(dtype) for sigma in (self.sigma, now.sigma)]
-            drift = moved * factor[1]
-            if not np.array_equal(*factor):
-                drift += shown.weights * (factor[1] - factor[0])
+            powers = [x if self.kappa == 1 else x * x for x in (self.sigma, now.sigma)]
+            was, becomes = ((self.offset / power).astype(dtype) for power in powers)
+            drift = moved * becomes
+            if now is not self:
+                drift += shown.weights * (becomes - was)
             shown.hidden_bias[...] -= drift.sum(axis=1)
         shown.weights[...] += moved
         shown.visible_bias[...] += sigma * (after.visible_bias - before.visible_bias)
@@ -135,3 +138,8 @@ class VisibleScale:
             The kernels'.
         """
         return 0.5 * squares - 0.5 * self.kappa * (weights * of_both).sum(axis=0)
+
+
+def _contiguous(x: NDArray[Any], dtype: Any) -> NDArray[Any]:
+    """The same values of a type, C-contiguous; arrays of a device are."""
+    return np.ascontiguousarray(x, dtype=dtype) if isinstance(x, np.ndarray) else x.astype(dtype, copy=False)

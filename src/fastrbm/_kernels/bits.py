@@ -58,6 +58,11 @@ class PackedBits:
 States = PackedBits | NDArray[Any]
 
 
+def are_bits(states: Any) -> bool:
+    """Whether states are packed, wherever they are."""
+    return hasattr(states, "words")
+
+
 def on_host(states: Any) -> Any:
     """States or values that may be on a device, on the host."""
     if hasattr(states, "to_host"):
@@ -76,6 +81,8 @@ def join_rows(parts: Sequence[Any]) -> Any:
     first = parts[0]
     if len(parts) == 1:
         return first
+    if hasattr(first, "joined"):  # on a device
+        return first.joined(parts)
     if isinstance(first, GreyLevels):
         return GreyLevels(np.concatenate([x.values for x in parts]))
     if isinstance(first, PackedBits):

@@ -15,14 +15,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..units import get_unit
 from .bits import PackedBits, as_dense
-from .datatypes import FLOAT_TYPES, ChainState, Drawn, Parameters, Phase, States, TrainingPlan
+from .datatypes import FLOAT_TYPES, ChainState, Drawn, Parameters, Phase, Resident, States, TrainingPlan
 from .draws import Draw, Stream, uniforms
 from .exponentials import exponentials
 from .label_kernels import LabelKernels
@@ -30,6 +30,12 @@ from .ladders import ComposedLadder, Ladder
 from .partition import REFERENCE_RATE, log_partition_sum
 from .rules import Update, apply_rule
 from .waves import SpinWave
+
+if TYPE_CHECKING:
+    from .array_kernels import ArrayKernels
+
+T = TypeVar("T")
+U = TypeVar("U")
 
 __all__ = [
     "Backend",
@@ -43,28 +49,6 @@ __all__ = [
     "train_batch",
     "values_of",
 ]
-
-
-class Resident(Protocol):
-    """Parameters, slots and chains of a run that a device holds."""
-
-    def settle(self) -> None:
-        """Bring the arrays of the host up to date."""
-
-    def take_over(self) -> None:
-        """Go on from the arrays of the host, which were up to date and may have been changed since."""
-
-    def snapshot(self) -> Any:
-        """Return a copy of the parameters."""
-
-    def restore(self, snapshot: Any) -> None:
-        """Put a snapshot back."""
-
-    def clear_slots(self) -> None:
-        """Set the slots to zero."""
-
-    def is_finite(self) -> bool:
-        """Whether all parameters are finite."""
 
 
 class Backend(LabelKernels):
@@ -103,6 +87,14 @@ class Backend(LabelKernels):
         """Bits that are set with the given probabilities, shape (n_samples, n_units)."""
         raise TypeError(f"backend {self.name!r} lacks draw_bits")
 
+    def dense(self, states: States, dtype: Any) -> NDArray[Any]:
+        """States as values of a float type, where they are."""
+        return as_dense(states, dtype).astype(dtype, copy=False)
+
+    def mask(self, share: float, draw: Draw, n_rows: int, n_units: int, dtype: Any) -> NDArray[Any]:
+        """Zeros, and ones for that share of units, shape (n_rows, n_units)."""
+        return self.draw_bits(np.full((n_rows, n_units), share, np.float32), draw).dense(dtype)
+
     def normals(self, draw: Draw, n_rows: int, n_units: int, dtype: Any) -> NDArray[Any]:
         """Standard normal draws, the quantiles of the uniforms of an address, shape (n_rows, n_units)."""
         from scipy.special import ndtri
@@ -131,6 +123,17 @@ class Backend(LabelKernels):
         None: the arrays are always up to date. At the end of the block they are in any case.
         """
         yield None
+
+    def arrays(self) -> ArrayKernels | None:
+        """Return the same kernels for values that stay on a device; None where values are on the host in any case."""
+        return None
+
+    def on_all_devices(self, work: Callable[[T], U], items: Sequence[T], stop: Callable[[], None]) -> list[U]:
+        """``[work(item) for item in items]``, side by side where the backend has several devices.
+
+        After an exception `stop` is called, which should end what is under way, before the exception comes out.
+        """
+        return [work(item) for item in items]
 
     def gradient_step(
         self,

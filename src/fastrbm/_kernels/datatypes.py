@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,7 +33,7 @@ class Parameters(NamedTuple):
 
     def copy(self) -> Parameters:
         """Return an independent copy."""
-        return Parameters(*(np.ascontiguousarray(x).copy() for x in self))
+        return Parameters(*(x.copy() for x in self))
 
     def zeros_like(self) -> Parameters:
         """Zeros of the same shapes (a slot of an optimiser)."""
@@ -115,6 +115,28 @@ class ChainState:
     step: int
     chains: Drawn | None
     updates: int = 0
+
+
+class Resident(Protocol):
+    """Parameters, slots and chains of a run that a device holds."""
+
+    def settle(self) -> None:
+        """Bring the arrays of the host up to date."""
+
+    def take_over(self) -> None:
+        """Go on from the arrays of the host, which were up to date and may have been changed since."""
+
+    def snapshot(self) -> Any:
+        """Return a copy of the parameters."""
+
+    def restore(self, snapshot: Any) -> None:
+        """Put a snapshot back."""
+
+    def clear_slots(self) -> None:
+        """Set the slots to zero."""
+
+    def is_finite(self) -> bool:
+        """Whether all parameters are finite."""
 
 
 def check_float_type(value: Any, name: str = "dtype") -> None:

@@ -61,7 +61,7 @@ class Ladder(Protocol):
 
 def turned(model: Parameters) -> Parameters:
     """Model whose layers have changed places: its free energies are those of hidden states."""
-    return Parameters(np.ascontiguousarray(model.weights.T), model.hidden_bias, model.visible_bias)
+    return Parameters(model.weights.T.copy(), model.hidden_bias, model.visible_bias)
 
 
 def count_trips(first: NDArray[np.int8], last: NDArray[np.int8]) -> int:

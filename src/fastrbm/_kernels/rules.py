@@ -94,7 +94,7 @@ def apply_rule(
     if rule.clip:
         np.clip(g, -t(rule.clip), t(rule.clip), out=g)
     if rule.kind in ("rmsprop", "adam", "amsgrad"):
-        g[np.abs(g) < t(ROUNDING[value.dtype.itemsize])] = 0
+        g = np.where(np.abs(g) < t(ROUNDING[value.dtype.itemsize]), t(0), g)
     if rule.kind not in RULES:
         raise ValueError(f"rule must be one of {sorted(RULES)}, got {rule.kind!r}")
     RULES[rule.kind](update, value, slots, g)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import threading
 from types import SimpleNamespace
 from typing import Any
 
@@ -24,6 +25,35 @@ LIBRARIES: list[Any] = []
 INSTALLED: list[Driver] = []
 
 _CUDA_VERSION = 13000
+N_DEVICES = 2
+
+
+class Contexts(threading.local):
+    """Contexts of a thread, the one of now last."""
+
+    def __init__(self, make: Any):
+        self._make = make
+        self._stack: list[int] = []
+
+    def of(self, number: int) -> Any:
+        """Context of a device."""
+        return self._make(1 + number)
+
+    def current(self) -> Any:
+        """Context of now, or 0."""
+        return self._make(self._stack[-1] if self._stack else 0)
+
+    def device(self) -> int:
+        """Number of the device of now."""
+        return self._stack[-1] - 1 if self._stack else 0
+
+    def push(self, context: Any) -> None:
+        """Begin to work on a device."""
+        self._stack.append(int(context))
+
+    def pop(self) -> Any:
+        """End it."""
+        return self._make(self._stack.pop())
 
 
 class Driver:
@@ -39,8 +69,9 @@ class Driver:
         self._module = module
         self.memory, self.streams = Memory(), Streams()
         self.copies = Copies(self.memory, self.streams)
+        self.owners: dict[int, int] = {}  # devices of allocations
         self._binding = module.binding
-        self.context = self._binding.CUcontext(1)
+        self.contexts = Contexts(self._binding.CUcontext)
         self._attributes = self._codes(
             MAX_REGISTERS_PER_BLOCK=65536, CAN_MAP_HOST_MEMORY=1, MAX_THREADS_PER_BLOCK=1024, WARP_SIZE=32,
             PCI_DOMAIN_ID=0, PCI_BUS_ID=0, PCI_DEVICE_ID=0,
@@ -62,10 +93,11 @@ class Driver:
             return lambda to, of, size, stream=0: do(int(to), int(of), int(size), int(stream))
 
         answers = {
-            "cuInit": lambda flags: None, "cuDriverGetVersion": lambda: _CUDA_VERSION, "cuDeviceGetCount": lambda: 1,
+            "cuInit": lambda flags: None, "cuDriverGetVersion": lambda: _CUDA_VERSION,
+            "cuDeviceGetCount": lambda: N_DEVICES, "cuDevicePrimaryCtxRelease": lambda number: None,
             "cuDeviceGetAttribute": lambda code, device: self._attributes[int(code)],
-            "cuCtxGetCurrent": lambda: self.context, "cuCtxGetDevice": lambda: 0,
-            "cuCtxPushCurrent": lambda context: None, "cuCtxPopCurrent": lambda: self.context,
+            "cuCtxGetCurrent": self.contexts.current, "cuCtxGetDevice": self.contexts.device,
+            "cuCtxPushCurrent": self.contexts.push, "cuCtxPopCurrent": self.contexts.pop,
             "cuCtxSynchronize": streams.wait,
             "cuMemAlloc": self._allocate, "cuMemFree": self._free, "cuMemGetInfo": self._room,
             "cuMemHostAlloc": lambda size, flags: copies.pin(int(size)),
@@ -89,14 +121,27 @@ class Driver:
     def _allocate(self, size: int) -> Any:
         if not size:
             self._fail("INVALID_VALUE", "cuMemAlloc")
-        at = self.memory.allocate(int(size))
+        with self.streams.lock:
+            at = self.memory.allocate(int(size))
+            self.owners[at] = self.contexts.device()
         if not at:
             self._fail("OUT_OF_MEMORY", "cuMemAlloc")
         return self._binding.CUdeviceptr(at)
 
+    def check_owners(self, kernel: CompiledKernel, packed: bytes) -> None:
+        """Note arrays of another device among the parameters of a kernel."""
+        here = self.contexts.device()
+        for parameter in kernel.kernel.parameters.values():
+            if SIZES[parameter.kind] == 8:
+                at = int.from_bytes(packed[parameter.offset : parameter.offset + 8], "little")
+                of = self.owners.get(at, here) if at in self.memory.used else here
+                if of != here:
+                    EMULATION.problems[kernel.short, f"an array of device {of} on device {here}"] += 1
+
     def _free(self, at: Any) -> None:
-        self.streams.wait()
-        self.memory.release(int(at))
+        with self.streams.lock:
+            self.streams.wait()
+            self.memory.release(int(at))
 
     def _room(self) -> tuple[int, int]:
         return Memory.SIZE - sum(self.memory.used.values()), Memory.SIZE
@@ -105,7 +150,10 @@ class Driver:
         if self.memory.holds(int(pointer)) is None:
             self._fail("INVALID_VALUE", "cuPointerGetAttribute")
         is_ordinal = attribute == self._binding.CUpointer_attribute.CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL
-        return 0 if is_ordinal else pointer
+        if not is_ordinal:
+            return pointer
+        begin, _ = self.memory.holds(int(pointer)) or (0, 0)
+        return self.owners.get(begin, 0)
 
 
 def install(capability: tuple[int, int] = (9, 0)) -> Driver:
@@ -128,13 +176,14 @@ def install(capability: tuple[int, int] = (9, 0)) -> Driver:
         """What Numba asks of `cuda.core` about a device."""
 
         name, uuid = "device emulated from PTX", "0"
-        context = SimpleNamespace(handle=driver.context, _handle=driver.context)
 
         def __init__(self, number: int):
             self.device_id, self.compute_capability = number, capability
+            handle = driver.contexts.of(number)
+            self.context = SimpleNamespace(handle=handle, _handle=handle)
 
         def set_current(self) -> None:
-            pass
+            driver.contexts.push(self.context.handle)
 
     class LaunchConfig:
         """Grid and block of a launch."""
@@ -159,6 +208,7 @@ def install(capability: tuple[int, int] = (9, 0)) -> Driver:
             EMULATION.problems[kernel.short, "a cooperative launch of more blocks than are resident"] += 1
             raise RuntimeError("CUDA_ERROR_COOPERATIVE_LAUNCH_TOO_LARGE")
         kernel.refuse_what_drivers_do(config.grid, config.block)
+        driver.check_owners(kernel, parameters)
 
         def work() -> None:  # as the device is now, whenever it is done
             with EMULATION.set(**vars(settings)):

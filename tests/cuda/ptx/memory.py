@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import random
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -60,7 +61,7 @@ class Memory:
 
     def holds(self, at: int, size: int = 1) -> tuple[int, int] | None:
         """Place and size of the allocation that has all of a range."""
-        return next((x for x in self.used.items() if x[0] <= at and at + size <= sum(x)), None)
+        return next((x for x in list(self.used.items()) if x[0] <= at and at + size <= sum(x)), None)
 
     def check(self, at: int, size: int, what: str) -> None:
         """Refuse a copy to or from what is not allocated."""
@@ -74,6 +75,7 @@ class Streams:
 
     def __init__(self) -> None:
         self._queues: dict[int, list[Callable[[], Any]]] = {}
+        self.lock = threading.RLock()  # threads work on devices of their own, whose kernels run one at a time
 
     def create(self) -> int:
         """Number of a new stream."""
@@ -83,20 +85,22 @@ class Streams:
 
     def do(self, stream: int, work: Callable[[], Any]) -> None:
         """Put work into a stream."""
-        if stream and EMULATION.settings.late:
-            self._queues[stream].append(work)
-        else:
-            self.wait()
-            work()
+        with self.lock:
+            if stream and EMULATION.settings.late:
+                self._queues[stream].append(work)
+            else:
+                self.wait()
+                work()
 
     def wait(self, stream: int = 0) -> None:
         """Do what waits in a stream, or in all of them, which take turns as the seed of the order has it."""
-        waiting = [queue for number, queue in self._queues.items() if queue and stream in (0, number)]
-        turns = random.Random(EMULATION.settings.order)
-        while waiting:
-            queue = turns.choice(waiting)
-            queue.pop(0)()
-            waiting = [queue for queue in waiting if queue]
+        with self.lock:
+            waiting = [queue for number, queue in self._queues.items() if queue and stream in (0, number)]
+            turns = random.Random(EMULATION.settings.order)
+            while waiting:
+                queue = turns.choice(waiting)
+                queue.pop(0)()
+                waiting = [queue for queue in waiting if queue]
 
 
 class Copies:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from threading import Event, Lock
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..bits import n_words
+from ..bits import PackedBits, join_rows, n_words
 from ..draws import Draw, Stream
+from .devices import on_all
 from .kernels.annealing import AnnealedLayer, AnnealingScratch, make_annealing_kernel
 from .launching import Kernels, choose_tile, draws_from, most_tiles, nothing
 from .memory import DeviceBits, download, empty, flat, synchronize, upload, zeros
@@ -17,6 +20,8 @@ from .quantise import QuantisedWeights
 ANNEALING = Kernels(make_annealing_kernel)
 #: multiply-adds of one launch: some tens of milliseconds, after which signals and callbacks have their turn
 _WORK_OF_LAUNCH = 1 << 41
+#: of each device; fewer are no work for one
+LEAST_CHAINS = 1 << 9
 #: and temperatures: those of small models take the time of their barriers
 _MOST_OF_LAUNCH = 1 << 12
 
@@ -68,3 +73,50 @@ def anneal(
     finally:
         log_weights[...] = download(totals)
     return DeviceBits(words[kept], sizes[kept])
+
+
+def anneal_on_all(
+    n_parts: int,
+    states: PackedBits,
+    weights: NDArray[np.float32],
+    rest: tuple[Any, ...],
+    draw: Draw,
+    log_weights: NDArray[np.float64],
+    on_progress: Callable[[int, int], None] | None,
+) -> PackedBits:
+    """`anneal` with the chains shared among devices: draws are addressed by chain, so that none knows of it.
+
+    Parameters
+    ----------
+    n_parts : int
+        Groups of chains.
+    states : PackedBits
+    weights : ndarray of float32
+    rest : (biases, bases, sum_hidden, betas)
+        As `anneal` takes them.
+    draw, log_weights, on_progress
+        As `anneal` takes them.
+    """
+    n, n_steps = len(states), len(rest[-1]) - 1
+    bounds = [n * k // n_parts for k in range(n_parts + 1)]
+    done, lock, stopped = [0] * n_parts, Lock(), Event()
+
+    def part(k: int) -> PackedBits:
+        def progress(so_far: int, _: int) -> None:
+            with lock:
+                if stopped.is_set():
+                    raise InterruptedError("another device has failed, or the call was interrupted")
+                done[k] = so_far
+                if on_progress is not None:
+                    on_progress(sum(done), n * n_steps)
+
+        here = slice(bounds[k], bounds[k + 1])
+        quantised = QuantisedWeights(upload(weights))
+        quantised.fill()  # as on the device that was asked first
+        start = DeviceBits.from_host(states[here])
+        at = draw._replace(first_chain=draw.first_chain + here.start)
+        biases, bases, sum_hidden, betas = rest
+        return anneal(start, quantised, biases, bases, sum_hidden, betas, at, log_weights[here], progress).to_host()
+
+    kept: PackedBits = join_rows(on_all(part, range(n_parts), stopped.set))
+    return kept

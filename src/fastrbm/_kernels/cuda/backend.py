@@ -9,25 +9,31 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ...units import get_unit
+from ..bits import PackedBits
 from ..contract import ChainState, Drawn, Parameters, States, TrainingPlan
 from ..draws import Draw
 from ..levels import GreyLevels, as_floats
 from ..partition import check_partition
 from ..strategies import check_strategy
-from .annealing import anneal
+from . import devices
+from .annealing import LEAST_CHAINS, anneal, anneal_on_all
+from .composed import ArrayBackend
 from .gradients import MOST_COUNTED, Gradients
-from .memory import are_bits, bits_on_device, host_parameters, on_host, to_device
+from .kernels.target import cuda
+from .memory import are_bits, bits_on_device, host_parameters, on_device, on_host, to_device
 from .partition import log_partition_sum, seconds_for
 from .scores import Scores
 from .strategy import run_sweeps
-from .training import TrainingSession
+from .training import SHARE_OF_MEMORY, TrainingSession
 
+T = TypeVar("T")
+U = TypeVar("U")
 _BERNOULLI = ("bernoulli", "bernoulli")
 #: exact sums over spins are done as sums over bits
 _TWO_VALUES = {"bernoulli", "ising"}
@@ -98,10 +104,12 @@ class CudaBackend(Gradients, Scores):
                 on_host(states), hosts, units, bases, sum_out, betas, draw, log_weights, on_progress
             )  # fmt: skip
             return self._taken_along(drawn, states, parameters.weights)
-        kept = anneal(
-            bits_on_device(states), weights, host_parameters(parameters)[1:], (on_host(bases[0]), on_host(bases[1])),
-            sum_out == "hidden", betas, draw, log_weights, on_progress,
-        )  # fmt: skip
+        rest = host_parameters(parameters)[1:], (on_host(bases[0]), on_host(bases[1])), sum_out == "hidden", betas
+        if isinstance(states, PackedBits) and not on_device(parameters.weights):
+            n_parts = min(devices.count(), len(states) // LEAST_CHAINS)
+            if n_parts > 1:
+                return anneal_on_all(n_parts, states, parameters.weights, rest, draw, log_weights, on_progress)
+        kept = anneal(bits_on_device(states), weights, *rest, draw, log_weights, on_progress)
         return self._given_back(kept, states, parameters.weights)
 
     def train(
@@ -154,6 +162,18 @@ class CudaBackend(Gradients, Scores):
         if visible == "gaussian":
             return hidden in ("bernoulli", "onehot")
         return visible in ("bernoulli", "ising") and hidden in ("bernoulli", "ising", "onehot")
+
+    def arrays(self) -> ArrayBackend:
+        """See `Backend.arrays`."""
+        return ArrayBackend(self)
+
+    def on_all_devices(self, work: Callable[[T], U], items: Sequence[T], stop: Callable[[], None]) -> list[U]:
+        """See `Backend.on_all_devices`."""
+        return devices.on_all(work, items, stop)
+
+    def room_for(self, n_bytes: float) -> bool:
+        """Whether rows of so many bytes may stay on the device, beside all else."""
+        return n_bytes <= SHARE_OF_MEMORY * cuda.current_context().get_memory_info()[0]
 
     @contextmanager
     def resident(

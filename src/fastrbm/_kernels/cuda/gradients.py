@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -11,7 +10,9 @@ from numpy.typing import NDArray
 
 from ..contract import Parameters, Phase
 from ..rules import Rule, Update
+from .arrays import DeviceArray
 from .dense import product, transposed
+from .devices import kept_per_device
 from .kernels.arguments import Rows, RuleNumbers, Slots, Statistics
 from .kernels.elementwise import (
     ascend_kernel,
@@ -60,13 +61,13 @@ def rule_of(update: Update, n_slots: int, scales: NDArray[np.float32] | None = N
     return RuleNumbers(rule.number, n_slots, _held(numbers, (len(numbers),)), there)
 
 
-@lru_cache(64)
+@kept_per_device(64)
 def _held(numbers: tuple[float, ...], shape: tuple[int, ...]) -> Any:
     """Numbers on the device that many launches take, and none changes."""
     return upload(np.array(numbers, dtype=np.float32).reshape(shape))
 
 
-@lru_cache(8)
+@kept_per_device(8)
 def _equal_shares(n: int, dtype: Any) -> Any:
     """Shares of n rows on the device, shape (1, n)."""
     return upload(np.full((1, n), 1 / n, dtype=dtype))
@@ -104,19 +105,20 @@ class Gradients(Layers):
         ):  # fmt: skip
             return False
         groups = [-(-k // 32) for k in (n, m)]
-        pitch, none = sum(groups), nothing(np.int64, 0)
+        n_steps, none = sum(groups), nothing(np.int64, 0)
+        pitch = n_steps + n_steps % 2  # products read words in pairs
         planes = zeros(n_visible * pitch, np.uint32)
-        means = zeros(fragment_size(n_hidden, 32 * pitch), np.uint64)
+        means = zeros(fragment_size(n_hidden, 32 * n_steps), np.uint64)
         totals = zeros(n_hidden, np.int32)
         for phase, size, first, count, sign in ((data, n, 0, 1, 1), (model, m, groups[0], MODEL_COUNT, -1)):
             launch_strided(
                 transpose_kernel, 32 * -(-n_visible // 32) * -(-size // 32), rows_of(bits_on_device(phase.visible)),
                 Rows(planes, none, 0, n_visible, pitch), first,
             )  # fmt: skip
-            hidden = self._dense(phase.hidden, np.float32)
+            hidden = self.dense_values(phase.hidden, np.float32)
             scale = np.float32(count) if counted else np.float32(sign * MEAN_SCALE) / np.float32(size)
             items = 32 * -(-size // 32) * 4 * -(-n_hidden // 32)
-            launch_all(fragments_kernel, items, hidden, scale, pitch, first, means, totals)
+            launch_all(fragments_kernel, items, hidden, scale, n_steps, first, means, totals)
         devices = [[to_device(x) for x in values] for values in (parameters, *slots)]
         statistics = Statistics(
             planes, pitch, none, means, totals, n, m, np.float32(1) / np.float32(n), -np.float32(1) / np.float32(m),
@@ -155,12 +157,14 @@ class Gradients(Layers):
     def _sums(self, phase: Phase, dtype: Any) -> tuple[list[Any], float]:
         """Sum coincidences h v, to be multiplied with the number given, and average both layers, as dense rows."""
         n = phase.hidden.shape[0]
-        v, h = (self._dense(x, dtype) for x in (phase.visible, phase.hidden))
-        shares = None if phase.shares is None else np.asarray(phase.shares)
-        row = _equal_shares(n, dtype) if shares is None else upload(np.asarray(shares, dtype=dtype).reshape(1, n))
+        v, h = (self.dense_values(x, dtype) for x in (phase.visible, phase.hidden))
+        shares = None if phase.shares is None else to_device(phase.shares)
+        if shares is not None:
+            shares = DeviceArray(shares).astype(dtype, copy=False)
+        row = _equal_shares(n, dtype) if shares is None else shares.array.reshape(1, n)
         means = [product(row, x, empty((1, x.shape[1]), dtype)) for x in (v, h)]
         if shares is not None:
-            h = to_device(download(h) * shares.astype(dtype)[:, None])
+            h = (DeviceArray(h) * shares[:, None]).array
         coincidences = product(transposed(h), v, empty((h.shape[1], v.shape[1]), dtype))
         return [coincidences, *means], 1 / n if shares is None else 1.0
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
 from typing import Any
 
 import numpy as np
 
 from ..draws import Draw
+from .devices import current, kept_per_device
 from .kernels.arguments import Address, Draws, Rows, signature_of
 from .kernels.target import SIMULATED, cuda, launch
 from .kernels.tiles import LARGE, SMALL, WIDTH, Tile
@@ -17,9 +17,9 @@ from .memory import DeviceBits, flat, zeros
 THREADS = 4 if SIMULATED else 256
 
 
-@cache
+@kept_per_device(64)
 def n_processors() -> int:
-    """Multiprocessors of the device."""
+    """Multiprocessors of the current device."""
     return 1 if SIMULATED else int(cuda.get_current_device().MULTIPROCESSOR_COUNT)
 
 
@@ -64,7 +64,7 @@ class Kernels:
     def __init__(self, make: Callable[[Tile], Any]):
         self.make = make
         self._made: dict[Tile, Any] = {}
-        self._blocks: dict[Tile, int] = {}
+        self._blocks: dict[tuple[int, Tile], int] = {}
 
     def __getitem__(self, tile: Tile) -> Any:
         if tile not in self._made:
@@ -74,15 +74,16 @@ class Kernels:
     def launch_cooperative(self, tile: Tile, tiles: int, *arguments: Any, stream: Any = 0) -> None:
         """Launch with all blocks resident, at most one for each of the most tiles that a phase has."""
         kernel = self[tile]
-        if tile not in self._blocks:
+        here = current(), tile
+        if here not in self._blocks:
             if SIMULATED:
-                self._blocks[tile] = 1  # it has no barrier of a grid
+                self._blocks[here] = 1  # it has no barrier of a grid
             else:
                 compiled = kernel.compile(signature_of(kernel).args)
-                self._blocks[tile] = int(compiled.max_cooperative_grid_blocks(tile.threads))
+                self._blocks[here] = int(compiled.max_cooperative_grid_blocks(tile.threads))
         # other types than those of the signature would be another kernel, of which fewer blocks may fit
         given = map(_plain, arguments)
-        launch(kernel, max(1, min(self._blocks[tile], tiles)), tile.threads, *given, stream=stream)
+        launch(kernel, max(1, min(self._blocks[here], tiles)), tile.threads, *given, stream=stream)
 
 
 def _plain(argument: Any) -> Any:
@@ -92,7 +93,7 @@ def _plain(argument: Any) -> Any:
     return int(argument) if isinstance(argument, np.integer) else argument
 
 
-@cache
+@kept_per_device(256)
 def nothing(dtype: Any, shape: Any = 1) -> Any:
     """Array that stands in a tuple for what a call has not; of int64 and length 0: rows as they come."""
     return zeros(shape, dtype)

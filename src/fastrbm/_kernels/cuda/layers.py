@@ -93,7 +93,7 @@ class Layers(Backend):
             found.append(quantised if quantised is not None and quantised.fill() else None)
         return found[1]
 
-    def _dense(self, states: Any, dtype: Any) -> Any:
+    def dense_values(self, states: Any, dtype: Any) -> Any:
         """States as a dense device array."""
         if isinstance(states, GreyLevels):
             return upload(states.dense(dtype))
@@ -144,7 +144,7 @@ class Layers(Backend):
     def _dense_layer(self, states: Any, weights: Any, bias: Any, transpose: bool, what: int, draw: Draw | None) -> Any:
         n, n_out = states.shape[0], weights.shape[1 if transpose else 0]
         out = empty((n, n_out), weights.dtype)
-        product(self._dense(states, weights.dtype), weights if transpose else transposed(weights), out)
+        product(self.dense_values(states, weights.dtype), weights if transpose else transposed(weights), out)
         wide = weights.dtype == np.float64
         kind = BERNOULLI_MEANS if what == ROWS else BERNOULLI_INPUTS
         launch_strided(finish_wide_kernel if wide else finish_kernel, out.size, out, to_device(bias), kind)
@@ -168,7 +168,7 @@ class Layers(Backend):
         """See `Backend.values`; rows of the device stay there."""
         if get_unit(unit).name != "ising" or not (isinstance(rows, DeviceBits) or on_device(rows)):
             return super().values(unit, rows, dtype)
-        spins = self._dense(rows, dtype)
+        spins = self.dense_values(rows, dtype)
         launch_strided(spins_kernel, spins.size, spins)  # a gathered copy: nobody else has it
         return spins
 

@@ -16,6 +16,7 @@ from ..bits import PackedBits, n_words
 from ..contract import Parameters
 from .kernels.packing import gather_rows
 from .kernels.target import SIMULATED, clear, cuda, launch
+from .pool import POOL
 
 #: CUDA_ERROR_OUT_OF_MEMORY of the driver API
 _OUT_OF_MEMORY = 2
@@ -138,21 +139,26 @@ def upload(array: NDArray[Any], stream: Any = 0) -> Any:
     plain = tuple(array.itemsize * math.prod(array.shape[d + 1 :]) for d in range(array.ndim))
     if array.strides != plain:
         array = array.copy()  # one row of a reversed view is contiguous, but Numba would keep its strides
-    with guarding("an array", array.nbytes):
-        return cuda.to_device(array, stream=stream)
+    copy = allocate("an array", array.shape, array.dtype)
+    copy.copy_to_device(array, stream=stream)
+    return copy
 
 
-def allocate(what: str, shape: tuple[int, ...], dtype: Any) -> Any:
+def allocate(what: str, shape: Any, dtype: Any) -> Any:
     """C-contiguous array on the device, of anything; `what` names it should memory run out."""
-    with guarding(what, math.prod(shape) * np.dtype(dtype).itemsize):
-        return cuda.device_array(shape, dtype)
+    with guarding(what, int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize):
+        try:
+            return POOL.array(shape, dtype)
+        except Exception as error:
+            if not _ran_out(error) or not POOL.kept:
+                raise
+        POOL.clear()
+        return POOL.array(shape, dtype)
 
 
 def empty(shape: Any, dtype: Any) -> Any:
     """Device array of anything."""
-    wanted = int(np.prod(shape)) * np.dtype(dtype).itemsize
-    with guarding("an array", wanted):
-        return cuda.device_array(shape, dtype)
+    return allocate("an array", shape, dtype)
 
 
 def zeros(shape: Any, dtype: Any) -> Any:
@@ -242,6 +248,7 @@ def free_what_is_pending() -> None:
     """Hand back the memory of arrays that are no more, which Numba's memory manager keeps in a queue for a while."""
     if SIMULATED:
         return
+    POOL.clear()
     context = cuda.current_context()
     for queue in (context.deallocations, getattr(context.memory_manager, "deallocations", None)):
         if queue is not None:  # managers of others may have none

@@ -43,5 +43,5 @@ class Scores(Layers):
         inputs = to_device(self.inputs(states, parameters.weights, parameters.hidden_bias))
         blocks = min(n, 1 << 16)
         bias = to_device(parameters.visible_bias)
-        launch(kernel, blocks, ROW_THREADS, self._dense(states, np.float32), inputs, *between, bias, score)
+        launch(kernel, blocks, ROW_THREADS, self.dense_values(states, np.float32), inputs, *between, bias, score)
         return download(score)

@@ -8,7 +8,7 @@ import numpy as np
 
 from ...units import OneHot, Unit
 from ..draws import Draw
-from .kernels.units import DRAWS, classes_kernel, spin_means_kernel
+from .kernels.units import DRAWS, classes_kernel, counts_kernel, rectified_kernel, spin_means_kernel
 from .launching import address, launch_strided
 
 
@@ -18,6 +18,8 @@ def means_in_place(unit: Unit, theta: Any) -> bool:
         launch_strided(spin_means_kernel, theta.size, theta)
     elif isinstance(unit, OneHot):
         _classes(unit, theta, None)
+    elif unit.name in ("relu", "binomial"):
+        _weighted(unit, theta, None)
     elif unit.name != "gaussian":
         return False
     return True
@@ -32,7 +34,19 @@ def draws_in_place(unit: Unit, theta: Any, draw: Draw) -> bool:
     if isinstance(unit, OneHot):
         _classes(unit, theta, draw)
         return True
+    if unit.name in ("relu", "binomial"):
+        _weighted(unit, theta, draw)
+        return True
     return False
+
+
+def _weighted(unit: Unit, theta: Any, draw: Draw | None) -> None:
+    """Means or draws of units whose values are not all as likely without weights."""
+    how = draw is not None, theta.dtype == np.float64, address(draw or Draw(0, 0, 0))
+    if unit.name == "relu":
+        launch_strided(rectified_kernel, theta.size, theta, *how)
+    else:
+        launch_strided(counts_kernel, theta.size, theta, *unit.parameters, *how)
 
 
 def _classes(unit: OneHot, theta: Any, draw: Draw | None) -> None:

@@ -8,7 +8,8 @@ From the bottom up:
   `gradient` are the phases that
 * `training` (whole passes), `chains` (Gibbs sweeps) and `annealing` run in one launch each;
 * `delta`, `lowbit` and `landmarks` are sweeps with less work and the same states;
-* `partition` (exact sums), `elementwise` (also scores), `units` (other unit types), `dense` and `packing` stand alone.
+* `partition` (exact sums), `elementwise` (also scores), `units` (other unit types), `dense`, `packing` and `values`
+  (single operations) stand alone.
 
 A module with kernels lists them in `entry_points`, for `ahead` to compile.
 """

@@ -26,7 +26,7 @@ if SIMULATED:
     import threading
 
     from numba.cuda.simulator import kernel as simulator_kernel
-    from scipy.special import ndtri
+    from scipy.special import erfcx, ndtr, ndtri
 
     # Numba keeps these to itself and has no public way to ask for the running launch
     running_launch = simulator_kernel._get_kernel_context
@@ -101,6 +101,12 @@ if SIMULATED:
             return np.float32(a) / np.float32(b)
 
     @device
+    def wide_div(a, b):
+        """Quotient of float64, rounded once."""
+        with np.errstate(all="ignore"):
+            return np.float64(a) / np.float64(b)
+
+    @device
     def root(a):
         """Square root, rounded once."""
         with np.errstate(all="ignore"):
@@ -110,6 +116,16 @@ if SIMULATED:
     def normal_quantile(u):
         """Normal quantile of a float64."""
         return ndtri(u)
+
+    @device
+    def normal_share(x):
+        """Share of normal numbers below a float64."""
+        return ndtr(x)
+
+    @device
+    def scaled_tail(x):
+        """e^(x^2) erfc(x) of a float64."""
+        return erfcx(x)
 
     @device
     def truncated(x):
@@ -208,6 +224,11 @@ else:
         return libdevice.fdiv_rn(a, b)
 
     @device
+    def wide_div(a, b):
+        """Quotient of float64, rounded once."""
+        return libdevice.ddiv_rn(a, b)
+
+    @device
     def root(a):
         """Square root, rounded once."""
         return libdevice.fsqrt_rn(a)
@@ -216,6 +237,16 @@ else:
     def normal_quantile(u):
         """Normal quantile of a float64."""
         return libdevice.normcdfinv(u)
+
+    @device
+    def normal_share(x):
+        """Share of normal numbers below a float64."""
+        return libdevice.normcdf(x)
+
+    @device
+    def scaled_tail(x):
+        """e^(x^2) erfc(x) of a float64."""
+        return libdevice.erfcx(x)
 
     @device
     def truncated(x):
