@@ -31,6 +31,7 @@ from .gpu_compare import Check, compare
 from .gpu_exercise import UNITS
 from .ours import FastRBM
 from .peers import Parameters, Training, torch_cuda_peer
+from .peers.jax_peer import Jax
 from .protocol import (
     FAILED,
     MET,
@@ -45,6 +46,7 @@ from .protocol import (
     judge,
     timed_row,
 )
+from .report import cores
 
 #: Least tolerance of the pseudo-likelihood after an epoch, as in `benchmarks.cases`.
 _NOISE = {"cd": 0.01, "pcd": 0.03}
@@ -61,6 +63,21 @@ TRAININGS: dict[str, tuple[Training, float | None]] = {
 }
 MEASURED = (*TRAININGS, "gibbs", "ais", "exact")
 AGREEMENT = "agreement"
+
+
+#: a side that times itself: the number of the round -> (seconds, result)
+Side = Callable[[int], tuple[float, Any]]
+
+
+def _graph(precision: str) -> str:
+    return f"PyTorch, graph, {precision}"
+
+
+def _clocked(run: Callable[[int], Any], seed: int) -> tuple[float, Any]:
+    """Seconds of a call whose result is on the host, and the result."""
+    begin = time.perf_counter()
+    found = run(seed)
+    return time.perf_counter() - begin, found
 
 
 class Deadline:
@@ -187,30 +204,55 @@ class Lines:
     # -- times -----------------------------------------------------------------------------------------------------
 
     def measured(self, name: str, deadline: Deadline) -> Iterator[Row]:
-        """Return the rows of a line: two of those that have a peer, for the two precisions of its products."""
+        """Return the rows of a line: of those that have peers, one for each precision of PyTorch, and one for JAX."""
         if name == "exact":
             yield self._exact()
             return
         possible = torch_cuda_peer.available(self.torch_device)
         if not possible:
             yield Row(name, name, "PyTorch CUDA", "-", SKIPPED, possible.reason)
-            return
-        for precision in torch_cuda_peer.PRECISIONS:
+        precisions = [x for x in torch_cuda_peer.PRECISIONS if name != "ais" or x != "bf16"] if possible else []
+        for number, precision in enumerate(precisions):
             torch_cuda_peer.set_precision(precision)
-            share = Deadline(deadline.left() / (2 if precision == "fp32" else 1))
+            share = Deadline(deadline.left() / (len(precisions) - number + 0.5))  # the rest is for JAX
             if name in TRAININGS:
                 yield self._training(name, precision, share)
             elif name == "gibbs":
                 yield self._gibbs(precision, share)
             else:
                 yield self._ais(precision, share)
+        if name != "ais":
+            yield self._jax(name, deadline)
 
-    def _row(
-        self, name: str, work: str, precision: str, target: float | None, timing: Timing, judgement: Judgement
-    ) -> Row:
-        peer = f"PyTorch, graph, {precision}"
-        goal = target if precision == "fp32" else None  # targets speak of full precision
-        row = timed_row(f"{name}-{precision}", work, peer, goal, timing, judgement, quick=self.quick)
+    def _jax(self, name: str, deadline: Deadline) -> Row:
+        """JAX by hand, compiled before it is timed, its rows and parameters on the device."""
+        peer = Jax("JAX", "cpu" if self.torch_device == "cpu" else "gpu")
+        possible = peer.available()
+        if not possible:
+            return Row(f"{name}-jax", name, "JAX", "-", SKIPPED, possible.reason)
+        import jax.numpy
+
+        if name == "gibbs":
+            V = jax.numpy.asarray(self.images.binary[: self.n_chains])
+            model = Parameters(*map(jax.numpy.asarray, self.model))
+
+            def run(seed: int) -> np.ndarray:
+                return peer.gibbs(model, V, self.n_steps, seed=seed, threads=cores())
+
+            return self._gibbs_against("JAX", f"{name}-jax", None, lambda seed: _clocked(run, seed), deadline)
+        training, _ = TRAININGS[name]
+        X = self.images.binary
+        rows = jax.numpy.asarray(X[: len(X) // training.batch * training.batch])
+        all_epochs = replace(training, n_epochs=self.epochs)
+
+        def epoch(seed: int) -> tuple[float, Parameters]:
+            seconds, found = _clocked(lambda s: peer.fit_epochs(rows, all_epochs, seed=s, threads=cores()), seed)
+            return seconds / self.epochs, found
+
+        return self._training_against("JAX", f"{name}-jax", name, None, epoch, deadline)
+
+    def _row(self, name: str, work: str, peer: str, goal: float | None, timing: Timing, judgement: Judgement) -> Row:
+        row = timed_row(name, work, peer, goal, timing, judgement, quick=self.quick)
         n = len(timing.ours_seconds)
         return row if row.reason or n >= min(5, self.rounds) else replace(row, reason=f"time for {n} rounds only")
 
@@ -224,15 +266,26 @@ class Lines:
         return (time.perf_counter() - begin) / repeats
 
     def _training(self, name: str, precision: str, deadline: Deadline) -> Row:
-        training, target = TRAININGS[name]
-        X = self.images.binary
-        X = X[: len(X) // training.batch * training.batch]  # whole batches, as everywhere
-        run = torch_cuda_peer.Epochs(X, training, self.torch_device, self.bits)
+        training, _ = TRAININGS[name]
+        X = self._whole_batches(training)
+        run = torch_cuda_peer.Epochs(X, training, self.torch_device, self.bits, precision=precision)
 
         def peer(seed: int) -> tuple[float, Parameters]:
             run.begin(seed)
             run.go()
             return self._timed(run, self.epochs), run.parameters()
+
+        return self._training_against(_graph(precision), f"{name}-{precision}", name, precision, peer, deadline)
+
+    def _whole_batches(self, training: Training) -> np.ndarray:
+        X = self.images.binary
+        return X[: len(X) // training.batch * training.batch]  # as everywhere
+
+    def _training_against(
+        self, peer_name: str, case: str, name: str, precision: str | None, peer: Side, deadline: Deadline
+    ) -> Row:
+        training, target = TRAININGS[name]
+        X = self._whole_batches(training)
 
         def ours(seed: int) -> tuple[float, Parameters]:
             model = self.ours.unfitted(replace(training, n_epochs=1 + self.epochs), seed, self.threads).fit(X)
@@ -246,12 +299,22 @@ class Lines:
             *([quality.pseudo_likelihood(x, held_out) for x in side] for side in _results(timing)),
         )
         work = f"{training.algorithm.upper()}-1 epoch, {len(X)} rows, 784x{training.n_hidden}, batch {training.batch}"
-        return self._row(name, work, precision, target, timing, judgement)
+        # targets speak of full precision
+        return self._row(case, work, peer_name, target if precision == "fp32" else None, timing, judgement)
 
     def _gibbs(self, precision: str, deadline: Deadline) -> Row:
         V = self.images.binary[: self.n_chains]
+        run = torch_cuda_peer.Chains(self.model, V, self.n_steps, self.torch_device, self.bits, precision=precision)
+
+        def peer(seed: int) -> tuple[float, np.ndarray]:
+            run.begin(seed)
+            return self._timed(run), run.states()
+
+        return self._gibbs_against(_graph(precision), f"gibbs-{precision}", precision, peer, deadline)
+
+    def _gibbs_against(self, peer_name: str, case: str, precision: str | None, peer: Side, deadline: Deadline) -> Row:
+        V = self.images.binary[: self.n_chains]
         W, b, a = self.model
-        run = torch_cuda_peer.Chains(self.model, V, self.n_steps, self.torch_device, self.bits)
         backend = get_backend(self.device, self.threads)
         states: Any = pack(V)
         if self.device == "cuda":
@@ -259,10 +322,6 @@ class Lines:
 
             states = DeviceBits.from_host(states)
         parameters = KernelParameters(W, a, b)
-
-        def peer(seed: int) -> tuple[float, np.ndarray]:
-            run.begin(seed)
-            return self._timed(run), run.states()
 
         def ours(seed: int) -> tuple[float, np.ndarray]:
             begin = time.perf_counter()
@@ -282,7 +341,7 @@ class Lines:
         means = [[float(x.mean()) for x in side] for side in energies]
         judgement = judge(Measure("mean free energy", "equal", absolute=error), *means)
         work = f"Gibbs sampling, 784x{len(b)}, {len(V)} chains, {self.n_steps} steps, states on the device"
-        return self._row("gibbs", work, precision, 2.0, timing, judgement)
+        return self._row(case, work, peer_name, 2.0 if precision == "fp32" else None, timing, judgement)
 
     def _ais(self, precision: str, deadline: Deadline) -> Row:
         n, n_temperatures = self.n_annealed, self.n_temperatures
@@ -301,7 +360,8 @@ class Lines:
         sides = [[log_mean(x).value for x in side] for side in _results(timing)]
         judgement = judge(Measure("log Z", "higher", absolute=30.0 if self.quick else 3.0), *sides)
         work = f"annealed importance sampling, 784x{self.n_hidden}, {n} chains, {n_temperatures} temperatures"
-        return self._row("ais", work, precision, 2.0, timing, judgement)
+        goal = 2.0 if precision == "fp32" else None
+        return self._row(f"ais-{precision}", work, _graph(precision), goal, timing, judgement)
 
     def _exact(self) -> Row:
         """Wall clock of one exact sum, given up where it would take too long."""

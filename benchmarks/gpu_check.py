@@ -6,9 +6,11 @@
     python benchmarks/gpu_check.py                                   # from a checkout
 
 In the order of what is learned by a minute: every family of kernels against the CPU's bits; agreement of whole fits;
-times against PyTorch CUDA; the size from which a device wins over the CPU; the CUDA tests on the device; every family
-under compute-sanitizer (memcheck, racecheck). What cannot run is a row with its reason. The table is printed whatever
-happens, also after an interrupt; the JSON is written after every row, and a run that is resumed does what is not in it.
+times against PyTorch CUDA and JAX; the size from which a device wins over the CPU, and from which large tiles win over
+small ones (`--tune FILE` writes both for the package, which reads the file that FASTRBM_CUDA_TUNING names); the CUDA
+tests on the device; every family under compute-sanitizer (memcheck, racecheck). What cannot run is a row with its
+reason. The table is printed whatever happens, also after an interrupt; the JSON is written after every row, and a run
+that is resumed does what is not in it.
 
 Exit status: 0; 1 if tests, sanitizers, agreement or quality fail, or a part breaks (a speed target that is missed is no
 failure); 2 for wrong options; 3 without a device.
@@ -40,7 +42,9 @@ from .peers import torch_cuda_peer
 from .protocol import ERROR, SKIPPED, Row
 
 OK, BAD, USAGE, NO_DEVICE = 0, 1, 2, 3
-NAMES = (gpu_programs.FAMILIES, AGREEMENT, *MEASURED, gpu_crossing.NAME, "tests", *gpu_programs.TOOLS)
+NAMES = (
+    gpu_programs.FAMILIES, AGREEMENT, *MEASURED, gpu_crossing.NAME, gpu_crossing.TILES, "tests", *gpu_programs.TOOLS,
+)  # fmt: skip
 
 #: minutes of everything, and the most seconds of a part; what a part leaves over is there for the next
 _MINUTES = 8.5
@@ -51,6 +55,7 @@ _SECONDS = {
     "line": 30.0,
     "exact": 60.0,
     gpu_crossing.NAME: 45.0,
+    gpu_crossing.TILES: 20.0,
 }
 #: of a broken part, in its row
 _MOST_REASON = 300
@@ -65,6 +70,9 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--only", metavar="NAME", nargs="+", default=[], help=f"of {', '.join(NAMES)}; or patterns")
     parser.add_argument("--json", metavar="FILE", type=Path, help="write the table as JSON, too")
     parser.add_argument("--resume", action="store_true", help="take over what FILE has, and do the rest")
+    parser.add_argument(
+        "--tune", metavar="FILE", type=Path, help="write what crossing and tiles found, for the package"
+    )
     parser.add_argument("--skip-tests", action="store_true", help="leave the tests out")
     parser.add_argument("--skip-sanitizer", action="store_true", help="leave compute-sanitizer out")
     parser.add_argument("--minutes", type=float, default=_MINUTES, help=f"time for everything (default {_MINUTES})")
@@ -159,8 +167,9 @@ def programs(names: Sequence[str], seconds: float) -> Iterator[Row]:
             gpu_programs.stop()
 
 
-def run(names: Sequence[str], lines: Lines, deadline: Deadline) -> Iterator[Row]:
-    """Yield the rows of the parts that are named, in the order of the table."""
+def run(names: Sequence[str], lines: Lines, deadline: Deadline, found: dict[str, float] | None = None) -> Iterator[Row]:
+    """Yield the rows of the parts that are named, in the order of the table; what to tune by goes into `found`."""
+    found = {} if found is None else found
 
     def share(part: str) -> Deadline:
         return Deadline(min(_SECONDS[part], deadline.left()))
@@ -179,8 +188,13 @@ def run(names: Sequence[str], lines: Lines, deadline: Deadline) -> Iterator[Row]
                 yield Row(name, name, "-", "-", SKIPPED, "no time left")
     if gpu_crossing.NAME in names:
         images = lines.images.binary[: 2048 if lines.quick else 8192]
-        part = partial(gpu_crossing.measure, images, lines.threads, share(gpu_crossing.NAME), lines.device)
+        own = share(gpu_crossing.NAME)
+        part = partial(gpu_crossing.measure, images, lines.threads, own, lines.device, found=found)
         yield from guarded(gpu_crossing.NAME, part)
+    if gpu_crossing.TILES in names:
+        yield from guarded(
+            gpu_crossing.TILES, partial(gpu_crossing.measure_tiles, share(gpu_crossing.TILES), found)
+        )  # fmt: skip
     outside = [name for name in names if name in ("tests", *gpu_programs.TOOLS)]
     if outside:
         yield from programs(outside, share("programs").left())
@@ -270,7 +284,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         if options.json is not None:
             options.json.write_text(report.as_json(rows, where) + "\n", encoding="utf-8")
 
-    note = collect(run(names, lines, deadline), rows, save)
+    found: dict[str, Any] = {}
+    note = collect(run(names, lines, deadline, found), rows, save)
+    if options.tune is not None and found:
+        from fastrbm._kernels.cuda import tuning
+
+        tuning.write(options.tune, availability.device_name(), tuning.Tuned(**found))
+        print(f"{options.tune} has {found}: set {tuning.VARIABLE}={options.tune} to use it")
     if note is not None:
         where["notes"].append(note)
     where["complete"] = note is None

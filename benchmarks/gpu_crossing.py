@@ -1,19 +1,24 @@
-"""From which size a device wins over the CPU kernels: what ``device="auto"`` should go by."""
+"""From which sizes a device wins over the CPU kernels, and large tiles over small ones: what a device is tuned by."""
 
 from __future__ import annotations
 
 import statistics
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from .gpu_cases import Deadline
+from .gpu_exercise import using_tile
 from .ours import FastRBM
 from .peers import Training
 from .protocol import NO_TARGET, SKIPPED, Row
 
-NAME = "crossing"
+NAME, TILES = "crossing", "tiles"
+#: large tiles for each multiprocessor at which both shapes are timed, of a layer of 784 inputs and 512 neurons
+MULTIPLES = (0.25, 0.5, 1.0, 2.0, 4.0)
+_CALLS = 20
 
 #: (visible units, hidden units, rows of a minibatch), by rising work
 SIZES = (
@@ -72,8 +77,12 @@ def measure(
     deadline: Deadline,
     device: str = "cuda",
     sizes: Sequence[tuple[int, int, int]] = SIZES,
+    found: dict[str, float] | None = None,
 ) -> Iterator[Row]:
-    """Time a PCD epoch of the first columns of binary rows at several sizes; the last row says what follows."""
+    """Time a PCD epoch of the first columns of binary rows at several sizes; the last row says what follows.
+
+    Its number goes into `found` as "auto_work", where there is one.
+    """
     points: list[Point] = []
     for n_visible, n_hidden, batch in sizes:
         name = f"{NAME}-{n_visible}x{n_hidden}-b{batch}"
@@ -89,4 +98,61 @@ def measure(
             name, said, "CPU kernels", "-", NO_TARGET, ratio=cpu / there, peer_value=cpu, ours_value=there,
             peer_values=(cpu,), ours_values=(there,),
         )  # fmt: skip
+    least = crossing(points)
+    if found is not None and least is not None and len(points) == len(sizes):
+        found["auto_work"] = least
     yield Row(NAME, 'device="auto"', "CPU kernels", "-", NO_TARGET, advice(points, len(points) == len(sizes)))
+
+
+def best_from(small: Sequence[float], large: Sequence[float], multiples: Sequence[float] = MULTIPLES) -> float:
+    """Return the least multiple from which large tiles are at least as fast at every one; twice the last for none."""
+    best = 2 * multiples[-1]
+    for multiple, of_small, of_large in reversed(list(zip(multiples, small, large, strict=True))):
+        if of_large > of_small:
+            break
+        best = multiple
+    return best
+
+
+def measure_tiles(
+    deadline: Deadline, found: dict[str, float], n_visible: int = 784, n_hidden: int = 512
+) -> Iterator[Row]:
+    """Time a layer of bits in both shapes of blocks; the last row says from where the large one is better.
+
+    Its number goes into `found` as "large_from".
+    """
+    from fastrbm._kernels import get_backend, pack
+    from fastrbm._kernels.cuda.kernels.tiles import LARGE, SMALL, WIDTH
+    from fastrbm._kernels.cuda.launching import n_processors
+    from fastrbm._kernels.cuda.memory import DeviceBits, synchronize, upload
+    from fastrbm._kernels.draws import Draw, Stream
+
+    rng, backend = np.random.default_rng(0), get_backend("cuda")
+    weights = upload(rng.normal(0, 0.1, (n_hidden, n_visible)).astype(np.float32))
+    bias = upload(np.zeros(n_hidden, np.float32))
+    times: dict[str, list[float]] = {"small": [], "large": []}
+    for multiple in MULTIPLES:
+        across = -(-n_hidden // WIDTH)
+        n = max(1, round(multiple * n_processors() / across)) * LARGE.rows
+        states = DeviceBits.from_host(pack(rng.random((n, n_visible)) < 0.2))
+        if not deadline.left():
+            yield Row(f"{TILES}-{multiple:g}", f"{n} rows", "small tiles", "-", SKIPPED, "no time left")
+            return
+        for name, tile in (("small", SMALL), ("large", LARGE)):
+            with backend.holding(weights), using_tile(tile):
+                for call in range(-2, _CALLS):
+                    if call == 0:
+                        synchronize()
+                        begin = time.perf_counter()
+                    backend.samples("bernoulli", states, weights, bias, Draw(1, 1 + max(call, 0), Stream.HIDDEN))
+                synchronize()
+                times[name].append((time.perf_counter() - begin) / _CALLS)
+        of_small, of_large = times["small"][-1], times["large"][-1]
+        yield Row(
+            f"{TILES}-{multiple:g}", f"layer of {n} rows, {n_visible}x{n_hidden}: {multiple:g} large tiles a processor",
+            "small tiles", "-", NO_TARGET, ratio=of_small / of_large, peer_value=of_small, ours_value=of_large,
+            peer_values=(of_small,), ours_values=(of_large,),
+        )  # fmt: skip
+    found["large_from"] = best_from(times["small"], times["large"], MULTIPLES)
+    said = f"large tiles from {found['large_from']:g} for each multiprocessor on"
+    yield Row(TILES, "shape of blocks", "small tiles", "-", NO_TARGET, said)

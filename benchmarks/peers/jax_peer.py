@@ -1,4 +1,4 @@
-"""JAX on the CPU: written by hand, and the packages that sample Boltzmann machines with it.
+"""JAX: written by hand, on the CPU or a device, and the packages that sample Boltzmann machines with it.
 
 XLA takes its threads when the process starts, as many as there are processors, so these peers run on all of them or
 not at all. The first call of a shape compiles and is a warm-up of the protocol, with the number of steps as an
@@ -26,8 +26,8 @@ class _OnJax:
     #: chains that a comparison gives this peer, its time taken for all in proportion; None: all of them
     most_chains: int | None = None
 
-    def __init__(self, name: str) -> None:
-        self.name = name
+    def __init__(self, name: str, platform: str = "cpu") -> None:
+        self.name, self.platform = name, platform
 
     def available(self) -> Availability:
         """Say whether it can run here."""
@@ -37,8 +37,9 @@ class _OnJax:
             importlib.import_module(self.module)
         except ImportError as error:
             return Availability(False, f"not installed: {error}")
-        if jax.default_backend() != "cpu":
-            return Availability(False, f"JAX computes on {jax.default_backend()!r}: set JAX_PLATFORMS=cpu")
+        if jax.default_backend() != self.platform:
+            wanted = f"set JAX_PLATFORMS={'cpu' if self.platform == 'cpu' else 'cuda'}"
+            return Availability(False, f"JAX computes on {jax.default_backend()!r}: {wanted}")
         return Availability(True)
 
     def supports(self, training: Training) -> Availability:
@@ -49,8 +50,9 @@ class _OnJax:
         """Return the version of the package."""
         return version(self.module)
 
-    @staticmethod
-    def _check(threads: int) -> None:
+    def _check(self, threads: int) -> None:
+        if self.platform != "cpu":
+            return
         available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
         if threads != available:
             raise ValueError(f"XLA takes all {available} processors of the process, and cannot be given {threads}")
@@ -59,8 +61,8 @@ class _OnJax:
 class Jax(_OnJax):
     """One compiled loop: products and draws of a sweep are fused as far as XLA does."""
 
-    def __init__(self, name: str) -> None:
-        super().__init__(name)
+    def __init__(self, name: str, platform: str = "cpu") -> None:
+        super().__init__(name, platform)
         self._compiled: dict[Any, Any] = {}
 
     def supports(self, training: Training) -> Availability:

@@ -23,10 +23,10 @@ from collections.abc import Callable
 import numpy as np
 
 from . import Availability, Parameters, Training
-from .torch_peer import AddmmProducts, BernoulliCalls, TrainingLoop
+from .torch_peer import AddmmProducts, BernoulliCalls, ShortProducts, TrainingLoop
 
-#: names of PyTorch for the arithmetic of float32 products, by ours
-PRECISIONS = {"fp32": "highest", "tf32": "high"}
+#: names of PyTorch for the arithmetic of float32 products, by ours; "bf16" has products of bfloat16 besides
+PRECISIONS = {"fp32": "highest", "tf32": "high", "bf16": "high"}
 
 #: Runs before a capture: handles and workspaces of libraries are made by the first.
 _WARM_UPS = 2
@@ -68,10 +68,15 @@ def version() -> str:
 
 
 def set_precision(name: str) -> None:
-    """Choose the arithmetic of products that are captured or called from now on: "fp32" or "tf32"."""
+    """Choose the arithmetic of float32 products that are captured or called from now on: a name in `PRECISIONS`."""
     import torch
 
     torch.set_float32_matmul_precision(PRECISIONS[name])
+
+
+def products_of(precision: str) -> type[AddmmProducts]:
+    """Return the products of a step in a precision."""
+    return ShortProducts if precision == "bf16" else AddmmProducts
 
 
 def bits_of(kind: str, device: str) -> Callable:
@@ -165,17 +170,25 @@ class Epochs(_Run):
     bits : {"compare", "fused"}
     capture : bool or None
         None: on a CUDA device.
+    precision : str
+        A name in `PRECISIONS`.
     """
 
     def __init__(
-        self, X: np.ndarray, training: Training, device: str, bits: str = "compare", capture: bool | None = None
+        self,
+        X: np.ndarray,
+        training: Training,
+        device: str,
+        bits: str = "compare",
+        capture: bool | None = None,
+        precision: str = "fp32",
     ):
         import torch
 
         super().__init__(device, bits, capture)
         with torch.inference_mode():
             rows = self._tensors([X])[0]
-            self.loop = TrainingLoop(rows, training, None, AddmmProducts, self.bits, self.bits)
+            self.loop = TrainingLoop(rows, training, None, products_of(precision), self.bits, self.bits)
             self._order = torch.randperm(len(X), device=device)
             self._batches = self._recorded(lambda: self.loop.batches(self._order))
 
@@ -189,6 +202,7 @@ class Epochs(_Run):
             model.W.normal_(0, 0.01)
             for tensor in (model.b, model.a, self.loop.H):
                 tensor.zero_()
+            model.refresh()
 
     def go(self) -> None:
         """Do one epoch, in a fresh order."""
@@ -212,20 +226,30 @@ class Chains(_Run):
     parameters : Parameters
     V : ndarray of float32, shape (n_chains, n_visible)
     n_steps : int
-    device, bits, capture
+    device, bits, capture, precision
         As of `Epochs`.
     """
 
-    def __init__(self, parameters: Parameters, V: np.ndarray, n_steps: int, device: str, bits="compare", capture=None):
+    def __init__(
+        self,
+        parameters: Parameters,
+        V: np.ndarray,
+        n_steps: int,
+        device: str,
+        bits: str = "compare",
+        capture: bool | None = None,
+        precision: str = "fp32",
+    ):
         import torch
 
         super().__init__(device, bits, capture)
         with torch.inference_mode():
-            self.model = AddmmProducts(*self._tensors(parameters))
-            self._start = self._tensors([V])[0]
+            self.model = products_of(precision)(*self._tensors(parameters))
+            kind = getattr(torch, self.model.kind)
+            self._start = self._tensors([V])[0].to(kind)
             self.V = self._start.clone()
             self._PV = torch.empty_like(self.V)
-            self._PH, self._H = (torch.empty(len(V), len(parameters.b), device=device) for _ in range(2))
+            self._PH, self._H = (torch.empty(len(V), len(parameters.b), device=device, dtype=kind) for _ in range(2))
             self._bits_v, self._bits_h = (self.bits(x.shape, None) for x in (self.V, self._H))
             self.n_steps = n_steps
             self._sweeps = self._recorded(self._work)
@@ -252,7 +276,7 @@ class Chains(_Run):
 
     def states(self) -> np.ndarray:
         """Return the visible states on the host."""
-        return self.V.cpu().numpy().copy()
+        return self.V.float().cpu().numpy().copy()
 
 
 class Annealing(_Run):

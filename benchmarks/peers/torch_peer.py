@@ -27,6 +27,9 @@ class AddmmProducts:
     def __init__(self, W, b, a):
         self.W, self.b, self.a = W, b, a
 
+    def refresh(self):
+        """Take over parameters that were changed from outside: these are used as they are."""
+
     def hidden(self, V, out):
         """Write sigmoid(b + V W^T) into out."""
         import torch
@@ -80,6 +83,10 @@ class ShortProducts(AddmmProducts):
     def add_outer(self, P, V, scale):
         """Add scale * P^T V to W, which ends an update."""
         self.W.add_(P.t() @ V, alpha=scale)
+        self.refresh()
+
+    def refresh(self):
+        """Round parameters that were changed."""
         for short, value in zip(self._short, (self.W, self.b, self.a), strict=True):
             short.copy_(value)
 

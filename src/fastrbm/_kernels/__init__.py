@@ -97,10 +97,11 @@ def _device_is_worth(work: Callable[[], int | None] | None) -> bool:
     """Whether "auto" means a CUDA device; one is only looked for where the work is large enough."""
     from .cuda import availability
 
-    if availability.AUTO_WORK is None or work is None:
+    least = None if work is None else availability.auto_work()
+    if least is None or work is None:
         return False
     size = work()
-    return size is not None and size >= availability.AUTO_WORK and availability.is_real()
+    return size is not None and size >= least and availability.is_real()
 
 
 def check_n_threads(n_threads: Any) -> None:

@@ -8,6 +8,8 @@ import os
 from functools import cache
 from typing import Any
 
+from .tuning import VARIABLE, tuned
+
 INSTALL = 'pip install "fastrbm[cuda]"'
 
 #: Compute capability from which the integer matrix products of the kernels exist.
@@ -15,7 +17,8 @@ LEAST_CAPABILITY = (8, 0)
 
 #: Multiply-adds of one layer for one minibatch (hidden neurons x visible neurons x rows) from which device="auto" takes
 #: the device. None is never: where the device begins to win has NOT been measured yet, so "auto" keeps to the CPU until
-#: `benchmarks/gpu_check.py`, which prints the crossing, has been run on one.
+#: `benchmarks/gpu_check.py`, which prints the crossing, has been run on one; what it finds can be put into a file
+#: (`tuning`).
 AUTO_WORK: int | None = None
 
 _SPAWN = "start processes with multiprocessing.get_context('spawn'), or before CUDA is first used"
@@ -65,6 +68,21 @@ def describe() -> str:
     driver = ".".join(map(str, _driver().get_version()))
     memory = context.get_memory_info().total / 2**30
     return f"{_named(context.device)}, {memory:.1f} GiB, driver for CUDA {driver}"
+
+
+def device_name() -> str:
+    """Name of the current device."""
+    from numba import cuda
+
+    name = cuda.get_current_device().name
+    return name.decode() if isinstance(name, bytes) else str(name)
+
+
+def auto_work() -> int | None:
+    """Multiply-adds from which ``device="auto"`` takes the device: `AUTO_WORK`, or what was measured on this one."""
+    if AUTO_WORK is not None or not os.environ.get(VARIABLE) or not is_real():
+        return AUTO_WORK
+    return tuned(device_name()).auto_work
 
 
 def compilers_missing() -> str | None:

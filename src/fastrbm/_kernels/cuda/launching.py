@@ -8,11 +8,13 @@ from typing import Any
 import numpy as np
 
 from ..draws import Draw
+from .availability import device_name
 from .devices import current, kept_per_device
 from .kernels.arguments import Address, Draws, Rows, signature_of
 from .kernels.target import SIMULATED, cuda, launch
 from .kernels.tiles import LARGE, SMALL, WIDTH, Tile
 from .memory import DeviceBits, flat, zeros
+from .tuning import tuned
 
 THREADS = 4 if SIMULATED else 256
 
@@ -23,10 +25,16 @@ def n_processors() -> int:
     return 1 if SIMULATED else int(cuda.get_current_device().MULTIPROCESSOR_COUNT)
 
 
+@kept_per_device(64)
+def _large_from() -> float:
+    """Large tiles for each multiprocessor of the current device from which they are the better ones."""
+    return 1.0 if SIMULATED else tuned(device_name()).large_from
+
+
 def choose_tile(n_rows: int, n_columns: int) -> Tile:
     """Large tiles read weights less often; small ones keep all processors busy where there are few."""
     large = -(-n_rows // LARGE.rows) * -(-n_columns // WIDTH)
-    return LARGE if large >= n_processors() else SMALL
+    return LARGE if large >= _large_from() * n_processors() else SMALL
 
 
 def launch_tiles(kernel: Any, tile: Tile, n_rows: int, n_columns: int, *arguments: Any) -> None:
