@@ -161,6 +161,19 @@ def test_no_more_is_kept_than_the_limit(keeping, monkeypatch):
 
 
 @pytest.mark.only_on("emulated", "device", reason="memory of the simulated device is that of the host")
+def test_arrays_that_callers_get_have_memory_of_their_own(keeping):
+    from fastrbm import BernoulliRBM, config_context
+
+    X = memory.upload((rng.random((40, 20)) < 0.4).astype(np.float32))
+    rbm = BernoulliRBM(9, batch_size=10, n_iter=1, random_state=0, device="cuda").fit(X)
+    with config_context(device_output=True):
+        features, drawn = rbm.transform(X), rbm.gibbs(X)
+    kept = keeping.kept
+    del features, drawn
+    assert keeping.kept == kept
+
+
+@pytest.mark.only_on("emulated", "device", reason="memory of the simulated device is that of the host")
 def test_fits_with_memory_that_is_used_anew_have_the_same_bits(keeping):
     from fastrbm import BernoulliRBM
 

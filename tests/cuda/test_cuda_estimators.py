@@ -2,9 +2,23 @@
 
 import numpy as np
 import pytest
+from sklearn.base import clone
 
-from fastrbm import RBM, BernoulliRBM, GaussianRBM, Gibbs, IsingRBM, Model, PottsRBM, SoftmaxRBM, fit_many, likelihood
+from fastrbm import (
+    RBM,
+    BernoulliRBM,
+    DivergenceError,
+    GaussianRBM,
+    Gibbs,
+    IsingRBM,
+    Model,
+    PottsRBM,
+    SoftmaxRBM,
+    fit_many,
+    likelihood,
+)
 from fastrbm._kernels import ChainState, get_backend, pack
+from fastrbm.callbacks import Callback
 from fastrbm.many import variants
 from fastrbm.optimizers import SGD, Adam
 from fastrbm.regularizers import Clip, DropConnect, Dropout, MaxNorm, SparsityTarget, WeightUncertainty
@@ -14,6 +28,17 @@ from small_models import exact_joint, expected_variation, small_model, total_var
 pytest.importorskip("numba_cuda", reason="numba-cuda is not installed")
 SIMULATED = pytest.importorskip("fastrbm._kernels.cuda.kernels.target").SIMULATED
 N_CHAINS = 500 if SIMULATED else 60_000
+
+
+class EveryBatch(Callback):
+    """Call a function after each minibatch."""
+
+    def __init__(self, function):
+        self.function = function
+
+    def on_batch(self, run):
+        self.function(run)
+
 
 rng = np.random.default_rng(0)
 BITS = (rng.random((30, 12)) < 0.4).astype(np.float32)
@@ -98,6 +123,42 @@ def test_log_partition():
     model = small_model(np.float32)
     got, wanted = (likelihood.log_partition(model, method="exact", device=device) for device in ("cuda", "cpu"))
     assert abs(got.value - wanted.value) < 1e-6 * max(1, abs(wanted.value))
+
+
+@pytest.mark.parametrize("name", ["centred", "deviations", "fast weights", "missing", "tempered"])
+def test_composed_fits_go_on_and_are_cut_off(name):
+    """What is on the device is brought back for callbacks, the next fit, and a single update."""
+    estimator, X = ESTIMATORS[name]
+    fits = {}
+    for device in ("cuda", "cpu"):
+        seen = []
+
+        def on_batch(run, seen=seen):
+            run.state.parameters.visible_bias[0] += 0.125
+            seen.append(run.batches_done)
+
+        rbm = clone(estimator).set_params(device=device, warm_start=True, callbacks=[EveryBatch(on_batch)])
+        rbm.fit(X).fit(X).set_params(callbacks=()).partial_fit(X[:7])
+        fits[device] = rbm, seen
+    (got, of_got), (wanted, of_wanted) = fits["cuda"], fits["cpu"]
+    assert of_got == of_wanted and len(of_got) == 2 * -(-len(X) // rbm.batch_size)
+    np.testing.assert_allclose(got.components_, wanted.components_, atol=5e-5)
+    np.testing.assert_allclose(got.intercept_visible_, wanted.intercept_visible_, atol=5e-5)
+
+
+@pytest.mark.parametrize("options", [dict(centered=True), dict(algorithm="fpcd"), dict(regularizers=Dropout(0.2))])
+def test_composed_fits_that_diverge_keep_the_last_finite_parameters(options):
+    passes = {}
+    for device in ("cuda", "cpu"):
+        same = dict(batch_size=15, n_iter=1, random_state=0, warm_start=True, optimizer=SGD(momentum=0.99))
+        rbm = BernoulliRBM(4, device=device, **same, **options).fit(BITS)
+        with pytest.raises(DivergenceError):
+            rbm.set_params(learning_rate=3e38, n_iter=4).fit(BITS)
+        passes[device] = rbm.history_["epoch"]
+        assert np.isfinite(rbm.components_).all() and np.isfinite(rbm.intercept_visible_).all()
+        rbm.set_params(learning_rate=1e-3, n_iter=1).fit(BITS)
+        assert np.isfinite(rbm.components_).all()
+    assert passes["cuda"] == passes["cpu"]
 
 
 def test_several_fits():

@@ -48,7 +48,7 @@ def gibbs_there(data: Rows, backend: Backend, parameters: Parameters, units: tup
 def _empty(shape: tuple[int, int], dtype: Any) -> Any:
     from .._kernels.cuda.memory import allocate
 
-    return allocate("the result", shape, dtype)
+    return allocate("the result", shape, dtype, lent=True)
 
 
 def _finished(out: Any) -> Any:

@@ -144,16 +144,19 @@ def upload(array: NDArray[Any], stream: Any = 0) -> Any:
     return copy
 
 
-def allocate(what: str, shape: Any, dtype: Any) -> Any:
-    """C-contiguous array on the device, of anything; `what` names it should memory run out."""
+def allocate(what: str, shape: Any, dtype: Any, lent: bool = False) -> Any:
+    """C-contiguous array on the device, of anything; `what` names it should memory run out.
+
+    One that is `lent` to callers of the package has memory of its own, which nothing else gets while they use it.
+    """
     with guarding(what, int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize):
         try:
-            return POOL.array(shape, dtype)
+            return cuda.device_array(shape, dtype) if lent else POOL.array(shape, dtype)
         except Exception as error:
             if not _ran_out(error) or not POOL.kept:
                 raise
         POOL.clear()
-        return POOL.array(shape, dtype)
+        return cuda.device_array(shape, dtype)
 
 
 def empty(shape: Any, dtype: Any) -> Any:

@@ -4,16 +4,20 @@ The driver takes long to give memory and longer to take it back, for which it wa
 A minibatch asks for the same arrays as the one before. All work on the device is in the order of one stream (others
 wait for it and are waited for), so that what is given out anew is written after whatever still reads it.
 
-``FASTRBM_CUDA_POOL=0`` in the environment keeps nothing, for tools that look for memory which is used after it is free.
+``FASTRBM_CUDA_POOL=0`` in the environment keeps nothing, for tools that look for memory which is used after it is free;
+nor is anything kept where each thread has a default stream of its own (a setting of Numba). Arrays that are given to
+callers are not taken from here: other libraries may work on them in streams that wait for nobody.
 """
 
 from __future__ import annotations
 
 import os
+import threading
 from collections import defaultdict, deque
 from typing import Any
 
 import numpy as np
+from numba import config
 
 from .kernels.target import SIMULATED, cuda
 
@@ -32,7 +36,9 @@ class Pool:
     """
 
     def __init__(self) -> None:
-        self.limit = MOST_KEPT if os.environ.get("FASTRBM_CUDA_POOL", "1") != "0" else 0
+        one_stream = not getattr(config, "CUDA_PER_THREAD_DEFAULT_STREAM", 0)
+        self.limit = MOST_KEPT if one_stream and os.environ.get("FASTRBM_CUDA_POOL", "1") != "0" else 0
+        self._lock = threading.RLock()  # arrays may be collected at any time, also within these methods
         self._free: dict[tuple[int, int], deque[Any]] = defaultdict(deque)
         self._kept: dict[int, int] = defaultdict(int)
 
@@ -48,30 +54,35 @@ class Pool:
             size = -(-size // step) * step
         context = cuda.current_context()
         place = context.device.id, size
-        try:
-            context_of, block = self._free[place].pop()
-            self._kept[place[0]] -= size
-            if context_of is not context:  # it was reset since, and its memory is gone
-                block = context.memalloc(size)
-        except IndexError:
+        block = self._held(place, context)
+        if block is None:
             block = context.memalloc(size)
         return _array_in(block, context, shape, dtype, lambda: self._take_back(place, context, block))
 
+    def _held(self, place: tuple[int, int], context: Any) -> Any:
+        """A block of this place, or None."""
+        with self._lock:
+            while self._free[place]:
+                context_of, block = self._free[place].pop()
+                self._kept[place[0]] -= place[1]
+                if context_of is context:  # else it was reset since, and its memory is gone
+                    return block
+        return None
+
     def _take_back(self, place: tuple[int, int], context: Any, block: Any) -> None:
         device, size = place
-        if self._kept[device] + size <= self.limit:
-            self._kept[device] += size
-            self._free[place].append((context, block))
+        with self._lock:
+            if self._kept[device] + size <= self.limit:
+                self._kept[device] += size
+                self._free[place].append((context, block))
 
     def clear(self) -> None:
         """Give everything that is kept back to the driver."""
-        for place in list(self._free):
-            while self._free[place]:
-                try:
-                    self._free[place].pop()
-                except IndexError:  # another thread was first
-                    break
-                self._kept[place[0]] -= place[1]
+        with self._lock:
+            freed = list(self._free.values())
+            self._free.clear()
+            self._kept.clear()
+        del freed  # out of the lock
 
     @property
     def kept(self) -> int:
