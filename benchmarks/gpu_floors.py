@@ -41,7 +41,8 @@ Predicted times of CUDA kernels
 writes this page. Milliseconds that a work cannot be faster than, by the bytes that it must move, the products of bytes
 on tensor cores, and the instructions that its warps execute (those of PTX, counted on the emulated device of the tests)
 at the boost clock of the data sheet; what waits for memory or for the grid comes on top. A product is one tensor-core
-instruction, of 4096 multiply-adds.
+instruction, of 4096 multiply-adds. Bank conflicts are the cycles that accesses of shared memory take over those that
+they would take without, by the addresses of one warp.
 """
 _KERNELS = """\
 Kernels
@@ -196,18 +197,21 @@ WORKS = (
 )  # fmt: skip
 
 
-def counted(work: Work) -> float:
-    """Instructions of all warps for all of a work."""
+def counted(work: Work) -> tuple[float, float]:
+    """Instructions of all warps for all of a work; cycles of accesses of shared memory over those without conflicts."""
+    from ptx.banks import cost, traced
     from ptx.compiled import EMULATION
     from ptx.driver import INSTALLED
 
     EMULATION.clear()
-    work.count()
-    INSTALLED[-1].streams.wait()
+    with traced() as accesses:
+        work.count()
+        INSTALLED[-1].streams.wait()
+    taken, least = cost(accesses[0])
     found = sum(n for kernel, n in EMULATION.executed.items() if kernel.startswith(work.kernels))
     if not found:
         raise RuntimeError(f"{work.name}: no kernel {work.kernels} ran, but {sorted(EMULATION.executed)}")
-    return found / _LANES * work.times
+    return found / _LANES * work.times, taken / max(1, least)
 
 
 def floors(work: Work, instructions: float, device: Device) -> tuple[float, float, float]:
@@ -216,14 +220,17 @@ def floors(work: Work, instructions: float, device: Device) -> tuple[float, floa
     return work.moved / device.bandwidth, work.products / device.products, instructions / issued
 
 
-def table(found: Sequence[tuple[Work, float]]) -> list[list[str]]:
+def table(found: Sequence[tuple[Work, float, float]]) -> list[list[str]]:
     """Rows of the table, the first one its head; times in milliseconds."""
-    rows = [["work", "device", "memory", "products", "instructions", "at least", "instructions a product"]]
-    for work, instructions in found:
+    rows = [
+        ["work", "device", "memory", "products", "instructions", "at least", "instructions a product", "bank conflicts"]
+    ]
+    for work, instructions, conflicts in found:
         per_product = f"{instructions / (work.products / 4096):.1f}" if work.products else "-"
         for device in DEVICES:
             times = floors(work, instructions, device)
-            rows.append([work.name, device.name, *(f"{1e3 * t:.3g}" for t in (*times, max(times))), per_product])
+            milliseconds = [f"{1e3 * t:.3g}" for t in (*times, max(times))]
+            rows.append([work.name, device.name, *milliseconds, per_product, f"{conflicts:.2f}"])
     return rows
 
 
@@ -271,7 +278,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     warnings.simplefilter("ignore")  # Numba's, of small problems
     # as many multiprocessors as a device has, so that blocks are of the shape that they have there
     with EMULATION.set(processors=DEVICES[-1].processors, blocks=2):
-        found = [(work, counted(work)) for work in WORKS]
+        found = [(work, *counted(work)) for work in WORKS]
     rows = table(found)
     widths = [max(len(row[k]) for row in rows) for k in range(len(rows[0]))]
     for row in rows:

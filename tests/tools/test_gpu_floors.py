@@ -57,8 +57,8 @@ def test_floors_are_what_data_sheets_say(floors):
     memory, products, instructions = floors.floors(work, 8e9, device)
     assert memory == pytest.approx(1e-3) and products == pytest.approx(40.96e-6)
     assert instructions == pytest.approx(8e9 / (2 * 4 * 1e9))
-    rows = floors.table([(work, 8e9)])
-    assert len(rows) == 1 + len(floors.DEVICES) and rows[1][-1] == "8000.0" and rows[1][1] == "A100"
+    rows = floors.table([(work, 8e9, 1.25)])
+    assert len(rows) == 1 + len(floors.DEVICES) and rows[1][-2:] == ["8000.0", "1.25"] and rows[1][1] == "A100"
     page = floors.page(rows)
     assert "Predictions, no measurements" in page and "training pass large" in page
     assert all(cell for row in rows for cell in row)

@@ -7,6 +7,8 @@
 
 Launch launch;
 int off_by;
+Traced *traced;
+int64_t n_traced, most_traced;
 uint8_t lines_reached[MOST_LINES];
 
 static Thread *running;

@@ -70,6 +70,14 @@ void report(int problem, const Thread *t, int line, int other_line, uint64_t add
 #define MOST_LINES (1 << 17)
 extern uint8_t lines_reached[MOST_LINES];
 
+/* Accesses of shared memory by the first warp of the first block, where somebody asks for them (traced is not NULL): those
+ * of vectors once, at their beginnings. */
+typedef struct {
+    uint32_t line, thread, address, size;
+} Traced;
+extern Traced *traced;
+extern int64_t n_traced, most_traced;
+
 /* End a thread that has gone on for so long that it will not end by itself. */
 #define MOST_EXECUTED (1ULL << 28)
 void give_up(Thread *t, int line);

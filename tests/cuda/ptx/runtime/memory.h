@@ -78,6 +78,9 @@ static inline uint8_t *accessed(Thread *t, int space, uint64_t a, int size, int 
     }
     if (kind != WRITE && least == UNWRITTEN) report(space == SHARED ? UNWRITTEN_SHARED : UNWRITTEN_GLOBAL, t, line, 0, a);
 
+    if (traced && space == SHARED && t->number_in_block < 32 && a % (uint64_t)whole == 0 && n_traced < most_traced &&
+        !(t->block->index[0] | t->block->index[1] | t->block->index[2]))
+        traced[n_traced++] = (Traced){(uint32_t)line, t->number_in_block, (uint32_t)at, (uint32_t)whole};
     const int same = kind == WRITE && !memcmp(memory + at, &value, size);
     const uint32_t interval = space == SHARED ? t->block->interval : launch.interval;
     if (size >= 4) {

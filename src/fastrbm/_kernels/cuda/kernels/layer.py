@@ -53,7 +53,8 @@ def make_to_words(tile: Tile):
             if row0 + row < n:
                 word = np.uint32(0)
                 for q in range(QUADS):
-                    word |= np.uint32(quads[row, q] << np.uint32(4 * q))
+                    quad = (q + (row >> 2)) & (QUADS - 1)  # threads begin in different banks
+                    word |= np.uint32(quads[row, quad] << np.uint32(4 * quad))
                 words[(row0 + row) * pitch_of(n_neurons) + (neuron0 >> 5)] = word
 
     return to_words

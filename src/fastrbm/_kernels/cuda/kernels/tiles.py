@@ -32,8 +32,9 @@ FRAGMENT = 4 * LANES  # uint64 of 8 columns and 32 inputs
 THREADS_HELD = 512
 #: the same of tiles whose warps have many products under way: fewer are enough, and their sums take more registers
 _HELD_WITH_MANY_PRODUCTS, _HELD_WITH_MANY_VALUES = 384, 256
-#: rows of the shared sums are padded by one: columns of it are in different banks
-PITCH = WIDTH + 1
+#: of the rows of shared sums: by it the eight rows that a warp writes at once, the four that it reads and the columns
+#: of the gradient lie in different banks (no two, or two, of 32 accesses want one)
+PITCH = WIDTH + 9
 
 _ONES = np.uint32(0x01010101)
 _NONE, _HALF = np.uint64(0), np.uint64(32)
