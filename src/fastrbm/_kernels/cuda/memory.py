@@ -140,7 +140,8 @@ def upload(array: NDArray[Any], stream: Any = 0) -> Any:
     if array.strides != plain:
         array = array.copy()  # one row of a reversed view is contiguous, but Numba would keep its strides
     copy = allocate("an array", array.shape, array.dtype)
-    copy.copy_to_device(array, stream=stream)
+    if array.size:
+        copy.copy_to_device(array, stream=stream)
     return copy
 
 
