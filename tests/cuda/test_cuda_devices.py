@@ -59,7 +59,7 @@ def test_annealing_has_the_bits_of_one_device(used, monkeypatch):
     monkeypatch.setattr("fastrbm._kernels.cuda.backend.LEAST_CHAINS", 8)
     shared = likelihood.log_partition(model, **same)
     assert set(used) == {0, 1}
-    assert (shared.value, shared.std_error) == (alone.value, alone.std_error)
+    assert (shared.value, shared.stderr) == (alone.value, alone.stderr)
 
 
 def test_work_on_all_devices():
