@@ -197,7 +197,8 @@ class Fitting(SklearnDraws, BaseRBM):
         if not go_on:
             self.history_: dict[str, list[Any]] = {"epoch": [], "seconds": []}
         self._publish(state)
-        epoch, batches, backend, resident = self._epochs(state, data, split, n_epochs, sample_weight)
+        backend = self._backend()
+        epoch, batches, fused, resident = self._epochs(state, data, split, n_epochs, sample_weight, backend)
         run = FitRun(self, self.n_iter, batches, state, self.history_, self._inside())
         callbacks = as_list(self.callbacks)
         named = given if hasattr(given, "columns") else X  # what has the names of the columns that it is scored with
@@ -213,10 +214,9 @@ class Fitting(SklearnDraws, BaseRBM):
             if split.held_out is not None:
                 callbacks = [*validation_callbacks(self, named, data, split, work), *callbacks]
         # whoever makes chunks need not bear being called by several threads
-        fused = backend is not None and backend.concurrent and not isinstance(data, ChunkedData)
+        side_by_side = fused and backend.concurrent and not isinstance(data, ChunkedData)
         rows = None if isinstance(data, ChunkedData) or not self.n_iter else some_rows(data)
-        of_run = self._backend()
-        devices = None if of_run.name != "cuda" or isinstance(data, ChunkedData | DeviceData) else of_run
+        devices = None if backend.name != "cuda" or isinstance(data, ChunkedData | DeviceData) else backend
 
         def after() -> None:
             chains = state.chains.chains if state.population is None else state.population.model_chains
@@ -229,7 +229,9 @@ class Fitting(SklearnDraws, BaseRBM):
             if "log_variance_of_data" in state.extras:
                 warn_of_bounds(state.extras["log_variance"], state.extras["log_variance_of_data"])
 
-        return FitJob(run, epoch, callbacks, fused, lambda: self._publish_chains(state), resident, after, devices)
+        return FitJob(
+            run, epoch, callbacks, side_by_side, lambda: self._publish_chains(state), resident, after, devices
+        )  # fmt: skip
 
     def _inside(self) -> Inside:
         """What callbacks of this package ask an estimator beside its public methods."""
@@ -282,9 +284,9 @@ class Fitting(SklearnDraws, BaseRBM):
         return X, data, dtype
 
     def _epochs(
-        self, state: TrainingState, data: Rows, split: Split, n_epochs: int, sample_weight: Any
-    ) -> tuple[Epoch, list[int], Backend | None, Callable[[], AbstractContextManager[Resident | None]]]:
-        """One pass, minibatches of all passes, the backend if it does whole ones, and what keeps the newest values."""
+        self, state: TrainingState, data: Rows, split: Split, n_epochs: int, sample_weight: Any, backend: Backend
+    ) -> tuple[Epoch, list[int], bool, Callable[[], AbstractContextManager[Resident | None]]]:
+        """One pass, minibatches of all passes, whether the backend does whole ones, what keeps the newest values."""
         n_rows = data.shape[0] if isinstance(data, ChunkedData) else len(split)
 
         def plan(epoch: int) -> TrainingPlan:
@@ -299,10 +301,9 @@ class Fitting(SklearnDraws, BaseRBM):
         order = rows.order(state.key, self.shuffle, length)
         sizes = [options.batch_size_at(self, epoch, n_epochs, n_rows) for epoch in range(state.epoch, n_epochs)]
         batches = [-(-length(state.epoch + k) // size) for k, size in enumerate(sizes)]
-        backend = self._backend()
         fused = self._fused(data, sample_weight, plan(state.epoch), backend)
         epoch, resident = self._pass(state, data, plan, order, sample_weight, len(split), backend, fused)
-        return epoch, batches, backend if fused else None, resident
+        return epoch, batches, fused, resident
 
     def _pass(
         self, state: TrainingState, data: Rows, plans: Plans, order: Order, sample_weight: Any, n_rows: int,

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...units import get_unit
-from ..bits import PackedBits
+from ..bits import PackedBits, are_bits
 from ..contract import ChainState, Drawn, Parameters, States, TrainingPlan
 from ..draws import Draw
 from ..levels import GreyLevels, as_floats
@@ -25,12 +25,11 @@ from . import devices
 from .annealing import LEAST_CHAINS, anneal, anneal_on_all
 from .composed import ArrayBackend
 from .gradients import MOST_COUNTED, Gradients
-from .kernels.target import cuda
-from .memory import are_bits, bits_on_device, host_parameters, on_device, on_host, to_device
+from .memory import bits_on_device, host_parameters, on_device, on_host, to_device
 from .partition import log_partition_sum, seconds_for
 from .scores import Scores
 from .strategy import run_sweeps
-from .training import SHARE_OF_MEMORY, TrainingSession
+from .training import TrainingSession
 
 T = TypeVar("T")
 U = TypeVar("U")
@@ -170,10 +169,6 @@ class CudaBackend(Gradients, Scores):
     def on_all_devices(self, work: Callable[[T], U], items: Sequence[T], stop: Callable[[], None]) -> list[U]:
         """See `Backend.on_all_devices`."""
         return devices.on_all(work, items, stop)
-
-    def room_for(self, n_bytes: float) -> bool:
-        """Whether rows of so many bytes may stay on the device, beside all else."""
-        return n_bytes <= SHARE_OF_MEMORY * cuda.current_context().get_memory_info()[0]
 
     @contextmanager
     def resident(

@@ -16,9 +16,9 @@ from ..draws import Draw
 from ..levels import GreyLevels
 from ..rules import Update
 from .arrays import DeviceArray, full, stacked
-from .kernels.elementwise import not_finite_kernel
-from .launching import launch_strided
-from .memory import DeviceBits, DeviceRows, bits_on_device, download, flat, on_device, upload, zeros
+from .launching import are_finite
+from .memory import DeviceBits, DeviceRows, bits_on_device, on_device, upload
+from .training import room_for
 from .units import draws_in_place
 
 if TYPE_CHECKING:
@@ -95,15 +95,11 @@ class ArrayBackend(ArrayKernels):
 
     def are_finite(self, arrays: Sequence[Any]) -> bool:
         """See `ArrayKernels.are_finite`; reads one flag."""
-        flag = zeros(1, np.int32)
-        for x in arrays:
-            if isinstance(x, DeviceArray) and x.size:
-                launch_strided(not_finite_kernel, x.size, flat(x.array), flag)
-        return not download(flag)[0]
+        return are_finite([x.array for x in arrays if isinstance(x, DeviceArray)])
 
     def room_for(self, n_bytes: float) -> bool:
         """See `ArrayKernels.room_for`."""
-        return self._kernels.room_for(n_bytes)
+        return room_for(n_bytes)
 
     # -- kernels --------------------------------------------------------------------------------------------------
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..bits import are_bits
 from ..contract import Parameters, Phase
 from ..rules import Rule, Update
 from .arrays import DeviceArray
@@ -27,7 +28,6 @@ from .launching import Kernels, choose_tile, launch_all, launch_strided, launch_
 from .layers import Layers
 from .memory import (
     DeviceBits,
-    are_bits,
     bits_on_device,
     download,
     empty,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -11,9 +11,10 @@ from ..draws import Draw
 from .availability import device_name
 from .devices import current, kept_per_device
 from .kernels.arguments import Address, Draws, Rows, signature_of
+from .kernels.elementwise import not_finite_kernel
 from .kernels.target import SIMULATED, cuda, launch
 from .kernels.tiles import LARGE, SMALL, WIDTH, Tile
-from .memory import DeviceBits, flat, zeros
+from .memory import DeviceBits, download, flat, zeros
 from .tuning import tuned
 
 THREADS = 4 if SIMULATED else 256
@@ -121,3 +122,12 @@ def address(draw: Draw) -> Address:
 def draws_from(draw: Draw) -> Draws:
     """Addresses of a step and of those after it, as kernels take them."""
     return Draws(draw.seed & 0xFFFFFFFF, draw.seed >> 32, draw.step, draw.first_chain)
+
+
+def are_finite(arrays: Iterable[Any]) -> bool:
+    """Whether all values of device arrays are; reads one flag."""
+    flag = zeros(1, np.int32)
+    for x in arrays:
+        if x.size:
+            launch_strided(not_finite_kernel, x.size, flat(x), flag)
+    return not download(flag)[0]

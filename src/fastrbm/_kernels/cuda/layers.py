@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...units import get_unit
-from ..bits import PackedBits, n_words, pack
+from ..bits import PackedBits, are_bits, n_words, pack
 from ..contract import Backend, Drawn, States
 from ..draws import Draw, uniforms
 from ..levels import GreyLevels
@@ -38,7 +38,7 @@ from .kernels.layer import INPUTS, ROWS, WORDS, make_draw_kernel, make_layer_ker
 from .kernels.scalar import ONE
 from .kernels.tiles import STEP
 from .launching import Kernels, address, choose_tile, launch_strided, launch_tiles, nothing, rows_of
-from .memory import DeviceBits, are_bits, bits_on_device, download, empty, flat, on_device, to_device, upload, zeros
+from .memory import DeviceBits, bits_on_device, download, empty, flat, on_device, to_device, upload, zeros
 from .quantise import QuantisedWeights
 from .units import draws_in_place, means_in_place
 

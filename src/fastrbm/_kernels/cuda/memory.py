@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..bits import PackedBits, n_words
+from ..bits import PackedBits, are_bits, n_words
 from ..contract import Parameters
 from .kernels.packing import gather_rows
 from .kernels.target import SIMULATED, clear, cuda, launch
@@ -199,11 +199,6 @@ def to_device(array: Any) -> Any:
 def bits_on_device(states: Any) -> DeviceBits:
     """Device copy of bits."""
     return states if isinstance(states, DeviceBits) else DeviceBits.from_host(states)
-
-
-def are_bits(states: Any) -> bool:
-    """Whether states are packed, wherever they are."""
-    return isinstance(states, (PackedBits, DeviceBits))
 
 
 def on_host(states: Any) -> Any:

@@ -10,16 +10,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..bits import PackedBits, n_words
+from ..bits import PackedBits, are_bits, n_words
 from ..contract import Backend, ChainState, Parameters, TrainingPlan, train_batch
 from ..levels import GreyLevels
 from .gradients import ADAM_LIKE, rule_of, slots_of
-from .kernels.elementwise import not_finite_kernel
 from .kernels.target import clear, cuda
 from .kernels.tiles import fragment_size
 from .kernels.training import Plan, Span, TrainingModel, TrainingRows, TrainingScratch, TrainingStates, make_pass_kernel
-from .launching import Kernels, choose_tile, launch_strided, most_tiles, nothing
-from .memory import DeviceBits, DeviceRows, are_bits, bits_on_device, download, empty, flat, guarding, upload, zeros
+from .launching import Kernels, are_finite, choose_tile, most_tiles, nothing
+from .memory import DeviceBits, DeviceRows, bits_on_device, download, empty, flat, guarding, upload, zeros
 from .quantise import QuantisedWeights
 
 PASS = Kernels(make_pass_kernel)
@@ -31,6 +30,11 @@ _WORK_OF_LAUNCH = 1 << 42
 SHARE_OF_MEMORY = 0.6
 #: bytes of one chunk of rows that come one after another
 CHUNK_BYTES = 64 << 20
+
+
+def room_for(n_bytes: float) -> bool:
+    """Whether rows of so many bytes may stay on the device, beside all else."""
+    return bool(n_bytes <= SHARE_OF_MEMORY * cuda.current_context().get_memory_info()[0])
 
 
 class TrainingSession:
@@ -107,10 +111,7 @@ class TrainingSession:
 
     def is_finite(self) -> bool:
         """Whether all parameters are: the one small read after a pass."""
-        flag = zeros(1, np.int32)
-        for value in self._device[0]:
-            launch_strided(not_finite_kernel, value.size, flat(value), flag)
-        return not download(flag)[0]
+        return are_finite(self._device[0])
 
     # -- passes ---------------------------------------------------------------------------------------------------
 
@@ -182,8 +183,7 @@ class TrainingSession:
             yield self._rows[1], order, 0
             return
         self._rows = None  # what it held is free now
-        free = cuda.current_context().get_memory_info()[0]
-        if held.nbytes <= SHARE_OF_MEMORY * free:
+        if room_for(held.nbytes):
             self._rows = held, upload(_device_view(held))
             yield self._rows[1], order, 0
             return
