@@ -154,15 +154,16 @@ class Exercise:
         results = [x.run_chains(start, parameters, UNITS, ADDRESS, 2) for x in (self.cuda, self.cpu)]
         yield compare("Gibbs chains", *results)
 
-    def _run(self, backend: Backend, rows: Any, plan: TrainingPlan, n_slots: int, parameters: Parameters) -> Any:
+    def _run(
+        self, backend: Backend, rows: Any, plan: TrainingPlan, n_slots: int, parameters: Parameters, units: Any = UNITS
+    ) -> Any:
         parameters = parameters.copy()
         slots = [parameters.zeros_like() for _ in range(n_slots)]
         n_chains = max(1, plan.batch_size - 3)
         chains = pack(np.zeros((n_chains, self.size.hidden))) if plan.persistent else None
         state = ChainState(2**40 + 100, chains, updates=3)
         order = np.random.default_rng(1).permutation(len(rows))
-        backend.train(parameters, slots, rows, order, plan, UNITS, state)
-        assert state.chains is None or isinstance(state.chains, PackedBits)
+        backend.train(parameters, slots, rows, order, plan, units, state)
         return parameters, slots, [] if state.chains is None else state.chains, state.step, state.updates
 
     def _trained(self, name: str, rows: Any, plan: TrainingPlan, n_slots: int, allowed: float = 0.0) -> Check:
@@ -185,6 +186,27 @@ class Exercise:
             yield self._trained(name, data, plan._replace(**options), 0)
         for name, (rule, n_slots) in RULES.items():
             yield self._trained(f"CD-1 by {name}", rows, plan._replace(rule=rule, momentum=0.5, rate=0.05), n_slots)
+
+    def other_units(self) -> Iterator[Check]:
+        """The same of spins and of classes, whose groups may end within a word."""
+        n, n_visible = self.size.rows, self.size.visible // 5 * 5
+        plan = TrainingPlan(7 | 9 << 40, max(2, n // 2 - 1), False, 2, 0.1, 0.5, False)
+        parameters = self.model(scale=0.1)
+        groups = np.zeros((n, n_visible // 5, 5), np.bool_)
+        chosen = np.random.default_rng(4).integers(5, size=(n, n_visible // 5, 1))
+        np.put_along_axis(groups, chosen, True, 2)
+        rows = {"onehot(5)": pack(groups.reshape(n, -1)), "ising": self.bits(n, self.size.visible)}
+        for visible, hidden in (("ising", "ising"), ("ising", "onehot"), ("onehot(5)", "bernoulli")):
+            mine = parameters
+            if visible == "onehot(5)":
+                weights = np.ascontiguousarray(parameters.weights[:, :n_visible])
+                mine = Parameters(weights, parameters.visible_bias[:n_visible].copy(), parameters.hidden_bias)
+            for change in (dict(), dict(persistent=True, n_sweeps=1), dict(sampled_hidden=True)):
+                results = [
+                    self._run(x, rows[visible], plan._replace(**change), 1, mine, (visible, hidden))
+                    for x in (self.cuda, self.cpu)
+                ]
+                yield compare(f"{visible} and {hidden}, {change or 'means'}", *results)
 
     def streaming(self) -> Iterator[Check]:
         """Rows that come in pieces, copied while the device works."""
@@ -306,7 +328,7 @@ class Exercise:
 
     def with_tiles(self) -> Families:
         """Families whose kernels come in two shapes of blocks."""
-        names = ("layers", "chains", "training", "grey_rows", "gradients", "annealing", "lean")
+        names = ("layers", "chains", "training", "other_units", "grey_rows", "gradients", "annealing", "lean")
         return [(name, getattr(self, name)) for name in names]
 
     def without_tiles(self) -> Families:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from fastrbm import BernoulliRBM, DivergenceError
-from fastrbm._kernels import ChainState, TrainingPlan
+from fastrbm._kernels import ChainState, TrainingPlan, as_dense, pack
 from fastrbm._kernels.contract import values_of
 from fastrbm._kernels.cpu import CpuBackend
 from fastrbm.callbacks import Callback
@@ -44,7 +44,9 @@ def assert_same(got, wanted):
             np.testing.assert_array_equal(x, y)
     assert (got[2].step, got[2].updates) == (wanted[2].step, wanted[2].updates)
     if wanted[2].chains is not None:
-        np.testing.assert_array_equal(got[2].chains.words, wanted[2].chains.words)
+        for x in (got[2].chains, wanted[2].chains):
+            assert type(x) is type(wanted[2].chains)
+        np.testing.assert_array_equal(as_dense(got[2].chains, np.float32), as_dense(wanted[2].chains, np.float32))
 
 
 @pytest.mark.parametrize("rule", RULES)
@@ -60,10 +62,48 @@ def test_every_phase(kind, persistent, sweeps, sampled):
     assert_same(run(CudaBackend(), **same), run(CpuBackend(1), **same))
 
 
+OTHER_UNITS = [
+    ("ising", "bernoulli"), ("bernoulli", "ising"), ("ising", "ising"), ("bernoulli", "onehot"),
+    ("bernoulli", "onehot(5)"), ("ising", "onehot(4)"), ("onehot", "bernoulli"),
+]  # fmt: skip
+
+
+def classes_of_rows(n):
+    """Rows of which one neuron is on, as of a single group."""
+    rows = np.zeros((n, SHAPE[0]))
+    rows[np.arange(n), np.random.default_rng(3).integers(SHAPE[0], size=n)] = 1
+    return pack(rows)
+
+
+@pytest.mark.parametrize("sampled", [False, True])
+@pytest.mark.parametrize("persistent,sweeps", [(False, 2), (True, 1), (True, 2)])
+@pytest.mark.parametrize("units", OTHER_UNITS, ids="-".join)
+def test_every_phase_of_other_units(units, persistent, sweeps, sampled, monkeypatch):
+    """In whole passes, of one launch each: minibatches composed of single kernels are for other rows."""
+    rows = classes_of_rows(24) if units[0] == "onehot" else None
+    same = dict(units=units, persistent=persistent, sweeps=sweeps, sampled=sampled, rows=rows)
+    wanted = run(CpuBackend(1), **same)
+    monkeypatch.setattr(training.TrainingSession, "compose", None)
+    assert_same(run(CudaBackend(), **same), wanted)
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_every_rule_of_spins(rule):
+    same = dict(rule=rule, units=("ising", "ising"), n=20)
+    assert_same(run(CudaBackend(), **same), run(CpuBackend(1), **same))
+
+
+@pytest.mark.parametrize("units", [("ising", "ising"), ("bernoulli", "onehot")], ids="-".join)
+def test_other_units_in_any_number_of_launches(units, monkeypatch):
+    same = dict(units=units, persistent=True, rule="adam", kind="stochastic", n=40)
+    monkeypatch.setattr(training, "_WORK_OF_LAUNCH", 1)
+    assert_same(run(CudaBackend(), **same), run(CpuBackend(1), **same))
+
+
 @pytest.mark.parametrize("same", [
     dict(kind="grey"), dict(kind="grey", persistent=True, rule="momentum"), dict(kind="grey", sampled=True),
-    dict(dtype=np.float64), dict(units=("ising", "bernoulli")),
-    dict(units=("bernoulli", "ising"), persistent=True), dict(units=("bernoulli", "onehot"), persistent=True),
+    dict(dtype=np.float64), dict(units=("bernoulli", "ising"), kind="grey"),
+    dict(units=("onehot", "ising"), rows=classes_of_rows(20)),
     dict(units=("gaussian", "bernoulli"), kind="grey"), dict(units=("gaussian", "onehot"), kind="grey"),
 ])  # fmt: skip
 def test_real_rows_and_other_units_are_close(same):

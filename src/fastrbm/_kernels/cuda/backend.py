@@ -26,6 +26,7 @@ from .annealing import LEAST_CHAINS, anneal, anneal_on_all
 from .composed import ArrayBackend
 from .gradients import MOST_COUNTED, Gradients
 from .memory import bits_on_device, host_parameters, on_device, on_host, to_device
+from .other_units import are_of_bits
 from .partition import log_partition_sum, seconds_for
 from .scores import Scores
 from .strategy import run_sweeps
@@ -122,7 +123,7 @@ class CudaBackend(Gradients, Scores):
         state: ChainState,
         on_batch: Callable[[], None] | None = None,
     ) -> None:
-        """See `Backend.train`: Bernoulli layers in few launches, the rest minibatch by minibatch."""
+        """See `Backend.train`: layers of bits in few launches, the rest minibatch by minibatch."""
         if are_bits(rows):
             plan = plan._replace(stochastic_input=False)  # nothing to draw
         session = self._session
@@ -132,9 +133,11 @@ class CudaBackend(Gradients, Scores):
         if len(order) == 0:
             return
         n_counted = max(plan.batch_size, 0 if state.chains is None else len(state.chains))
-        native = tuple(units) == _BERNOULLI and parameters.weights.dtype == np.float32 and plan.rule.native
+        native = are_of_bits(units) and parameters.weights.dtype == np.float32 and plan.rule.native
+        if plan.sampled_hidden or tuple(units) != _BERNOULLI:
+            native = native and (are_bits(rows) or plan.stochastic_input)
         if plan.sampled_hidden:  # counted as coincidences of bits
-            native = native and (are_bits(rows) or plan.stochastic_input) and n_counted <= MOST_COUNTED
+            native = native and n_counted <= MOST_COUNTED
         if isinstance(rows, GreyLevels) and (plan.stochastic_input or not native):
             for part, local in as_floats([(rows, order)], plan.batch_size, parameters.weights.dtype):
                 self.train(parameters, slots, part, local, plan, units, state, on_batch)
@@ -143,7 +146,7 @@ class CudaBackend(Gradients, Scores):
         try:
             while len(order):
                 if native:
-                    order = order[own.run(rows, order, plan, on_batch) :]
+                    order = order[own.run(rows, order, plan, units, on_batch) :]
                     if not len(order):
                         break
                 # where the weights are too large to be quantised: one minibatch through dense products, then try again
@@ -160,7 +163,7 @@ class CudaBackend(Gradients, Scores):
             return False
         if visible == "gaussian":
             return hidden in ("bernoulli", "onehot")
-        return visible in ("bernoulli", "ising") and hidden in ("bernoulli", "ising", "onehot")
+        return are_of_bits(units) and (rows_are_bits or visible != "onehot")
 
     def arrays(self) -> ArrayBackend:
         """See `Backend.arrays`."""

@@ -11,18 +11,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..bits import PackedBits, are_bits, n_words
-from ..contract import Backend, ChainState, Parameters, TrainingPlan, train_batch
+from ..contract import Backend, ChainState, Parameters, TrainingPlan, train_batch, values_of
 from ..levels import GreyLevels
 from .gradients import ADAM_LIKE, rule_of, slots_of
 from .kernels.target import clear, cuda
 from .kernels.tiles import fragment_size
 from .kernels.training import Plan, Span, TrainingModel, TrainingRows, TrainingScratch, TrainingStates, make_pass_kernel
 from .launching import Kernels, are_finite, choose_tile, most_tiles, nothing
-from .memory import DeviceBits, DeviceRows, bits_on_device, download, empty, flat, guarding, upload, zeros
+from .memory import DeviceBits, DeviceRows, download, empty, flat, guarding, upload, zeros
+from .other_units import UnitLayers, chains_as_bits, chains_as_values
 from .quantise import QuantisedWeights
 
 PASS = Kernels(make_pass_kernel)
 GREY_PASS = Kernels(partial(make_pass_kernel, is_grey=True))
+UNITS_PASS = Kernels(partial(make_pass_kernel, others=True))
 LEVEL_PASS = Kernels(partial(make_pass_kernel, is_grey=True, exact=True))
 #: multiply-adds of one launch: some tens of milliseconds, after which signals and callbacks have their turn
 _WORK_OF_LAUNCH = 1 << 42
@@ -57,6 +59,8 @@ class TrainingSession:
         self.weights = QuantisedWeights(self._device[0][0])
         self._fits: bool | None = None
         self._chains: Any = None
+        self._units = ("bernoulli", "bernoulli")
+        self._layers: UnitLayers | None = None
         self._rows: tuple[Any, Any] | None = None
         self._scratch: dict[str, Any] = {}
 
@@ -77,7 +81,10 @@ class TrainingSession:
             for value, copy in zip(values, copies, strict=True):
                 value[...] = download(copy)
         if self._chains is not None:
-            self.state.chains = self._chains.to_host() if are_bits(self._chains) else download(self._chains)
+            self.state.chains = (
+                values_of(self._units[1], self._chains.to_host(), self.host[0].weights.dtype)
+                if are_bits(self._chains) else download(self._chains)
+            )  # fmt: skip
         self._dirty = False
 
     def take_over(self) -> None:
@@ -115,18 +122,29 @@ class TrainingSession:
 
     # -- passes ---------------------------------------------------------------------------------------------------
 
-    def run(self, rows: Any, order: NDArray[np.int64], plan: TrainingPlan, on_batch: Callable[[], None] | None) -> int:
+    def run(
+        self,
+        rows: Any,
+        order: NDArray[np.int64],
+        plan: TrainingPlan,
+        units: tuple[str, str],
+        on_batch: Callable[[], None] | None,
+    ) -> int:
         """Do minibatches of ``rows[order]`` and return the rows done: fewer where weights grow too large."""
-        done = 0
+        done, self._units = 0, units
+        if self._layers is None:
+            self._layers = UnitLayers(units, self.weights.n_visible, self.weights.n_hidden)
         for source, local, stream in self._resident(rows, order, plan.batch_size):
             while len(local):
                 if self._fits is None:
                     self._fits = self.weights.fill()
+                    if self._fits:
+                        self._layers.start(self.weights)
                 if not self._fits:
                     return done
-                if plan.persistent and self._chains is None:
-                    self._chains = self._chains_on_device()
-                here = self._run_chunk(source, local, plan, on_batch, stream)
+                if plan.persistent:
+                    self._chains = chains_as_bits(self.state.chains if self._chains is None else self._chains)
+                here = self._run_chunk(source, local, plan, self._layers, on_batch, stream)
                 done += here
                 local = local[here:]
         return done
@@ -142,8 +160,12 @@ class TrainingSession:
     ) -> None:
         """Minibatches of ``rows[order]`` through the kernels that every backend has, on the arrays of the device."""
         parameters, *slots = (Parameters(*values) for values in self._device)
-        if plan.persistent and self._chains is None:
-            self._chains = self._chains_on_device()
+        self._units = units
+        if plan.persistent:
+            chains = self.state.chains if self._chains is None else self._chains
+            self._chains = chains_as_values(
+                chains, lambda bits: backend.values(units[1], bits, parameters.weights.dtype)
+            )  # fmt: skip
         mine = ChainState(self.state.step, self._chains, self.state.updates)
         self._dirty, self._fits = True, None
         for source, local, _ in self._resident(rows, order, plan.batch_size):
@@ -160,10 +182,6 @@ class TrainingSession:
                 self._chains, self.state.step, self.state.updates = mine.chains, mine.step, mine.updates
                 if on_batch is not None:
                     on_batch()
-
-    def _chains_on_device(self) -> Any:
-        chains = self.state.chains
-        return upload(chains) if isinstance(chains, np.ndarray) else bits_on_device(chains)
 
     def _resident(
         self, rows: Any, order: NDArray[np.int64], batch_size: int
@@ -194,6 +212,7 @@ class TrainingSession:
         source: Any,
         order: NDArray[np.int64],
         plan: TrainingPlan,
+        layers: UnitLayers,
         on_batch: Callable[[], None] | None,
         stream: Any,
     ) -> int:
@@ -221,12 +240,13 @@ class TrainingSession:
             data, states, *map(slots_of, zip(*self._device, strict=True)),
             rule_of(plan.update(0), len(self.host) - 1, _adam_scales(plan, first_update, n_batches), stream),
             self._model(), self._gradient_scratch(batch, n_model, is_grey, exact), _numbers_of(plan),
+            layers.arguments(max(batch, n_model)),
         )  # fmt: skip
         clear(weights.control, stream)
         work = 5.0 * batch * n_hidden * n_visible * plan.n_sweeps
         per_launch = max(1, min(n_batches, int(_WORK_OF_LAUNCH / work)))
         tiles = most_tiles(tile, max(batch, n_model), n_hidden, n_visible)
-        kernels = LEVEL_PASS if exact else GREY_PASS if is_grey else PASS
+        kernels = LEVEL_PASS if exact else GREY_PASS if is_grey else UNITS_PASS if layers.others else PASS
         self._dirty = True
         parity, done, noted = weights.parity, 0, False
         try:
@@ -288,7 +308,7 @@ class TrainingSession:
         return TrainingScratch(
             self._scratch_of("planes", (n_visible * pitch,), np.uint32), pitch,
             self._scratch_of("means", (fragment_size(n_hidden, 32 * groups),), np.uint64),
-            self._scratch_of("totals", (n_hidden,), np.int32), nothing(np.float32, (1, 1)), *grey,
+            self._scratch_of("totals", (n_hidden,), np.int32), *grey,
         )  # fmt: skip
 
     def _buffer(self, name: str, n: int, n_neurons: int) -> Any:

@@ -8,7 +8,8 @@ import numpy as np
 
 from ...units import OneHot, Unit
 from ..draws import Draw
-from .kernels.units import DRAWS, classes_kernel, counts_kernel, rectified_kernel, spin_means_kernel
+from .kernels.classes import CLASSES
+from .kernels.units import DRAWS, counts_kernel, rectified_kernel, spin_means_kernel
 from .launching import address, launch_strided
 
 
@@ -53,5 +54,4 @@ def _classes(unit: OneHot, theta: Any, draw: Draw | None) -> None:
     unit.check_width(theta.shape[1])
     size = unit.n_classes or theta.shape[1]
     where = address(draw or Draw(0, 0, 0))
-    wide = theta.dtype == np.float64
-    launch_strided(classes_kernel, theta.size // size, theta, size, draw is not None, wide, where)
+    launch_strided(CLASSES[np.dtype(theta.dtype)], theta.size // size, theta, size, draw is not None, where)

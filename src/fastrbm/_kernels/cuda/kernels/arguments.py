@@ -340,3 +340,42 @@ class GreyTiles(NamedTuple):
     sums: Any
     left: Any
     right: Any
+
+
+class OtherUnits(NamedTuple):
+    """Layers of spins or of classes in a training pass, and what their states and gradients are made of.
+
+    Attributes
+    ----------
+    visible_spins, hidden_spins : bool
+        Bits x stand for spins 2 x - 1.
+    visible_classes, hidden_classes : int
+        Neurons of a group of which one is on, 0 for a layer without groups.
+    scale : float32
+        2 for each layer of spins.
+    sums : array of int32, shape (n_hidden + n_visible,)
+        Of the fixed-point weights into hidden, then into visible neurons, where the inputs are spins; else zeros.
+    hidden_bias, visible_bias : array of float32
+        Of the bits.
+    quantum : array of one float32
+        What the integer 1 is worth for the bits.
+    deltas : array of float32, shape (n_hidden + n_visible,)
+        Means of the data's bits, less those of the model's, of hidden, then of visible neurons.
+    inputs : array of float32, shape (n, n_neurons)
+        Inputs of classes, then their means times a scale.
+    chosen : array of int32
+        ``chosen[row * n_groups + group]``: the neuron that is on, counted from the first of its group.
+    """
+
+    visible_spins: Flag
+    hidden_spins: Flag
+    visible_classes: Long
+    hidden_classes: Long
+    scale: Real
+    sums: Integers
+    hidden_bias: Reals
+    visible_bias: Reals
+    quantum: Reals
+    deltas: Reals
+    inputs: RealRows
+    chosen: Integers

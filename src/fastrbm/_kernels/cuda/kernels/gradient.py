@@ -15,6 +15,7 @@ from .arguments import Real, Rows, RuleNumbers, Slots, Statistics, Words
 from .grey import WHITE, make_grey_gradient
 from .quantise import magnitude, note_largest
 from .rules import ascend
+from .scalar import HALF, ZERO
 from .target import add, cuda, device, mul
 from .tiles import PITCH, WIDTH, Tile, make_product, of_each_tile, this_place, this_thread
 
@@ -25,21 +26,35 @@ MODEL_COUNT = 1 << 16
 _QUANTUM = np.float32(2.0**-30)
 
 
+@device
+def coupling(g, visible, hidden, n_hidden, units):
+    """Gradient of a weight from that of the bits of `OtherUnits` (`spins.py`)."""
+    of_hidden = ZERO
+    if units.visible_spins:
+        of_hidden = mul(HALF, units.deltas[hidden])
+    g = add(g, -of_hidden)
+    if units.hidden_spins:
+        g = add(g, -mul(HALF, units.deltas[n_hidden + visible]))
+    return mul(units.scale, g)
+
+
 def make_gradient(tile: Tile, exact: bool = False):
     """Phase: gradient of the weights, their rule, and the sums of their magnitudes.
 
     ``gradient(statistics, n_steps, weights, n_hidden, n_visible, rule, update, scale, magnitudes, shared, grey,
-    grey_tiles)``: `weights` are `Slots` with ``values[hidden * n_visible + visible]``. ``magnitudes[n_hidden +
+    grey_tiles, units)``: `weights` are `Slots` with ``values[hidden * n_visible + visible]``. ``magnitudes[n_hidden +
     n_visible + 1]`` gets sums over rows, over columns, and the largest magnitude if that is too large, in steps of
     ``1 / scale``. With a `GreyBatch` the statistics are of the model alone, and the data's part comes from there, of
-    `exact` rows in one with the model's; for data in bits `grey` and `grey_tiles` are None.
+    `exact` rows in one with the model's; for data in bits `grey` and `grey_tiles` are None. `units` are `OtherUnits`,
+    or None where all are bits.
     """
     product, of_data = make_product(tile), make_grey_gradient(tile, exact)
     n_rows, threads = tile.rows, tile.threads
 
     @device
     def gradient(
-        statistics, n_steps, weights, n_hidden, n_visible, rule, update, scale, magnitudes, shared, grey, grey_tiles
+        statistics, n_steps, weights, n_hidden, n_visible, rule, update, scale, magnitudes, shared, grey, grey_tiles,
+        units,
     ):  # fmt: skip
         down = (n_visible + n_rows - 1) // n_rows
         tiles = down * ((n_hidden + WIDTH - 1) // WIDTH)
@@ -68,6 +83,8 @@ def make_gradient(tile: Tile, exact: bool = False):
                             g = grey_tiles.sums[row, column]
                         else:
                             g = add(g, grey_tiles.sums[row, column])
+                    if units is not None:
+                        g = coupling(g, visible0 + row, hidden0 + column, n_hidden, units)
                     at = (hidden0 + column) * n_visible + visible0 + row
                     value = ascend(rule, update, True, weights, at, g)
                     size = magnitude(value, scale)
@@ -94,42 +111,53 @@ def make_gradient(tile: Tile, exact: bool = False):
 
 
 @device
+def visible_change(statistics, neuron, data_groups, model_groups, grey, exact):
+    """Gradient of a visible bias: the mean of the data less that of the model; `grey` as in `bias_gradients`."""
+    data, model, first = 0.0, 0, neuron * statistics.pitch
+    for group in range(data_groups):
+        data += np.float64(cuda.popc(statistics.planes[first + group]))
+    for group in range(model_groups):
+        model += cuda.popc(statistics.planes[first + data_groups + group])
+    if grey is not None:
+        for group in range(grey.groups):
+            data += grey.sums_of_rows[neuron * grey.groups + group]
+        if exact:
+            data /= WHITE
+    return np.float32(data / np.float64(statistics.n_data) - np.float64(model) / np.float64(statistics.n_model))
+
+
+@device
+def hidden_change(statistics, neuron, grey, exact):
+    """Gradient of a hidden bias in the same way."""
+    if statistics.counted:
+        total = np.uint32(statistics.totals[neuron])
+        g = add(
+            mul(np.float32(total & np.uint32(MODEL_COUNT - 1)), statistics.data_share),
+            mul(np.float32(total >> np.uint32(16)), statistics.model_share),
+        )
+    else:
+        g = mul(_QUANTUM, np.float32(statistics.totals[neuron]))
+    if grey is not None and not exact:
+        for group in range(grey.groups):
+            g = add(g, grey.sums_of_means[neuron * grey.groups + group])
+    return g
+
+
+@device
 def bias_gradients(statistics, data_groups, model_groups, visible, hidden, rule, update, grey, exact):
     """Phase: gradients and rule of both biases (`Slots`), one thread a neuron.
 
     With a `GreyBatch` the statistics are those of the model, and the data's sums come by groups of rows; else None. Of
     `exact` rows those of means are in the statistics, and those of rows are of bytes.
     """
-    planes, pitch = statistics.planes, statistics.pitch
     n_visible, n_hidden = visible.values.size, hidden.values.size
     for neuron in range(this_place(), n_visible + n_hidden, cuda.gridDim.x * cuda.blockDim.x):
         if neuron < n_visible:
-            data, model = 0.0, 0
-            for group in range(data_groups):
-                data += np.float64(cuda.popc(planes[neuron * pitch + group]))
-            for group in range(model_groups):
-                model += cuda.popc(planes[neuron * pitch + data_groups + group])
-            if grey is not None:
-                for group in range(grey.groups):
-                    data += grey.sums_of_rows[neuron * grey.groups + group]
-                if exact:
-                    data /= WHITE
-            g = np.float32(data / np.float64(statistics.n_data) - np.float64(model) / np.float64(statistics.n_model))
+            g = visible_change(statistics, neuron, data_groups, model_groups, grey, exact)
             ascend(rule, update, False, visible, neuron, g)
         else:
-            at = neuron - n_visible
-            if statistics.counted:
-                total = np.uint32(statistics.totals[at])
-                g = add(
-                    mul(np.float32(total & np.uint32(MODEL_COUNT - 1)), statistics.data_share),
-                    mul(np.float32(total >> np.uint32(16)), statistics.model_share),
-                )
-            else:
-                g = mul(_QUANTUM, np.float32(statistics.totals[at]))
-            if grey is not None and not exact:
-                for group in range(grey.groups):
-                    g = add(g, grey.sums_of_means[at * grey.groups + group])
-            ascend(rule, update, False, hidden, at, g)
+            g = hidden_change(statistics, neuron - n_visible, grey, exact)
+            ascend(rule, update, False, hidden, neuron - n_visible, g)
 
 
 def make_gradient_kernel(tile: Tile):
@@ -146,7 +174,7 @@ def make_gradient_kernel(tile: Tile):
         groups, others = (statistics.n_data + 31) >> 5, (statistics.n_model + 31) >> 5
         gradient(
             statistics, groups + others, weights, hidden.values.size, visible.values.size, rule, 0, scale, magnitudes,
-            shared, None, None,
+            shared, None, None, None,
         )  # fmt: skip
         bias_gradients(statistics, groups, others, visible, hidden, rule, 0, None, False)
 

@@ -105,16 +105,18 @@ def make_to_fragments(tile: Tile):
     return to_fragments
 
 
-def make_layer(tile: Tile, kind: Any, for_gradient: bool = False):
+def make_layer(tile: Tile, kind: Any, for_gradient: bool = False, inputs: bool = False):
     """Phase: one layer of Bernoulli neurons given rows of bits.
 
     ``layer(rows, weights, at, what, out, shared, quads)``: `rows` are the states of the other layer (`Rows`), `weights`
     those into this one (`Weights`), `at` is the `Address` of its draws, and `out` is of the given kind: `Drawn` for
-    words alone, `Outputs` for rows of numbers as well or, if `for_gradient`, for planes and fragments.
+    words alone, `Outputs` for rows of numbers as well or, if `for_gradient`, for planes and fragments, beside which
+    there may be rows of `inputs`.
     """
     product, to_words = make_product(tile), make_to_words(tile)
     to_planes, to_fragments = make_to_planes(tile), make_to_fragments(tile)
-    n_rows, threads, numbers = tile.rows, tile.threads, kind is Outputs and not for_gradient
+    n_rows, threads, means = tile.rows, tile.threads, kind is Outputs and not for_gradient
+    inputs = inputs or means
 
     @device
     def layer(rows, weights, at, what, out, shared, quads):
@@ -146,9 +148,10 @@ def make_layer(tile: Tile, kind: Any, for_gradient: bool = False):
                         if for_gradient:
                             if what & MEANS:
                                 value = nearest(mul(mean_of(inverse), out.scale))
-                        if numbers:
+                        if means:
                             if what & ROWS:
                                 out.rows[place, neuron0 + column] = mean_of(inverse)
+                        if inputs:
                             if what & INPUTS:
                                 out.rows[place, neuron0 + column] = x
                     shared[row, column] = value  # unread if not for a gradient; without it annealing spills

@@ -32,6 +32,9 @@ _P1, _P2, _P3, _P4, _P5 = (
     for c in (0.001326472731307149, 0.009671512991189957, 0.05550733581185341, 0.24022242426872253, 0.6931470036506653)
 )
 _LOG_2 = np.float32(0.693147180559945309)
+#: ln 2 as a sum of which the first has so few digits that its products with small integers are exact
+_LN2_HIGH, _LN2_LOW = np.float32(0.693359375), np.float32(-2.12194440e-4)
+_E3, _E4, _E5, _E6, _E7 = (ONE / np.float32(k) for k in (6, 24, 120, 720, 5040))
 #: bits of 1 / sqrt 2
 _LOWEST_MANTISSA = 0x3F3504F3
 _A3, _A5, _A7, _A9, _A11, _A13, _A15 = (ONE / np.float32(k) for k in (3, 5, 7, 9, 11, 13, 15))
@@ -124,6 +127,21 @@ def nearest(x):
     if x < ZERO:
         return truncated(add(x, -HALF))
     return truncated(add(x, HALF))
+
+
+@device
+def exponential(x):
+    """e^x in float32 for x in [-87, 87], as the CPU kernels have it for classes."""
+    n = add(add(mul(x, -_LOG2_E), _MAGIC), -_MAGIC)
+    r = add(add(x, -mul(n, _LN2_HIGH)), -mul(n, _LN2_LOW))
+    p = add(mul(r, _E7), _E6)
+    p = add(mul(p, r), _E5)
+    p = add(mul(p, r), _E4)
+    p = add(mul(p, r), _E3)
+    p = add(mul(p, r), HALF)
+    p = add(mul(p, r), ONE)
+    p = add(mul(p, r), ONE)
+    return mul(p, power_of_two(truncated(n)))
 
 
 @device

@@ -25,6 +25,7 @@ from .arguments import (
     Integers,
     Long,
     Longs,
+    OtherUnits,
     Outputs,
     RealRows,
     Reals,
@@ -35,11 +36,13 @@ from .arguments import (
     Weights,
     Words,
 )
+from .classes import make_layer_of_units
 from .gradient import MEAN_SCALE, MODEL_COUNT, bias_gradients, make_gradient
 from .grey import make_grey_layer, shared_shapes
-from .layer import COUNTS, MEANS, PLANES, QUADS, WORDS, make_draw_rows, make_layer, transpose_rows
+from .layer import COUNTS, MEANS, PLANES, QUADS, WORDS, make_draw_rows, transpose_rows
 from .quantise import exponent_of, pack_weights
 from .scalar import ONE
+from .spins import add_sums, ascend_biases, bits_of_units, note_deltas
 from .target import cuda, device, div, grid_sync, kernel_for
 from .tiles import PITCH, Tile, of_each_tile, opaque, pitch_of, steps_of, this_place
 
@@ -97,13 +100,12 @@ class TrainingStates(NamedTuple):
 
 
 class TrainingScratch(NamedTuple):
-    """What a minibatch leaves for its gradient, as `Statistics` and `GreyBatch` have it; `no_rows` is of `Outputs`."""
+    """What a minibatch leaves for its gradient, as `Statistics` and `GreyBatch` have it."""
 
     planes: Words
     pitch: Long
     means: Fragments
     totals: Integers
-    no_rows: RealRows
     grey_means: Reals
     level_means: Integers
     sums_of_means: Reals
@@ -167,13 +169,13 @@ class Span(NamedTuple):
     parity: Long
 
 
-def make_pass_kernel(tile: Tile, is_grey: bool = False, exact: bool = False):
+def make_pass_kernel(tile: Tile, is_grey: bool = False, exact: bool = False, others: bool = False):
     """Kernel that does the minibatches of a `Span`.
 
     With `is_grey` the rows are grey and used as they are (`grey.py`), `exact` ones in bytes; else bits, or drawn each
-    time they are used.
+    time they are used. With `others` layers are those of `OtherUnits`.
     """
-    layer, draw_rows = make_layer(tile, Outputs, for_gradient=True), make_draw_rows(tile, Outputs)
+    layer, draw_rows = make_layer_of_units(tile, others), make_draw_rows(tile, Outputs)
     grey_layer, gradient = make_grey_layer(tile, exact), make_gradient(tile, exact)
     factor = np.int32 if exact else np.float32
     shape, quad_shape = (tile.rows, PITCH), (tile.rows, QUADS)
@@ -210,7 +212,7 @@ def make_pass_kernel(tile: Tile, is_grey: bool = False, exact: bool = False):
     @kernel_for(tile.threads, tile.blocks(many_values=True))
     def pass_kernel(
         data: TrainingRows, states: TrainingStates, weights: Slots, visible: Slots, hidden: Slots, rule: RuleNumbers,
-        model: TrainingModel, scratch: TrainingScratch, plan: Plan, span: Span,
+        model: TrainingModel, scratch: TrainingScratch, plan: Plan, units: OtherUnits, span: Span,
     ):  # fmt: skip
         shared = cuda.shared.array(shape, np.int32)
         quads = cuda.shared.array(quad_shape, np.uint32)
@@ -221,9 +223,15 @@ def make_pass_kernel(tile: Tile, is_grey: bool = False, exact: bool = False):
         grey_tiles = GreyTiles(dense, left, right)
         none, planes, pitch, means, totals = states.order, scratch.planes, scratch.pitch, scratch.means, scratch.totals
         magnitude_scale = np.float32(1 << model.shift)
+        hidden_bias, visible_bias, quantum = hidden.values, visible.values, model.quantum
+        if others:
+            hidden_bias, visible_bias, quantum = units.hidden_bias, units.visible_bias, units.quantum
         step, parity = span.step, span.parity
         for batch in range(span.first, span.first + span.n):
             high = (step >> 32) & 0xFFFFFF
+            if others:
+                bits_of_units(visible, hidden, model.quantum, units)
+                grid_sync()
             # -- data
             first, n, n_model, data_groups, groups = sizes_of(batch, plan, data, states)
             n_hidden, n_visible = units_of(model)
@@ -248,7 +256,7 @@ def make_pass_kernel(tile: Tile, is_grey: bool = False, exact: bool = False):
                         GreyRows(data.grey, data.order, first, n), n_visible, False,
                         Address(plan.seed_low, plan.seed_high, step & _LOW, (_INPUT_STREAM << 24) | high, 0),
                         WORDS | PLANES,
-                        Outputs(states.drawn, planes, pitch, 0, means, groups, ONE, totals, scratch.no_rows), quads,
+                        Outputs(states.drawn, planes, pitch, 0, means, groups, ONE, totals, units.inputs), quads,
                     )  # fmt: skip
                     grid_sync()
                 else:
@@ -262,10 +270,10 @@ def make_pass_kernel(tile: Tile, is_grey: bool = False, exact: bool = False):
                     what |= WORDS
                 layer(
                     Rows(source, its_order, its_first, n, pitch_of(n_visible)),
-                    Weights(model.to_hidden, hidden.values, model.quantum, steps_of(n_visible), n_hidden),
+                    Weights(model.to_hidden, hidden_bias, quantum, steps_of(n_visible), n_hidden),
                     Address(plan.seed_low, plan.seed_high, step & _LOW, (_HIDDEN_STREAM << 24) | high, 0), what,
-                    Outputs(states.hidden, planes, pitch, 0, means, groups, scale, totals, scratch.no_rows),
-                    shared, quads,
+                    Outputs(states.hidden, planes, pitch, 0, means, groups, scale, totals, units.inputs),
+                    shared, quads, units.hidden_classes, units.chosen,
                 )  # fmt: skip
             if not plan.persistent:
                 grid_sync()
@@ -281,10 +289,10 @@ def make_pass_kernel(tile: Tile, is_grey: bool = False, exact: bool = False):
                     what |= PLANES
                 layer(
                     Rows(states.hidden, none, 0, n_model, pitch_of(n_hidden)),
-                    Weights(model.to_visible, visible.values, model.quantum, steps_of(n_hidden), n_visible),
+                    Weights(model.to_visible, visible_bias, quantum, steps_of(n_hidden), n_visible),
                     Address(plan.seed_low, plan.seed_high, at & _LOW, (_VISIBLE_STREAM << 24) | high, 0), what,
-                    Outputs(states.visible, planes, pitch, data_groups, means, groups, ONE, totals, scratch.no_rows),
-                    shared, quads,
+                    Outputs(states.visible, planes, pitch, data_groups, means, groups, ONE, totals, units.inputs),
+                    shared, quads, units.visible_classes, units.chosen,
                 )  # fmt: skip
                 grid_sync()
                 first, n, n_model, data_groups, groups = sizes_of(batch, plan, data, states)
@@ -298,10 +306,10 @@ def make_pass_kernel(tile: Tile, is_grey: bool = False, exact: bool = False):
                     what |= WORDS
                 layer(
                     Rows(states.visible, none, 0, n_model, pitch_of(n_visible)),
-                    Weights(model.to_hidden, hidden.values, model.quantum, steps_of(n_visible), n_hidden),
+                    Weights(model.to_hidden, hidden_bias, quantum, steps_of(n_visible), n_hidden),
                     Address(plan.seed_low, plan.seed_high, at & _LOW, (_HIDDEN_STREAM << 24) | high, 0), what,
-                    Outputs(states.hidden, planes, pitch, data_groups, means, groups, scale, totals, scratch.no_rows),
-                    shared, quads,
+                    Outputs(states.hidden, planes, pitch, data_groups, means, groups, scale, totals, units.inputs),
+                    shared, quads, units.hidden_classes, units.chosen,
                 )  # fmt: skip
                 grid_sync()
             # -- parameters
@@ -314,11 +322,21 @@ def make_pass_kernel(tile: Tile, is_grey: bool = False, exact: bool = False):
                 planes, pitch, none, means, totals, n, n_model, div(ONE, np.float32(n)), -div(ONE, np.float32(n_model)),
                 plan.sampled_hidden,
             )  # fmt: skip
+            of_units = None
+            if others:
+                of_units = units
+                note_deltas(statistics, n_visible, n_hidden, data_groups, groups - data_groups, units)
+                grid_sync()
             gradient(
                 statistics, groups, weights, n_hidden, n_visible, rule, batch, magnitude_scale,
-                model.magnitudes[parity], shared, grey, grey_tiles,
+                model.magnitudes[parity], shared, grey, grey_tiles, of_units,
             )  # fmt: skip
-            bias_gradients(statistics, data_groups, groups - data_groups, visible, hidden, rule, batch, grey, exact)
+            if others:
+                ascend_biases(visible, hidden, rule, batch, units)
+            else:
+                bias_gradients(
+                    statistics, data_groups, groups - data_groups, visible, hidden, rule, batch, grey, exact
+                )  # fmt: skip
             grid_sync()
             n_hidden, n_visible = units_of(model)
             exponent = exponent_of(model.magnitudes[parity], n_hidden, n_visible, model.shift, largest)
@@ -337,6 +355,8 @@ def make_pass_kernel(tile: Tile, is_grey: bool = False, exact: bool = False):
             pack_weights(
                 weights.values, n_hidden, n_visible, np.float32(1 << exponent), model.to_hidden, model.to_visible
             )  # fmt: skip
+            if others:
+                add_sums(weights.values, n_hidden, n_visible, np.float32(1 << exponent), units)
             if start == 0:
                 model.quantum[0] = div(ONE, np.float32(1 << exponent))
             grid_sync()
@@ -348,6 +368,7 @@ def entry_points() -> list[tuple[str, Any, Any]]:
     """Kernels of this module: (name, kernel, signature)."""
     return [
         *of_each_tile("training pass", make_pass_kernel),
+        *of_each_tile("training pass, other units", partial(make_pass_kernel, others=True)),
         *of_each_tile("training pass, grey rows", partial(make_pass_kernel, is_grey=True)),
         *of_each_tile("training pass, grey levels", partial(make_pass_kernel, is_grey=True, exact=True)),
     ]

@@ -67,38 +67,6 @@ def _make_draws(wide: bool) -> Any:
 DRAWS = {np.dtype(np.float32): _make_draws(False), np.dtype(np.float64): _make_draws(True)}
 
 
-@cuda.jit
-def classes_kernel(theta, size, drawn, wide, address):
-    """Set groups of `size` neurons to their softmax, or, `drawn`, to 1 for one of them and 0 for the others."""
-    n, groups = theta.shape[0], theta.shape[1] // size
-    for at in range(cuda.grid(1), n * groups, cuda.gridsize(1)):
-        row, first = at // groups, at % groups * size
-        top = np.float64(theta[row, first])
-        for neuron in range(first + 1, first + size):
-            top = max(top, np.float64(theta[row, neuron]))
-        total = 0.0
-        for neuron in range(first, first + size):
-            total += math.exp(np.float64(theta[row, neuron]) - top)
-        if not drawn:
-            for neuron in range(first, first + size):
-                theta[row, neuron] = math.exp(np.float64(theta[row, neuron]) - top) / total
-            continue
-        w0, w1, w2, w3 = philox(first // 4, row, address)
-        word = word_at(first % 4, w0, w1, w2, w3)
-        u = np.float64(uniform_of(word))
-        if wide:
-            u = wide_uniform_of(word)
-        below, chosen, sought = 0.0, first, u * total
-        for neuron in range(first, first + size):
-            below += math.exp(np.float64(theta[row, neuron]) - top)
-            if below <= sought:
-                chosen = neuron + 1
-        for neuron in range(first, first + size):
-            theta[row, neuron] = 0
-            if neuron == chosen:
-                theta[row, neuron] = 1
-
-
 @device
 def uniform_at(row, neuron, wide, address):
     """Uniform of a neuron of a row, of the cells of float32 or of all 32 bits (`wide`)."""
@@ -194,7 +162,6 @@ def entry_points() -> list[tuple[str, Any, Any]]:
         found += [
             (f"means of spins {name}", spin_means_kernel, types.void(rows)),
             (f"draws of spins and normals {name}", DRAWS[np.dtype(name)], types.void(rows, flag, address)),
-            (f"classes {name}", classes_kernel, types.void(rows, i64, flag, flag, address)),
             (f"rectified {name}", rectified_kernel, types.void(rows, flag, flag, address)),
             (f"counts {name}", counts_kernel, types.void(rows, i64, flag, flag, address)),
         ]
