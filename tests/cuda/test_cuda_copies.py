@@ -49,7 +49,7 @@ def test_a_pass_is_one_launch_copies_an_order_and_reads_two_flags(X, batch_size,
     "estimator,X",
     [
         (IsingRBM(6), 2 * BITS - 1),
-        (IsingRBM(6, hidden="bernoulli", algorithm="cd"), 2 * BITS - 1),
+        (RBM(6, visible="ising", algorithm="cd"), 2 * BITS - 1),
         (PottsRBM(6), np.rint(2 * GREY)),
         (RBM(6, hidden="onehot"), BITS),
     ],

@@ -1,5 +1,7 @@
 """Estimators, samplers and likelihoods with device="cuda", on the simulated device: as on the CPU."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 from sklearn.base import clone
@@ -83,6 +85,10 @@ ESTIMATORS = {
 }
 
 
+#: trained in whole passes in float32, in the order of the CPU
+SAME_BITS = {"bits", "grey", "spins", "potts", "gaussian", "softmax"}
+
+
 @pytest.mark.parametrize("name", ESTIMATORS)
 def test_estimators(name):
     estimator, X = ESTIMATORS[name]
@@ -92,7 +98,10 @@ def test_estimators(name):
         fits[device] = rbm.fit(X)
     got, wanted = fits["cuda"], fits["cpu"]
     for attribute in ("components_", "intercept_hidden_", "intercept_visible_"):
-        np.testing.assert_allclose(getattr(got, attribute), getattr(wanted, attribute), atol=2e-5)
+        compared = (
+            np.testing.assert_array_equal if name in SAME_BITS else partial(np.testing.assert_allclose, atol=2e-5)
+        )
+        compared(getattr(got, attribute), getattr(wanted, attribute))
     for method in ("transform", "free_energy", "gibbs", "reconstruct"):
         np.testing.assert_allclose(getattr(got, method)(X[:4]), getattr(wanted, method)(X[:4]), atol=1e-3)
 

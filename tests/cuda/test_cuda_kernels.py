@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from fastrbm._kernels import Parameters, Phase, Rule, Update, pack
+from fastrbm._kernels import Parameters, Phase, Rule, Update, as_dense, pack
 from fastrbm._kernels.bits import PackedBits
 from fastrbm._kernels.cpu import CpuBackend
 from fastrbm._kernels.cpu.runtime import extension
@@ -74,6 +74,32 @@ def test_units_of_all_types(spec):
             np.testing.assert_array_equal(drawn.words, wanted.words)
         else:
             np.testing.assert_allclose(drawn, wanted, atol=1e-5)
+
+
+@pytest.mark.parametrize("spec", ["ising", "onehot", "onehot(5)", "gaussian"])
+def test_states_of_these_units_have_the_bits_of_the_cpu(spec):
+    weights, _, b = model(33, 20, scale=0.3)
+    states = bits(9, 33)
+    drawn = cuda.samples(spec, states, weights, b, ADDRESS)
+    wanted = cpu.samples(spec, states, weights, b, ADDRESS)
+    np.testing.assert_array_equal(as_dense(drawn, np.float32), as_dense(wanted, np.float32))
+    if spec != "ising":  # whose hyperbolic tangent is that of a library
+        np.testing.assert_array_equal(cuda.means(spec, states, weights, b), cpu.means(spec, states, weights, b))
+
+
+def test_normal_quantiles_are_those_of_the_cpu_for_each_of_their_cells():
+    from fastrbm._kernels.cuda.kernels.normal import COEFFICIENTS
+
+    words = np.arange(0, 2**32, 2**9, dtype=np.uint32)
+    cell = words >> 9
+    upper = cell >= 2**22
+    x = np.where(upper, 2**23 - 1 - cell.astype(np.int64), cell).astype(np.float32) + np.float32(0.5)
+    bits_of_x = x.view(np.int32)
+    t = ((bits_of_x & 0x7FFFFF) | 0x3F800000).view(np.float32) - np.float32(1.5)
+    z = np.zeros_like(x)
+    for power in COEFFICIENTS[::-1]:
+        z = z * t + power[(bits_of_x >> 23) - 126]
+    np.testing.assert_array_equal(np.where(upper, -z, z), extension.normal_quantiles(words))
 
 
 def test_bits_drawn_with_given_probabilities():

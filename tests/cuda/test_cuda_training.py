@@ -100,11 +100,28 @@ def test_other_units_in_any_number_of_launches(units, monkeypatch):
     assert_same(run(CudaBackend(), **same), run(CpuBackend(1), **same))
 
 
+@pytest.mark.parametrize("rule", ["momentum", "adam"])
+@pytest.mark.parametrize("persistent", [False, True])
+def test_grey_rows(persistent, rule):
+    """Products in the order of the CPU's, by fused operations."""
+    same = dict(kind="grey", persistent=persistent, rule=rule, n=61, batch=40)
+    assert_same(run(CudaBackend(), **same), run(CpuBackend(1), **same))
+
+
+@pytest.mark.parametrize("persistent,sweeps", [(False, 2), (True, 1), (True, 2)])
+@pytest.mark.parametrize("hidden", ["bernoulli", "onehot", "onehot(5)"])
+def test_gaussian_rows(hidden, persistent, sweeps, monkeypatch):
+    same = dict(units=("gaussian", hidden), kind="grey", persistent=persistent, sweeps=sweeps, n=61, batch=40)
+    wanted = run(CpuBackend(1), **same)
+    monkeypatch.setattr(training.TrainingSession, "compose", None)
+    assert_same(run(CudaBackend(), **same), wanted)
+
+
 @pytest.mark.parametrize("same", [
-    dict(kind="grey"), dict(kind="grey", persistent=True, rule="momentum"), dict(kind="grey", sampled=True),
+    dict(kind="grey", sampled=True),
     dict(dtype=np.float64), dict(units=("bernoulli", "ising"), kind="grey"),
     dict(units=("onehot", "ising"), rows=classes_of_rows(20)),
-    dict(units=("gaussian", "bernoulli"), kind="grey"), dict(units=("gaussian", "onehot"), kind="grey"),
+    dict(units=("gaussian", "bernoulli"), kind="grey", sampled=True), dict(units=("gaussian", "ising"), kind="grey"),
 ])  # fmt: skip
 def test_real_rows_and_other_units_are_close(same):
     got, wanted = run(CudaBackend(), **same, n=20), run(CpuBackend(1), **same, n=20)

@@ -26,7 +26,7 @@ from .annealing import LEAST_CHAINS, anneal, anneal_on_all
 from .composed import ArrayBackend
 from .gradients import MOST_COUNTED, Gradients
 from .memory import bits_on_device, host_parameters, on_device, on_host, to_device
-from .other_units import are_of_bits
+from .other_units import have_passes
 from .partition import log_partition_sum, seconds_for
 from .scores import Scores
 from .strategy import run_sweeps
@@ -133,11 +133,11 @@ class CudaBackend(Gradients, Scores):
         if len(order) == 0:
             return
         n_counted = max(plan.batch_size, 0 if state.chains is None else len(state.chains))
-        native = are_of_bits(units) and parameters.weights.dtype == np.float32 and plan.rule.native
-        if plan.sampled_hidden or tuple(units) != _BERNOULLI:
-            native = native and (are_bits(rows) or plan.stochastic_input)
+        as_bits = are_bits(rows) or plan.stochastic_input
+        native = have_passes(units, as_bits) or (tuple(units) == _BERNOULLI and not plan.sampled_hidden)
+        native = native and parameters.weights.dtype == np.float32 and plan.rule.native
         if plan.sampled_hidden:  # counted as coincidences of bits
-            native = native and n_counted <= MOST_COUNTED
+            native = native and as_bits and n_counted <= MOST_COUNTED
         if isinstance(rows, GreyLevels) and (plan.stochastic_input or not native):
             for part, local in as_floats([(rows, order)], plan.batch_size, parameters.weights.dtype):
                 self.train(parameters, slots, part, local, plan, units, state, on_batch)
@@ -159,11 +159,8 @@ class CudaBackend(Gradients, Scores):
     def trains_whole_passes(self, units: tuple[str, str], rows_are_bits: bool, plan: TrainingPlan) -> bool:
         """See `Backend.trains_whole_passes`: wherever the arrays stay on the device from minibatch to minibatch."""
         visible, hidden = (get_unit(unit).name for unit in units)
-        if not plan.rule.native:
-            return False
-        if visible == "gaussian":
-            return hidden in ("bernoulli", "onehot")
-        return are_of_bits(units) and (rows_are_bits or visible != "onehot")
+        others = visible in ("bernoulli", "ising") and hidden in ("bernoulli", "ising", "onehot")
+        return plan.rule.native and (others or have_passes(units, rows_are_bits))
 
     def arrays(self) -> ArrayBackend:
         """See `Backend.arrays`."""

@@ -18,11 +18,15 @@ from .memory import DeviceBits, bits_on_device, upload, zeros
 from .quantise import QuantisedWeights
 
 _OF_BITS = frozenset({"bernoulli", "ising", "onehot"})
+_BESIDE_GAUSSIAN = frozenset({"bernoulli", "onehot"})
 
 
-def are_of_bits(units: tuple[str, str]) -> bool:
-    """Whether states of both layers are kept as bits, for which whole passes have kernels."""
-    return all(get_unit(unit).name in _OF_BITS for unit in units)
+def have_passes(units: tuple[str, str], rows_are_bits: bool) -> bool:
+    """Whether whole passes have kernels for two layers: of bits given data in bits, or Gaussian rows."""
+    visible, hidden = (get_unit(unit).name for unit in units)
+    if visible == "gaussian":
+        return hidden in _BESIDE_GAUSSIAN and not rows_are_bits
+    return rows_are_bits and {visible, hidden} <= _OF_BITS
 
 
 class UnitLayers:
@@ -31,7 +35,7 @@ class UnitLayers:
     Parameters
     ----------
     units : (visible unit type, hidden unit type)
-        Such that `are_of_bits`.
+        Such that they `have_passes`.
     n_visible, n_hidden : int
     """
 
@@ -40,6 +44,7 @@ class UnitLayers:
         self.units = units
         self.spins = kinds[0].name == "ising", kinds[1].name == "ising"
         self.classes = _size_of_groups(kinds[0], n_visible), _size_of_groups(kinds[1], n_hidden)
+        self.gaussian = kinds[0].name == "gaussian"
         self.others = any(self.spins) or any(self.classes)
         self._sizes = n_visible, n_hidden
         self._arrays: list[Any] | None = None
@@ -56,9 +61,12 @@ class UnitLayers:
                 self._arrays = [nothing(np.int32), *4 * [nothing(np.float32)]]
         if n_rows > self._of_classes[0] and any(self.classes):
             most = [(n, size) for n, size in zip(self._sizes, self.classes, strict=True) if size]
-            self._of_classes = n_rows, (
-                zeros((n_rows, max(n for n, _ in most)), np.float32),
-                zeros(n_rows * max(n // size for n, size in most), np.int32),
+            self._of_classes = (
+                n_rows,
+                (
+                    zeros((n_rows, max(n for n, _ in most)), np.float32),
+                    zeros(n_rows * max(n // size for n, size in most), np.int32),
+                ),
             )
         scale = np.float32((1 + self.spins[0]) * (1 + self.spins[1]))
         sums, hidden_bias, visible_bias, quantum, deltas = self._arrays

@@ -10,20 +10,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..bits import PackedBits, are_bits, n_words
+from ..bits import PackedBits, are_bits
 from ..contract import Backend, ChainState, Parameters, TrainingPlan, train_batch, values_of
 from ..levels import GreyLevels
 from .gradients import ADAM_LIKE, rule_of, slots_of
+from .kernels.gaussian import make_gaussian_pass_kernel
 from .kernels.target import clear, cuda
-from .kernels.tiles import fragment_size
-from .kernels.training import Plan, Span, TrainingModel, TrainingRows, TrainingScratch, TrainingStates, make_pass_kernel
+from .kernels.training import Plan, Span, TrainingModel, TrainingRows, TrainingStates, make_pass_kernel
 from .launching import Kernels, are_finite, choose_tile, most_tiles, nothing
-from .memory import DeviceBits, DeviceRows, download, empty, flat, guarding, upload, zeros
+from .memory import DeviceBits, DeviceRows, download, empty, flat, guarding, upload
 from .other_units import UnitLayers, chains_as_bits, chains_as_values
 from .quantise import QuantisedWeights
+from .scratch import Scratch
 
 PASS = Kernels(make_pass_kernel)
 GREY_PASS = Kernels(partial(make_pass_kernel, is_grey=True))
+GAUSSIAN_PASS = Kernels(make_gaussian_pass_kernel)
 UNITS_PASS = Kernels(partial(make_pass_kernel, others=True))
 LEVEL_PASS = Kernels(partial(make_pass_kernel, is_grey=True, exact=True))
 #: multiply-adds of one launch: some tens of milliseconds, after which signals and callbacks have their turn
@@ -62,7 +64,7 @@ class TrainingSession:
         self._units = ("bernoulli", "bernoulli")
         self._layers: UnitLayers | None = None
         self._rows: tuple[Any, Any] | None = None
-        self._scratch: dict[str, Any] = {}
+        self._scratch = Scratch()
 
     # -- what is where --------------------------------------------------------------------------------------------
 
@@ -220,7 +222,7 @@ class TrainingSession:
         weights, state = self.weights, self.state
         n_hidden, n_visible = weights.n_hidden, weights.n_visible
         batch = min(plan.batch_size, len(order))
-        chains = self._chains.words if plan.persistent else self._buffer("chains", batch, n_hidden)
+        chains = self._chains.words if plan.persistent else self._scratch.bits("chains", batch, n_hidden)
         n_model = int(chains.shape[0])
         tile = choose_tile(max(batch, n_model), max(n_hidden, n_visible))
         is_grey, exact = source.dtype != np.uint32 and not plan.stochastic_input, source.dtype == np.uint8
@@ -233,20 +235,25 @@ class TrainingSession:
             source if exact else nothing(np.uint8, (1, 1)), upload(order, stream), len(order),
         )  # fmt: skip
         states = TrainingStates(
-            flat(self._buffer("data", batch if plan.stochastic_input else 1, n_visible)), flat(chains),
-            flat(self._buffer("visible", n_model, n_visible)), n_model, none,
+            flat(self._scratch.bits("data", batch if plan.stochastic_input else 1, n_visible)), flat(chains),
+            flat(self._scratch.bits("visible", n_model, n_visible)), n_model, none,
         )  # fmt: skip
         arguments = (
             data, states, *map(slots_of, zip(*self._device, strict=True)),
             rule_of(plan.update(0), len(self.host) - 1, _adam_scales(plan, first_update, n_batches), stream),
-            self._model(), self._gradient_scratch(batch, n_model, is_grey, exact), _numbers_of(plan),
-            layers.arguments(max(batch, n_model)),
+            self._model(),
         )  # fmt: skip
+        if layers.gaussian:
+            kernels = GAUSSIAN_PASS
+            arguments = (*arguments, self._scratch.of_gaussian(weights, layers, batch, n_model), _numbers_of(plan))
+        else:
+            kernels = LEVEL_PASS if exact else GREY_PASS if is_grey else UNITS_PASS if layers.others else PASS
+            scratch = self._scratch.of_gradient(weights, batch, n_model, is_grey, exact)
+            arguments = (*arguments, scratch, _numbers_of(plan), layers.arguments(max(batch, n_model)))
         clear(weights.control, stream)
         work = 5.0 * batch * n_hidden * n_visible * plan.n_sweeps
         per_launch = max(1, min(n_batches, int(_WORK_OF_LAUNCH / work)))
         tiles = most_tiles(tile, max(batch, n_model), n_hidden, n_visible)
-        kernels = LEVEL_PASS if exact else GREY_PASS if is_grey else UNITS_PASS if layers.others else PASS
         self._dirty = True
         parity, done, noted = weights.parity, 0, False
         try:
@@ -282,37 +289,6 @@ class TrainingSession:
         return TrainingModel(
             w.n_hidden, w.n_visible, w.to_hidden, w.to_visible, w.quantum, w.magnitudes, w.control, w.shift
         )  # fmt: skip
-
-    # -- scratch --------------------------------------------------------------------------------------------------
-
-    def _scratch_of(self, name: str, shape: tuple[int, ...], dtype: Any) -> Any:
-        """Device array of zeros that is kept; what is in it belongs to the minibatch before."""
-        held = self._scratch.get(name)
-        if held is None or held.shape != shape:
-            self._scratch.pop(name, None)
-            held = self._scratch[name] = zeros(shape, dtype)
-        return held
-
-    def _gradient_scratch(self, batch: int, n_model: int, is_grey: bool, exact: bool) -> TrainingScratch:
-        n_hidden, n_visible, row_groups = self.weights.n_hidden, self.weights.n_visible, -(-batch // 32)
-        groups = row_groups + -(-n_model // 32)
-        pitch = groups + groups % 2  # products read words in pairs
-        grey = [nothing(np.float32), nothing(np.int32), nothing(np.float32), nothing(np.float64)]
-        if is_grey:
-            means = self._scratch_of("grey means", (batch * n_hidden,), np.int32 if exact else np.float32)
-            grey = [
-                *((grey[0], means) if exact else (means, grey[1])),
-                self._scratch_of("sums of means", (n_hidden * row_groups,), np.float32),
-                self._scratch_of("sums of rows", (n_visible * row_groups,), np.float64),
-            ]
-        return TrainingScratch(
-            self._scratch_of("planes", (n_visible * pitch,), np.uint32), pitch,
-            self._scratch_of("means", (fragment_size(n_hidden, 32 * groups),), np.uint64),
-            self._scratch_of("totals", (n_hidden,), np.int32), *grey,
-        )  # fmt: skip
-
-    def _buffer(self, name: str, n: int, n_neurons: int) -> Any:
-        return self._scratch_of(name, (n, 2 * n_words(n_neurons)), np.uint32)
 
 
 def _device_view(rows: NDArray[Any]) -> NDArray[Any]:

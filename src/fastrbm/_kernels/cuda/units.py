@@ -8,9 +8,18 @@ import numpy as np
 
 from ...units import OneHot, Unit
 from ..draws import Draw
+from .devices import kept_per_device
 from .kernels.classes import CLASSES
+from .kernels.normal import COEFFICIENTS
 from .kernels.units import DRAWS, counts_kernel, rectified_kernel, spin_means_kernel
 from .launching import address, launch_strided
+from .memory import upload
+
+
+@kept_per_device(16)
+def normal_coefficients() -> Any:
+    """Those of normal draws, on the current device."""
+    return upload(COEFFICIENTS.ravel())
 
 
 def means_in_place(unit: Unit, theta: Any) -> bool:
@@ -30,7 +39,9 @@ def draws_in_place(unit: Unit, theta: Any, draw: Draw) -> bool:
     """Put drawn values in place of natural parameters; False if there is no kernel for the unit type."""
     if unit.name in ("ising", "gaussian"):
         kernel = DRAWS[np.dtype(theta.dtype)]
-        launch_strided(kernel, theta.size // 4 + 1, theta, unit.name == "gaussian", address(draw))
+        launch_strided(
+            kernel, theta.size // 4 + 1, theta, unit.name == "gaussian", normal_coefficients(), address(draw)
+        )
         return True
     if isinstance(unit, OneHot):
         _classes(unit, theta, draw)

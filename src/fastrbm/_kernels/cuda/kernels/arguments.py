@@ -314,10 +314,10 @@ class GreyBatch(NamedTuple):
         As in `GreyRows`; of bytes for exact sums.
     means : array of float32, or of int32
         ``means[row * n_hidden + hidden]``: hidden means times their share, or 2^30 times that.
-    sums_of_means : array of float32
-        ``sums_of_means[hidden * groups + group]``, a group being 32 rows.
+    parts_of_means : array of float32
+        Their sums in parts (`grey.note_parts`).
     sums_of_rows : array of float64
-        ``sums_of_rows[visible * groups + group]``.
+        ``sums_of_rows[visible * groups + group]``, a group being 32 rows, or all of them where they are float32.
     groups : int
     totals : array of int32, shape (n_hidden,)
         Grows by the sums of integer means.
@@ -328,7 +328,7 @@ class GreyBatch(NamedTuple):
     first: Long
     n: Long
     means: Reals
-    sums_of_means: Reals
+    parts_of_means: Reals
     sums_of_rows: Doubles
     groups: Long
     totals: Integers

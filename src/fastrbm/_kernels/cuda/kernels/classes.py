@@ -125,16 +125,23 @@ def is_chosen(size, row, neuron, n_neurons, chosen):
 
 
 @device
+def leave_words(size, n, n_neurons, words, chosen):
+    """Phase: rows of packed bits of what `choose_classes` has drawn."""
+    columns = (n_neurons + 31) >> 5
+    for item in range(this_place(), n * columns, cuda.gridDim.x * cuda.blockDim.x):
+        row, column, word = item // columns, item % columns, np.uint32(0)
+        for bit in range(min(32, n_neurons - 32 * column)):
+            if is_chosen(size, row, 32 * column + bit, n_neurons, chosen):
+                word |= np.uint32(1 << bit)
+        words[row * pitch_of(n_neurons) + column] = word
+
+
+@device
 def leave_classes(size, n, n_neurons, what, out, values, chosen):
     """Phase: `Outputs` of a layer of classes, of what `choose_classes` has left."""
-    stride, columns, row_groups = cuda.gridDim.x * cuda.blockDim.x, (n_neurons + 31) >> 5, (n + 31) >> 5
+    stride, row_groups = cuda.gridDim.x * cuda.blockDim.x, (n + 31) >> 5
     if what & WORDS:
-        for item in range(this_place(), n * columns, stride):
-            row, column, word = item // columns, item % columns, np.uint32(0)
-            for bit in range(min(32, n_neurons - 32 * column)):
-                if is_chosen(size, row, 32 * column + bit, n_neurons, chosen):
-                    word |= np.uint32(1 << bit)
-            out.words[row * pitch_of(n_neurons) + column] = word
+        leave_words(size, n, n_neurons, out.words, chosen)
     if what & PLANES:
         for item in range(this_place(), n_neurons * row_groups, stride):
             neuron, group, plane = item % n_neurons, item // n_neurons, np.uint32(0)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from .arguments import Real, Rows, RuleNumbers, Slots, Statistics, Words
-from .grey import WHITE, make_grey_gradient
+from .grey import WHITE, make_grey_gradient, sum_of_parts
 from .quantise import magnitude, note_largest
 from .rules import ascend
 from .scalar import HALF, ZERO
@@ -27,6 +27,18 @@ _QUANTUM = np.float32(2.0**-30)
 
 
 @device
+def of_sum(statistics, total):
+    """Gradient from a sum over the rows of both phases."""
+    if statistics.counted:
+        counts = np.uint32(total)
+        return add(
+            mul(statistics.data_share, np.float32(counts & np.uint32(MODEL_COUNT - 1))),
+            mul(statistics.model_share, np.float32(counts >> np.uint32(16))),
+        )
+    return mul(_QUANTUM, np.float32(total))
+
+
+@device
 def coupling(g, visible, hidden, n_hidden, units):
     """Gradient of a weight from that of the bits of `OtherUnits` (`spins.py`)."""
     of_hidden = ZERO
@@ -38,48 +50,45 @@ def coupling(g, visible, hidden, n_hidden, units):
     return mul(units.scale, g)
 
 
-def make_gradient(tile: Tile, exact: bool = False):
+def make_gradient(tile: Tile, exact: bool = False, real_model: bool = False):
     """Phase: gradient of the weights, their rule, and the sums of their magnitudes.
 
     ``gradient(statistics, n_steps, weights, n_hidden, n_visible, rule, update, scale, magnitudes, shared, grey,
-    grey_tiles, units)``: `weights` are `Slots` with ``values[hidden * n_visible + visible]``. ``magnitudes[n_hidden +
-    n_visible + 1]`` gets sums over rows, over columns, and the largest magnitude if that is too large, in steps of
-    ``1 / scale``. With a `GreyBatch` the statistics are of the model alone, and the data's part comes from there, of
-    `exact` rows in one with the model's; for data in bits `grey` and `grey_tiles` are None. `units` are `OtherUnits`,
-    or None where all are bits.
+    model_rows, grey_tiles, units)``: `weights` are `Slots` with ``values[hidden * n_visible + visible]``.
+    ``magnitudes[n_hidden + n_visible + 1]`` gets sums over rows, over columns, and the largest magnitude if that is too
+    large, in steps of ``1 / scale``. With a `GreyBatch` the statistics are of the model alone, and the data's part is
+    from there, of `exact` rows in one with the model's; for data in bits `grey` and `grey_tiles` are None. With
+    `real_model` the visible states of the model are `model_rows`, a `GreyBatch`, too, and there are no statistics; else
+    `model_rows` are None. `units` are `OtherUnits`, or None.
     """
     product, of_data = make_product(tile), make_grey_gradient(tile, exact)
     n_rows, threads = tile.rows, tile.threads
 
     @device
     def gradient(
-        statistics, n_steps, weights, n_hidden, n_visible, rule, update, scale, magnitudes, shared, grey, grey_tiles,
-        units,
+        statistics, n_steps, weights, n_hidden, n_visible, rule, update, scale, magnitudes, shared, grey, model_rows,
+        grey_tiles, units,
     ):  # fmt: skip
         down = (n_visible + n_rows - 1) // n_rows
         tiles = down * ((n_hidden + WIDTH - 1) // WIDTH)
         for number in range(cuda.blockIdx.x, tiles, cuda.gridDim.x):
             visible0, hidden0 = n_rows * (number % down), WIDTH * (number // down)
-            product(
-                Rows(statistics.planes, statistics.order, 0, n_visible, statistics.pitch), visible0, statistics.means,
-                n_steps, hidden0, shared,
-            )  # fmt: skip
+            if not real_model:
+                product(
+                    Rows(statistics.planes, statistics.order, 0, n_visible, statistics.pitch), visible0,
+                    statistics.means, n_steps, hidden0, shared,
+                )  # fmt: skip
             if grey is not None:
-                of_data(grey, n_visible, n_hidden, visible0, hidden0, shared, grey_tiles)
+                of_data(grey, model_rows, n_visible, n_hidden, visible0, hidden0, shared, grey_tiles)
             for item in range(this_thread(), n_rows * WIDTH, threads):
                 row, column = item % n_rows, item // n_rows  # neighbours take neighbouring weights
                 size = np.uint32(0)
                 if visible0 + row < n_visible and hidden0 + column < n_hidden:
-                    total = np.uint32(shared[row, column])
-                    if statistics.counted:
-                        g = add(
-                            mul(statistics.data_share, np.float32(total & np.uint32(MODEL_COUNT - 1))),
-                            mul(statistics.model_share, np.float32(total >> np.uint32(16))),
-                        )
-                    else:
-                        g = mul(_QUANTUM, np.float32(shared[row, column]))
+                    g = ZERO
+                    if not real_model:
+                        g = of_sum(statistics, shared[row, column])
                     if grey is not None:
-                        if exact:
+                        if exact or real_model:
                             g = grey_tiles.sums[row, column]
                         else:
                             g = add(g, grey_tiles.sums[row, column])
@@ -129,17 +138,9 @@ def visible_change(statistics, neuron, data_groups, model_groups, grey, exact):
 @device
 def hidden_change(statistics, neuron, grey, exact):
     """Gradient of a hidden bias in the same way."""
-    if statistics.counted:
-        total = np.uint32(statistics.totals[neuron])
-        g = add(
-            mul(np.float32(total & np.uint32(MODEL_COUNT - 1)), statistics.data_share),
-            mul(np.float32(total >> np.uint32(16)), statistics.model_share),
-        )
-    else:
-        g = mul(_QUANTUM, np.float32(statistics.totals[neuron]))
+    g = of_sum(statistics, statistics.totals[neuron])
     if grey is not None and not exact:
-        for group in range(grey.groups):
-            g = add(g, grey.sums_of_means[neuron * grey.groups + group])
+        g = add(g, sum_of_parts(grey.parts_of_means, 0, statistics.totals.size, neuron))
     return g
 
 
@@ -174,7 +175,7 @@ def make_gradient_kernel(tile: Tile):
         groups, others = (statistics.n_data + 31) >> 5, (statistics.n_model + 31) >> 5
         gradient(
             statistics, groups + others, weights, hidden.values.size, visible.values.size, rule, 0, scale, magnitudes,
-            shared, None, None, None,
+            shared, None, None, None, None,
         )  # fmt: skip
         bias_gradients(statistics, groups, others, visible, hidden, rule, 0, None, False)
 

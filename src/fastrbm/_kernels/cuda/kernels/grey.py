@@ -1,8 +1,9 @@
-"""Grey rows in a training pass: the products of the data that bits do not serve, in float32 or of integers.
+"""Real rows in a training pass: the products that bits do not serve, in float32 or of integers.
 
 The positive phase needs two products of the data: inputs of the hidden layer, and the data's half of the gradient. Both
-go over square tiles in shared memory, each sum in the order of its inputs, so results depend on no size of a tile.
-Sums over the rows of a minibatch are made of groups of 32 for the same reason.
+go over square tiles in shared memory, each sum in the order of its inputs by fused operations, so results are those of
+the CPU kernels (dense.h) and depend on no size of a tile. Sums over the rows of a minibatch are in the order of those,
+too.
 
 Rows of bytes are whole numbers of 255ths: their products with fixed-point weights and means are exact in 64 bits, and
 scaled as `fastrbm._kernels.levels` says.
@@ -12,15 +13,16 @@ from __future__ import annotations
 
 import numpy as np
 
-from .layer import QUADS, WORDS, make_to_words
+from .layer import INPUTS, QUADS, WORDS, make_to_words
 from .scalar import ONE, ZERO, is_on, mean_of, nearest, philox, sigmoid_scale, word_at
-from .target import add, cuda, device, div, mul, wide_mul
-from .tiles import WIDTH, Tile, this_thread
+from .target import add, cuda, device, div, fused, mul, wide_mul
+from .tiles import WIDTH, Tile, this_place, this_thread
 
 DEPTH = 16  # inputs that are in shared memory at once
 _COLUMNS = 2  # of a thread
 _ACROSS = WIDTH // _COLUMNS  # threads beside each other
 WHITE = np.float64(255)
+PARTS = 16  # of a sum over rows
 _MEAN_QUANTUM = np.float64(2.0**-30 / 255)
 
 
@@ -47,7 +49,11 @@ def make_multiply(tile: Tile, exact: bool):
             for c in range(_COLUMNS):
                 factor = number(right[np.uint32(k), column + np.uint32(c)])
                 for r in range(n_rows):
-                    sums[r, c] += number(left[np.uint32(k), row + np.uint32(r)]) * factor
+                    value = number(left[np.uint32(k), row + np.uint32(r)])
+                    if exact:
+                        sums[r, c] += value * factor
+                    else:
+                        sums[r, c] = fused(value, factor, sums[r, c])
 
     @device
     def store(sums, out, others, scale):
@@ -67,6 +73,44 @@ def make_multiply(tile: Tile, exact: bool):
 
 
 @device
+def note_parts(values, n, width, parts, base):
+    """Phase: sums of every 16th of n rows, ``values[row * width + column]``.
+
+    Those from row k on go to ``parts[base + k * width + column]``.
+    """
+    for item in range(this_place(), PARTS * width, cuda.gridDim.x * cuda.blockDim.x):
+        part, column, total = item // width, item % width, ZERO
+        for row in range(part, n, PARTS):
+            total = add(total, values[row * width + column])
+        parts[base + item] = total
+
+
+@device
+def note_parts_of_rows(values, order, first, n, width, parts, base):
+    """The same of rows in an order."""
+    for item in range(this_place(), PARTS * width, cuda.gridDim.x * cuda.blockDim.x):
+        part, column, total = item // width, item % width, ZERO
+        for row in range(part, n, PARTS):
+            total = add(total, values[order[first + row], column])
+        parts[base + item] = total
+
+
+@device
+def sum_of_parts(parts, base, width, column):
+    """Sum of a column from its parts, in the order of the CPU kernels."""
+    total = ZERO
+    for k in range(2):  # the tree of 16 leaves, whose halves are those of even and of odd places
+        fours = ZERO
+        for j in range(2):
+            at = base + (k + 2 * j) * width + column
+            two = add(parts[at], parts[at + 8 * width])
+            other = add(parts[at + 4 * width], parts[at + 12 * width])
+            fours = add(fours, add(two, other))
+        total = add(total, fours)
+    return total
+
+
+@device
 def clear(sums):
     """Set a thread's sums to zero."""
     for r in range(sums.shape[0]):
@@ -74,26 +118,36 @@ def clear(sums):
             sums[r, c] = 0
 
 
-def make_grey_layer(tile: Tile, exact: bool = False):
+def make_grey_layer(tile: Tile, exact: bool = False, gaussian: bool = False):
     """Phase: hidden means (times `share`) and draws given grey rows.
 
     ``grey_layer(grey, n_hidden, n_visible, weights, bias, quantum, at, share, what, words, quads, tiles)``:
     fills the means and sums of a `GreyBatch`; ``weights[hidden * n_visible + visible]`` are float32, `tiles` are
     `GreyTiles`. Drawn states go to `words` if `what` is WORDS. Of `exact` rows, whose values are bytes, weights are
-    taken as integers, 1 being worth `quantum`, means are rounded to integers, and totals grow by their sums.
+    taken as integers, 1 being worth `quantum`, means are rounded to integers, and totals grow by their sums. Of
+    `gaussian` ones no sums are made, and in the place of means there are inputs if `what` is INPUTS.
     """
     (multiply, store, sums_shape, number), to_words = make_multiply(tile, exact), make_to_words(tile)
     n_rows, threads = tile.rows, tile.threads
 
     @device
-    def grey_layer(grey, n_hidden, n_visible, weights, bias, quantum, at, share, what, words, quads, tiles):
-        n, groups, shared = grey.n, grey.groups, tiles.sums
-        integer, scale = div(ONE, quantum), np.float64(quantum) / WHITE
+    def sum_rows(grey, n_visible):
+        n, groups = grey.n, grey.groups
         for item in range(cuda.grid(1), n_visible * groups, cuda.gridsize(1)):
             visible, group, of_rows = item % n_visible, item // n_visible, np.float64(0)
-            for row in range(32 * group, min(32 * group + 32, n)):
+            first, last = 32 * group, min(32 * group + 32, n)
+            if not exact:
+                first, last = 0, n
+            for row in range(first, last):
                 of_rows += np.float64(grey.values[grey.order[grey.first + row], visible])
             grey.sums_of_rows[visible * groups + group] = of_rows
+
+    @device
+    def grey_layer(grey, n_hidden, n_visible, weights, bias, quantum, at, share, what, words, quads, tiles):
+        n, shared = grey.n, tiles.sums
+        integer, scale = div(ONE, quantum), np.float64(quantum) / WHITE
+        if not gaussian:
+            sum_rows(grey, n_visible)
         down = (n + n_rows - 1) // n_rows
         n_tiles = down * ((n_hidden + WIDTH - 1) // WIDTH)
         sums = cuda.local.array(sums_shape, number)
@@ -127,10 +181,14 @@ def make_grey_layer(tile: Tile, exact: bool = False):
                 for j in range(4):
                     hidden, mean = hidden0 + 4 * quad + j, ZERO
                     if place < n and hidden < n_hidden:
-                        inverse = sigmoid_scale(add(bias[hidden], shared[row, 4 * quad + j]))
+                        x = add(bias[hidden], shared[row, 4 * quad + j])
+                        inverse = sigmoid_scale(x)
                         if is_on(word_at(j, w0, w1, w2, w3), inverse):
                             bits |= np.uint32(1 << j)
                         mean = mul(mean_of(inverse), share)
+                        if gaussian:
+                            if what & INPUTS:
+                                mean = x
                         if exact:
                             grey.means[place * n_hidden + hidden] = nearest(mean)
                         else:
@@ -148,31 +206,24 @@ def make_grey_layer(tile: Tile, exact: bool = False):
                         for place in range(row0 + first, min(row0 + first + 32, n)):
                             total += grey.means[place * n_hidden + hidden]
                         cuda.atomic.add(grey.totals, hidden, total)
-                    else:
-                        some = ZERO
-                        for row in range(32):
-                            some = add(some, shared[first + row, item % WIDTH])
-                        grey.sums_of_means[hidden * groups + ((row0 + first) >> 5)] = some
             # the products of the next tile have barriers before anyone writes to `shared` or `quads`
 
     return grey_layer
 
 
 def make_grey_gradient(tile: Tile, exact: bool = False):
-    """Device function of a block: the data's part of the gradient of a tile of weights.
+    """Device function of a block: the part of real rows in the gradient of a tile of weights.
 
-    ``grey_gradient(grey, n_visible, n_hidden, visible0, hidden0, model, tiles)`` leaves ``sum over rows of values[row,
-    visible0 + r] means[row, hidden0 + c]`` of a `GreyBatch` in ``tiles.sums[r, c]``; of `exact` rows the gradient with
-    the model's part, the integer ``model[r, c]``.
+    ``grey_gradient(grey, model_rows, n_visible, n_hidden, visible0, hidden0, model, tiles)`` leaves ``sum over rows of
+    values[row, visible0 + r] means[row, hidden0 + c]`` of a `GreyBatch` in ``tiles.sums[r, c]``, and adds those of
+    `model_rows` unless they are None; of `exact` rows the gradient with the model's part, the integer ``model[r, c]``.
     """
     multiply, store, sums_shape, number = make_multiply(tile, exact)
     n_rows, threads = tile.rows, tile.threads
 
     @device
-    def grey_gradient(grey, n_visible, n_hidden, visible0, hidden0, model, tiles):
+    def add_rows(grey, n_visible, n_hidden, visible0, hidden0, tiles, sums):
         n = grey.n
-        sums = cuda.local.array(sums_shape, number)
-        clear(sums)
         for start in range(0, n, DEPTH):
             for item in range(this_thread(), n_rows * DEPTH, threads):
                 row, k = item % n_rows, item // n_rows  # neighbours take neighbouring neurons
@@ -187,6 +238,14 @@ def make_grey_gradient(tile: Tile, exact: bool = False):
             cuda.syncthreads()
             multiply(tiles.left, tiles.right, sums)
             cuda.syncthreads()
+
+    @device
+    def grey_gradient(grey, model_rows, n_visible, n_hidden, visible0, hidden0, model, tiles):
+        sums = cuda.local.array(sums_shape, number)
+        clear(sums)
+        add_rows(grey, n_visible, n_hidden, visible0, hidden0, tiles, sums)
+        if model_rows is not None:
+            add_rows(model_rows, n_visible, n_hidden, visible0, hidden0, tiles, sums)
         store(sums, tiles.sums, model, _MEAN_QUANTUM)
         cuda.syncthreads()
 

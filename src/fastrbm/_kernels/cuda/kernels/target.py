@@ -90,6 +90,11 @@ if SIMULATED:
         return np.float32(a) + np.float32(b)
 
     @device
+    def fused(a, b, c):
+        """A * b + c, rounded once: the product is exact in float64, and the sum all but once in 2^28 times."""
+        return np.float32(np.float64(a) * np.float64(b) + np.float64(c))
+
+    @device
     def wide_mul(a, b):
         """Product of float64, rounded once."""
         return np.float64(a) * np.float64(b)
@@ -212,6 +217,11 @@ else:
     def add(a, b):
         """Sum, rounded once."""
         return libdevice.fadd_rn(a, b)
+
+    @device
+    def fused(a, b, c):
+        """A * b + c, rounded once."""
+        return libdevice.fmaf_rn(a, b, c)
 
     @device
     def wide_mul(a, b):

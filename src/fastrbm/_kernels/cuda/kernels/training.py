@@ -38,7 +38,7 @@ from .arguments import (
 )
 from .classes import make_layer_of_units
 from .gradient import MEAN_SCALE, MODEL_COUNT, bias_gradients, make_gradient
-from .grey import make_grey_layer, shared_shapes
+from .grey import make_grey_layer, note_parts, shared_shapes
 from .layer import COUNTS, MEANS, PLANES, QUADS, WORDS, make_draw_rows, transpose_rows
 from .quantise import exponent_of, pack_weights
 from .scalar import ONE
@@ -108,7 +108,7 @@ class TrainingScratch(NamedTuple):
     totals: Integers
     grey_means: Reals
     level_means: Integers
-    sums_of_means: Reals
+    parts_of_means: Reals
     sums_of_rows: Doubles
 
 
@@ -201,12 +201,11 @@ def make_pass_kernel(tile: Tile, is_grey: bool = False, exact: bool = False, oth
 
     @device
     def grey_of(first, n, data, scratch):
-        values, means = data.grey, scratch.grey_means
+        values, means, groups = data.grey, scratch.grey_means, 1
         if exact:
-            values, means = data.levels, scratch.level_means
+            values, means, groups = data.levels, scratch.level_means, (n + 31) >> 5
         return GreyBatch(
-            values, data.order, first, n, means, scratch.sums_of_means, scratch.sums_of_rows, (n + 31) >> 5,
-            scratch.totals,
+            values, data.order, first, n, means, scratch.parts_of_means, scratch.sums_of_rows, groups, scratch.totals
         )  # fmt: skip
 
     @kernel_for(tile.threads, tile.blocks(many_values=True))
@@ -304,6 +303,9 @@ def make_pass_kernel(tile: Tile, is_grey: bool = False, exact: bool = False, oth
                         what, scale = COUNTS, _MODEL_COUNT
                 if not last or plan.persistent:
                     what |= WORDS
+                if is_grey and not exact:
+                    if last:
+                        note_parts(scratch.grey_means, n, n_hidden, scratch.parts_of_means, 0)
                 layer(
                     Rows(states.visible, none, 0, n_model, pitch_of(n_visible)),
                     Weights(model.to_hidden, hidden_bias, quantum, steps_of(n_visible), n_hidden),
@@ -329,7 +331,7 @@ def make_pass_kernel(tile: Tile, is_grey: bool = False, exact: bool = False, oth
                 grid_sync()
             gradient(
                 statistics, groups, weights, n_hidden, n_visible, rule, batch, magnitude_scale,
-                model.magnitudes[parity], shared, grey, grey_tiles, of_units,
+                model.magnitudes[parity], shared, grey, None, grey_tiles, of_units,
             )  # fmt: skip
             if others:
                 ascend_biases(visible, hidden, rule, batch, units)

@@ -13,8 +13,9 @@ import numpy as np
 from numba import types
 
 from .arguments import Address, tuple_type
+from .normal import normal_of
 from .scalar import is_on, philox, sigmoid_scale, softplus, uniform_of, wide_is_on, wide_uniform_of, word_at
-from .target import cuda, device, normal_quantile, normal_share, scaled_tail, wide_div
+from .target import add, cuda, device, normal_quantile, normal_share, scaled_tail, wide_div
 
 _ROOT_HALF = math.sqrt(0.5)
 _ROOT_HALF_PI = math.sqrt(0.5 * math.pi)
@@ -34,7 +35,7 @@ def _make_draws(wide: bool) -> Any:
     """Kernel of spins and of normal neurons for float64 (wide) or float32."""
 
     @cuda.jit
-    def draw_kernel(theta, normal, address):
+    def draw_kernel(theta, normal, coefficients, address):
         """Set theta to drawn values: theta plus a standard normal one (`normal`), or spins."""
         n, n_neurons = theta.shape
         quads = (n_neurons + 3) // 4
@@ -50,7 +51,7 @@ def _make_draws(wide: bool) -> Any:
                         if wide:
                             x += normal_quantile(wide_uniform_of(word))
                         else:
-                            x += np.float32(normal_quantile(np.float64(uniform_of(word))))
+                            x = add(x, normal_of(word, coefficients))
                     else:
                         if wide:
                             up = wide_is_on(word, 2 * x)
@@ -161,7 +162,11 @@ def entry_points() -> list[tuple[str, Any, Any]]:
         rows = real[:, ::1]
         found += [
             (f"means of spins {name}", spin_means_kernel, types.void(rows)),
-            (f"draws of spins and normals {name}", DRAWS[np.dtype(name)], types.void(rows, flag, address)),
+            (
+                f"draws of spins and normals {name}",
+                DRAWS[np.dtype(name)],
+                types.void(rows, flag, types.float32[::1], address),
+            ),
             (f"rectified {name}", rectified_kernel, types.void(rows, flag, flag, address)),
             (f"counts {name}", counts_kernel, types.void(rows, i64, flag, flag, address)),
         ]
