@@ -31,6 +31,7 @@ from .gpu_compare import Check, compare
 from .gpu_exercise import UNITS
 from .ours import FastRBM
 from .peers import Parameters, Training, torch_cuda_peer
+from .peers.cupy_peer import CuPy
 from .peers.jax_peer import Jax
 from .protocol import (
     FAILED,
@@ -204,7 +205,7 @@ class Lines:
     # -- times -----------------------------------------------------------------------------------------------------
 
     def measured(self, name: str, deadline: Deadline) -> Iterator[Row]:
-        """Return the rows of a line: of those that have peers, one for each precision of PyTorch, and one for JAX."""
+        """Return the rows of a line: of those with peers, one for each precision of PyTorch, for JAX and for CuPy."""
         if name == "exact":
             yield self._exact()
             return
@@ -214,7 +215,7 @@ class Lines:
         precisions = [x for x in torch_cuda_peer.PRECISIONS if name != "ais" or x != "bf16"] if possible else []
         for number, precision in enumerate(precisions):
             torch_cuda_peer.set_precision(precision)
-            share = Deadline(deadline.left() / (len(precisions) - number + 0.5))  # the rest is for JAX
+            share = Deadline(deadline.left() / (len(precisions) - number + 0.75))  # the rest is for the others
             if name in TRAININGS:
                 yield self._training(name, precision, share)
             elif name == "gibbs":
@@ -222,34 +223,31 @@ class Lines:
             else:
                 yield self._ais(precision, share)
         if name != "ais":
-            yield self._jax(name, deadline)
+            on_cpu = self.torch_device == "cpu"
+            for peer in (Jax("JAX", "cpu" if on_cpu else "gpu"), CuPy("numpy" if on_cpu else "cupy")):
+                yield self._by_hand(name, peer, deadline)
 
-    def _jax(self, name: str, deadline: Deadline) -> Row:
-        """JAX by hand, compiled before it is timed, its rows and parameters on the device."""
-        peer = Jax("JAX", "cpu" if self.torch_device == "cpu" else "gpu")
-        possible = peer.available()
+    def _by_hand(self, name: str, peer: Any, deadline: Deadline) -> Row:
+        """JAX, compiled before it is timed, or CuPy: its rows and parameters on the device."""
+        case, possible = f"{name}-{peer.name.lower()}", peer.available()
         if not possible:
-            return Row(f"{name}-jax", name, "JAX", "-", SKIPPED, possible.reason)
-        import jax.numpy
-
+            return Row(case, name, peer.name, "-", SKIPPED, possible.reason)
         if name == "gibbs":
-            V = jax.numpy.asarray(self.images.binary[: self.n_chains])
-            model = Parameters(*map(jax.numpy.asarray, self.model))
+            V, model = peer.asarray(self.images.binary[: self.n_chains]), Parameters(*map(peer.asarray, self.model))
 
             def run(seed: int) -> np.ndarray:
                 return peer.gibbs(model, V, self.n_steps, seed=seed, threads=cores())
 
-            return self._gibbs_against("JAX", f"{name}-jax", None, lambda seed: _clocked(run, seed), deadline)
+            return self._gibbs_against(peer.name, case, None, lambda seed: _clocked(run, seed), deadline)
         training, _ = TRAININGS[name]
-        X = self.images.binary
-        rows = jax.numpy.asarray(X[: len(X) // training.batch * training.batch])
+        rows = peer.asarray(self._whole_batches(training))
         all_epochs = replace(training, n_epochs=self.epochs)
 
         def epoch(seed: int) -> tuple[float, Parameters]:
             seconds, found = _clocked(lambda s: peer.fit_epochs(rows, all_epochs, seed=s, threads=cores()), seed)
             return seconds / self.epochs, found
 
-        return self._training_against("JAX", f"{name}-jax", name, None, epoch, deadline)
+        return self._training_against(peer.name, case, name, None, epoch, deadline)
 
     def _row(self, name: str, work: str, peer: str, goal: float | None, timing: Timing, judgement: Judgement) -> Row:
         row = timed_row(name, work, peer, goal, timing, judgement, quick=self.quick)

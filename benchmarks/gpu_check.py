@@ -6,11 +6,11 @@
     python benchmarks/gpu_check.py                                   # from a checkout
 
 In the order of what is learned by a minute: every family of kernels against the CPU's bits; agreement of whole fits;
-times against PyTorch CUDA and JAX; the size from which a device wins over the CPU, and from which large tiles win over
-small ones (`--tune FILE` writes both for the package, which reads the file that FASTRBM_CUDA_TUNING names); the CUDA
-tests on the device; every family under compute-sanitizer (memcheck, racecheck). What cannot run is a row with its
-reason. The table is printed whatever happens, also after an interrupt; the JSON is written after every row, and a run
-that is resumed does what is not in it.
+times against PyTorch CUDA, JAX and CuPy; the size from which a device wins over the CPU, and from which large tiles
+win over small ones (`--tune FILE` writes both for the package, which reads the file that FASTRBM_CUDA_TUNING names);
+the CUDA tests on the device; every family under compute-sanitizer (memcheck, racecheck). What cannot run is a row
+with its reason. The table is printed whatever happens, also after an interrupt; the JSON is written after every row,
+and a run that is resumed does what is not in it.
 
 Exit status: 0; 1 if tests, sanitizers, agreement or quality fail, or a part breaks (a speed target that is missed is no
 failure); 2 for wrong options; 3 without a device.

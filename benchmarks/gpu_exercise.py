@@ -208,6 +208,24 @@ class Exercise:
                 ]
                 yield compare(f"{visible} and {hidden}, {change or 'means'}", *results)
 
+    def short_weights(self) -> Iterator[Check]:
+        """Weights of 16 bits: layers, chains, and a run of minibatches."""
+        from fastrbm._kernels.cuda.backend import CudaBackend
+
+        backends = CudaBackend(precision="fast"), CpuBackend(precision="fast")
+        parameters, rows = self.model(), self.bits(self.size.rows, self.size.visible)
+        (weights, _, b), start = parameters, self.bits(self.size.rows, self.size.hidden)
+        layers = [
+            (x.means("bernoulli", rows, weights, b), x.samples("bernoulli", rows, weights, b, ADDRESS))
+            for x in backends
+        ]
+        yield compare("layer of short weights: means, bits", *layers)
+        chains = [x.run_chains(start, parameters, UNITS, ADDRESS, 2) for x in backends]
+        yield compare("Gibbs chains by short weights", *chains)
+        plan, parameters = TrainingPlan(7, max(2, self.size.rows // 2), True, 1, 0.1, 0.5, False), self.model(scale=0.1)
+        trained = [self._run(x, rows, plan, 1, parameters) for x in backends]
+        yield compare("PCD-1 by short weights", *trained)
+
     def streaming(self) -> Iterator[Check]:
         """Rows that come in pieces, copied while the device works."""
         plan = TrainingPlan(7, max(2, self.size.rows // 4), True, 1, 0.1, 0.0, False)
@@ -327,15 +345,16 @@ class Exercise:
             got = on_host(self.cuda.means(unit, there, weights, b))
             wanted = self.cpu.means(unit, states, weights, b)
             yield compare(f"means of {unit} units", got, wanted, 1e-6 if unit == "ising" else 0.0)
-            drawn, expected = (
-                as_dense(on_host(x.samples(unit, rows, weights, b, ADDRESS)), np.float32)
-                for x, rows in ((self.cuda, there), (self.cpu, states))
-            )
-            yield compare(f"draws of {unit} units", drawn, expected)
+            drawn = on_host(self.cuda.samples(unit, there, weights, b, ADDRESS))
+            wanted = self.cpu.samples(unit, states, weights, b, ADDRESS)
+            yield compare(f"draws of {unit} units", as_dense(drawn, np.float32), as_dense(wanted, np.float32))
 
     def with_tiles(self) -> Families:
         """Families whose kernels come in two shapes of blocks."""
-        names = ("layers", "chains", "training", "other_units", "grey_rows", "gradients", "annealing", "lean")
+        names = (
+            "layers", "chains", "training", "other_units", "short_weights", "grey_rows", "gradients", "annealing",
+            "lean",
+        )  # fmt: skip
         return [(name, getattr(self, name)) for name in names]
 
     def without_tiles(self) -> Families:

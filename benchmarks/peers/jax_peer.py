@@ -42,6 +42,12 @@ class _OnJax:
             return Availability(False, f"JAX computes on {jax.default_backend()!r}: {wanted}")
         return Availability(True)
 
+    def asarray(self, x: Any) -> Any:
+        """Array of the device."""
+        import jax.numpy
+
+        return jax.numpy.asarray(x)
+
     def supports(self, training: Training) -> Availability:
         """Say whether it has this algorithm."""
         return Availability(False, f"{self.name} samples, and is not written to train")

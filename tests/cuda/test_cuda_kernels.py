@@ -102,6 +102,26 @@ def test_normal_quantiles_are_those_of_the_cpu_for_each_of_their_cells():
     np.testing.assert_array_equal(np.where(upper, -z, z), extension.normal_quantiles(words))
 
 
+@pytest.mark.parametrize("scale", [0.3, 30.0])
+def test_weights_of_16_bits(scale):
+    """precision="fast", also where sums of weights are so large that these would be too coarse."""
+    weights, _, b = parameters = model(65, 31, scale=scale)
+    hidden, fast, wanted = bits(40, 31), CudaBackend(precision="fast"), CpuBackend(1, precision="fast")
+    for rows in (bits(40, 65), levels(5, 65)):
+        for name in ("means", "samples"):
+            drawn = (ADDRESS,) if name == "samples" else ()
+            got, right = (getattr(x, name)("bernoulli", rows, weights, b, *drawn) for x in (fast, wanted))
+            np.testing.assert_array_equal(as_dense(got, np.float32), as_dense(right, np.float32))
+        np.testing.assert_array_equal(fast.inputs(rows, weights, b), wanted.inputs(rows, weights, b))
+        full = cuda.means("bernoulli", rows, weights, b)
+        assert (fast.means("bernoulli", rows, weights, b) != full).any() == (scale < 1)
+    right = wanted.run_chains(hidden, parameters, UNITS, ADDRESS, 3)
+    for strategy in ("auto", "delta", "bounds", "lcd", "lowbit"):
+        backend = CudaBackend(precision="fast", strategy=strategy)
+        for x, y in zip(backend.run_chains(hidden, parameters, UNITS, ADDRESS, 3), right, strict=True):
+            np.testing.assert_array_equal(x.words, y.words, err_msg=strategy)
+
+
 def test_bits_drawn_with_given_probabilities():
     p = grey(7, 35)
     p[0, :3] = [0, 1, 0.5]
@@ -235,7 +255,7 @@ def test_results_stay_where_the_weights_are():
         )
 
 
-@pytest.mark.parametrize("option", [dict(strategy="dense "), dict(precision="fast")])
+@pytest.mark.parametrize("option", [dict(strategy="dense "), dict(precision="half")])
 def test_options_a_device_does_not_have(option):
     with pytest.raises(ValueError, match=next(iter(option))):
         CudaBackend(**option)

@@ -21,9 +21,9 @@ SHAPE = (37, 20)
 
 def run(
     backend, kind="bits", persistent=False, sweeps=1, rule="l2", sampled=False, n=24, batch=16, units=UNITS,
-    dtype=np.float32, scale=0.1, on_batch=None, rows=None, momentum=0.5,
+    dtype=np.float32, scale=0.1, on_batch=None, rows=None, momentum=0.5, start=None,
 ):  # fmt: skip
-    parameters = model(*SHAPE, dtype, scale=scale)
+    parameters = model(*SHAPE, dtype, scale=scale) if start is None else start.copy()
     update, n_slots = RULES[rule]
     slots = [parameters.zeros_like() for _ in range(max(n_slots, int(momentum > 0)))]
     if rows is None:
@@ -138,6 +138,35 @@ def test_real_rows_in_any_number_of_launches_and_pieces(persistent, monkeypatch)
     monkeypatch.setattr(training, "SHARE_OF_MEMORY", 0.0)
     monkeypatch.setattr(training, "CHUNK_BYTES", 1)
     assert_same(run(CudaBackend(), **same), whole)
+
+
+@pytest.mark.parametrize("same", [
+    dict(persistent=True, sweeps=2), dict(rule="adam"), dict(units=("ising", "ising"), persistent=True),
+    dict(units=("bernoulli", "onehot(5)")), dict(kind="grey"), dict(rows=levels(24, SHAPE[0]), persistent=True),
+], ids=str)  # fmt: skip
+def test_weights_of_16_bits(same):
+    got, wanted = run(CudaBackend(precision="fast"), **same), run(CpuBackend(1, precision="fast"), **same)
+    assert_same(got, wanted)
+    full = run(CpuBackend(1), **same)
+    assert any((x != y).any() for x, y in zip(got[0], full[0], strict=True))
+
+
+def test_weights_that_outgrow_16_bits(monkeypatch):
+    """A launch whose products leave out half of the bytes ends there, and others go on."""
+    shapes, launch = [], training.PASS.launch_cooperative
+
+    def launched(tile, *arguments, **more):
+        shapes.append(tile.limbs)
+        launch(tile, *arguments, **more)
+
+    monkeypatch.setattr(training.PASS, "launch_cooperative", launched)
+    start = model(*SHAPE, scale=2.0)
+    # data are on where the model, by its biases, is off: the sum grows, and passes 512 in a minibatch
+    start.weights[0], start.visible_bias[:] = 509 / SHAPE[0], -40
+    same = dict(rule="sgd", batch=5, n=40, start=start)
+    got, wanted = run(CudaBackend(precision="fast"), **same), run(CpuBackend(1, precision="fast"), **same)
+    assert_same(got, wanted)
+    assert shapes == [2, 4]
 
 
 @pytest.mark.filterwarnings("ignore:overflow encountered")

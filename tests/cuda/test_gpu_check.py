@@ -23,6 +23,7 @@ from benchmarks.gpu_cases import Deadline, Lines, in_turn  # noqa: E402
 from benchmarks.gpu_compare import compare  # noqa: E402
 from benchmarks.gpu_crossing import Point  # noqa: E402
 from benchmarks.peers import Parameters, Training, torch_cuda_peer  # noqa: E402
+from benchmarks.peers.cupy_peer import CuPy  # noqa: E402
 from benchmarks.peers.likelihood_peer import ScipySums  # noqa: E402
 from benchmarks.protocol import ERROR, FAILED, MISSED, NO_TARGET, PASSED, SKIPPED, Row  # noqa: E402
 
@@ -433,7 +434,9 @@ def test_lines_against_the_peer(lines, name):
     pytest.importorskip("torch")
     rows = list(lines.measured(name, Deadline(60)))
     cases = [f"{name}-fp32", f"{name}-tf32"]
-    assert [row.case for row in rows] == (cases if name == "ais" else [*cases, f"{name}-bf16", f"{name}-jax"])
+    if name != "ais":
+        cases += [f"{name}-bf16", f"{name}-jax", f"{name}-cupy"]
+    assert [row.case for row in rows] == cases
     for row in rows:
         if row.verdict == SKIPPED:
             assert row.case.endswith("jax") and "not installed" in row.reason
@@ -446,8 +449,14 @@ def test_a_peer_without_a_device_is_a_row(lines):
     torch = pytest.importorskip("torch")
     if torch.cuda.is_available():
         pytest.skip("there is a device")
-    row, of_jax = replace(lines, torch_device="cuda").measured("gibbs", Deadline(1))
-    assert row.verdict == of_jax.verdict == SKIPPED and "sees no device" in row.reason
+    row, of_jax, of_cupy = replace(lines, torch_device="cuda").measured("gibbs", Deadline(1))
+    assert row.verdict == of_jax.verdict == of_cupy.verdict == SKIPPED and "sees no device" in row.reason
+
+
+@pytest.mark.parametrize("name", ["pcd-h256-b256", "cd-h256-b256", "gibbs"])
+def test_what_is_written_for_cupy_runs_on_numpy(lines, name):
+    row = lines._by_hand(name, CuPy("numpy"), Deadline(60))
+    assert row.case == f"{name}-cupy" and row.ratio > 0 and row.quality is not None and row.verdict == "ran (quick)"
 
 
 def test_exact_sums_are_given_up_when_they_take_too_long(lines, monkeypatch):

@@ -23,6 +23,7 @@ from benchmarks.peers import (  # noqa: E402
     sampling_peers,
     training_peers,
 )
+from benchmarks.peers.cupy_peer import CuPy  # noqa: E402
 from benchmarks.peers.likelihood_peer import ScipySums  # noqa: E402
 
 from fastrbm.likelihood._result import log_mean  # noqa: E402
@@ -30,9 +31,12 @@ from fastrbm.likelihood._result import log_mean  # noqa: E402
 N_VISIBLE = 784
 
 
-@pytest.mark.parametrize("name", sorted(training_peers()))
+TRAINING = {**training_peers(), "CuPy on NumPy": CuPy("numpy")}
+
+
+@pytest.mark.parametrize("name", sorted(TRAINING))
 def test_peers_learn_and_sample(name):
-    peer = training_peers()[name]
+    peer = TRAINING[name]
     if not (possible := peer.available()):
         pytest.skip(possible.reason)
     rows = (data.synthetic(512) > data.THRESHOLD).astype(np.float32)

@@ -20,7 +20,7 @@ if str(ROOT) not in sys.path:  # benchmarks are in the checkout alone
     sys.path.insert(0, str(ROOT))
 
 #: with two shapes of blocks
-TILED = ("layers", "chains", "training", "other_units", "grey_rows", "gradients", "annealing", "lean")
+TILED = ("layers", "chains", "training", "other_units", "short_weights", "grey_rows", "gradients", "annealing", "lean")
 OTHERS = ("dense", "units", "composed", "streaming", "scores", "partition", "packing")
 
 

@@ -20,7 +20,7 @@ from ..contract import ChainState, Drawn, Parameters, States, TrainingPlan
 from ..draws import Draw
 from ..levels import GreyLevels, as_floats
 from ..partition import check_partition
-from ..strategies import check_strategy
+from ..strategies import check_precision, check_strategy
 from . import devices
 from .annealing import LEAST_CHAINS, anneal, anneal_on_all
 from .composed import ArrayBackend
@@ -51,7 +51,8 @@ class CudaBackend(Gradients, Scores):
     strategy : str
         How free chains (`run_chains`) are drawn: as module `strategy` has it, "auto" by whole products. Layers of
         training and of single draws are whole products with any of them.
-    precision : {"full"}
+    precision : {"full", "fast"}
+        "fast" rounds weights to 16 bits as on the CPU; Gaussian visible states stay float32.
     """
 
     name = "cuda"
@@ -60,8 +61,8 @@ class CudaBackend(Gradients, Scores):
     def __init__(self, n_threads: int | None = None, strategy: str = "auto", precision: str = "full"):
         super().__init__(n_threads)
         check_strategy(strategy)
-        if precision != "full":
-            raise ValueError(f"precision must be 'full' with device='cuda', got {precision!r}")
+        check_precision(precision)
+        self.short = precision == "fast"
         self.strategy = strategy
         self._session: TrainingSession | None = None
 
@@ -71,7 +72,7 @@ class CudaBackend(Gradients, Scores):
         """See `Backend.run_chains`: in one launch between two layers of bits."""
         n = len(hidden)
         native = tuple(units) == _BERNOULLI and are_bits(hidden) and n
-        weights = self._quantised(parameters.weights) if native else None
+        weights = self._quantised(parameters.weights, self.short) if native else None
         if weights is None:
             return super().run_chains(hidden, parameters, units, draw, n_sweeps)
         biases = to_device(parameters.visible_bias), to_device(parameters.hidden_bias)
@@ -142,7 +143,7 @@ class CudaBackend(Gradients, Scores):
             for part, local in as_floats([(rows, order)], plan.batch_size, parameters.weights.dtype):
                 self.train(parameters, slots, part, local, plan, units, state, on_batch)
             return
-        own = session or TrainingSession(parameters, slots, state)
+        own = session or TrainingSession(parameters, slots, state, self.short)
         try:
             while len(order):
                 if native:
@@ -175,7 +176,7 @@ class CudaBackend(Gradients, Scores):
         self, parameters: Parameters, slots: Sequence[Parameters], state: ChainState
     ) -> Iterator[TrainingSession]:
         """See `Backend.resident`: the arrays stay on the device between passes."""
-        session = TrainingSession(parameters, slots, state)
+        session = TrainingSession(parameters, slots, state, self.short)
         self._session = session
         try:
             yield session

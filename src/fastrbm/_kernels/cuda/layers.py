@@ -42,6 +42,7 @@ from .memory import DeviceBits, bits_on_device, download, empty, flat, on_device
 from .quantise import QuantisedWeights
 from .units import draws_in_place, means_in_place
 
+_COPY = "copy"
 LAYER = Kernels(make_layer_kernel)
 DRAW = Kernels(make_draw_kernel)
 
@@ -64,14 +65,16 @@ class Layers(Backend):
 
     def __init__(self, n_threads: int | None = None) -> None:
         self.n_threads = n_threads
+        #: whether weights are rounded to 16 bits where means are wanted or states drawn
+        self.short = False
         #: by the identity of the weights, which are kept alive here: their copy and its quantised form, once made
-        self._held: dict[int, tuple[Any, list[Any]]] = {}
+        self._held: dict[int, tuple[Any, dict[Any, Any]]] = {}
 
     @contextmanager
     def holding(self, *weights: NDArray[Any]) -> Iterator[None]:
         """See `Backend.holding`: one copy on the device serves all products."""
         before = self._held
-        self._held = {**before, **{id(w): (w, []) for w in weights}}
+        self._held = {**before, **{id(w): (w, {}) for w in weights}}
         try:
             yield
         finally:
@@ -79,19 +82,19 @@ class Layers(Backend):
 
     def _copied(self, weights: Any) -> Any:
         """Weights on the device."""
-        _, found = self._held.get(id(weights), (None, []))
-        if not found:
-            found.append(to_device(weights))
-        return found[0]
+        _, found = self._held.get(id(weights), (None, {}))
+        if _COPY not in found:
+            found[_COPY] = to_device(weights)
+        return found[_COPY]
 
-    def _quantised(self, weights: Any) -> QuantisedWeights | None:
-        """Weights as integers, where they are float32 and fit."""
+    def _quantised(self, weights: Any, short: bool = False) -> QuantisedWeights | None:
+        """Weights as integers, `short` ones, where they are float32 and fit."""
         copy = self._copied(weights)
-        _, found = self._held.get(id(weights), (None, [copy]))
-        if len(found) == 1:
-            quantised = QuantisedWeights(copy) if copy.dtype == np.float32 and copy.size else None
-            found.append(quantised if quantised is not None and quantised.fill() else None)
-        return found[1]
+        _, found = self._held.get(id(weights), (None, {}))
+        if short not in found:
+            quantised = QuantisedWeights(copy, short) if copy.dtype == np.float32 and copy.size else None
+            found[short] = quantised if quantised is not None and quantised.fill() else None
+        return found[short]
 
     def dense_values(self, states: Any, dtype: Any) -> Any:
         """States as a dense device array."""
@@ -114,7 +117,8 @@ class Layers(Backend):
                 rows_shape, weights.dtype
             )  # fmt: skip
         levels = isinstance(states, GreyLevels) and not transpose
-        quantised = self._quantised(weights) if are_bits(states) or levels else None
+        short = self.short and what != INPUTS
+        quantised = self._quantised(weights, short) if are_bits(states) or levels else None
         if quantised is not None and levels:
             return self._level_layer(states, quantised, bias, what, draw)
         if quantised is None:
@@ -123,7 +127,7 @@ class Layers(Backend):
         rows = empty(rows_shape, np.float32) if what != WORDS else nothing(np.float32, (1, 1))
         words = zeros((n, 2 * n_words(n_out)), np.uint32) if what == WORDS else nothing(np.uint32, (1, 1))
         n_in = states.shape[1]
-        tile = choose_tile(n, n_out)
+        tile = quantised.tile(choose_tile(n, n_out))
         fragments = quantised.to_visible if transpose else quantised.to_hidden
         weights_in = Weights(fragments, to_device(bias), quantised.quantum, -(-n_in // STEP), n_out)
         out = _outputs(flat(words), rows)
@@ -133,7 +137,7 @@ class Layers(Backend):
     def _level_layer(self, levels: Any, weights: QuantisedWeights, bias: Any, what: int, draw: Draw | None) -> Any:
         """The hidden layer given levels: their products with the integers are whole numbers, exact in float64."""
         integers = empty((weights.n_hidden, weights.n_visible), np.float64)
-        launch_strided(whole_kernel, integers.size, weights.weights, weights.quantum, integers)
+        launch_strided(whole_kernel, integers.size, weights.weights, weights.quantum, weights.is_short, integers)
         sums = empty((len(levels), weights.n_hidden), np.float64)
         product(upload(levels.values.astype(np.float64)), transposed(integers), sums)
         out = empty(sums.shape, np.float32)

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from .kernels.arguments import Model, Quantised
-from .kernels.quantise import measure_kernel, pack_kernel
+from .kernels.quantise import EXPONENT, IS_SHORT, measure_kernel, pack_kernel
 from .kernels.target import clear
-from .kernels.tiles import fragment_size
+from .kernels.tiles import Tile, fragment_size
 from .launching import launch_all, launch_strided
 from .memory import empty, zeros
 
@@ -29,6 +29,9 @@ class QuantisedWeights:
     ----------
     weights : device array of float32, shape (n_hidden, n_visible), C-contiguous
         Not copied.
+    short : bool
+        Whether the integers are to be multiples of 2^16, half of whose bytes products may leave out, if such are fine
+        enough.
 
     Attributes
     ----------
@@ -38,11 +41,14 @@ class QuantisedWeights:
         What the integer 1 is worth.
     magnitudes : device array of uint32, shape (2, n_hidden + n_visible + 1)
         Sums of the magnitudes of weights, which the exponent follows from; which of the two is next is `parity`.
-    control : device array of two int32
-        Exponent, -1 if the weights are too large; minibatches done.
+    control : device array of three int32
+        What kernels of the weights say of them (`kernels/quantise.py`).
+    is_short : bool
+        Whether the integers are short ones.
     """
 
-    def __init__(self, weights: Any):
+    def __init__(self, weights: Any, short: bool = False):
+        self.short, self.is_short = short, False
         self.weights = weights
         self.n_hidden, self.n_visible = weights.shape
         self.flat = weights.reshape(weights.size)
@@ -51,7 +57,7 @@ class QuantisedWeights:
         self.to_visible = empty(fragment_size(self.n_visible, self.n_hidden), np.uint64)
         self.quantum = zeros(1, np.float32)
         self.magnitudes = zeros((2, self.n_hidden + self.n_visible + 1), np.uint32)
-        self.control = zeros(2, np.int32)
+        self.control = zeros(3, np.int32)
         self.parity = 0
 
     @property
@@ -73,6 +79,15 @@ class QuantisedWeights:
         clear(self.magnitudes)
         magnitudes = self.magnitudes[0]
         launch_all(measure_kernel, self.flat.size, self.arguments, np.float32(1 << self.shift), magnitudes)
-        launch_strided(pack_kernel, self.flat.size // 8 + 1, self.arguments, magnitudes)
+        launch_strided(pack_kernel, self.flat.size // 8 + 1, self.arguments, magnitudes, self.short)
         self.parity = 1
-        return int(self.control.copy_to_host()[0]) >= 0
+        return self.note(self.control.copy_to_host())
+
+    def note(self, control: Any) -> bool:
+        """Take over what a kernel of the weights said; whether they can be quantised."""
+        self.is_short = bool(control[IS_SHORT])
+        return bool(control[EXPONENT] >= 0)
+
+    def tile(self, tile: Tile) -> Tile:
+        """The same tile for products with these weights."""
+        return tile._replace(limbs=2) if self.is_short else tile

@@ -67,7 +67,9 @@ def _chains(sweeps: _Sweeps) -> tuple[Chains, tuple[DeviceBits, DeviceBits]]:
 def _run_dense(sweeps: _Sweeps) -> tuple[DeviceBits, DeviceBits]:
     """Whole products."""
     chains, drawn = _chains(sweeps)
-    CHAINS.launch_cooperative(sweeps.tile, sweeps.tiles, chains, sweeps.model, sweeps.draws, sweeps.n_sweeps)
+    CHAINS.launch_cooperative(
+        sweeps.weights.tile(sweeps.tile), sweeps.tiles, chains, sweeps.model, sweeps.draws, sweeps.n_sweeps
+    )
     return drawn
 
 

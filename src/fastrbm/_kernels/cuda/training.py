@@ -15,6 +15,7 @@ from ..contract import Backend, ChainState, Parameters, TrainingPlan, train_batc
 from ..levels import GreyLevels
 from .gradients import ADAM_LIKE, rule_of, slots_of
 from .kernels.gaussian import make_gaussian_pass_kernel
+from .kernels.quantise import DONE
 from .kernels.target import clear, cuda
 from .kernels.training import Plan, Span, TrainingModel, TrainingRows, TrainingStates, make_pass_kernel
 from .launching import Kernels, are_finite, choose_tile, most_tiles, nothing
@@ -51,14 +52,18 @@ class TrainingSession:
         Host arrays of float32, which `settle` brings up to date.
     state : ChainState
         Its chains are taken over by the first pass, and brought up to date by `settle`.
+    short : bool
+        Whether states are drawn with weights of 16 bits.
     """
 
-    def __init__(self, parameters: Parameters, slots: Sequence[Parameters], state: ChainState):
+    def __init__(
+        self, parameters: Parameters, slots: Sequence[Parameters], state: ChainState, short: bool = False
+    ) -> None:
         self.host = [parameters, *slots]
         self.state = state
         self._dirty = False
         self._device = [[upload(x) for x in values] for values in self.host]
-        self.weights = QuantisedWeights(self._device[0][0])
+        self.weights = QuantisedWeights(self._device[0][0], short)
         self._fits: bool | None = None
         self._chains: Any = None
         self._units = ("bernoulli", "bernoulli")
@@ -244,24 +249,26 @@ class TrainingSession:
             self._model(),
         )  # fmt: skip
         if layers.gaussian:
-            kernels = GAUSSIAN_PASS
-            arguments = (*arguments, self._scratch.of_gaussian(weights, layers, batch, n_model), _numbers_of(plan))
+            kernels, both = GAUSSIAN_PASS, self._scratch.of_gaussian(weights, layers, batch, n_model)
+            arguments = (*arguments, both, _numbers_of(plan, weights.short))
         else:
             kernels = LEVEL_PASS if exact else GREY_PASS if is_grey else UNITS_PASS if layers.others else PASS
             scratch = self._scratch.of_gradient(weights, batch, n_model, is_grey, exact)
-            arguments = (*arguments, scratch, _numbers_of(plan), layers.arguments(max(batch, n_model)))
-        clear(weights.control, stream)
+            arguments = (*arguments, scratch, _numbers_of(plan, weights.short), layers.arguments(max(batch, n_model)))
+        clear(weights.control[DONE : DONE + 1], stream)
         work = 5.0 * batch * n_hidden * n_visible * plan.n_sweeps
         per_launch = max(1, min(n_batches, int(_WORK_OF_LAUNCH / work)))
         tiles = most_tiles(tile, max(batch, n_model), n_hidden, n_visible)
         self._dirty = True
         parity, done, noted = weights.parity, 0, False
         try:
-            for first in range(0, n_batches, per_launch):
-                count = min(per_launch, n_batches - first)
-                span = Span(first, count, first_step + first * per_batch, (parity + first) % 2)
-                noted = False
-                kernels.launch_cooperative(tile, tiles, *arguments, span, stream=stream)
+            while done < n_batches:
+                span = Span(
+                    done, min(per_launch, n_batches - done), first_step + done * per_batch, (parity + done) % 2
+                )  # fmt: skip
+                # a launch whose products leave out half of the bytes ends when the weights are short no more
+                shape, noted = weights.tile(tile) if kernels is PASS else tile, False
+                kernels.launch_cooperative(shape, tiles, *arguments, span, stream=stream)
                 done, noted = self._note(first_update, first_step, per_batch, stream), True
                 if not self._fits:
                     break
@@ -278,8 +285,8 @@ class TrainingSession:
 
     def _note(self, first_update: int, first_step: int, per_batch: int, stream: Any) -> int:
         """Read how far the device has come."""
-        exponent, done = (int(x) for x in download(self.weights.control, stream))
-        self._fits = exponent >= 0
+        control = download(self.weights.control, stream)
+        self._fits, done = self.weights.note(control), int(control[DONE])
         self.state.updates = first_update + done
         self.state.step = first_step + done * per_batch
         return done
@@ -295,10 +302,10 @@ def _device_view(rows: NDArray[Any]) -> NDArray[Any]:
     return rows.view(np.uint32) if rows.dtype == np.uint64 else rows
 
 
-def _numbers_of(plan: TrainingPlan) -> Plan:
+def _numbers_of(plan: TrainingPlan, short: bool) -> Plan:
     return Plan(
         plan.batch_size, plan.n_sweeps, bool(plan.persistent), bool(plan.stochastic_input), bool(plan.sampled_hidden),
-        plan.seed & 0xFFFFFFFF, plan.seed >> 32,
+        plan.seed & 0xFFFFFFFF, plan.seed >> 32, short,
     )  # fmt: skip
 
 

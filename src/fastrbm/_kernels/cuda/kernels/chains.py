@@ -42,4 +42,7 @@ def make_chains_kernel(tile: Tile):
 
 def entry_points() -> list[tuple[str, Any, Any]]:
     """Kernels of this module: (name, kernel, signature)."""
-    return of_each_tile("Gibbs sweeps", make_chains_kernel)
+    return [
+        *of_each_tile("Gibbs sweeps", make_chains_kernel),
+        *of_each_tile("Gibbs sweeps, short weights", make_chains_kernel, limbs=2),
+    ]

@@ -11,7 +11,7 @@ import numpy as np
 
 from .arguments import Chains, Draws, Flips, Integers, Long, Longs, Model, Quantised, Rows, Weights, signature_of
 from .layer import QUADS, make_to_words
-from .quantise import quantised
+from .quantise import IS_SHORT, quantised
 from .scalar import ONE, address_at, is_on, philox, sigmoid_scale
 from .target import add, cuda, device, div, grid_sync, kernel_for, mul
 from .tiles import PITCH, STEP, WIDTH, Tile, make_product, of_each_tile, pitch_of, steps_of
@@ -191,7 +191,7 @@ def integers_kernel(model: Quantised, by_visible: Integers, by_hidden: Integers)
     n_hidden, n_visible = model.n_hidden, model.n_visible
     scale = div(ONE, model.quantum[0])
     for at in range(cuda.grid(1), n_hidden * n_visible, cuda.gridsize(1)):
-        integer = quantised(model.weights[at], scale)
+        integer = quantised(model.weights[at], scale, model.control[IS_SHORT] != 0)
         by_hidden[at] = integer
         by_visible[(at % n_visible) * n_hidden + at // n_visible] = integer
 

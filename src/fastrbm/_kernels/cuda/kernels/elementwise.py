@@ -10,9 +10,10 @@ from numba import types
 
 from .arguments import Address, Flag, Reals, RuleNumbers, Slots, signature_of, tuple_type
 from .grey import WHITE
+from .quantise import quantised
 from .rules import ascend
-from .scalar import ONE, mean_of, nearest, philox, sigmoid_scale, softplus, wide_is_on, word_at
-from .target import SIMULATED, add, cuda, div, mul, wide_mul
+from .scalar import ONE, mean_of, philox, sigmoid_scale, softplus, wide_is_on, word_at
+from .target import SIMULATED, add, cuda, div, wide_mul
 
 #: threads that share a row
 ROW_THREADS = 2 if SIMULATED else 128
@@ -105,12 +106,12 @@ def finish_wide_kernel(rows, bias, what):
 
 
 @cuda.jit
-def whole_kernel(weights, quantum, out):
-    """Weights as the whole numbers that `quantise.py` has, 1 being worth the quantum."""
+def whole_kernel(weights, quantum, short, out):
+    """Weights as the whole numbers that `quantise.py` has, 1 being worth the quantum, or `short` ones."""
     scale = div(ONE, quantum[0])
     for at in range(cuda.grid(1), weights.size, cuda.gridsize(1)):
         row, column = at // weights.shape[1], at % weights.shape[1]
-        out[row, column] = nearest(mul(weights[row, column], scale))
+        out[row, column] = quantised(weights[row, column], scale, short)
 
 
 @cuda.jit
@@ -224,7 +225,7 @@ def entry_points() -> list[tuple[str, Any, Any]]:
         ("outside of one", outside_kernel, types.void(rows, types.int32[::1])),
         ("finish float32", finish_kernel, types.void(rows, flat, i64)),
         ("finish float64", finish_wide_kernel, types.void(wide_rows, wide_flat, i64)),
-        ("whole weights", whole_kernel, types.void(rows, flat, wide_rows)),
+        ("whole weights", whole_kernel, types.void(rows, flat, types.boolean, wide_rows)),
         ("finish levels", finish_levels_kernel, types.void(wide_rows, flat, flat, i64, rows)),
         ("draw float64", draw_wide_kernel, types.void(wide_rows, tuple_type(Address), i64, words)),
         ("free energy", energy_kernel, types.void(rows, rows, flat, wide_flat)),

@@ -29,12 +29,23 @@ from .gradient import make_gradient
 from .grey import make_grey_layer, note_parts, note_parts_of_rows, shared_shapes, sum_of_parts
 from .layer import INPUTS, MEANS, QUADS, WORDS
 from .normal import normal_of
-from .quantise import exponent_of, pack_one_way
+from .quantise import DONE, EXPONENT, IS_SHORT, SHORT, exponent_of, pack_one_way, scale_of
 from .rules import ascend
 from .scalar import ONE, philox, word_at
 from .target import add, cuda, device, div, grid_sync, kernel_for, mul
-from .tiles import PITCH, WIDTH, Tile, make_product, of_each_tile, opaque, pitch_of, steps_of, this_place, this_thread
-from .training import DONE, EXPONENT, Plan, Span, TrainingModel, TrainingRows, TrainingStates
+from .tiles import (
+    PITCH,
+    WIDTH,
+    Tile,
+    make_product_of_weights,
+    of_each_tile,
+    opaque,
+    pitch_of,
+    steps_of,
+    this_place,
+    this_thread,
+)
+from .training import Plan, Span, TrainingModel, TrainingRows, TrainingStates
 
 _LOW = 0xFFFFFFFF
 _HIDDEN_STREAM, _VISIBLE_STREAM = 1, 0
@@ -83,7 +94,7 @@ def make_gaussian_layer(tile: Tile):
     ``gaussian_layer(rows, weights, at, coefficients, out, shared)``: as a layer of bits (`layer.py`), into
     ``out[row, neuron]``.
     """
-    product = make_product(tile)
+    product = make_product_of_weights(tile)
     n_rows, threads = tile.rows, tile.threads
 
     @device
@@ -124,7 +135,7 @@ def make_hidden_layer(tile: Tile):
         first = what
         if size:
             first = INPUTS
-        of_bits(batch, n_hidden, n_visible, weights, bias, ONE, at, share, first, words, quads, tiles)
+        of_bits(batch, n_hidden, n_visible, weights, bias, ONE, False, at, share, first, words, quads, tiles)
         if size:
             grid_sync()
             size, n, n_hidden = opaque(size), opaque(batch.n), opaque(n_hidden)
@@ -251,7 +262,7 @@ def make_gaussian_pass_kernel(tile: Tile):
             grid_sync()
             n_hidden, n_visible = units_of(model)
             ascend_biases(of_data.n, of_model.n, visible, hidden, rule, batch, scratch)
-            exponent = exponent_of(model.magnitudes[parity], n_hidden, n_visible, model.shift, largest)
+            exponent = exponent_of(model.magnitudes[parity], n_hidden, n_visible, model.shift, largest, plan.short)
             parity = 1 - parity
             start = this_place()
             for at in range(start, n_hidden + n_visible + 1, cuda.gridDim.x * cuda.blockDim.x):
@@ -260,13 +271,15 @@ def make_gaussian_pass_kernel(tile: Tile):
             if start == 0:
                 model.control[EXPONENT] = exponent
                 model.control[DONE] = batch + 1
+                model.control[IS_SHORT] = exponent >= SHORT
             if exponent < 0:
                 return  # all blocks have found the same
             pack_one_way(
-                weights.values, n_visible, n_hidden, 1, n_visible, np.float32(1 << exponent), model.to_visible
+                weights.values, n_visible, n_hidden, 1, n_visible, scale_of(exponent), exponent >= SHORT,
+                model.to_visible,
             )  # fmt: skip
             if start == 0:
-                model.quantum[0] = div(ONE, np.float32(1 << exponent))
+                model.quantum[0] = div(ONE, scale_of(exponent))
             grid_sync()
 
     return gaussian_pass_kernel

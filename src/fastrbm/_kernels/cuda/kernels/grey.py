@@ -14,6 +14,7 @@ from __future__ import annotations
 import numpy as np
 
 from .layer import INPUTS, QUADS, WORDS, make_to_words
+from .quantise import quantised
 from .scalar import ONE, ZERO, is_on, mean_of, nearest, philox, sigmoid_scale, word_at
 from .target import add, cuda, device, div, fused, mul, wide_mul
 from .tiles import WIDTH, Tile, this_place, this_thread
@@ -121,11 +122,11 @@ def clear(sums):
 def make_grey_layer(tile: Tile, exact: bool = False, gaussian: bool = False):
     """Phase: hidden means (times `share`) and draws given grey rows.
 
-    ``grey_layer(grey, n_hidden, n_visible, weights, bias, quantum, at, share, what, words, quads, tiles)``:
+    ``grey_layer(grey, n_hidden, n_visible, weights, bias, quantum, short, at, share, what, words, quads, tiles)``:
     fills the means and sums of a `GreyBatch`; ``weights[hidden * n_visible + visible]`` are float32, `tiles` are
     `GreyTiles`. Drawn states go to `words` if `what` is WORDS. Of `exact` rows, whose values are bytes, weights are
-    taken as integers, 1 being worth `quantum`, means are rounded to integers, and totals grow by their sums. Of
-    `gaussian` ones no sums are made, and in the place of means there are inputs if `what` is INPUTS.
+    taken as integers (`short` ones), 1 being worth `quantum`, means are rounded to integers, and totals grow by their
+    sums. Of `gaussian` ones no sums are made, and in the place of means there are inputs if `what` is INPUTS.
     """
     (multiply, store, sums_shape, number), to_words = make_multiply(tile, exact), make_to_words(tile)
     n_rows, threads = tile.rows, tile.threads
@@ -143,7 +144,7 @@ def make_grey_layer(tile: Tile, exact: bool = False, gaussian: bool = False):
             grey.sums_of_rows[visible * groups + group] = of_rows
 
     @device
-    def grey_layer(grey, n_hidden, n_visible, weights, bias, quantum, at, share, what, words, quads, tiles):
+    def grey_layer(grey, n_hidden, n_visible, weights, bias, quantum, short, at, share, what, words, quads, tiles):
         n, shared = grey.n, tiles.sums
         integer, scale = div(ONE, quantum), np.float64(quantum) / WHITE
         if not gaussian:
@@ -166,7 +167,7 @@ def make_grey_layer(tile: Tile, exact: bool = False, gaussian: bool = False):
                     if hidden0 + column < n_hidden and start + k < n_visible:
                         weight = weights[(hidden0 + column) * n_visible + start + k]
                         if exact:
-                            tiles.right[k, column] = nearest(mul(weight, integer))
+                            tiles.right[k, column] = quantised(weight, integer, short)
                         else:
                             tiles.right[k, column] = weight
                 cuda.syncthreads()

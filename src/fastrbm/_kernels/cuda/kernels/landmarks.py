@@ -32,7 +32,7 @@ from .arguments import (
 from .delta import FLIP_COST, Place, sum_of_flips
 from .layer import QUADS, make_to_words
 from .lowbit import ABOVE, BELOW, word_of
-from .quantise import quantised
+from .quantise import IS_SHORT, quantised
 from .scalar import ONE, cell_of, is_on, philox, sigmoid_scale, word_at
 from .target import add, cuda, device, div, grid_sync, kernel_for, low_word, mul, root
 from .tiles import PITCH, WIDTH, Tile, make_product, of_each_tile, pitch_of, steps_of
@@ -86,7 +86,7 @@ def norms_kernel(model: Quantised, norms: Norms):
     n_hidden, n_visible = model.n_hidden, model.n_visible
     scale = div(ONE, model.quantum[0])
     for at in range(cuda.grid(1), n_hidden * n_visible, cuda.gridsize(1)):
-        integer = np.int64(quantised(model.weights[at], scale))
+        integer = np.int64(quantised(model.weights[at], scale, model.control[IS_SHORT] != 0))
         # magnitudes of a neuron add up to less than 2^32 and are below 2^31, so squares to less than 2^63
         square, size = integer * integer, np.int32(abs(integer))
         cuda.atomic.add(norms.squares, at % n_visible, square)

@@ -29,7 +29,7 @@ from .tiles import (
     Tile,
     fragment_of,
     input_of,
-    make_product,
+    make_product_of_weights,
     of_each_tile,
     pitch_of,
     place_of,
@@ -113,7 +113,7 @@ def make_layer(tile: Tile, kind: Any, for_gradient: bool = False, inputs: bool =
     words alone, `Outputs` for rows of numbers as well or, if `for_gradient`, for planes and fragments, beside which
     there may be rows of `inputs`.
     """
-    product, to_words = make_product(tile), make_to_words(tile)
+    product, to_words = make_product_of_weights(tile), make_to_words(tile)
     to_planes, to_fragments = make_to_planes(tile), make_to_fragments(tile)
     n_rows, threads, means = tile.rows, tile.threads, kind is Outputs and not for_gradient
     inputs = inputs or means
@@ -301,6 +301,7 @@ def entry_points() -> list[tuple[str, Any, Any]]:
     signature = types.void(types.float32[:, ::1], types.float32, i64, i64, fragments, totals)
     return [
         *of_each_tile("layer", make_layer_kernel),
+        *of_each_tile("layer, short weights", make_layer_kernel, limbs=2),
         *of_each_tile("draw rows", make_draw_kernel),
         ("fragments of means", fragments_kernel, signature),
         ("planes of rows", transpose_kernel, signature_of(transpose_kernel)),

@@ -14,7 +14,7 @@ import numpy as np
 
 from .arguments import Chains, Coarse, Draws, Integers, Long, Longs, Model, Quantised, Rows, Weights, signature_of
 from .layer import QUADS, make_to_words
-from .quantise import quantised
+from .quantise import IS_SHORT, quantised
 from .scalar import ONE, address_at, cell_of, is_on, philox, sigmoid_scale
 from .target import add, cuda, device, div, grid_sync, kernel_for, low_word, mul
 from .tiles import (
@@ -54,7 +54,7 @@ def sizes_kernel(model: Quantised, sizes: Integers):
     n_hidden, n_visible = model.n_hidden, model.n_visible
     scale = div(ONE, model.quantum[0])
     for at in range(cuda.grid(1), n_hidden * n_visible, cuda.gridsize(1)):
-        integer = quantised(model.weights[at], scale)
+        integer = quantised(model.weights[at], scale, model.control[IS_SHORT] != 0)
         size = np.int32(max(integer, ~integer))  # what counts is how many bits there are besides the sign
         cuda.atomic.max(sizes, at % n_visible, size)
         cuda.atomic.max(sizes, n_visible + at // n_visible, size)
@@ -70,7 +70,7 @@ def shift_of(size):
 
 
 @device
-def pack_coarse(weights, input_stride, n_inputs, neuron_stride, n_neurons, scale, sizes, first, coarse):
+def pack_coarse(weights, input_stride, n_inputs, neuron_stride, n_neurons, scale, is_short, sizes, first, coarse):
     """Fragments of c + 2^15 for neurons whose sizes begin at `first`; weight of (input, neuron) by strides."""
     steps = (n_inputs + STEP - 1) // STEP
     parts = 4 * ((n_neurons + WIDTH - 1) // WIDTH)
@@ -86,7 +86,7 @@ def pack_coarse(weights, input_stride, n_inputs, neuron_stride, n_neurons, scale
             at = STEP * step + input_of(lane, b)
             eight[b] = 0
             if neuron < n_neurons and at < n_inputs:
-                integer = quantised(weights[at * input_stride + neuron * neuron_stride], scale)
+                integer = quantised(weights[at * input_stride + neuron * neuron_stride], scale, is_short)
                 eight[b] = np.int32((integer >> shift) + (1 << _ZERO_POINT))
         for limb in range(LIMBS):
             coarse.fragments[(part * steps + step) * LIMBS * LANES + place_of(limb, lane)] = fragment_of(eight, limb)
@@ -96,9 +96,9 @@ def pack_coarse(weights, input_stride, n_inputs, neuron_stride, n_neurons, scale
 def coarse_kernel(model: Quantised, sizes: Integers, to_hidden: Coarse, to_visible: Coarse):
     """`pack_coarse` for both directions."""
     n_hidden, n_visible = model.n_hidden, model.n_visible
-    scale = div(ONE, model.quantum[0])
-    pack_coarse(model.weights, 1, n_visible, n_visible, n_hidden, scale, sizes, n_visible, to_hidden)
-    pack_coarse(model.weights, n_visible, n_hidden, 1, n_visible, scale, sizes, 0, to_visible)
+    scale, is_short = div(ONE, model.quantum[0]), model.control[IS_SHORT] != 0
+    pack_coarse(model.weights, 1, n_visible, n_visible, n_hidden, scale, is_short, sizes, n_visible, to_hidden)
+    pack_coarse(model.weights, n_visible, n_hidden, 1, n_visible, scale, is_short, sizes, 0, to_visible)
 
 
 @device

@@ -13,7 +13,7 @@ import numpy as np
 
 from .arguments import OtherUnits, Quantised, signature_of
 from .gradient import hidden_change, visible_change
-from .quantise import quantised
+from .quantise import IS_SHORT, quantised
 from .rules import ascend
 from .scalar import ONE, TWO
 from .target import add, cuda, device, div, mul
@@ -23,7 +23,7 @@ _RUN = 32  # integers that one thread adds up
 
 
 @device
-def add_sums(weights, n_hidden, n_visible, scale, units):
+def add_sums(weights, n_hidden, n_visible, scale, short, units):
     """Phase: sums of the weights times `scale`, as integers, over inputs that are spins."""
     stride = cuda.gridDim.x * cuda.blockDim.x
     if units.visible_spins:
@@ -31,14 +31,14 @@ def add_sums(weights, n_hidden, n_visible, scale, units):
         for item in range(this_place(), n_hidden * runs, stride):
             hidden, first, total = item // runs, item % runs * _RUN, np.int32(0)
             for visible in range(first, min(first + _RUN, n_visible)):
-                total += quantised(weights[hidden * n_visible + visible], scale)
+                total += quantised(weights[hidden * n_visible + visible], scale, short)
             cuda.atomic.add(units.sums, hidden, total)
     if units.hidden_spins:
         runs = (n_hidden + _RUN - 1) // _RUN
         for item in range(this_place(), n_visible * runs, stride):
             visible, first, total = item % n_visible, item // n_visible * _RUN, np.int32(0)
             for hidden in range(first, min(first + _RUN, n_hidden)):
-                total += quantised(weights[hidden * n_visible + visible], scale)
+                total += quantised(weights[hidden * n_visible + visible], scale, short)
             cuda.atomic.add(units.sums, n_hidden + visible, total)
 
 
@@ -93,7 +93,10 @@ def ascend_biases(visible, hidden, rule, update, units):
 @cuda.jit
 def sums_kernel(model: Quantised, units: OtherUnits):
     """`add_sums` as a kernel, for a first minibatch."""
-    add_sums(model.weights, model.n_hidden, model.n_visible, div(ONE, model.quantum[0]), units)
+    add_sums(
+        model.weights, model.n_hidden, model.n_visible, div(ONE, model.quantum[0]),
+        model.control[IS_SHORT] != 0, units,
+    )  # fmt: skip
 
 
 def entry_points() -> list[tuple[str, Any, Any]]:

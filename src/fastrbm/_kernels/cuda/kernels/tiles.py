@@ -42,12 +42,16 @@ _NO_TURN, _ONE_TURN, _FOUR = np.uint32(0), np.uint32(1), np.uint32(4)
 
 
 class Tile(NamedTuple):
-    """Shape of what one block computes: `warps_m` x `warps_n` warps of `m` x `n` instructions each."""
+    """Shape of what one block computes: `warps_m` x `warps_n` warps of `m` x `n` instructions each.
+
+    Products with the weights take `limbs` bytes of them: 4, or 2 where the lower two are zeros (`quantise.py`).
+    """
 
     warps_m: int
     warps_n: int
     m: int
     n: int
+    limbs: int = 4
 
     @property
     def rows(self) -> int:
@@ -75,9 +79,9 @@ else:
     LARGE = Tile(2, 2, 2, 2)
 
 
-def of_each_tile(name: str, make: Callable[[Tile], Any]) -> list[tuple[str, Any, Any]]:
+def of_each_tile(name: str, make: Callable[[Tile], Any], limbs: int = 4) -> list[tuple[str, Any, Any]]:
     """(Name, kernel, signature) of a kernel for both tiles."""
-    made = [(f"{name} {size}", make(tile)) for size, tile in (("small", SMALL), ("large", LARGE))]
+    made = [(f"{name} {size}", make(tile._replace(limbs=limbs))) for size, tile in (("small", SMALL), ("large", LARGE))]
     return [(shaped, kernel, signature_of(kernel)) for shaped, kernel in made]
 
 
@@ -186,7 +190,7 @@ else:
     WORD_BYTES, LONG_BYTES = 4, 8
 
 
-def make_accumulate(tile: Tile, by_instruction: bool = not SIMULATED, n_limbs: int = 4):
+def make_accumulate(tile: Tile, by_instruction: bool = not SIMULATED, n_limbs: int = 4, upper: bool = False):
     """Device function that adds up a warp's products.
 
     ``accumulate(words, at, n_steps, fragments, column_tile, lane, sums)``: ``sums[m, n, limb, r]`` is for the row whose
@@ -200,6 +204,8 @@ def make_accumulate(tile: Tile, by_instruction: bool = not SIMULATED, n_limbs: i
         False: every simulated thread its own sums, which is faster there.
     n_limbs : int
         Bytes of an integer: 4, or 2 for integers without a sign.
+    upper : bool
+        The two bytes are the upper ones of integers of four.
     """
     n_m, n_n = tile.m, tile.n
 
@@ -207,7 +213,9 @@ def make_accumulate(tile: Tile, by_instruction: bool = not SIMULATED, n_limbs: i
 
         def direct(words, at, n_steps, fragments, column_tile, lane, sums):
             for n in range(n_n):
-                weights = _coefficients(fragments, int(column_tile) + n, int(n_steps), n_limbs)
+                weights = _coefficients(fragments, int(column_tile) + n, int(n_steps), 4 if upper else n_limbs)
+                if upper:
+                    weights = weights >> 16
                 for m in range(2 * n_m):
                     row = [int(words[int(at[m]) + k]) for k in range(n_steps)]
                     bits = np.unpackbits(np.array(row, dtype="<u4").view(np.uint8), bitorder="little")
@@ -219,7 +227,7 @@ def make_accumulate(tile: Tile, by_instruction: bool = not SIMULATED, n_limbs: i
         return direct
 
     n_rows, bits_shape, bytes_shape = 2 * n_m, (n_m, 4), (n_n, n_limbs)
-    fragment, n_pairs = n_limbs * LANES, n_limbs // 2
+    fragment, n_pairs, before = (4 if upper else n_limbs) * LANES, n_limbs // 2, 2 * LANES if upper else 0
     pair = np.uint64(2 * LANES * LONG_BYTES)
     of_step = np.uint64(fragment * LONG_BYTES)
 
@@ -270,7 +278,7 @@ def make_accumulate(tile: Tile, by_instruction: bool = not SIMULATED, n_limbs: i
             at[m] = address_of(words, at[m])
             both[m] = words_from(words, at[m])
         for n in range(n_n):
-            places[n] = address_of(fragments, np.uint64((column_tile + n) * n_steps * fragment + 2 * lane))
+            places[n] = address_of(fragments, np.uint64((column_tile + n) * n_steps * fragment + 2 * lane + before))
         now = cuda.local.array(n_n, np.uint64)
         load_bytes(fragments, places, _NONE, even)
         turns = np.uint32((n_steps - 1) >> 1)
@@ -301,14 +309,14 @@ def make_accumulate(tile: Tile, by_instruction: bool = not SIMULATED, n_limbs: i
     return accumulate
 
 
-def make_product(tile: Tile, by_instruction: bool = not SIMULATED, n_limbs: int = 4):
+def make_product(tile: Tile, by_instruction: bool = not SIMULATED, n_limbs: int = 4, upper: bool = False):
     """Device function of a block: the products of a tile.
 
     ``product(rows, row0, fragments, n_steps, column0, shared)`` leaves the sums of ``tile.rows`` of the `Rows` from
     `row0` on and 32 columns from `column0` on in ``shared[row, column]``; in the place of rows from n on there is
     anything. All threads of the block call it, and must meet before they change `shared` again.
     """
-    accumulate = make_accumulate(tile, by_instruction, n_limbs)
+    accumulate, lowest = make_accumulate(tile, by_instruction, n_limbs, upper), 2 if upper else 0
     n_m, n_n, warps_n = tile.m, tile.n, tile.warps_n
     sums_shape, n_held = (n_m, n_n, n_limbs, 4), 2 * n_m
 
@@ -330,12 +338,17 @@ def make_product(tile: Tile, by_instruction: bool = not SIMULATED, n_limbs: int 
                 for r in range(4):
                     total = np.int64(0)
                     for limb in range(n_limbs):
-                        total += np.int64(sums[m, j, limb, r]) << (8 * limb)
+                        total += np.int64(sums[m, j, limb, r]) << (8 * (limb + lowest))
                     row = corner + 16 * m + 8 * (r >> 1) + (lane >> 2)
                     shared[row, column + 8 * j + 2 * (lane & 3) + (r & 1)] = low_word(total)
         cuda.syncthreads()
 
     return product
+
+
+def make_product_of_weights(tile: Tile):
+    """`make_product` with as many bytes of the weights as the tile takes."""
+    return make_product(tile, n_limbs=tile.limbs, upper=tile.limbs == 2)
 
 
 @device

@@ -40,14 +40,11 @@ from .classes import make_layer_of_units
 from .gradient import MEAN_SCALE, MODEL_COUNT, bias_gradients, make_gradient
 from .grey import make_grey_layer, note_parts, shared_shapes
 from .layer import COUNTS, MEANS, PLANES, QUADS, WORDS, make_draw_rows, transpose_rows
-from .quantise import exponent_of, pack_weights
+from .quantise import DONE, EXPONENT, IS_SHORT, SHORT, exponent_of, pack_weights, scale_of
 from .scalar import ONE
 from .spins import add_sums, ascend_biases, bits_of_units, note_deltas
 from .target import cuda, device, div, grid_sync, kernel_for
 from .tiles import PITCH, Tile, of_each_tile, opaque, pitch_of, steps_of, this_place
-
-#: places in the array that comes back: exponent of the weights (-1: too large) and minibatches done
-EXPONENT, DONE = 0, 1
 
 _LOW = 0xFFFFFFFF
 _HIDDEN_STREAM, _VISIBLE_STREAM, _INPUT_STREAM = 1, 0, 2
@@ -122,8 +119,8 @@ class TrainingModel(NamedTuple):
         As in `Model`.
     magnitudes : array of uint32, shape (2, n_hidden + n_visible + 1)
         Kept twice: while one copy is read the other is cleared for the next minibatch.
-    control : array of two int32
-        What comes back: exponent of the weights, -1 if they are too large, and minibatches done.
+    control : array of three int32
+        What comes back to the host, as `quantise.py` has it.
     shift : int
         Bits behind the point of the magnitudes.
     """
@@ -139,7 +136,7 @@ class TrainingModel(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """How a pass trains: see `fastrbm._kernels.TrainingPlan`."""
+    """How a pass trains: see `fastrbm._kernels.TrainingPlan`; `short`: weights are to be multiples of 2^16."""
 
     batch_size: Long
     n_sweeps: Long
@@ -148,6 +145,7 @@ class Plan(NamedTuple):
     sampled_hidden: Flag
     seed_low: Long
     seed_high: Long
+    short: Flag
 
 
 class Span(NamedTuple):
@@ -177,7 +175,7 @@ def make_pass_kernel(tile: Tile, is_grey: bool = False, exact: bool = False, oth
     """
     layer, draw_rows = make_layer_of_units(tile, others), make_draw_rows(tile, Outputs)
     grey_layer, gradient = make_grey_layer(tile, exact), make_gradient(tile, exact)
-    factor = np.int32 if exact else np.float32
+    factor, of_short_weights = np.int32 if exact else np.float32, tile.limbs == 2
     shape, quad_shape = (tile.rows, PITCH), (tile.rows, QUADS)
     dense_shape, left_shape, right_shape = shared_shapes(tile) if is_grey else ((1, 1),) * 3
 
@@ -243,7 +241,7 @@ def make_pass_kernel(tile: Tile, is_grey: bool = False, exact: bool = False, oth
                     share = div(_MEAN_SCALE, np.float32(n))
                 grey_layer(
                     grey_of(first, n, data, scratch), n_hidden, n_visible, weights.values, hidden.values,
-                    model.quantum[0],
+                    model.quantum[0], model.control[IS_SHORT] != 0,
                     Address(plan.seed_low, plan.seed_high, step & _LOW, (_HIDDEN_STREAM << 24) | high, 0), share,
                     what, states.hidden, quads, grey_tiles,
                 )  # fmt: skip
@@ -341,7 +339,7 @@ def make_pass_kernel(tile: Tile, is_grey: bool = False, exact: bool = False, oth
                 )  # fmt: skip
             grid_sync()
             n_hidden, n_visible = units_of(model)
-            exponent = exponent_of(model.magnitudes[parity], n_hidden, n_visible, model.shift, largest)
+            exponent = exponent_of(model.magnitudes[parity], n_hidden, n_visible, model.shift, largest, plan.short)
             parity = 1 - parity
             start = this_place()
             for at in range(start, n_hidden + n_visible + 1, cuda.gridDim.x * cuda.blockDim.x):
@@ -355,12 +353,16 @@ def make_pass_kernel(tile: Tile, is_grey: bool = False, exact: bool = False, oth
             if exponent < 0:
                 return  # all blocks have found the same
             pack_weights(
-                weights.values, n_hidden, n_visible, np.float32(1 << exponent), model.to_hidden, model.to_visible
+                weights.values, n_hidden, n_visible, scale_of(exponent), exponent >= SHORT, model.to_hidden,
+                model.to_visible,
             )  # fmt: skip
             if others:
-                add_sums(weights.values, n_hidden, n_visible, np.float32(1 << exponent), units)
+                add_sums(weights.values, n_hidden, n_visible, scale_of(exponent), exponent >= SHORT, units)
             if start == 0:
-                model.quantum[0] = div(ONE, np.float32(1 << exponent))
+                model.quantum[0] = div(ONE, scale_of(exponent))
+                model.control[IS_SHORT] = exponent >= SHORT
+            if of_short_weights and exponent < SHORT:
+                return  # products want all bytes now
             grid_sync()
 
     return pass_kernel
@@ -370,6 +372,7 @@ def entry_points() -> list[tuple[str, Any, Any]]:
     """Kernels of this module: (name, kernel, signature)."""
     return [
         *of_each_tile("training pass", make_pass_kernel),
+        *of_each_tile("training pass, short weights", make_pass_kernel, limbs=2),
         *of_each_tile("training pass, other units", partial(make_pass_kernel, others=True)),
         *of_each_tile("training pass, grey rows", partial(make_pass_kernel, is_grey=True)),
         *of_each_tile("training pass, grey levels", partial(make_pass_kernel, is_grey=True, exact=True)),
