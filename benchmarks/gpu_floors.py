@@ -52,7 +52,7 @@ What the assembler says of the kernels that multiply on tensor cores: registers 
 multiprocessor holds by these, bytes spilled, and instructions of the machine code for each product, itself among them,
 in the innermost loop that has most (``python -m fastrbm._kernels.cuda.ahead --record benchmarks/registers.json``). In
 these loops fragments of weights are read 16 bytes at a time and bits 8; "small" tiles are for problems with less work
-than multiprocessors, "lowbit" products are of two bytes of the weights.
+than multiprocessors; "lowbit" products and those of "short weights" are of two bytes of the weights.
 """
 
 

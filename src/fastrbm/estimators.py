@@ -61,7 +61,7 @@ class BernoulliRBM(Fitting, Scoring, Sampling, Stored, SklearnHelpers):
         "fast" rounds the weights to 16 bits in the products of `fit`, `transform`, `sample` and their like (not in the
         gradient, scores and free energies): approximate, faster with AVX-512, the same bits on every instruction
         set. Weights whose sums reach 512 are used in full. `fit` rounds Gaussian visible states to 16 bits, too, where
-        they multiply weights. float32 on the CPU only.
+        they multiply weights (not with ``device="cuda"``). float32 only.
     hidden_statistics : {"mean", "sampled"}, default="mean"
         What the gradient takes of the hidden layer: its means, as scikit-learn does, or states drawn from them,
         which is noisier and cheaper (counting bits instead of adding means).
