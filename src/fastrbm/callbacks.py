@@ -12,8 +12,9 @@ from sklearn.exceptions import ConvergenceWarning
 from ._checks import check_integer, check_number
 from ._fit.callback import Callback
 from ._fit.checkpoints import CheckpointTrajectory
+from ._fit.saving import Checkpoint, Terminated
 from ._fit.state import FitRun, Snapshot
-from ._kernels import Backend
+from ._kernels import Backend, Parameters
 from ._kernels.draws import Key
 from .likelihood import LogPartition, exact, log_partition
 from .likelihood.partition import METHODS
@@ -22,6 +23,7 @@ from .units import get_unit
 
 __all__ = [
     "Callback",
+    "Checkpoint",
     "CheckpointTrajectory",
     "EarlyStopping",
     "FreeEnergyGap",
@@ -29,6 +31,7 @@ __all__ = [
     "ProgressBar",
     "PseudoLikelihood",
     "ReconstructionError",
+    "Terminated",
     "Verbose",
 ]
 
@@ -350,6 +353,22 @@ class EarlyStopping(Callback):
             self._kept = run.state.snapshot()
         elif run.state.epoch - self._best_epoch >= self.patience:
             run.stop()
+
+    def get_state(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The best value so far, its pass, and the parameters that were kept."""
+        arrays = {}
+        if self._kept is not None:
+            parameters, extras = self._kept
+            arrays = {f"kept_{k}": x for k, x in enumerate(parameters)} | {f"extra_{k}": x for k, x in extras.items()}
+        return {"best": float(self._best), "best_epoch": int(self._best_epoch)}, arrays
+
+    def set_state(self, values: dict[str, Any], arrays: dict[str, Any]) -> None:
+        """Go on with what an earlier part of the run has measured."""
+        self._best, self._best_epoch = float(values["best"]), int(values["best_epoch"])
+        self._kept = None
+        if "kept_0" in arrays:
+            extras = {name.removeprefix("extra_"): x for name, x in arrays.items() if name.startswith("extra_")}
+            self._kept = Parameters(*(arrays[f"kept_{k}"] for k in range(3))), extras
 
     def on_fit_end(self, run: FitRun) -> None:
         """Put the best parameters back; ``best_iteration_`` tells the pass they are of."""

@@ -20,7 +20,7 @@ from sklearn.model_selection import ParameterGrid
 from ._estimator.fitting import Fitting, begin_fit, check_fit
 from ._estimator.job import FitJob
 from ._estimator.untouched import untouched
-from ._fit.loop import DivergenceError, Fit
+from ._fit.loop import DivergenceError, Fit, Pause
 from ._kernels.cpu import at_most_threads, most_threads
 
 E = TypeVar("E", bound=Fitting)
@@ -218,12 +218,18 @@ class _Stopped(Exception):
     """Ends an epoch in a worker when the calling thread gives up."""
 
 
+class _Seen(threading.Event):
+    """Set when callbacks have been told of some batches; `pause` is what they want the fit to rest for."""
+
+    pause: Pause | None = None
+
+
 class _Crew:
     """Python threads that train one epoch of one model at a time and report to the thread that started them."""
 
     def __init__(self, pool: ThreadPoolExecutor):
         self._pool = pool
-        self._reports: SimpleQueue[tuple[int, BaseException | None, threading.Event | None]] = SimpleQueue()
+        self._reports: SimpleQueue[tuple[int, BaseException | None, _Seen | None]] = SimpleQueue()
         self._stop = threading.Event()
 
     def start(self, number: int, fit: Fit, n_threads: int) -> None:
@@ -235,7 +241,7 @@ class _Crew:
         self._stop.set()
         self._pool.shutdown(cancel_futures=True)
 
-    def report(self) -> tuple[int, BaseException | None, threading.Event | None]:
+    def report(self) -> tuple[int, BaseException | None, _Seen | None]:
         """The next (model, error, event to set): the end of its epoch, or with an event, some batches."""
         while True:
             try:
@@ -247,10 +253,12 @@ class _Crew:
     def _train(self, number: int, fit: Fit, n_threads: int) -> None:
         def on_batch() -> None:
             if fit.on_batch is not None:
-                seen = threading.Event()
+                seen = _Seen()
                 self._reports.put((number, None, seen))
                 while not seen.wait(0.2) and not self._stop.is_set():
                     pass
+                if seen.pause is not None:
+                    raise seen.pause
             if self._stop.is_set():
                 raise _Stopped
 
@@ -284,7 +292,10 @@ def _train_together(fits: dict[int, Fit], n_threads: int, diverged: dict[int, Di
                 fit = fits[i]
                 if seen is not None:
                     assert fit.on_batch is not None
-                    fit.on_batch()
+                    try:
+                        fit.on_batch()
+                    except Pause as pause:
+                        seen.pause = pause
                     seen.set()
                     continue
                 if isinstance(error, DivergenceError):

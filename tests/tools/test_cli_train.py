@@ -382,3 +382,37 @@ def test_bars_are_for_terminals_and_long_work(monkeypatch):
             bar(done, 10)
         bar(1, 4)  # another stage
     assert "log Z" in terminal.text and "%" in terminal.text
+
+
+# -- checkpoints ---------------------------------------------------------------------------------------------------
+
+
+def test_a_line_that_is_given_again_and_again(rows, tmp_path, capsys):
+    """Begins where there is no checkpoint, goes on where there is one, and ends with the same bits."""
+    line = ["train", rows, "--components", 8, "--epochs", 300, "--seed", 3, "--out", tmp_path / "m.npz"]
+    saved = ["--checkpoint", tmp_path / "run", "--checkpoint-every", "1 pass", "--resume"]
+    command = [sys.executable, "-m", "fastrbm", *map(str, [*line, *saved])]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    while process.poll() is None and len(list((tmp_path / "run").glob("checkpoint-*"))) < 2:
+        pass
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate()
+    assert process.returncode == 143 and "a checkpoint is in" in err and not (tmp_path / "m.npz").exists()
+    assert run(*line, *saved) == 0
+    assert "300 in all" in capsys.readouterr().out
+    assert run(*line[:-1], tmp_path / "whole.npz") == 0
+    assert_array_equal(*(fastrbm.load(tmp_path / name).components_ for name in ("m.npz", "whole.npz")))
+
+
+def test_checkpoints_that_do_not_fit(rows, tmp_path, capsys):
+    line = ["train", rows, "--out", tmp_path / "m.npz", *SMALL]
+    folder = ["--checkpoint", tmp_path / "run"]
+    for argv, message in (
+        (["--resume"], "--resume without MODEL needs --checkpoint"),
+        (["--checkpoint-every", "5 s"], "--checkpoint-every needs --checkpoint"),
+        ([*folder, "--checkpoint-every", "often"], "--checkpoint-every must be a time"),
+    ):
+        assert_fails(capsys, message, *line, *argv, status=2)
+    assert run(*line, *folder, "--quiet") == 0
+    assert_fails(capsys, "has checkpoints already: go on with --resume", *line, *folder, status=2)
+    assert_fails(capsys, "--components must be 12", *line, *folder, "--resume", "--components", 5)

@@ -14,6 +14,7 @@ from .arguments import UsageError, add_data, below_one, say
 DESCRIPTION = """Fit a restricted Boltzmann machine and write it to a file. The options of training are those of the
 Python estimators; objects are written with their options in parentheses: --optimizer "Adam(beta1=0.5)",
 --learning-rate "Linear(0.1, 0.001)", --regularizers "L2(1e-4), Clip(norm=1)", --algorithm "Tempering(5)"."""
+_NEWEST = ""  # what --resume is without a value
 _SCORED = 200  # rows that are scored at the end: a small part of a pass
 
 
@@ -23,7 +24,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("data", metavar="DATA", help=_data.HELP)
     add("--out", metavar="FILE", help="where to write the model (.npz); with --resume by default where it was")
     add("--model", choices=options.MODELS, help=f"which estimator (default: {options.MODELS[0]})")
-    add("--resume", metavar="MODEL", help="go on with a model file for --epochs further passes, with its options")
+    add(
+        "--resume", metavar="MODEL", nargs="?", const=_NEWEST,
+        help="go on with a model file for --epochs further passes, with its options; without MODEL with the newest "
+        "checkpoint in --checkpoint, if there is one",
+    )  # fmt: skip
+    add("--checkpoint", metavar="DIR", help="write all that training needs to go on to files in this folder")
+    add("--checkpoint-every", metavar="TIME", help='from one to the next: "10 min" (the default), "5 passes"')
     add("--force", action="store_true", help="overwrite FILE even if it is no model")
     add("--momentum", type=below_one, metavar="X", help="of the steps, short for --optimizer 'SGD(momentum=X)'")
     add("--quiet", action="store_true", help="print nothing but warnings")
@@ -33,12 +40,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def command(namespace: argparse.Namespace) -> int:
     """Train, write the model, and say what came out."""
-    if namespace.out is None and namespace.resume is None:
+    if namespace.out is None and not namespace.resume:
         raise UsageError("the following arguments are required: --out")
+    checkpoint, newest = _checkpoint(namespace)
     given = options.given_in(namespace)
     if namespace.scale is not None and "input_scale" in given:
         raise UsageError("--scale X is --input-scale 1/X; give one of them")
-    machine = _machine(namespace, given)
+    machine = _machine(namespace, given, newest)
     inputs = [None if namespace.data in _data.NAMED_SETS else _data.tables.path_of(namespace.data)]
     target = output.check_target(namespace.out or namespace.resume, (".npz",), inputs, namespace.force)
     namespace.seed = machine.random_state if isinstance(machine.random_state, int) else 0
@@ -48,12 +56,17 @@ def command(namespace: argparse.Namespace) -> int:
     if not namespace.quiet:
         bits = "" if namespace.binarize is None else f"; as bits ({namespace.binarize})"
         print(_data.describe(data) + bits, flush=True)  # before a long silence
+    from fastrbm.callbacks import Terminated
+
     begin = time.perf_counter()
     began: list[int] = []
-    machine.set_params(callbacks=(_note(began), *_bars(namespace.quiet)))
+    machine.set_params(callbacks=(_note(began), *_bars(namespace.quiet), *checkpoint))
     before = getattr(machine, "n_iter_", 0)
     try:
-        machine.fit(rows)
+        machine.fit(rows) if newest is None else machine.fit(rows, resume=namespace.checkpoint)
+    except Terminated as ended:
+        say(f"terminated; a checkpoint is in {namespace.checkpoint} (the same command with --resume goes on)")
+        return int(ended.code)  # type: ignore[arg-type]
     except KeyboardInterrupt:
         if not began:
             raise
@@ -101,19 +114,49 @@ def _verdict(name: str, score: float) -> int:
     return 1
 
 
-def _machine(namespace: argparse.Namespace, given: dict[str, Any]) -> Any:
+def _checkpoint(namespace: argparse.Namespace) -> tuple[tuple[Any, ...], Path | None]:
+    """The callback that writes checkpoints, if they are asked for, and the newest one, if training goes on with it."""
+    from fastrbm._estimator import resuming
+    from fastrbm._fit.saving import files_in
+    from fastrbm.callbacks import Checkpoint
+
+    if namespace.checkpoint is None:
+        for option, value in (
+            ("--checkpoint-every", namespace.checkpoint_every),
+            ("--resume without MODEL", namespace.resume),
+        ):
+            if value is not None and (option == "--checkpoint-every" or value == _NEWEST):
+                raise UsageError(f"{option} needs --checkpoint DIR")
+        return (), None
+    folder = Path(namespace.checkpoint)
+    try:
+        callback = Checkpoint(folder, namespace.checkpoint_every or "10 min")
+    except ValueError as error:
+        raise UsageError(messages.in_cli_terms(str(error)).replace("every", "--checkpoint-every", 1)) from error
+    if namespace.resume != _NEWEST:
+        if files_in(folder):
+            raise UsageError(
+                f"--checkpoint {folder} has checkpoints already: go on with --resume, or name another folder"
+            )
+        return (callback,), None
+    return (callback,), resuming.newest(folder)[0] if files_in(folder) else None
+
+
+def _machine(namespace: argparse.Namespace, given: dict[str, Any], newest: Path | None) -> Any:
     """Make the estimator, or read the one that training goes on with, and check its options."""
     from fastrbm._estimator.fitting import check_fit
 
-    if namespace.resume is not None:
-        machine = output.load_model(namespace.resume)
+    if namespace.resume or newest is not None:
+        path = str(namespace.resume or newest)
+        machine = output.load_model(path)
         name = type(machine).__name__
         if namespace.model not in (None, name):
-            raise UsageError(f"--model {namespace.model} is not that of --resume {namespace.resume}, a {name}")
+            raise UsageError(f"--model {namespace.model} is not that of --resume {path}, a {name}")
         if not hasattr(machine, "_state"):
-            raise ValueError(f"{namespace.resume} cannot be gone on with: it was trained with --random-stream sklearn")
+            raise ValueError(f"{path} cannot be gone on with: it was trained with --random-stream sklearn")
         options.check_owner(name, given)
-        machine.set_params(**given, warm_start=True)
+        # a checkpoint brings its state with it, and has said whether the run was to go on from another
+        machine.set_params(**given, **({"warm_start": True} if newest is None else {}))
     else:
         name = namespace.model or options.MODELS[0]
         options.check_owner(name, given)

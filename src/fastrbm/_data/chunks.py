@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Set
-from typing import Any, NamedTuple
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
@@ -30,7 +31,8 @@ _BLOCKS = 1 << 55  # numbers of keys: of the order of blocks, and from here on o
 __all__ = ["READ_BYTES", "WINDOW_BLOCKS", "ChunkSource", "Pass", "RowSource", "ChunkedData", "source_of"]
 
 
-class Pass(NamedTuple):
+@dataclass(frozen=True)
+class Pass:
     """Which rows of data in chunks are wanted, and in what order.
 
     Attributes
@@ -41,11 +43,20 @@ class Pass(NamedTuple):
         Of the pass.
     n_rows : int
         More than there are come by further rounds through all rows.
+    skip : int
+        The first of them that are left out: they are read, and no more.
     """
 
     key: Key | None
     number: int
     n_rows: int
+    skip: int = 0
+
+    def __getitem__(self, rows: Any) -> Any:
+        """The rows from some on: ``order[skip:]``, as of arrays."""
+        if isinstance(rows, slice) and rows.stop is None and rows.step is None:
+            return replace(self, skip=min(self.n_rows, self.skip + (rows.start or 0)))
+        raise TypeError(f"a pass over chunks has rows from some on, not {rows!r}")
 
 
 class RowSource:
@@ -285,6 +296,14 @@ class ChunkedData:
 
     def _parts(self, wanted: Pass, size: int) -> Iterator[States]:
         """Rows as training takes them, at most `size` at a time."""
+        skip = wanted.skip
+        for part in self._all_parts(wanted, size):
+            left_out = min(skip, part.shape[0])
+            skip -= left_out
+            if left_out < part.shape[0]:
+                yield part[left_out:] if left_out else part
+
+    def _all_parts(self, wanted: Pass, size: int) -> Iterator[States]:
         left, number, n_rows = wanted.n_rows, wanted.number, self.shape[0]
         while left:
             seen, rounded = 0, left >= n_rows

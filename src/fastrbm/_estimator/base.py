@@ -69,7 +69,7 @@ class BaseRBM(CallbackSupport, ClassNamePrefixFeaturesOutMixin, TransformerMixin
         is how many visible units a column of X has.
     ``_n_entries(states, unit)``
         is how many features of each row a pseudo-likelihood is the sum over.
-    ``_begin(given, sample_weight, shared)``
+    ``_begin(given, sample_weight, shared, point)``
         checks the data and sets a fit up.
     """
 

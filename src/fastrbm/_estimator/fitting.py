@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,22 +14,17 @@ from sklearn.utils import check_random_state
 from .._data import Rows, columns
 from .._data.chunks import ChunkedData, ChunkSource, RowSource, source_of
 from .._data.device import DeviceData
-from .._data.split import Order, Split
+from .._data.split import Split
 from .._fit.callback import as_list
-from .._fit.em import em_step
-from .._fit.loop import DivergenceError, Epoch, Plans, Step, check_finite, composed_epoch, native_epoch, put_back
-from .._fit.minibatch import Setup
-from .._fit.minibatch import Step as GeneralStep
-from .._fit.on_device import DeviceRun, stays_on_device
+from .._fit.loop import DivergenceError, check_finite, put_back
 from .._fit.state import FitRun, Inside, TrainingState
-from .._kernels import BIT_UNITS, Backend, ChainState, Parameters, Resident, States, TrainingPlan
+from .._kernels import BIT_UNITS, ChainState, Parameters, States
 from .._kernels.draws import Key
 from ..init import data_bias, get_initializer, nearest_means
-from ..regularizers import get_regularization
-from . import checked, options, watching
+from . import checked, options, resuming, watching
 from .aftermath import some_rows, warn_of_bounds, warn_of_collapse, warn_of_saturation
-from .base import BaseRBM
 from .job import FitJob, kept_by
+from .passes import Passes
 from .row_weights import as_repetitions, begin_order, checked_weights, weighted
 from .sklearn_callbacks import begin_callbacks, has_callbacks, with_callbacks
 from .sklearn_draws import SklearnDraws
@@ -36,7 +32,7 @@ from .untouched import untouched
 from .validation import validation_callbacks
 
 
-class Fitting(SklearnDraws, BaseRBM):
+class Fitting(SklearnDraws, Passes):
     """How an estimator is fitted: `fit` and `partial_fit`."""
 
     def _check_options(self) -> None:
@@ -68,29 +64,6 @@ class Fitting(SklearnDraws, BaseRBM):
             mean = 2 * mean - 1
         # of values that are used as they are though outside the range, it was said already
         return data_bias(nearest_means(mean, self.units[0]), self.units[0], 1 / (n_rows + 2))
-
-    def _setup(self, n_rows: int) -> Setup:
-        return Setup(
-            self.units,
-            options.negative_phase(self),
-            get_regularization(self.regularizers),
-            self._scale(),
-            bool(self.centered),
-            self._variance_rate(),
-            n_rows,
-        )
-
-    def _plain(self, sample_weight: Any, are_plain: bool | None = None) -> bool:
-        """Whether nothing needs whole arrays between minibatches; `are_plain` says it of the options, where known."""
-        if are_plain is None:
-            are_plain = options.are_plain(self)
-        return are_plain and sample_weight is None and self._scale().trivial and not self._variance_rate()
-
-    def _fused(
-        self, data: Rows, sample_weight: Any, plan: TrainingPlan, backend: Backend, are_plain: bool | None = None
-    ) -> bool:
-        """Whether the backend does whole passes itself."""
-        return self._plain(sample_weight, are_plain) and backend.trains_whole_passes(self.units, data.binary, plan)
 
     def _parameters_by_hand(self, state: TrainingState) -> Parameters | None:
         """Fitted attributes as kernels take them, unless they are the arrays of the state, in its shapes."""
@@ -127,7 +100,7 @@ class Fitting(SklearnDraws, BaseRBM):
         options.negative_phase(self).prepare(state, self.units, options.chains_for(self, n_epochs, n_rows, n_now))
 
     @with_callbacks
-    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Any:
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None, *, resume: Any = None) -> Any:
         """Train for `n_iter` passes over the data.
 
         Parameters
@@ -144,6 +117,10 @@ class Fitting(SklearnDraws, BaseRBM):
         sample_weight : array-like of shape (n_samples,) or None
             Not negative. Weights that are whole numbers up to 16 are repetitions: the fit is that of rows which come
             so often. By others rows count within their minibatch. Rows of weight 0 are left out.
+        resume : path-like or None
+            Folder of a `fastrbm.callbacks.Checkpoint`, or one of its files: the fit goes on where the newest good file
+            was written, and ends with the bits of one that was never cut off. Data and options must be those of that
+            fit; `n_iter` may be larger.
 
         Returns
         -------
@@ -152,7 +129,10 @@ class Fitting(SklearnDraws, BaseRBM):
         Raises
         ------
         ValueError, TypeError
-            For unusable options or data. The estimator is then what it was before the call, an earlier fit included.
+            For unusable options or data, and where `resume` is of another fit. The estimator is then what it was before
+            the call, an earlier fit included.
+        FileNotFoundError
+            If `resume` has no checkpoint.
         fastrbm.DivergenceError
             If parameters become infinite or NaN; the last finite ones are kept.
 
@@ -168,22 +148,33 @@ class Fitting(SklearnDraws, BaseRBM):
         self._check_options()
         told = begin_callbacks(self, X, y)
         with untouched(self):
+            point = None if resume is None else resuming.take_up(self, resume)
             if self.random_stream == "sklearn":
                 job = self._begin_with_sklearn_draws(X, sample_weight)
             else:
-                job = self._begin(X, sample_weight)
+                job = self._begin(X, sample_weight, point=point)
             job.listen(told)
             job.begin()
         job.train()
         return self
 
-    def _begin(self, given: Any, sample_weight: Any, shared: dict[Any, Any] | None = None) -> FitJob:
-        """Check the data and set everything up for a run; `shared` keeps packed rows for others that fit the same."""
-        go_on = self.warm_start and hasattr(self, "_state")
+    def _begin(
+        self,
+        given: Any,
+        sample_weight: Any,
+        shared: dict[Any, Any] | None = None,
+        point: resuming.Point | None = None,
+    ) -> FitJob:
+        """Check the data and set everything up for a run.
+
+        `shared` keeps packed rows for others that fit the same; `point` is where a run that was cut off goes on.
+        """
+        go_on = point is not None or (self.warm_start and hasattr(self, "_state"))
         source = self._source(given, sample_weight)
         X, data, dtype = self._take_over(given, go_on, source, shared)
         sample_weight = checked_weights(sample_weight, X)
         key = self._state.key if go_on else Key.from_random_state(self.random_state)
+        print_of_rows = resuming.print_of(X, sample_weight)
         begin = begin_order(data, self.shuffle, sample_weight, shared)
         split = Split.of(X.shape[0], self.validation_fraction, key, begin)
         split, sample_weight = weighted(split, sample_weight)
@@ -191,15 +182,22 @@ class Fitting(SklearnDraws, BaseRBM):
         state.key = key
         if state.parameters.weights.dtype != dtype:
             raise ValueError(f"dtype must stay {state.parameters.weights.dtype} when training goes on, got {dtype}")
-        n_epochs = state.epoch + self.n_iter
+        first_epoch = state.epoch if point is None else point.first_epoch
+        n_epochs = first_epoch + self.n_iter
         self._check_rows(data)
+        if point is not None:
+            point.check(print_of_rows())
         self._prepare(state, *data.shape, n_epochs)
         if not go_on:
             self.history_: dict[str, list[Any]] = {"epoch": [], "seconds": []}
         self._publish(state)
         backend = self._backend()
-        epoch, batches, fused, resident = self._epochs(state, data, split, n_epochs, sample_weight, backend)
-        run = FitRun(self, self.n_iter, batches, state, self.history_, self._inside())
+        epoch, batches, fused, resident = self._epochs(
+            state, data, split, (first_epoch, n_epochs), sample_weight, backend
+        )  # fmt: skip
+        run = FitRun(self, self.n_iter, batches, state, self.history_, self._inside(print_of_rows))
+        if point is not None:
+            point.set_on(run)
         callbacks = as_list(self.callbacks)
         named = given if hasattr(given, "columns") else X  # what has the names of the columns that it is scored with
         if self.verbose or split.held_out is not None:
@@ -233,8 +231,11 @@ class Fitting(SklearnDraws, BaseRBM):
             run, epoch, callbacks, side_by_side, lambda: self._publish_chains(state), resident, after, devices
         )  # fmt: skip
 
-    def _inside(self) -> Inside:
+    def _inside(self, print_of_rows: Any) -> Inside:
         """What callbacks of this package ask an estimator beside its public methods."""
+
+        def save(path: Path, run: FitRun, batches: int) -> None:
+            resuming.write(self, path, run, batches, print_of_rows)
 
         def rescaled() -> bool:
             return self._scale().sigma is not None
@@ -242,7 +243,7 @@ class Fitting(SklearnDraws, BaseRBM):
         def states(X: Any, advice: str) -> States:
             return self._data(X).states(advice)
 
-        return Inside(self._backend, states, self._log_volume, rescaled)
+        return Inside(self._backend, states, self._log_volume, rescaled, None if print_of_rows is None else save)
 
     def _source(self, given: Any, sample_weight: Any) -> RowSource | ChunkSource | None:
         """What reads rows piece by piece; None for data in memory. ValueError for options that need them there."""
@@ -282,55 +283,6 @@ class Fitting(SklearnDraws, BaseRBM):
             self.input_scale_ = scale.value
             self._in_range = data.in_range
         return X, data, dtype
-
-    def _epochs(
-        self, state: TrainingState, data: Rows, split: Split, n_epochs: int, sample_weight: Any, backend: Backend
-    ) -> tuple[Epoch, list[int], bool, Callable[[], AbstractContextManager[Resident | None]]]:
-        """One pass, minibatches of all passes, whether the backend does whole ones, what keeps the newest values."""
-        n_rows = data.shape[0] if isinstance(data, ChunkedData) else len(split)
-
-        def plan(epoch: int) -> TrainingPlan:
-            return options.plan_of(self, state.key.seed, epoch, n_epochs, n_rows)
-
-        def length(epoch: int) -> int:
-            if self.steps_per_epoch is None:
-                return len(split)
-            return int(self.steps_per_epoch) * options.batch_size_at(self, epoch, n_epochs, n_rows)
-
-        rows = data if isinstance(data, ChunkedData) else split
-        order = rows.order(state.key, self.shuffle, length)
-        sizes = [options.batch_size_at(self, epoch, n_epochs, n_rows) for epoch in range(state.epoch, n_epochs)]
-        batches = [-(-length(state.epoch + k) // size) for k, size in enumerate(sizes)]
-        fused = self._fused(data, sample_weight, plan(state.epoch), backend)
-        epoch, resident = self._pass(state, data, plan, order, sample_weight, len(split), backend, fused)
-        return epoch, batches, fused, resident
-
-    def _pass(
-        self, state: TrainingState, data: Rows, plans: Plans, order: Order, sample_weight: Any, n_rows: int,
-        backend: Backend, fused: bool,
-    ) -> tuple[Epoch, Callable[[], AbstractContextManager[Resident | None]]]:  # fmt: skip
-        """One pass by whole kernels (`fused`) or by minibatches, and what keeps the newest values meanwhile."""
-        if fused:
-            epoch = native_epoch(state, data, backend, plans, self.units, order)
-            return epoch, lambda: backend.resident(state.parameters, state.slots, state.chains)
-        arrays = None if self.algorithm == "em" else backend.arrays()
-        if arrays is not None and stays_on_device(setup := self._setup(n_rows)):
-            run = DeviceRun(state, setup, arrays)
-            return run.epoch(data, plans, order, sample_weight), run.resident
-        begin = self._steps(state, backend, n_rows)
-        return composed_epoch(state, data, plans, begin, order, sample_weight), nullcontext
-
-    def _steps(self, state: TrainingState, backend: Backend, n_rows: int) -> Callable[[TrainingPlan], Step]:
-        """What does the minibatches of a pass, by its plan, where the backend does not do whole passes."""
-        if self.algorithm != "em":
-            setup = self._setup(n_rows)
-            return lambda plan: GeneralStep(setup, backend, plan, state)
-        units, scale = self.units, self._scale()
-
-        def begin(plan: TrainingPlan) -> Step:
-            return lambda rows, _, shares: em_step(state, rows, backend, plan, units, n_rows, scale, shares)
-
-        return begin
 
     def _forget(self) -> None:
         """Drop what an earlier fit left that this one may not set again."""

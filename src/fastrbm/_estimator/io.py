@@ -59,10 +59,21 @@ def write_model(path: str | os.PathLike[str], header: dict[str, Any], arrays: di
             os.fsync(file.fileno())
         os.chmod(part, mode)
         os.replace(part, target)
+        _settle(target.parent)
     except BaseException:
         Path(part).unlink(missing_ok=True)
         raise
     return path
+
+
+def _settle(folder: Path) -> None:
+    """Have the names of a folder written, too, where a folder can be opened: a new name outlasts a loss of power."""
+    if hasattr(os, "O_DIRECTORY"):
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def _mode_of(target: Path) -> int:

@@ -44,9 +44,9 @@ class SklearnDraws:
         if self.verbose:
             work = watching.Pass.of(self.n_iter, state.parameters.weights.shape, data.shape[0], batches[0])
             callbacks.append(watching.verbose_callback(given if hasattr(given, "columns") else X, data, work))
-        run = FitRun(self, self.n_iter, batches, state, self.history_, self._inside())
+        run = FitRun(self, self.n_iter, batches, state, self.history_, self._inside(None))
 
-        def epoch(on_batch: Any) -> None:
+        def epoch(on_batch: Any, done: int = 0) -> None:
             def count() -> None:
                 state.chains.updates += 1
                 if on_batch is not None:

@@ -18,6 +18,7 @@ from . import options
 from .containers import as_table
 from .files import Stored
 from .fitting import Fitting
+from .resuming import Point
 from .sampling import Sampling
 from .scoring import Scoring
 
@@ -122,15 +123,17 @@ class SoftmaxRBM(Fitting, Scoring, Sampling, Stored):
             n_categories = self.n_categories_ = _count(X) if self.n_categories is None else int(self.n_categories)
         return CategoryData(X, n_categories, dtype, bool(self.conditional))
 
-    def _begin(self, given: Any, sample_weight: Any, shared: dict[Any, Any] | None = None) -> Any:
-        if not (self.warm_start and hasattr(self, "_state")):
+    def _begin(
+        self, given: Any, sample_weight: Any, shared: dict[Any, Any] | None = None, point: Point | None = None
+    ) -> Any:
+        if point is None and not (self.warm_start and hasattr(self, "_state")):
             self.__dict__.pop("n_categories_", None)
             self.__dict__.pop("components_", None)
         elif self.n_categories not in (None, self.n_categories_):
             raise ValueError(
                 f"n_categories must stay {self.n_categories_} when training goes on, got {self.n_categories}"
             )
-        return super()._begin(given, sample_weight, shared)
+        return super()._begin(given, sample_weight, shared, point)
 
     def _units_per_feature(self) -> int:
         return int(self.n_categories_) + bool(self.conditional)

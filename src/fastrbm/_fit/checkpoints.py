@@ -12,6 +12,8 @@ from ..model import Model
 from .callback import Callback
 from .state import FitRun
 
+_PARTS = ("weights", "visible_bias", "hidden_bias")
+
 
 class CheckpointTrajectory(Callback):
     """Keeps copies of the model along a fit, evenly spaced in the logarithm of the updates.
@@ -87,6 +89,25 @@ class CheckpointTrajectory(Callback):
     def on_epoch_end(self, run: FitRun) -> None:
         """Keep the model, and drop one if there are too many."""
         self._keep(run)
+
+    def get_state(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+        """The models, and when they were looked at."""
+        arrays: dict[str, NDArray[Any]] = {}
+        for k, model in enumerate(self.models_):
+            arrays |= {f"{name}_{k}": x for name, x in zip(_PARTS, model.parameters, strict=True)}
+        arrays |= {f"sigma_{k}": x for k, x in enumerate(self.sigmas_) if x is not None}
+        units = [list(model.units) for model in self.models_]
+        return {"updates": self.updates_, "epochs": self.epochs_, "units": units, "seed": self._seed}, arrays
+
+    def set_state(self, values: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> None:
+        """Go on with the models of an earlier part of the run."""
+        self.models_ = []
+        for k, (visible, hidden) in enumerate(values["units"]):
+            weights, visible_bias, hidden_bias = (arrays[f"{name}_{k}"] for name in _PARTS)
+            self.models_.append(Model(weights, visible_bias, hidden_bias, visible, hidden))
+        self.updates_, self.epochs_ = list(values["updates"]), list(values["epochs"])
+        self.sigmas_ = [arrays.get(f"sigma_{k}") for k in range(len(self.models_))]
+        self._seed = values["seed"]
 
     def _keep(self, run: FitRun) -> None:
         columns: list[list[Any]] = [self.models_, self.updates_, self.epochs_, self.sigmas_]

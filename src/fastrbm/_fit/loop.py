@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,7 +45,34 @@ def put_back(state: TrainingState, backup: Snapshot) -> None:
     state.start_anew()
 
 
-Epoch = Callable[[Callable[[], None] | None], None]
+class Epoch(Protocol):
+    """A pass over the data, in place."""
+
+    def __call__(self, on_batch: Callable[[], None] | None, done: int = 0) -> None:
+        """Do what follows the first `done` minibatches; `on_batch` is called between some, and may raise `Pause`."""
+
+
+class Pause(BaseException):
+    """Ends what is under way after a minibatch, so that something can be done at rest; the pass goes on then.
+
+    Parameters
+    ----------
+    action : callable
+    """
+
+    def __init__(self, action: Callable[[], None]):
+        super().__init__()
+        self.action = action
+
+
+def at_rest(on_batch: Callable[[], None] | None) -> None:
+    """Call `on_batch` where training rests."""
+    if on_batch is None:
+        return
+    try:
+        on_batch()
+    except Pause as pause:
+        pause.action()
 
 
 class Fit:
@@ -58,15 +85,15 @@ class Fit:
     ----------
     run : FitRun
     epoch : callable
-        Passes over the data once, in place, and may call the function it is given between minibatches. What it has
-        done when it is interrupted is kept.
+        Passes over the data once (`Epoch`). What it has done when it is interrupted is kept.
     callbacks : sequence
     """
 
     def __init__(self, run: FitRun, epoch: Epoch, callbacks: Sequence[Callback | Callable[[FitRun], None]]):
         self.run = run
         self._epoch = epoch
-        self._listeners = [as_callback(c) for c in callbacks]
+        self._listeners = sorted(map(as_callback, callbacks), key=lambda c: c.told_last)
+        run.listeners = self._listeners
         self._started: list[Callback] = []
         self._seconds = 0.0
         self.on_batch = _batch_hook(run, self._listeners)
@@ -79,17 +106,20 @@ class Fit:
 
     def begin(self) -> None:
         """Tell all listeners that the first epoch is about to begin."""
-        if self._listeners:
+        if self._listeners or self.run.taken_up is not None:
             with self.run.state.shown():
                 for listener in self._listeners:
                     self._started.append(listener)
                     listener.on_fit_begin(self.run)
+                if self.run.taken_up is not None:
+                    self.run.taken_up.restore_callbacks(self.run)
 
     def train(self, on_batch: Callable[[], None] | None) -> None:
         """Do one epoch; `DivergenceError` leaves the parameters it started from."""
-        begin, state = time.perf_counter(), self.run.state
+        run, state = self.run, self.run.state
+        run.pass_began = time.perf_counter()
         backup = state.snapshot()
-        self.run.updates_at_epoch_start = state.chains.updates
+        run.updates_at_epoch_start = state.chains.updates - run.skipped
         called = False
 
         def reported() -> None:
@@ -99,15 +129,16 @@ class Fit:
                 on_batch()
 
         try:
-            self._epoch(None if on_batch is None else reported)
+            self._epoch(None if on_batch is None else reported, run.skipped)
         except DivergenceError:
             put_back(state, backup)
             raise
         finally:
             check_finite(state, backup, f"epoch {state.epoch + 1}")
         if not called:  # the pass was shorter than the time between two calls
-            reported()
-        self._seconds = time.perf_counter() - begin
+            at_rest(reported)
+        self._seconds = run.seconds_of_pass
+        run.skipped, run.seconds_before = 0, 0.0
 
     def end_epoch(self) -> None:
         """Count and record the epoch that `train` has done, and say so."""
@@ -163,10 +194,18 @@ def native_epoch(
 ) -> Epoch:
     """Make one pass over the data by a backend, the rows of each pass as `order` has them."""
 
-    def epoch(on_batch: Callable[[], None] | None) -> None:
+    def epoch(on_batch: Callable[[], None] | None, done: int = 0) -> None:
         plan = plans(state.epoch)
-        for rows, local in data.batches(order(state.epoch), plan.batch_size):
-            backend.train(state.parameters, state.slots, rows, local, plan, units, state.chains, on_batch)
+        size = plan.batch_size
+        for rows, local in data.batches(order(state.epoch)[done * size :], size):
+            while len(local):
+                before = state.chains.updates
+                try:
+                    backend.train(state.parameters, state.slots, rows, local, plan, units, state.chains, on_batch)
+                    break
+                except Pause as pause:
+                    local = local[(state.chains.updates - before) * size :]
+                    pause.action()
 
     return epoch
 
@@ -189,9 +228,10 @@ def composed_epoch(
 ) -> Epoch:
     """Make one pass over the data by a function of minibatches; `begin` makes it for the plan of the pass."""
 
-    def epoch(on_batch: Callable[[], None] | None) -> None:
-        plan, rows, done = plans(state.epoch), order(state.epoch), 0
-        step = begin(plan)
+    def epoch(on_batch: Callable[[], None] | None, done: int = 0) -> None:
+        plan = plans(state.epoch)
+        rows, step = order(state.epoch)[done * plan.batch_size :], begin(plan)
+        done = 0
         for part, local in data.batches(rows, plan.batch_size):
             for first in range(0, len(local), plan.batch_size):
                 batch = part[local[first : first + plan.batch_size]]
@@ -199,20 +239,29 @@ def composed_epoch(
                 with np.errstate(over="ignore", invalid="ignore"):  # `check_finite` says it, with the remedy
                     step(*data.encoded(batch), share_of(sample_weight, rows[done : done + n]))
                 done += n
-                if on_batch is not None:
-                    on_batch()
+                at_rest(on_batch)
 
     return epoch
 
 
 def _batch_hook(run: FitRun, listeners: Sequence[Callback]) -> Callable[[], None] | None:
     interested = [c for c in listeners if type(c).on_batch is not Callback.on_batch]
-    if not interested:
+    resting = [c for c in listeners if type(c).on_rest is not Callback.on_rest]
+    if not interested and not resting:
         return None
 
-    def on_batch() -> None:
+    def rest() -> None:
         with run.state.shown():
-            for listener in interested:
-                listener.on_batch(run)
+            for listener in resting:
+                if listener.wants_rest(run):
+                    listener.on_rest(run)
+
+    def on_batch() -> None:
+        if interested:
+            with run.state.shown():
+                for listener in interested:
+                    listener.on_batch(run)
+        if any(listener.wants_rest(run) for listener in resting):
+            raise Pause(rest)
 
     return on_batch

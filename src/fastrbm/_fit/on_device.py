@@ -21,7 +21,7 @@ from .._kernels.array_kernels import ArrayKernels
 from .._kernels.bits import are_bits
 from ..samplers.tempering import TemperedState, Tempering
 from ..units import get_unit
-from .loop import Epoch, Plans, share_of
+from .loop import Epoch, Plans, at_rest, share_of
 from .minibatch import Setup, Step
 from .negative import Chains, PopulationChains
 from .state import Snapshot, TrainingState
@@ -138,8 +138,9 @@ class DeviceRun:
     def epoch(self, data: Rows, plans: Plans, order: Order, sample_weight: NDArray[Any] | None = None) -> Epoch:
         """Make one pass over the data, as `composed_epoch` does."""
 
-        def epoch(on_batch: Callable[[], None] | None) -> None:
-            plan, rows, done = plans(self.state.epoch), order(self.state.epoch), 0
+        def epoch(on_batch: Callable[[], None] | None, done: int = 0) -> None:
+            plan = plans(self.state.epoch)
+            rows, done = order(self.state.epoch)[done * plan.batch_size :], 0
             for part, local in data.batches(rows, plan.batch_size):
                 shares = _shares(sample_weight, rows[done : done + len(local)], plan.batch_size)
                 for batch, of_batch in self._batches(data, part, local, plan, shares):
@@ -148,8 +149,7 @@ class DeviceRun:
                     self._dirty = True
                     mine, theirs = self.state.chains, self.mirror.chains
                     mine.step, mine.updates = theirs.step, theirs.updates
-                    if on_batch is not None:
-                        on_batch()
+                    at_rest(on_batch)
                 done += len(local)
 
         return epoch

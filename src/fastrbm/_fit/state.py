@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import copy
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -148,12 +150,16 @@ class Inside(NamedTuple):
         Returns the sum of the logs of the deviations by which states are divided, in nats.
     rescaled : callable
         Tells whether states are divided by deviations, which training may move.
+    save : callable or None
+        Takes a path, the run and how many minibatches of the next pass are done; writes a checkpoint. None where a run
+        cannot be gone on with.
     """
 
     backend: Callable[[], Backend]
     states: Callable[[Any, str], States]
     log_volume: Callable[[], float]
     rescaled: Callable[[], bool]
+    save: Callable[[Path, FitRun, int], None] | None
 
 
 @dataclass
@@ -188,6 +194,14 @@ class FitRun:
     done: int = 0
     stop_requested: bool = False
     updates_at_epoch_start: int = field(default=0, repr=False)
+    #: who is told of it
+    listeners: list[Any] = field(default_factory=list, repr=False)
+    #: the checkpoint that the run goes on from
+    taken_up: Any = field(default=None, repr=False)
+    #: minibatches of the coming pass that were done before it was cut off, and the seconds they took
+    skipped: int = field(default=0, repr=False)
+    seconds_before: float = field(default=0.0, repr=False)
+    pass_began: float = field(default=0.0, repr=False)
 
     def record(self, name: str, value: float) -> None:
         """Record a metric of the epoch that has just finished."""
@@ -198,6 +212,11 @@ class FitRun:
     def stop(self) -> None:
         """End the run after the current epoch."""
         self.stop_requested = True
+
+    @property
+    def seconds_of_pass(self) -> float:
+        """Time that the current pass has taken so far."""
+        return self.seconds_before + time.perf_counter() - self.pass_began
 
     @property
     def batches_done(self) -> int:
