@@ -98,8 +98,8 @@ class Stored(BaseRBM):
                 raise ValueError(f"{name} must be finite to be saved, got NaN or infinity")
         features = getattr(self, "feature_names_in_", None)
         header: dict[str, Any] = {
-            **_name_of(self),
-            "options": _plain_options(self),
+            **name_of(self),
+            "options": plain_options(self),
             "input_scale": getattr(self, "input_scale_", 1.0),
             "in_range": getattr(self, "_in_range", True),
             "n_iter": getattr(self, "n_iter_", 0),
@@ -206,8 +206,8 @@ class StoredParts:
         given = {name: getattr(self, name) for name in self._foreign}
         ours = (Stored, StoredParts)
         apart = {k: x for k, x in given.items() if isinstance(x, BaseEstimator) and not isinstance(x, ours)}
-        options = _plain_options(self, apart.keys())
-        header: dict[str, Any] = {**_name_of(self), "options": options, "own": own, "parts": {}}
+        options = plain_options(self, apart.keys())
+        header: dict[str, Any] = {**name_of(self), "options": options, "own": own, "parts": {}}
         for name, part in (parts | {f"{_OPTION}{key}": value for key, value in apart.items()}).items():
             header["parts"][name], found = part._form() if isinstance(part, ours) else foreign.form_of(part)
             arrays |= {f"{name}/{key}": x for key, x in found.items()}
@@ -295,7 +295,17 @@ def _made(
     return estimator
 
 
-def _name_of(estimator: Any) -> dict[str, str]:
+def form_of(estimator: Stored) -> Form:
+    """Header and arrays of the model file of an estimator."""
+    return estimator._form()
+
+
+def restore(estimator: Stored, header: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> None:
+    """Give an estimator what a model file holds; an error of any kind for what does not fit together."""
+    estimator._restore(header, arrays)
+
+
+def name_of(estimator: Any) -> dict[str, str]:
     """The class of an estimator as files name it."""
     module, name = type(estimator).__module__, type(estimator).__qualname__
     return {"estimator": name, "module": _STORED_ESTIMATORS.get((module, name), module)}
@@ -324,7 +334,8 @@ def _class_of(module: Any, name: Any, path: Any) -> Any:
 # ---- options ----------------------------------------------------------------------------------------------------
 
 
-def _plain_options(estimator: Any, without: Iterable[str] = ()) -> dict[str, Any]:
+def plain_options(estimator: Any, without: Iterable[str] = ()) -> dict[str, Any]:
+    """Options as JSON has them."""
     options = {name: value for name, value in estimator.get_params(deep=False).items() if name not in set(without)}
     if "callbacks" in options:
         options["callbacks"] = []
@@ -352,7 +363,7 @@ def _plain(name: str, value: Any) -> Any:
     if isinstance(value, FrozenEstimator):  # what was fitted is a part
         value = value.estimator
     if isinstance(value, (Stored, StoredParts)):
-        return {**_name_of(value), "unfitted": _plain_options(value)}
+        return {**name_of(value), "unfitted": plain_options(value)}
     module = type(value).__module__
     if module in _STORED_OPTIONS and isinstance(value, BaseEstimator):
         inner = value.get_params(deep=False)

@@ -23,6 +23,7 @@ from .._kernels.draws import Key
 from ..init import data_bias, get_initializer, nearest_means
 from . import checked, options, resuming, watching
 from .aftermath import some_rows, warn_of_bounds, warn_of_collapse, warn_of_saturation
+from .base import BaseRBM
 from .job import FitJob, kept_by
 from .passes import Passes
 from .row_weights import as_repetitions, begin_order, checked_weights, weighted
@@ -32,7 +33,7 @@ from .untouched import untouched
 from .validation import validation_callbacks
 
 
-class Fitting(SklearnDraws, Passes):
+class Fitting(SklearnDraws, Passes, BaseRBM):
     """How an estimator is fitted: `fit` and `partial_fit`."""
 
     def _check_options(self) -> None:
@@ -148,7 +149,10 @@ class Fitting(SklearnDraws, Passes):
         self._check_options()
         told = begin_callbacks(self, X, y)
         with untouched(self):
-            point = None if resume is None else resuming.take_up(self, resume)
+            point = None if resume is None else resuming.point_of(self, resume)
+            if point is not None:
+                self._forget()
+                point.restore(self)
             if self.random_stream == "sklearn":
                 job = self._begin_with_sklearn_draws(X, sample_weight)
             else:

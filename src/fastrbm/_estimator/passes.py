@@ -18,13 +18,12 @@ from .._fit.state import TrainingState
 from .._kernels import Backend, Resident, TrainingPlan
 from ..regularizers import get_regularization
 from . import options
-from .base import BaseRBM
 
 
-class Passes(BaseRBM):
-    """How an estimator passes over data."""
+class Passes:
+    """How an estimator passes over data; for `BaseRBM`."""
 
-    def _setup(self, n_rows: int) -> Setup:
+    def _setup(self: Any, n_rows: int) -> Setup:
         return Setup(
             self.units,
             options.negative_phase(self),
@@ -35,20 +34,21 @@ class Passes(BaseRBM):
             n_rows,
         )
 
-    def _plain(self, sample_weight: Any, are_plain: bool | None = None) -> bool:
+    def _plain(self: Any, sample_weight: Any, are_plain: bool | None = None) -> bool:
         """Whether nothing needs whole arrays between minibatches; `are_plain` says it of the options, where known."""
         if are_plain is None:
             are_plain = options.are_plain(self)
         return are_plain and sample_weight is None and self._scale().trivial and not self._variance_rate()
 
     def _fused(
-        self, data: Rows, sample_weight: Any, plan: TrainingPlan, backend: Backend, are_plain: bool | None = None
+        self: Any, data: Rows, sample_weight: Any, plan: TrainingPlan, backend: Backend, are_plain: bool | None = None
     ) -> bool:
         """Whether the backend does whole passes itself."""
         return self._plain(sample_weight, are_plain) and backend.trains_whole_passes(self.units, data.binary, plan)
 
     def _epochs(
-        self, state: TrainingState, data: Rows, split: Split, run: tuple[int, int], sample_weight: Any, backend: Backend
+        self: Any, state: TrainingState, data: Rows, split: Split, run: tuple[int, int], sample_weight: Any,
+        backend: Backend,
     ) -> tuple[Epoch, list[int], bool, Callable[[], AbstractContextManager[Resident | None]]]:  # fmt: skip
         """One pass, minibatches of all passes, whether the backend does whole ones, what keeps the newest values.
 
@@ -74,7 +74,7 @@ class Passes(BaseRBM):
         return epoch, batches, fused, resident
 
     def _pass(
-        self, state: TrainingState, data: Rows, plans: Plans, order: Order, sample_weight: Any, n_rows: int,
+        self: Any, state: TrainingState, data: Rows, plans: Plans, order: Order, sample_weight: Any, n_rows: int,
         backend: Backend, fused: bool,
     ) -> tuple[Epoch, Callable[[], AbstractContextManager[Resident | None]]]:  # fmt: skip
         """One pass by whole kernels (`fused`) or by minibatches, and what keeps the newest values meanwhile."""
@@ -88,7 +88,7 @@ class Passes(BaseRBM):
         begin = self._steps(state, backend, n_rows)
         return composed_epoch(state, data, plans, begin, order, sample_weight), nullcontext
 
-    def _steps(self, state: TrainingState, backend: Backend, n_rows: int) -> Callable[[TrainingPlan], Step]:
+    def _steps(self: Any, state: TrainingState, backend: Backend, n_rows: int) -> Callable[[TrainingPlan], Step]:
         """What does the minibatches of a pass, by its plan, where the backend does not do whole passes."""
         if self.algorithm != "em":
             setup = self._setup(n_rows)

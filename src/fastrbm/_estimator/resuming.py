@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -71,8 +72,8 @@ class Point:
         What recognises the data.
     callbacks : list
         (class, which one of it, values) of callbacks that keep something.
-    arrays : dict of ndarray
-        What they keep, with the number of the callback before the names.
+    header, arrays
+        Of the file; what callbacks keep has their numbers before the names.
     """
 
     path: Path
@@ -82,7 +83,13 @@ class Point:
     stopped: bool
     rows: dict[str, Any]
     callbacks: list[tuple[str, int, dict[str, Any]]]
+    header: dict[str, Any]
     arrays: dict[str, NDArray[Any]]
+
+    def restore(self, estimator: Any) -> None:
+        """Give an estimator the state of that moment."""
+        with _damage(self.path):
+            files.restore(estimator, self.header, self.arrays)
 
     def check(self, rows: dict[str, Any]) -> None:
         """Raise ValueError unless the data are those of the run."""
@@ -111,15 +118,13 @@ class Point:
                 )
             prefix = f"callback_{number}/"
             of_it = {key.removeprefix(prefix): x for key, x in self.arrays.items() if key.startswith(prefix)}
-            try:
+            with _damage(self.path):
                 same[which].set_state(values, of_it)
-            except (LookupError, TypeError, AttributeError) as error:
-                raise ValueError(f"resume: {self.path} is damaged: {error!r}") from error
 
 
 def write(estimator: Any, path: Path, run: FitRun, batches: int, rows: PrintOfRows) -> None:
     """Write a checkpoint; what was learned is on the host, and `batches` of the next pass are done."""
-    header, arrays = estimator._form()
+    header, arrays = files.form_of(estimator)
     kept: list[dict[str, Any]] = []
     seen: dict[str, int] = {}
     for listener in run.listeners:
@@ -141,12 +146,13 @@ def write(estimator: Any, path: Path, run: FitRun, batches: int, rows: PrintOfRo
     io.write_model(path, header, arrays)
 
 
-def take_up(estimator: Any, path: str | os.PathLike[str]) -> Point:
-    """Give an estimator the state of the newest good checkpoint, and say where the run goes on.
+def point_of(estimator: Any, path: str | os.PathLike[str]) -> Point:
+    """Where a run goes on: what the newest good checkpoint says.
 
     Parameters
     ----------
     estimator : Stored
+        Whose fit it is to be.
     path : path-like
         Of a folder of checkpoints, or of one of them.
 
@@ -160,18 +166,23 @@ def take_up(estimator: Any, path: str | os.PathLike[str]) -> Point:
     if estimator.random_stream == "sklearn":
         raise ValueError("resume must be None with random_stream='sklearn', whose fits cannot be continued")
     found, header, arrays = newest(path)
-    own = files._name_of(estimator)
+    own = files.name_of(estimator)
     if {key: header.get(key) for key in own} != own:
         raise ValueError(
             f"resume: {found} is of a {header.get('estimator')}, which is not the {own['estimator']} that is fitted"
         )
     _check_options(estimator, header.get("options"), found)
-    estimator._forget()
+    with _damage(found):
+        return _read(header, arrays, found)
+
+
+@contextmanager
+def _damage(path: Path) -> Iterator[None]:
+    """Errors of what a file holds say which file it is."""
     try:
-        estimator._restore(header, arrays)
-        return _point_of(header[_KEY], arrays, found)
+        yield
     except (ArithmeticError, LookupError, TypeError, AttributeError, ValueError, RecursionError) as error:
-        raise ValueError(f"resume: {found} is a damaged checkpoint ({error!r})") from error
+        raise ValueError(f"resume: {path} is a damaged checkpoint ({error!r})") from error
 
 
 def newest(path: str | os.PathLike[str]) -> tuple[Path, dict[str, Any], dict[str, NDArray[Any]]]:
@@ -192,18 +203,19 @@ def newest(path: str | os.PathLike[str]) -> tuple[Path, dict[str, Any], dict[str
     raise ValueError("resume: no checkpoint can be read: " + "; ".join(said))
 
 
-def _point_of(found: Any, arrays: dict[str, NDArray[Any]], path: Path) -> Point:
+def _read(header: dict[str, Any], arrays: dict[str, NDArray[Any]], path: Path) -> Point:
+    found = header[_KEY]
     numbers = restoring.numbers_of(found, ("first_epoch", "batches"))
     which = [restoring.numbers_of(x, ("which",))["which"] for x in found["callbacks"]]
     callbacks = [(str(x["class"]), k, x["values"]) for x, k in zip(found["callbacks"], which, strict=True)]
     return Point(
         path, numbers["first_epoch"], numbers["batches"], float(found["seconds"]), bool(found["stopped"]),
-        dict(found["rows"]), callbacks, arrays,
+        dict(found["rows"]), callbacks, header, arrays,
     )  # fmt: skip
 
 
 def _check_options(estimator: Any, stored: Any, path: Path) -> None:
-    given = files._plain_options(estimator)
+    given = files.plain_options(estimator)
     if not isinstance(stored, Mapping):
         raise ValueError(f"resume: {path} is a damaged checkpoint (it has no options)")
     for name in sorted(given.keys() - _FREE):

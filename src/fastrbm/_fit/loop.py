@@ -237,7 +237,9 @@ def composed_epoch(
                 batch = part[local[first : first + plan.batch_size]]
                 n = batch.shape[0]
                 with np.errstate(over="ignore", invalid="ignore"):  # `check_finite` says it, with the remedy
-                    step(*data.encoded(batch), share_of(sample_weight, rows[done : done + n]))
+                    # data in chunks have no numbers of rows, and no weights
+                    shares = None if sample_weight is None else share_of(sample_weight, rows[done : done + n])
+                    step(*data.encoded(batch), shares)
                 done += n
                 at_rest(on_batch)
 
