@@ -1,6 +1,5 @@
 """Model files: written in one step whoever else writes, read back whatever was recorded; likelihoods by default."""
 
-import json
 import os
 import stat
 import subprocess
@@ -13,6 +12,7 @@ import pytest
 import fastrbm
 from fastrbm import RBM, BernoulliRBM, GaussianRBM, IsingRBM, callbacks, load
 from fastrbm.likelihood import partition
+from model_files import parts_of, put_together
 
 BITS = (np.random.default_rng(0).random((60, 8)) < 0.4).astype(np.float64)
 OPTIONS = dict(n_components=4, n_iter=2, random_state=0)
@@ -188,9 +188,8 @@ def test_what_cannot_be_loaded_is_not_saved(rbm, tmp_path, name):
 )
 def test_a_history_that_is_none_is_damage_or_begins_anew(tmp_path, history):
     rbm = BernoulliRBM(3, n_iter=1, random_state=0).fit(np.eye(4))
-    arrays = dict(np.load(rbm.save(tmp_path / "model.npz")))
-    header = json.loads(str(arrays["header"])) | {"history": history}
-    np.savez(tmp_path / "other.npz", **(arrays | {"header": np.array(json.dumps(header))}))
+    header, arrays = parts_of(rbm.save(tmp_path / "model.npz"))
+    put_together(tmp_path / "other.npz", header | {"history": history}, arrays)
     if history is None:
         again = fastrbm.load(tmp_path / "other.npz").set_params(warm_start=True).fit(np.eye(4))
         assert again.history_["epoch"] == [2]

@@ -56,6 +56,8 @@ _PACKAGE = "fastrbm"
 _STORED_ESTIMATORS = {(f"{_PACKAGE}.{now}", name): stored for (stored, name), now in _ESTIMATORS.items()}
 _STORED_OPTIONS = {f"{_PACKAGE}.{now}": stored for stored, now in _OPTIONS.items()}
 
+#: bytes of a value in an array that is an option
+_LONGEST_LABEL = 1 << 16
 #: what parts that are options have before their names
 _OPTION = "option_"
 
@@ -389,7 +391,10 @@ def _rich(value: Any) -> Any:
     if "pairs" in value:
         return {_rich(key): _rich(one) for key, one in value["pairs"]}
     if "array" in value:
-        return np.array(value["array"], dtype=value["dtype"])
+        dtype = np.dtype(value["dtype"])
+        if dtype.hasobject or dtype.itemsize > _LONGEST_LABEL:
+            raise ValueError(f"an array of type {dtype} is no option")
+        return np.array(value["array"], dtype=dtype)
     if "unfitted" in value:
         return _class_of(value["module"], value["estimator"], "an option")(**_options(value["unfitted"]))
     module, _, name = value["class"].rpartition(".")

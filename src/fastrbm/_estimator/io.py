@@ -1,4 +1,4 @@
-"""Versioned model files: arrays in an .npz archive with a JSON header, no pickle."""
+"""Versioned model files: arrays in an .npz archive, a JSON header, checksums, no pickle; see docs/model_files.rst."""
 
 from __future__ import annotations
 
@@ -15,8 +15,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .archive import digest, digest_of_text, read_arrays
+
 FORMAT = "fastrbm-model"
-VERSION = 1
+VERSION = 2
+#: that are read; files of version 1 have no checksums of their own
+_KNOWN = (1, 2)
 #: what reading a file that is damaged may raise
 _DAMAGE = (
     KeyError, ValueError, TypeError, AttributeError, OSError, EOFError, NotImplementedError, RecursionError,
@@ -47,14 +51,16 @@ def write_model(path: str | os.PathLike[str], header: dict[str, Any], arrays: di
         For folders and devices.
     """
     path = Path(path)
-    text = json.dumps({"format": FORMAT, "version": VERSION, **header}, default=_plain_number)
+    sums = {name: digest(x) for name, x in arrays.items()}
+    text = json.dumps({"format": FORMAT, "version": VERSION, "sha256": sums, **header}, default=_plain_number)
+    parts = {"header": np.array(text), "checksum": np.array(digest_of_text(text))}
     target = Path(os.path.realpath(path))  # a link stays one
     mode = _mode_of(target)
     # a name of its own beside the target, so that two writers never meet, and renaming is one step
     descriptor, part = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent)
     try:
         with os.fdopen(descriptor, "wb") as file:
-            np.savez(file, header=np.array(text), allow_pickle=False, **arrays)
+            np.savez(file, allow_pickle=False, **parts, **arrays)
             file.flush()
             os.fsync(file.fileno())
         os.chmod(part, mode)
@@ -110,17 +116,37 @@ def read_model(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, 
     """
     path = Path(path)
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
-        header = json.loads(str(arrays.pop("header")))
+        arrays = read_arrays(path)
+        text = _text_of(arrays.pop("header"))
+        header = json.loads(text)
     except FileNotFoundError:
         raise
     except _DAMAGE as error:
         raise ValueError(f"path: {path} is not a fastrbm model file ({error})") from error
     if not isinstance(header, dict) or header.get("format") != FORMAT:
         raise ValueError(f"path: {path} is not a fastrbm model file")
-    if header.get("version") != VERSION:
+    if header.get("version") not in _KNOWN:
         raise ValueError(
-            f"path: {path} has model format version {header.get('version')!r}; this fastrbm reads {VERSION}"
+            f"path: {path} has model format version {header.get('version')!r}; this fastrbm reads {VERSION} and earlier"
         )
+    if header["version"] != 1:
+        _check_sums(path, text, header.pop("sha256", None), arrays)
     return header, arrays
+
+
+def _text_of(x: NDArray[Any]) -> str:
+    if x.shape or x.dtype.kind != "U":
+        raise ValueError(f"its header is no text but {x.dtype} of shape {x.shape}")
+    return str(x)
+
+
+def _check_sums(path: Path, text: str, sums: Any, arrays: dict[str, NDArray[Any]]) -> None:
+    """Take the checksum of the header out, and raise ValueError unless all are right."""
+    of_header = arrays.pop("checksum", None)
+    if of_header is None or str(of_header) != digest_of_text(text):
+        raise ValueError(f"path: {path} is a damaged model file (the checksum of its header is wrong)")
+    if not isinstance(sums, dict) or sums.keys() != arrays.keys():
+        raise ValueError(f"path: {path} is a damaged model file (its arrays are not those of its header)")
+    for name, x in arrays.items():
+        if sums[name] != digest(x):
+            raise ValueError(f"path: {path} is a damaged model file (the checksum of {name} is wrong)")
