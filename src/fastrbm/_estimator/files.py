@@ -249,6 +249,17 @@ def parts_of(estimator: StoredParts) -> dict[str, Any]:
     return estimator._fitted_parts()
 
 
+def made_from(header: dict[str, Any], arrays: dict[str, NDArray[Any]], path: Any, trusted: Sequence[str] = ()) -> Any:
+    """Estimator of the parts of a model file; ValueError for what does not fit together."""
+    cls = _class_of(header.get("module"), header.get("estimator"), path)
+    try:
+        return _made(header, arrays, path, trusted, cls)
+    except foreign.UntrustedTypes as error:
+        raise ValueError(f"path: {path} {error}") from None
+    except (ArithmeticError, LookupError, TypeError, AttributeError, ValueError, RecursionError) as error:
+        raise ValueError(f"path: {path} is a damaged model file ({error!r})") from error
+
+
 def load(path: str | os.PathLike[str], *, trusted: Sequence[str] = ()) -> Any:
     """Read a model file written by an estimator's ``save``.
 
@@ -279,13 +290,7 @@ def load(path: str | os.PathLike[str], *, trusted: Sequence[str] = ()) -> Any:
     if isinstance(trusted, str) or not all(isinstance(name, str) for name in trusted):
         raise TypeError(f"trusted must be a sequence of names of types, got {trusted!r}")
     header, arrays = io.read_model(path)
-    cls = _class_of(header.get("module"), header.get("estimator"), path)
-    try:
-        return _made(header, arrays, path, trusted, cls)
-    except foreign.UntrustedTypes as error:
-        raise ValueError(f"path: {path} {error}") from None
-    except (ArithmeticError, LookupError, TypeError, AttributeError, ValueError, RecursionError) as error:
-        raise ValueError(f"path: {path} is a damaged model file ({error!r})") from error
+    return made_from(header, arrays, path, trusted)
 
 
 def _made(

@@ -9,8 +9,10 @@ import tempfile
 import tokenize
 import zipfile
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,17 +52,29 @@ def write_model(path: str | os.PathLike[str], header: dict[str, Any], arrays: di
     ValueError
         For folders and devices.
     """
-    path = Path(path)
+    text, checksum = seal(header, arrays)
+    with replaced(path) as file:
+        np.savez(file, allow_pickle=False, header=np.array(text), checksum=np.array(checksum), **arrays)
+    return Path(path)
+
+
+def seal(header: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> tuple[str, str]:
+    """Text of a header, with the checksums of arrays, and its own checksum."""
     sums = {name: digest(x) for name, x in arrays.items()}
     text = json.dumps({"format": FORMAT, "version": VERSION, "sha256": sums, **header}, default=_plain_number)
-    parts = {"header": np.array(text), "checksum": np.array(digest_of_text(text))}
+    return text, digest_of_text(text)
+
+
+@contextmanager
+def replaced(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
+    """File that takes the place of another when the block is over, in one step and on the disk; or of none."""
     target = Path(os.path.realpath(path))  # a link stays one
     mode = _mode_of(target)
     # a name of its own beside the target, so that two writers never meet, and renaming is one step
     descriptor, part = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent)
     try:
-        with os.fdopen(descriptor, "wb") as file:
-            np.savez(file, allow_pickle=False, **parts, **arrays)
+        with os.fdopen(descriptor, "w+b") as file:
+            yield file
             file.flush()
             os.fsync(file.fileno())
         os.chmod(part, mode)
@@ -69,7 +83,6 @@ def write_model(path: str | os.PathLike[str], header: dict[str, Any], arrays: di
     except BaseException:
         Path(part).unlink(missing_ok=True)
         raise
-    return path
 
 
 def _settle(folder: Path) -> None:
@@ -118,10 +131,19 @@ def read_model(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, 
     try:
         arrays = read_arrays(path)
         text = _text_of(arrays.pop("header"))
-        header = json.loads(text)
+        checksum = _text_of(arrays.pop("checksum")) if "checksum" in arrays else None
     except FileNotFoundError:
         raise
     except _DAMAGE as error:
+        raise ValueError(f"path: {path} is not a fastrbm model file ({error})") from error
+    return unseal(path, text, checksum, arrays), arrays
+
+
+def unseal(path: Path, text: str, checksum: str | None, arrays: dict[str, NDArray[Any]]) -> dict[str, Any]:
+    """Header of a text; ValueError unless it is of a model, of a known version, and all checksums are right."""
+    try:
+        header = json.loads(text)
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"path: {path} is not a fastrbm model file ({error})") from error
     if not isinstance(header, dict) or header.get("format") != FORMAT:
         raise ValueError(f"path: {path} is not a fastrbm model file")
@@ -129,24 +151,21 @@ def read_model(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, 
         raise ValueError(
             f"path: {path} has model format version {header.get('version')!r}; this fastrbm reads {VERSION} and earlier"
         )
-    if header["version"] != 1:
-        _check_sums(path, text, header.pop("sha256", None), arrays)
-    return header, arrays
+    sums = header.pop("sha256", None)
+    if header["version"] == 1:
+        return header
+    damaged = f"path: {path} is a damaged model file"
+    if checksum != digest_of_text(text):
+        raise ValueError(f"{damaged} (the checksum of its header is wrong)")
+    if not isinstance(sums, dict) or sums.keys() != arrays.keys():
+        raise ValueError(f"{damaged} (its arrays are not those of its header)")
+    for name, x in arrays.items():
+        if sums[name] != digest(x):
+            raise ValueError(f"{damaged} (the checksum of {name} is wrong)")
+    return header
 
 
 def _text_of(x: NDArray[Any]) -> str:
     if x.shape or x.dtype.kind != "U":
         raise ValueError(f"its header is no text but {x.dtype} of shape {x.shape}")
     return str(x)
-
-
-def _check_sums(path: Path, text: str, sums: Any, arrays: dict[str, NDArray[Any]]) -> None:
-    """Take the checksum of the header out, and raise ValueError unless all are right."""
-    of_header = arrays.pop("checksum", None)
-    if of_header is None or str(of_header) != digest_of_text(text):
-        raise ValueError(f"path: {path} is a damaged model file (the checksum of its header is wrong)")
-    if not isinstance(sums, dict) or sums.keys() != arrays.keys():
-        raise ValueError(f"path: {path} is a damaged model file (its arrays are not those of its header)")
-    for name, x in arrays.items():
-        if sums[name] != digest(x):
-            raise ValueError(f"path: {path} is a damaged model file (the checksum of {name} is wrong)")
