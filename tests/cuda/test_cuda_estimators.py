@@ -20,7 +20,7 @@ from fastrbm import (
     likelihood,
 )
 from fastrbm._kernels import ChainState, get_backend, pack
-from fastrbm.callbacks import Callback
+from fastrbm.callbacks import Callback, Checkpoint
 from fastrbm.many import variants
 from fastrbm.optimizers import SGD, Adam
 from fastrbm.regularizers import Clip, DropConnect, Dropout, MaxNorm, SparsityTarget, WeightUncertainty
@@ -199,3 +199,28 @@ def test_one_row_of_any_view(name, view):
         found[device] = features, rbm.components_, rbm.score_samples(view(X))
     for got, wanted in zip(found["cuda"], found["cpu"], strict=True):
         np.testing.assert_allclose(got, wanted, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["gaussian", "centred"])
+@pytest.mark.parametrize("devices", [("cuda", "cpu"), ("cpu", "cuda"), ("cuda", "cuda")], ids="-".join)
+def test_a_run_may_be_cut_off_on_one_device_and_go_on_on_another(name, devices, tmp_path):
+    estimator, X = ESTIMATORS[name]
+
+    class Cut(Callback):
+        told_last = True
+
+        def wants_rest(self, run):
+            return run.state.chains.updates >= 1
+
+        def on_rest(self, run):
+            raise ZeroDivisionError
+
+    first, second = (clone(estimator).set_params(device=device, n_iter=3, batch_size=7) for device in devices)
+    with pytest.raises(ZeroDivisionError):
+        first.set_params(callbacks=[Checkpoint(tmp_path, "1 minibatch"), Cut()]).fit(X)
+    second.fit(X, resume=tmp_path)
+    wanted = clone(estimator).set_params(device=devices[1], n_iter=3, batch_size=7).fit(X)
+    compared = np.testing.assert_array_equal if name in SAME_BITS else np.testing.assert_allclose
+    tolerance = {} if name in SAME_BITS else dict(atol=5e-5)
+    compared(second.components_, wanted.components_, **tolerance)
+    assert second.n_iter_ == 3

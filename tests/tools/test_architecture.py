@@ -155,3 +155,10 @@ def test_rows_have_a_type(folder):
 def test_files_are_one_idea_each():
     long = {str(path.relative_to(ROOT)): len(path.read_text().splitlines()) for path in FILES}
     assert not {path: n for path, n in long.items() if n > 450}
+
+
+def test_the_version_is_that_of_the_project_everywhere():
+    with open(ROOT / "pyproject.toml", "rb") as file:
+        version = tomllib.load(file)["project"]["version"]
+    assert f"\nversion: {version}\n" in (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    assert fastrbm.__version__ == version

@@ -320,6 +320,8 @@ def name_of(estimator: Any) -> dict[str, str]:
 
 def _class_of(module: Any, name: Any, path: Any) -> Any:
     """Find the class of an estimator: one of this package, or one derived from them that is imported already."""
+    if not isinstance(module, str) or not isinstance(name, str):
+        raise ValueError(f"path: {path} is a damaged model file (its class is {module!r}, {name!r})")
     if (module, name) in _ESTIMATORS:
         return getattr(importlib.import_module(f"{_PACKAGE}.{_ESTIMATORS[module, name]}"), name)
     importlib.import_module(f"{_PACKAGE}.compat")  # so that all classes to derive from are there
