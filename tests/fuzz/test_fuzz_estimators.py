@@ -135,6 +135,8 @@ def test_fits_and_methods(name):
     @fuzz
     @given(chosen=options(), more=own, X=tables(), other=tables(), method=st.sampled_from(METHODS))
     def run(chosen, more, X, other, method):
+        if name == "IsingRBM" and isinstance(X, np.ndarray) and X.dtype.kind in "fiub":
+            X = np.where(X > 0.5, 1.0, -1.0)
         rbm = said(lambda: cls(**{"n_iter": 1, "n_components": 3, **chosen, **more}))
         if rbm is None or said(lambda: rbm.fit(X)) is None:
             return
