@@ -80,7 +80,11 @@ def test_any_line(command, files, options):
     line = [command, *files, *USUAL.get(command, [])]
     for name, value in options:
         line += [name] if value is None else [name, value]
-    with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.redirect_stderr(io.StringIO()) as err:
+    with (
+        contextlib.chdir(FOLDER),
+        contextlib.redirect_stdout(io.StringIO()) as out,
+        contextlib.redirect_stderr(io.StringIO()) as err,
+    ):
         status = run(*line)
     assert status in (0, 1, 2, None), line
     said = out.getvalue() + err.getvalue()

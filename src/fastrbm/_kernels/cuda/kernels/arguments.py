@@ -334,6 +334,27 @@ class GreyBatch(NamedTuple):
     totals: Integers
 
 
+class Fixed(NamedTuple):
+    """What the integers of weights are: one is worth `quantum`, and they are multiples of 2^16 if `short`."""
+
+    quantum: Real
+    short: Flag
+
+
+class Magnitudes(NamedTuple):
+    """Where sums of magnitudes of weights go, in steps of ``1 / scale`` (`quantise.py`)."""
+
+    scale: Real
+    sums: Words
+
+
+class BothBatches(NamedTuple):
+    """Real rows of the data and of the model: two `GreyBatch`."""
+
+    data: Any
+    model: Any
+
+
 class GreyTiles(NamedTuple):
     """Shared memory for the products of grey rows: sums, and both factors by input (`grey.shared_shapes`)."""
 

@@ -12,11 +12,14 @@ import numpy as np
 
 from .arguments import (
     Address,
+    BothBatches,
+    Fixed,
     GreyBatch,
     GreyTiles,
     Integers,
     Long,
     Longs,
+    Magnitudes,
     RealRows,
     Reals,
     Rows,
@@ -123,26 +126,25 @@ def make_gaussian_layer(tile: Tile):
 def make_hidden_layer(tile: Tile):
     """Phase: hidden means times `share` given real rows, and states drawn to `words` if `what` has WORDS.
 
-    ``hidden_layer(batch, inputs, n_hidden, n_visible, weights, bias, at, share, what, words, size, chosen, quads,
-    tiles)``: `inputs` are the means of the `GreyBatch` as rows; groups of `size` neurons are classes unless it is 0.
+    ``hidden_layer(batch, inputs, n_hidden, weights, bias, at, share, what, words, scratch, quads, tiles)``: `inputs`
+    are the means of the `GreyBatch` as rows; the `GaussianScratch` says whether groups of neurons are classes.
     """
     of_bits = make_grey_layer(tile, gaussian=True)
 
     @device
-    def hidden_layer(
-        batch, inputs, n_hidden, n_visible, weights, bias, at, share, what, words, size, chosen, quads, tiles
-    ):  # fmt: skip
+    def hidden_layer(batch, inputs, n_hidden, weights, bias, at, share, what, words, scratch, quads, tiles):
         first = what
-        if size:
+        if scratch.n_classes:
             first = INPUTS
-        of_bits(batch, n_hidden, n_visible, weights, bias, ONE, False, at, share, first, words, quads, tiles)
-        if size:
+        n_visible, fixed = opaque(np.int64(batch.values.shape[1])), Fixed(ONE, False)
+        of_bits(batch, n_hidden, n_visible, weights, bias, fixed, at, share, first, words, quads, tiles)
+        if scratch.n_classes:
             grid_sync()
-            size, n, n_hidden = opaque(size), opaque(batch.n), opaque(n_hidden)
-            choose_classes(size, n, n_hidden, at, what | MEANS, share, inputs, chosen)
+            size, n, n_hidden = opaque(scratch.n_classes), opaque(batch.n), opaque(n_hidden)
+            choose_classes(size, n, n_hidden, at, what | MEANS, share, inputs, scratch.chosen)
             grid_sync()
             if what & WORDS:
-                leave_words(size, n, n_hidden, words, chosen)
+                leave_words(size, n, n_hidden, words, scratch.chosen)
 
     return hidden_layer
 
@@ -220,9 +222,9 @@ def make_gaussian_pass_kernel(tile: Tile):
             if not plan.persistent:
                 what = WORDS
             hidden_layer(
-                of_data, scratch.data_inputs, n_hidden, n_visible, weights.values, hidden.values,
+                of_data, scratch.data_inputs, n_hidden, weights.values, hidden.values,
                 Address(plan.seed_low, plan.seed_high, step & _LOW, (_HIDDEN_STREAM << 24) | high, 0),
-                div(ONE, np.float32(of_data.n)), what, states.hidden, scratch.n_classes, scratch.chosen, quads, tiles,
+                div(ONE, np.float32(of_data.n)), what, states.hidden, scratch, quads, tiles,
             )  # fmt: skip
             if not plan.persistent or scratch.n_classes:
                 grid_sync()
@@ -245,18 +247,18 @@ def make_gaussian_pass_kernel(tile: Tile):
                 if sweep < plan.n_sweeps or plan.persistent:
                     what = WORDS
                 hidden_layer(
-                    of_model, scratch.model_inputs, n_hidden, n_visible, weights.values, hidden.values,
+                    of_model, scratch.model_inputs, n_hidden, weights.values, hidden.values,
                     Address(plan.seed_low, plan.seed_high, at & _LOW, (_HIDDEN_STREAM << 24) | high, 0),
-                    -div(ONE, np.float32(of_model.n)), what, states.hidden, scratch.n_classes, scratch.chosen, quads,
-                    tiles,
+                    -div(ONE, np.float32(of_model.n)), what, states.hidden, scratch, quads, tiles,
                 )  # fmt: skip
                 grid_sync()
             # -- parameters
             of_data, of_model = batches_of(batch, plan, data, states, scratch)
             n_hidden, n_visible = units_of(model)
             gradient(
-                None, 0, weights, n_hidden, n_visible, rule, batch, magnitude_scale, model.magnitudes[parity], shared,
-                of_data, of_model, tiles, None,
+                None, 0, weights, n_hidden, n_visible, rule, batch,
+                Magnitudes(magnitude_scale, model.magnitudes[parity]), shared, BothBatches(of_data, of_model), tiles,
+                None,
             )  # fmt: skip
             note_all_parts(of_data, of_model, n_hidden, n_visible, scratch)
             grid_sync()

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from .arguments import Real, Rows, RuleNumbers, Slots, Statistics, Words
+from .arguments import Magnitudes, Real, Rows, RuleNumbers, Slots, Statistics, Words
 from .grey import WHITE, make_grey_gradient, sum_of_parts
 from .quantise import magnitude, note_largest
 from .rules import ascend
@@ -53,21 +53,20 @@ def coupling(g, visible, hidden, n_hidden, units):
 def make_gradient(tile: Tile, exact: bool = False, real_model: bool = False):
     """Phase: gradient of the weights, their rule, and the sums of their magnitudes.
 
-    ``gradient(statistics, n_steps, weights, n_hidden, n_visible, rule, update, scale, magnitudes, shared, grey,
-    model_rows, grey_tiles, units)``: `weights` are `Slots` with ``values[hidden * n_visible + visible]``.
-    ``magnitudes[n_hidden + n_visible + 1]`` gets sums over rows, over columns, and the largest magnitude if that is too
+    ``gradient(statistics, n_steps, weights, n_hidden, n_visible, rule, update, magnitudes, shared, grey, grey_tiles,
+    units)``: `weights` are `Slots` with ``values[hidden * n_visible + visible]``. Of `Magnitudes`
+    ``sums[n_hidden + n_visible + 1]`` gets sums over rows, over columns, and the largest magnitude if that is too
     large, in steps of ``1 / scale``. With a `GreyBatch` the statistics are of the model alone, and the data's part is
     from there, of `exact` rows in one with the model's; for data in bits `grey` and `grey_tiles` are None. With
-    `real_model` the visible states of the model are `model_rows`, a `GreyBatch`, too, and there are no statistics; else
-    `model_rows` are None. `units` are `OtherUnits`, or None.
+    `real_model` the visible states of the model are real, too: `grey` are `BothBatches`, and there are no statistics.
+    `units` are `OtherUnits`, or None.
     """
     product, of_data = make_product(tile), make_grey_gradient(tile, exact)
     n_rows, threads = tile.rows, tile.threads
 
     @device
     def gradient(
-        statistics, n_steps, weights, n_hidden, n_visible, rule, update, scale, magnitudes, shared, grey, model_rows,
-        grey_tiles, units,
+        statistics, n_steps, weights, n_hidden, n_visible, rule, update, magnitudes, shared, grey, grey_tiles, units
     ):  # fmt: skip
         down = (n_visible + n_rows - 1) // n_rows
         tiles = down * ((n_hidden + WIDTH - 1) // WIDTH)
@@ -79,7 +78,10 @@ def make_gradient(tile: Tile, exact: bool = False, real_model: bool = False):
                     statistics.means, n_steps, hidden0, shared,
                 )  # fmt: skip
             if grey is not None:
-                of_data(grey, model_rows, n_visible, n_hidden, visible0, hidden0, shared, grey_tiles)
+                if real_model:
+                    of_data(grey.data, grey.model, n_visible, n_hidden, visible0, hidden0, shared, grey_tiles)
+                else:
+                    of_data(grey, None, n_visible, n_hidden, visible0, hidden0, shared, grey_tiles)
             for item in range(this_thread(), n_rows * WIDTH, threads):
                 row, column = item % n_rows, item // n_rows  # neighbours take neighbouring weights
                 size = np.uint32(0)
@@ -96,7 +98,7 @@ def make_gradient(tile: Tile, exact: bool = False, real_model: bool = False):
                         g = coupling(g, visible0 + row, hidden0 + column, n_hidden, units)
                     at = (hidden0 + column) * n_visible + visible0 + row
                     value = ascend(rule, update, True, weights, at, g)
-                    size = magnitude(value, scale)
+                    size = magnitude(value, magnitudes.scale)
                 shared[row, column] = np.int32(size)
             cuda.syncthreads()
             for row in range(this_thread(), n_rows, threads):
@@ -106,14 +108,14 @@ def make_gradient(tile: Tile, exact: bool = False, real_model: bool = False):
                         size = np.uint32(shared[row, column])
                         total = np.uint32(total + size)
                         most = max(most, size)
-                    cuda.atomic.add(magnitudes, n_hidden + visible0 + row, total)
-                    note_largest(magnitudes, n_hidden + n_visible, most, scale)
+                    cuda.atomic.add(magnitudes.sums, n_hidden + visible0 + row, total)
+                    note_largest(magnitudes.sums, n_hidden + n_visible, most, magnitudes.scale)
             for column in range(this_thread(), WIDTH, threads):
                 if hidden0 + column < n_hidden:
                     total = np.uint32(0)
                     for row in range(n_rows):
                         total = np.uint32(total + np.uint32(shared[row, column]))
-                    cuda.atomic.add(magnitudes, hidden0 + column, total)
+                    cuda.atomic.add(magnitudes.sums, hidden0 + column, total)
             cuda.syncthreads()
 
     return gradient
@@ -174,8 +176,8 @@ def make_gradient_kernel(tile: Tile):
         shared = cuda.shared.array(shape, np.int32)
         groups, others = (statistics.n_data + 31) >> 5, (statistics.n_model + 31) >> 5
         gradient(
-            statistics, groups + others, weights, hidden.values.size, visible.values.size, rule, 0, scale, magnitudes,
-            shared, None, None, None, None,
+            statistics, groups + others, weights, hidden.values.size, visible.values.size, rule, 0,
+            Magnitudes(scale, magnitudes), shared, None, None, None,
         )  # fmt: skip
         bias_gradients(statistics, groups, others, visible, hidden, rule, 0, None, False)
 

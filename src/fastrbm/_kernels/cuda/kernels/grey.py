@@ -122,10 +122,10 @@ def clear(sums):
 def make_grey_layer(tile: Tile, exact: bool = False, gaussian: bool = False):
     """Phase: hidden means (times `share`) and draws given grey rows.
 
-    ``grey_layer(grey, n_hidden, n_visible, weights, bias, quantum, short, at, share, what, words, quads, tiles)``:
+    ``grey_layer(grey, n_hidden, n_visible, weights, bias, fixed, at, share, what, words, quads, tiles)``:
     fills the means and sums of a `GreyBatch`; ``weights[hidden * n_visible + visible]`` are float32, `tiles` are
     `GreyTiles`. Drawn states go to `words` if `what` is WORDS. Of `exact` rows, whose values are bytes, weights are
-    taken as integers (`short` ones), 1 being worth `quantum`, means are rounded to integers, and totals grow by their
+    taken as integers (`Fixed`), means are rounded to integers, and totals grow by their
     sums. Of `gaussian` ones no sums are made, and in the place of means there are inputs if `what` is INPUTS.
     """
     (multiply, store, sums_shape, number), to_words = make_multiply(tile, exact), make_to_words(tile)
@@ -144,9 +144,9 @@ def make_grey_layer(tile: Tile, exact: bool = False, gaussian: bool = False):
             grey.sums_of_rows[visible * groups + group] = of_rows
 
     @device
-    def grey_layer(grey, n_hidden, n_visible, weights, bias, quantum, short, at, share, what, words, quads, tiles):
+    def grey_layer(grey, n_hidden, n_visible, weights, bias, fixed, at, share, what, words, quads, tiles):
         n, shared = grey.n, tiles.sums
-        integer, scale = div(ONE, quantum), np.float64(quantum) / WHITE
+        integer, scale = div(ONE, fixed.quantum), np.float64(fixed.quantum) / WHITE
         if not gaussian:
             sum_rows(grey, n_visible)
         down = (n + n_rows - 1) // n_rows
@@ -167,7 +167,7 @@ def make_grey_layer(tile: Tile, exact: bool = False, gaussian: bool = False):
                     if hidden0 + column < n_hidden and start + k < n_visible:
                         weight = weights[(hidden0 + column) * n_visible + start + k]
                         if exact:
-                            tiles.right[k, column] = quantised(weight, integer, short)
+                            tiles.right[k, column] = quantised(weight, integer, fixed.short)
                         else:
                             tiles.right[k, column] = weight
                 cuda.syncthreads()

@@ -17,6 +17,7 @@ from .arguments import (
     Address,
     ByteRows,
     Doubles,
+    Fixed,
     Flag,
     Fragments,
     GreyBatch,
@@ -25,6 +26,7 @@ from .arguments import (
     Integers,
     Long,
     Longs,
+    Magnitudes,
     OtherUnits,
     Outputs,
     RealRows,
@@ -241,7 +243,7 @@ def make_pass_kernel(tile: Tile, is_grey: bool = False, exact: bool = False, oth
                     share = div(_MEAN_SCALE, np.float32(n))
                 grey_layer(
                     grey_of(first, n, data, scratch), n_hidden, n_visible, weights.values, hidden.values,
-                    model.quantum[0], model.control[IS_SHORT] != 0,
+                    Fixed(model.quantum[0], model.control[IS_SHORT] != 0),
                     Address(plan.seed_low, plan.seed_high, step & _LOW, (_HIDDEN_STREAM << 24) | high, 0), share,
                     what, states.hidden, quads, grey_tiles,
                 )  # fmt: skip
@@ -328,8 +330,8 @@ def make_pass_kernel(tile: Tile, is_grey: bool = False, exact: bool = False, oth
                 note_deltas(statistics, n_visible, n_hidden, data_groups, groups - data_groups, units)
                 grid_sync()
             gradient(
-                statistics, groups, weights, n_hidden, n_visible, rule, batch, magnitude_scale,
-                model.magnitudes[parity], shared, grey, None, grey_tiles, of_units,
+                statistics, groups, weights, n_hidden, n_visible, rule, batch,
+                Magnitudes(magnitude_scale, model.magnitudes[parity]), shared, grey, grey_tiles, of_units,
             )  # fmt: skip
             if others:
                 ascend_biases(visible, hidden, rule, batch, units)
