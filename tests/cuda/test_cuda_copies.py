@@ -14,7 +14,7 @@ pytest.importorskip("numba_cuda")
 
 BITS = (np.random.default_rng(0).random((45, 12)) < 0.4).astype(np.float32)
 GREY = np.random.default_rng(1).random((45, 12)).astype(np.float32)
-ORDER, FLAG, FINITE = 8 * len(BITS), 8, 4
+ORDER, FLAG, FINITE = 8 * len(BITS), 12, 4
 
 
 def of_a_pass(estimator, X, **more):
@@ -50,32 +50,21 @@ def test_a_pass_is_one_launch_copies_an_order_and_reads_two_flags(X, batch_size,
     [
         (IsingRBM(6), 2 * BITS - 1),
         (RBM(6, visible="ising", algorithm="cd"), 2 * BITS - 1),
-        (PottsRBM(6), np.rint(2 * GREY)),
-        (RBM(6, hidden="onehot"), BITS),
+        (PottsRBM(6), BITS),
+        (RBM(6, hidden="onehot(3)"), BITS),
+        (GaussianRBM(6, learning_rate=0.01), GREY),
     ],
-    ids=["spins", "visible spins", "potts", "hidden classes"],
+    ids=["spins", "visible spins", "potts", "hidden classes", "gaussian"],
 )
-def test_so_is_one_of_spins_and_classes(estimator, X, batch_size):
+def test_so_is_one_of_other_units(estimator, X, batch_size):
+    kernel = "gaussian_pass_kernel" if isinstance(estimator, GaussianRBM) else "pass_kernel"
     counted = of_a_pass(estimator.set_params(batch_size=batch_size), X)
-    assert counted == ([ORDER], [FINITE, FLAG], {"pass_kernel": 1, "not_finite_kernel": 3})
+    assert counted == ([ORDER], [FINITE, FLAG], {kernel: 1, "not_finite_kernel": 3})
 
 
 def test_adam_takes_the_scales_of_its_means_along():
     scales = 3 * 2 * 4  # two numbers for each minibatch
     assert of_a_pass(BernoulliRBM(6, batch_size=15, optimizer="adam"), BITS)[:2] == ([scales, ORDER], [FINITE, FLAG])
-
-
-@pytest.mark.parametrize(
-    "estimator,X,flags",
-    [
-        (GaussianRBM(6, batch_size=15, learning_rate=0.01), GREY, 3 * [FLAG]),
-    ],
-    ids=["gaussian"],
-)
-def test_minibatches_of_other_units_copy_nothing_and_read_flags_alone(estimator, X, flags):
-    """Whether weights and means fit, where a layer of bits needs to know."""
-    to_device, to_host, _ = of_a_pass(estimator, X)
-    assert to_device == [ORDER] and to_host == sorted([FINITE, *flags])
 
 
 COMPOSED = {
