@@ -237,6 +237,18 @@ def test_forged_texts_of_headers(path, text):
     refused(path)
 
 
+def test_a_folder_that_cannot_be_put_on_the_disk_is_no_error(tmp_path, monkeypatch):
+    opened = io.os.open
+
+    def refused_to_open(name, *more):
+        if name == tmp_path:
+            raise PermissionError(13, "Permission denied")
+        return opened(name, *more)
+
+    monkeypatch.setattr(io.os, "open", refused_to_open)
+    is_the_same(fastrbm.load(SMALL.save(tmp_path / "model.npz")))
+
+
 def test_files_of_version_1_have_no_checksums(path):
     header, arrays = parts_of(path)
     header["version"] = 1
