@@ -26,9 +26,11 @@ READ_BYTES = 2 << 20
 #: blocks whose rows are shuffled together
 WINDOW_BLOCKS = 16
 
-_BLOCKS = 1 << 55  # numbers of keys: of the order of blocks, and from here on of the rows of chunks and windows
+_BLOCKS = 1 << 55  # number of the key of the order of blocks
+#: number of the key of the rows of the first chunk or window
+FIRST_WINDOW = _BLOCKS + 1
 
-__all__ = ["READ_BYTES", "WINDOW_BLOCKS", "ChunkSource", "Pass", "RowSource", "ChunkedData", "source_of"]
+__all__ = ["FIRST_WINDOW", "READ_BYTES", "WINDOW_BLOCKS", "ChunkSource", "Pass", "RowSource", "ChunkedData", "source_of"]
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,12 @@ class RowSource:
     ----------
     x : object with shape, dtype and ``x[first:last]``
         Such as an h5py dataset.
+
+    Attributes
+    ----------
+    n_rows : int
+    block : int
+        Rows that are read at a time.
     """
 
     def __init__(self, x: Any):
@@ -77,37 +85,37 @@ class RowSource:
         stored = stored[0] if isinstance(stored, tuple) and stored and isinstance(stored[0], int) else 1
         if stored * row_bytes <= READ_BYTES * WINDOW_BLOCKS:
             block = max(block // stored, 1) * stored
-        self._block = block
+        self.block = block
 
     @property
     def one_window(self) -> bool:
         """Whether all rows are shuffled together."""
-        return -(-self.n_rows // self._block) <= WINDOW_BLOCKS
+        return -(-self.n_rows // self.block) <= WINDOW_BLOCKS
 
     def name(self, number: int) -> str:
         """What messages call a piece of `chunks`."""
-        return f"rows {number * self._block} to {min((number + 1) * self._block, self.n_rows) - 1}"
+        return f"rows {number * self.block} to {min((number + 1) * self.block, self.n_rows) - 1}"
 
     def chunks(self) -> Iterator[Any]:
         """Yield all rows in order, a block at a time."""
-        for first in range(0, self.n_rows, self._block):
-            yield self._read(first // self._block)
+        for first in range(0, self.n_rows, self.block):
+            yield self._read(first // self.block)
 
     def _read(self, block: int) -> NDArray[Any]:
-        return np.asarray(self._x[block * self._block : min((block + 1) * self._block, self.n_rows)])
+        return np.asarray(self._x[block * self.block : min((block + 1) * self.block, self.n_rows)])
 
     def shuffled(self, key: Key, number: int) -> Iterator[tuple[Any, Key]]:
         """Windows of rows with the key of their order."""
-        n_blocks = -(-self.n_rows // self._block)
+        n_blocks = -(-self.n_rows // self.block)
         if self.one_window:  # as data in memory
             yield self._window(np.arange(n_blocks)), key
             return
         blocks = key.fold_in(_BLOCKS).permutation(n_blocks, number)
         for window, first in enumerate(range(0, n_blocks, WINDOW_BLOCKS)):
-            yield self._window(np.sort(blocks[first : first + WINDOW_BLOCKS])), key.fold_in(_BLOCKS + 1 + window)
+            yield self._window(np.sort(blocks[first : first + WINDOW_BLOCKS])), key.fold_in(FIRST_WINDOW + window)
 
     def _window(self, blocks: NDArray[np.int64]) -> NDArray[Any]:
-        lengths = np.minimum((blocks + 1) * self._block, self.n_rows) - blocks * self._block
+        lengths = np.minimum((blocks + 1) * self.block, self.n_rows) - blocks * self.block
         out, at = np.empty((int(lengths.sum()), self._x.shape[1]), self._x.dtype), 0
         for block, n in zip(blocks.tolist(), lengths.tolist(), strict=True):
             out[at : at + n] = self._read(block)
@@ -143,7 +151,7 @@ class ChunkSource:
     def shuffled(self, key: Key, number: int) -> Iterator[tuple[Any, Key]]:
         """Chunks with the key of the order of their rows."""
         for index, chunk in enumerate(self.chunks()):
-            yield chunk, key.fold_in(_BLOCKS + 1 + index)
+            yield chunk, key.fold_in(FIRST_WINDOW + index)
 
 
 Source = RowSource | ChunkSource
@@ -354,7 +362,8 @@ class ChunkedData:
 
     def batches(self, order: Pass, batch_size: int) -> Iterator[tuple[States, NDArray[np.int64]]]:
         """As `Rows.batches`: every piece but the last holds whole minibatches, wherever chunks end."""
-        least = batch_size * batches_per_block(batch_size, self.shape[1], self.dtype)
+        values = -(-self.shape[1] // 32) if self.binary else self.shape[1]  # whose bytes a row takes
+        least = batch_size * batches_per_block(batch_size, values, self.dtype)
         held: list[States] = []
         n_held = 0
         for part in self._parts(order, least):

@@ -26,10 +26,15 @@ def content_order(data: Rows, weights: NDArray[np.float64] | None = None) -> NDA
 
 def order_of(pieces: Iterable[States], weights: NDArray[Any] | None = None) -> NDArray[np.int64]:
     """`content_order` of rows that come in pieces; numbers of classes may take the place of weights."""
-    found = np.concatenate([_hashes(states) for states in pieces])
+    found = hashes_of(pieces)
     if weights is None:
         return np.argsort(found, kind="stable")
     return np.lexsort((weights, found))
+
+
+def hashes_of(pieces: Iterable[States]) -> NDArray[np.uint64]:
+    """Hashes of rows that come in pieces."""
+    return np.concatenate([_hashes(states) for states in pieces])
 
 
 def _hashes(states: Any) -> NDArray[np.uint64]:

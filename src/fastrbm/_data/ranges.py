@@ -76,6 +76,18 @@ class Range:
             self.found(low, high, column)
 
     @property
+    def held(self) -> list[tuple[float, float, int, str]]:
+        """What was found and not said yet: lowest and highest value, first column, piece."""
+        return list(self._held or ())
+
+    def merge(self, held: Sequence[list[tuple[float, float, int, str]]]) -> None:
+        """Take what several processes hold, each about its rows, for what was found in all of them."""
+        every = [x for each in held for x in each]
+        if every:
+            low, high = min(x[0] for x in every), max(x[1] for x in every)
+            self._held = [(low, high, *every[0][2:])]
+
+    @property
     def states_only(self) -> bool:
         """Whether values that are no states of units other than Bernoulli ones are refused."""
         return self.mode != "allow"
@@ -184,6 +196,16 @@ class InputScale:
             self._seen[block] = True
             if self._is_image:
                 return
+
+    @property
+    def seen(self) -> tuple[bool, NDArray[np.bool_]]:
+        """Whether there were uint8 values, and which."""
+        return self._bytes, self._seen
+
+    def merge(self, seen: Sequence[tuple[bool, NDArray[np.bool_]]]) -> None:
+        """Take what several processes have seen, each of its rows, for what was seen of all of them."""
+        self._bytes = any(were for were, _ in seen)
+        self._seen = np.logical_or.reduce([levels for _, levels in seen])
 
     @property
     def _is_image(self) -> bool:

@@ -16,6 +16,7 @@ from .._data.bits import SpinData, VisibleData, check_indices
 from .._data.chunks import ChunkedData, ChunkSource, RowSource, source_of
 from .._data.device import DeviceData, check_device_array, is_device_array, look_at_device_rows
 from .._data.ranges import InputScale, Range
+from .._data.shards import ShardedData, ShardSource
 from .._data.tables import as_array
 from .._data.values import UnitData
 from .._fit.scale import VisibleScale
@@ -27,6 +28,9 @@ from ..model import Model
 from ..regularizers import weight_deviation
 from . import checked, names, options
 from .sklearn_callbacks import CallbackSupport
+
+
+AnySource = RowSource | ChunkSource | ShardSource
 
 
 class View(NamedTuple):
@@ -281,7 +285,7 @@ class BaseRBM(CallbackSupport, ClassNamePrefixFeaturesOutMixin, TransformerMixin
             scale.look(X)
 
     def _chunked(
-        self, source: RowSource | ChunkSource, dtype: Any, scale: InputScale, limits: Range, *, reset: bool
+        self, source: AnySource, dtype: Any, scale: InputScale, limits: Range, *, reset: bool
     ) -> ChunkedData:
         """Rows that are read piece by piece."""
 
@@ -293,6 +297,8 @@ class BaseRBM(CallbackSupport, ClassNamePrefixFeaturesOutMixin, TransformerMixin
         def wrap(x: Any, factor: float) -> Rows:
             return self._wrap(x, dtype, factor, limits)
 
+        if isinstance(source, ShardSource):
+            return ShardedData(source, validate, wrap, dtype, scale, limits)
         return ChunkedData(source, validate, wrap, dtype, scale, limits)
 
     def _wrap(self, X: Any, dtype: Any, scale: float, limits: Range) -> Rows:

@@ -12,18 +12,21 @@ from numpy.typing import NDArray
 from sklearn.utils import check_random_state
 
 from .._data import Rows, columns
-from .._data.chunks import ChunkedData, ChunkSource, RowSource, source_of
+from .._data.chunks import ChunkedData, ChunkSource, source_of
 from .._data.device import DeviceData
+from .._data.shards import Shard, ShardSource
 from .._data.split import Split
 from .._fit.callback import as_list
 from .._fit.loop import DivergenceError, check_finite, put_back
 from .._fit.state import FitRun, Inside, TrainingState
 from .._kernels import BIT_UNITS, ChainState, Parameters, States
 from .._kernels.draws import Key
+from .._kernels.ranks import Ranks, all_do
+from .._kernels.sharing import SharingBackend
 from ..init import data_bias, get_initializer, nearest_means
 from . import checked, options, resuming, watching
 from .aftermath import some_rows, warn_of_bounds, warn_of_collapse, warn_of_saturation
-from .base import BaseRBM
+from .base import AnySource, BaseRBM
 from .job import FitJob, kept_by
 from .passes import Passes
 from .row_weights import as_repetitions, begin_order, checked_weights, weighted
@@ -149,7 +152,7 @@ class Fitting(SklearnDraws, Passes, BaseRBM):
         self._check_options()
         told = begin_callbacks(self, X, y)
         with untouched(self):
-            point = None if resume is None else resuming.point_of(self, resume)
+            point = None if resume is None else self._point(resume, X)
             if point is not None:
                 self._forget()
                 point.restore(self)
@@ -161,6 +164,15 @@ class Fitting(SklearnDraws, Passes, BaseRBM):
             job.begin()
         job.train()
         return self
+
+    def _point(self, resume: Any, X: Any) -> resuming.Point:
+        """Where a run goes on; the first of several processes reads it."""
+        if not isinstance(X, Shard):
+            return resuming.point_of(self, resume)
+        read = X.ranks.rank == 0
+        found = all_do(X.ranks, lambda: resuming.point_of(self, resume) if read else None)
+        point: resuming.Point = X.ranks.share(found)
+        return point
 
     def _begin(
         self,
@@ -177,6 +189,7 @@ class Fitting(SklearnDraws, Passes, BaseRBM):
         source = self._source(given, sample_weight)
         X, data, dtype = self._take_over(given, go_on, source, shared)
         sample_weight = checked_weights(sample_weight, X)
+        ranks = given.ranks if isinstance(given, Shard) else None
         key = self._state.key if go_on else Key.from_random_state(self.random_state)
         print_of_rows = resuming.print_of(X, sample_weight)
         begin = begin_order(data, self.shuffle, sample_weight, shared)
@@ -184,6 +197,9 @@ class Fitting(SklearnDraws, Passes, BaseRBM):
         split, sample_weight = weighted(split, sample_weight)
         state = self._state if go_on else self._initial_state(data, split, dtype, sample_weight)
         state.key = key
+        if ranks is not None:  # a seed of the operating system, or values of a library, may differ
+            state = ranks.share(state)
+            key = state.key
         if state.parameters.weights.dtype != dtype:
             raise ValueError(f"dtype must stay {state.parameters.weights.dtype} when training goes on, got {dtype}")
         first_epoch = state.epoch if point is None else point.first_epoch
@@ -195,11 +211,11 @@ class Fitting(SklearnDraws, Passes, BaseRBM):
         if not go_on:
             self.history_: dict[str, list[Any]] = {"epoch": [], "seconds": []}
         self._publish(state)
-        backend = self._backend()
+        backend = self._backend() if ranks is None else SharingBackend(self._backend(), ranks)
         epoch, batches, fused, resident = self._epochs(
             state, data, split, (first_epoch, n_epochs), sample_weight, backend
         )  # fmt: skip
-        run = FitRun(self, self.n_iter, batches, state, self.history_, self._inside(print_of_rows))
+        run = FitRun(self, self.n_iter, batches, state, self.history_, self._inside(print_of_rows, ranks), ranks=ranks)
         if point is not None:
             point.set_on(run)
         callbacks = as_list(self.callbacks)
@@ -235,11 +251,19 @@ class Fitting(SklearnDraws, Passes, BaseRBM):
             run, epoch, callbacks, side_by_side, lambda: self._publish_chains(state), resident, after, devices
         )  # fmt: skip
 
-    def _inside(self, print_of_rows: Any) -> Inside:
+    def _inside(self, print_of_rows: Any, ranks: Ranks | None) -> Inside:
         """What callbacks of this package ask an estimator beside its public methods."""
 
         def save(path: Path, run: FitRun, batches: int) -> None:
-            resuming.write(self, path, run, batches, print_of_rows)
+            rows = print_of_rows()
+
+            def write() -> None:
+                resuming.write(self, path, run, batches, rows)
+
+            if ranks is None:
+                write()
+            else:
+                all_do(ranks, write if ranks.rank == 0 else lambda: None)
 
         def rescaled() -> bool:
             return self._scale().sigma is not None
@@ -249,8 +273,11 @@ class Fitting(SklearnDraws, Passes, BaseRBM):
 
         return Inside(self._backend, states, self._log_volume, rescaled, None if print_of_rows is None else save)
 
-    def _source(self, given: Any, sample_weight: Any) -> RowSource | ChunkSource | None:
+    def _source(self, given: Any, sample_weight: Any) -> AnySource | None:
         """What reads rows piece by piece; None for data in memory. ValueError for options that need them there."""
+        if isinstance(given, Shard):
+            options.check_exclusions(self, X="rows of several processes", sample_weight=sample_weight)
+            return ShardSource(given)
         source = source_of(given)
         form = "array" if source is None else "chunks" if isinstance(source, ChunkSource) else "rows on disk"
         options.check_exclusions(self, X=form, sample_weight=sample_weight)
@@ -267,7 +294,7 @@ class Fitting(SklearnDraws, Passes, BaseRBM):
         return rows
 
     def _take_over(
-        self, X: Any, go_on: bool, source: RowSource | ChunkSource | None = None, shared: dict[Any, Any] | None = None
+        self, X: Any, go_on: bool, source: AnySource | None = None, shared: dict[Any, Any] | None = None
     ) -> tuple[Any, Rows, Any]:
         """Validated X, its `Rows`, and the type to compute in; an earlier fit is given up."""
         scale = self._scale_policy(fitted=go_on)

@@ -181,6 +181,7 @@ _STEP_BY_STEP = "which repeats scikit-learn's training step by step"
 _NO_CHAINS = "which has no chains"
 _NEITHER = "which has neither chains nor gradients"
 _PIECES = "for X that is read piece by piece"
+_IN_PIECES = ("chunks", "rows on disk", "rows of several processes")
 _AS_SKLEARN = {
     "algorithm": "pcd",
     "n_gibbs_steps": 1,
@@ -248,9 +249,9 @@ EXCLUSIONS = (
     Exclusion("random_stream", "sklearn", "units", lambda units: units == ("bernoulli", "bernoulli"), _STEP_BY_STEP,
               wanted="'bernoulli' in both layers"),
     Exclusion("random_stream", "sklearn", "sample_weight", None, "which has no place for it"),
-    Exclusion("X", ("chunks", "rows on disk"), "sample_weight", None, when=_PIECES),
+    Exclusion("X", _IN_PIECES, "sample_weight", None, when=_PIECES),
     Exclusion("random_stream", "sklearn", "X", ("array", "rows on disk"), wanted="an array"),
-    Exclusion("X", ("chunks", "rows on disk"), "validation_fraction", 0,
+    Exclusion("X", _IN_PIECES, "validation_fraction", 0,
               "some rows of which can be kept back and watched by a callback (fastrbm.callbacks.EarlyStopping)",
               when=_PIECES),
     Exclusion("X", "chunks", "steps_per_epoch", None,

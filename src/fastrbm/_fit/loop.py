@@ -128,8 +128,10 @@ class Fit:
             if on_batch is not None:
                 on_batch()
 
+        # several processes are told at moments of their own, and all of them once more at the end
+        hook = None if on_batch is None else on_batch if run.ranks is not None else reported
         try:
-            self._epoch(None if on_batch is None else reported, run.skipped)
+            self._epoch(hook, run.skipped)
         except DivergenceError:
             put_back(state, backup)
             raise
@@ -151,6 +153,7 @@ class Fit:
             with run.state.shown():
                 for listener in self._listeners:
                     listener.on_epoch_end(run)
+            run.stop_requested = run.agree(run.stop_requested)
         for column in run.history.values():  # one entry a pass, NaN where nothing was measured
             column.extend([np.nan] * (len(run.history["epoch"]) - len(column)))
 
@@ -246,24 +249,47 @@ def composed_epoch(
     return epoch
 
 
-def _batch_hook(run: FitRun, listeners: Sequence[Callback]) -> Callable[[], None] | None:
+class BatchHook:
+    """What is called between minibatches.
+
+    Parameters
+    ----------
+    run : FitRun
+    interested : list of Callback
+        Are told of minibatches, now and then.
+    resting : list of Callback
+        Do something at rest when they wish to.
+    """
+
+    def __init__(self, run: FitRun, interested: list[Callback], resting: list[Callback]):
+        self._run, self._interested, self._resting = run, interested, resting
+
+    def __call__(self) -> None:
+        """Tell those who are interested; raise `Pause` if one, on any process, wishes to do something at rest."""
+        wish = self.look()
+        if self._resting and self._run.agree(wish):
+            raise self.pause()
+
+    def look(self) -> bool:
+        """Tell those who are interested; whether one wishes to do something at rest."""
+        if self._interested:
+            with self._run.state.shown():
+                for listener in self._interested:
+                    listener.on_batch(self._run)
+        return any(listener.wants_rest(self._run) for listener in self._resting)
+
+    def pause(self) -> Pause:
+        """What ends what is under way."""
+        return Pause(self._rest)
+
+    def _rest(self) -> None:
+        with self._run.state.shown():
+            for listener in self._resting:
+                if self._run.agree(listener.wants_rest(self._run)):
+                    listener.on_rest(self._run)
+
+
+def _batch_hook(run: FitRun, listeners: Sequence[Callback]) -> BatchHook | None:
     interested = [c for c in listeners if type(c).on_batch is not Callback.on_batch]
     resting = [c for c in listeners if type(c).on_rest is not Callback.on_rest]
-    if not interested and not resting:
-        return None
-
-    def rest() -> None:
-        with run.state.shown():
-            for listener in resting:
-                if listener.wants_rest(run):
-                    listener.on_rest(run)
-
-    def on_batch() -> None:
-        if interested:
-            with run.state.shown():
-                for listener in interested:
-                    listener.on_batch(run)
-        if any(listener.wants_rest(run) for listener in resting):
-            raise Pause(rest)
-
-    return on_batch
+    return BatchHook(run, interested, resting) if interested or resting else None

@@ -137,7 +137,8 @@ class Checkpoint(Callback):
                 f"path: {self.path} has checkpoints of another run: go on with it (fit(X, resume={str(self.path)!r})), "
                 "give another folder, or remove them"
             )
-        for part in self.path.iterdir():
+        run.agree(False)  # all have looked before one writes
+        for part in self.path.iterdir() if run.first_process else ():
             if _PART.fullmatch(part.name):  # of a process that was killed
                 part.unlink(missing_ok=True)
         if run.taken_up is None:
@@ -155,7 +156,7 @@ class Checkpoint(Callback):
 
     def on_epoch_end(self, run: FitRun) -> None:
         """The same after a pass."""
-        if self.wants_rest(run) or run.stop_requested:
+        if run.agree(self.wants_rest(run) or run.stop_requested):
             self._save(run, 0)
 
     def on_fit_end(self, run: FitRun) -> None:
@@ -185,13 +186,14 @@ class Checkpoint(Callback):
             # ValueError: parameters that are not finite, of which the end of the pass tells
             warnings.warn(f"no checkpoint could be written to {self.path}: {error}", RuntimeWarning, stacklevel=2)
         self._note(run)
-        if self._asked:
-            raise _error_of(self._asked)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            if run.agree(self._asked == number):
+                raise _error_of(number)
 
     def _write(self, run: FitRun, batches: int) -> None:
         assert run.inside.save is not None
         run.inside.save(self.path / f"checkpoint-{run.state.chains.updates:012d}.npz", run, batches)
-        for old in files_in(self.path)[self.keep :]:
+        for old in files_in(self.path)[self.keep :] if run.first_process else ():
             old.unlink(missing_ok=True)
 
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from .._kernels import Backend, ChainState, PackedBits, Parameters, Resident, States
 from .._kernels.draws import Key
+from .._kernels.ranks import Ranks, agree
 from ..samplers import Population
 
 Snapshot = tuple[Parameters, dict[str, NDArray[Any]]]
@@ -194,6 +195,8 @@ class FitRun:
     done: int = 0
     stop_requested: bool = False
     updates_at_epoch_start: int = field(default=0, repr=False)
+    #: the processes that do it together; None: this one alone
+    ranks: Ranks | None = field(default=None, repr=False)
     #: who is told of it
     listeners: list[Any] = field(default_factory=list, repr=False)
     #: the checkpoint that the run goes on from
@@ -202,6 +205,15 @@ class FitRun:
     skipped: int = field(default=0, repr=False)
     seconds_before: float = field(default=0.0, repr=False)
     pass_began: float = field(default=0.0, repr=False)
+
+    def agree(self, wish: bool) -> bool:
+        """Whether any of the processes that do the run wishes something, of which all must ask at once."""
+        return agree(self.ranks, wish)
+
+    @property
+    def first_process(self) -> bool:
+        """Whether this process is the one that writes files."""
+        return self.ranks is None or self.ranks.rank == 0
 
     def record(self, name: str, value: float) -> None:
         """Record a metric of the epoch that has just finished."""

@@ -250,6 +250,15 @@ cdef extern from "workers.h" nogil:
         int sparse
         frbm_turned turned
 
+    ctypedef struct frbm_sharing:
+        size_t n_batches, batch_rows, last_rows, n_chains, first_row, first_chain
+        int (*add)(void *, size_t, int) noexcept nogil
+        void *context
+        size_t n_blocks, block_units
+        int failed
+        int32_t *integers
+        size_t n_integers, n_before
+
     ctypedef struct frbm_training:
         const frbm_table *table
         float *weights
@@ -278,6 +287,7 @@ cdef extern from "workers.h" nogil:
         int (*poll)(void *) noexcept nogil
         void *poll_context
         frbm_labelling *labels
+        frbm_sharing *sharing
         frbm_team team, grey_team
 
     ctypedef struct frbm_rows:

@@ -7,6 +7,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from ..contract import ChainState, Parameters, TrainingPlan
 from ..draws import Draw
+from ..ranks import Share
 from ..rules import Update
 
 TARGETS: tuple[str, ...]
@@ -92,7 +93,10 @@ class Training:
         bases: tuple[NDArray[np.float32], NDArray[np.float32]] | None = None,
         int16: bool = False,
         levels: bool = False,
+        share: Share | None = None,
     ) -> None: ...
+    @property
+    def outgrown(self) -> bool: ...
     def counters(self) -> dict[str, int] | None: ...
     def run(
         self,

@@ -11,6 +11,7 @@ from ...units import get_unit
 from ..bits import BIT_UNITS, PackedBits, pack
 from ..contract import Backend, ChainState, Parameters, States, TrainingPlan, values_of
 from ..levels import GreyLevels, as_floats
+from ..ranks import Share
 from ..strategies import note_counters
 from .runtime import extension as _cpu
 from .runtime import threads_for
@@ -65,11 +66,32 @@ class Training(Backend):
             super().train(parameters, slots, rows, order, plan, units, state, on_batch)
             return
         while len(order):
-            done = self._train_native(parameters, slots, rows, order, plan, units, state, on_batch)
+            done, _ = self._train_native(parameters, slots, rows, order, plan, units, state, on_batch)
             order = order[done:]
             # the weights have outgrown fixed point: one minibatch by dense products, then try again
             super().train(parameters, slots, rows, order[: plan.batch_size], plan, units, state, on_batch)
             order = order[plan.batch_size :]
+
+    def train_share(
+        self,
+        parameters: Parameters,
+        slots: Sequence[Parameters],
+        rows: States,
+        order: NDArray[np.int64],
+        plan: TrainingPlan,
+        units: tuple[str, str],
+        state: ChainState,
+        share: Share,
+        on_batch: Callable[[], None] | None = None,
+    ) -> tuple[int, bool]:
+        """See `Backend.train_share`: float32 layers whose rows are bits or drawn as bits."""
+        bits = isinstance(rows, PackedBits) or (isinstance(rows, np.ndarray) and plan.stochastic_input)
+        native = bits and self.trains_whole_passes(units, isinstance(rows, PackedBits), plan)
+        if not native or parameters.weights.dtype != np.float32:
+            return 0, True
+        before = state.updates
+        outgrown = self._train_native(parameters, slots, rows, order, plan, units, state, on_batch, share)[1]
+        return state.updates - before, outgrown
 
     def _train_native(
         self,
@@ -81,26 +103,29 @@ class Training(Backend):
         units: tuple[str, str],
         state: ChainState,
         on_batch: Callable[[], None] | None,
-    ) -> int:
-        """Minibatches in one native call; the number of rows done, all unless the weights outgrow fixed point."""
+        share: Share | None = None,
+    ) -> tuple[int, bool]:
+        """Minibatches in one native call; the number of rows done, and whether the weights have outgrown fixed point."""
         chains = pack(state.chains > 0) if isinstance(state.chains, np.ndarray) else state.chains
         words = to_words(chains) if chains is not None and plan.persistent else None
         n_chains = 0 if chains is None else len(chains)
         packed = rows.words if isinstance(rows, PackedBits) else None
         levels = rows.values if isinstance(rows, GreyLevels) else None
         grey = rows if isinstance(rows, np.ndarray) else None
-        batch = min(plan.batch_size, len(order))
+        # a process may have no rows of a minibatch, or of none
+        n_rows = max(len(order), share is not None)
+        batch = min(plan.batch_size, n_rows)
         active = _cpu.density(packed, rows.shape[1]) if packed is not None else GUESSED_DENSITY
         by_rows = units[0] in BIT_UNITS and _cpu.prefers_rows(min(batch, n_chains or batch), active, self.int16)
         threads = threads_for(float(batch) * parameters.weights.size, self.n_threads)
         strategy = choose_for_training(self.strategy, plan.n_sweeps) if BIT_UNITS.issuperset(units) else "dense"
         run = _cpu.Training(
-            parameters, slots, plan, units, state.updates, len(order), words, n_chains, grey is not None, by_rows,
+            parameters, slots, plan, units, state.updates, n_rows, words, n_chains, grey is not None, by_rows,
             threads, strategy, landmark_bases(parameters.weights) if strategy == "bounds" else None, self.int16,
-            levels is not None,
+            levels is not None, share,
         )  # fmt: skip
         try:
-            return int(run.run(packed, grey, order, state, on_batch, levels))
+            return int(run.run(packed, grey, order, state, on_batch, levels)), run.outgrown
         finally:
             note_counters(run.counters())
             if words is not None:

@@ -187,7 +187,15 @@ typedef struct {
     frbm_rule rule;
     frbm_spins spins; /* scale 0: both layers are bits */
     frbm_fixed fixed; /* fixed.weights NULL: no copy wanted */
+    int unscaled;     /* products are left as the whole numbers that they are */
 } frbm_gradient;
+
+/* The whole numbers that the gradient of weights and hidden biases is made of; with sampled states those of the data,
+ * and those of the chains in the others, which are NULL with means */
+typedef struct {
+    int32_t *weights, *hidden;             /* [n_hidden][n_visible], [n_hidden] */
+    int32_t *model_weights, *model_hidden;
+} frbm_sums;
 
 /* Products of the halves of weights with levels by lanes; see levels.h */
 typedef struct {
@@ -391,6 +399,12 @@ typedef struct {
     /* at most FRBM_PANEL hidden units; with limbs in g->fixed, first is a multiple of 16 */
     void (*gradient_rows)(const frbm_gradient *g, size_t first, size_t count, frbm_magnitudes *magnitudes,
                           float *scratch);
+    /* the two halves of that, for bits: sums of weights and of biases, to which those of others may be added, and the
+     * update by them */
+    void (*gradient_sums)(const frbm_gradient *g, size_t first, size_t count, const frbm_sums *sums, float *scratch);
+    void (*hidden_sums)(const frbm_gradient *g, size_t first, size_t count, const frbm_sums *sums);
+    void (*follow_gradient)(const frbm_gradient *g, size_t first, size_t count, const frbm_sums *sums,
+                            frbm_magnitudes *magnitudes, float *scratch);
     /* fixed-point copy of hidden units [first, first + count), and its limbs where there is room for them: then first
      * is a multiple of 16 */
     void (*quantise_rows)(const frbm_fixed *f, const float *weights, size_t n_visible, size_t first, size_t count,

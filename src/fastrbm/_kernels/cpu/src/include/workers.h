@@ -98,6 +98,25 @@ typedef struct {
     float *row_values[2];
 } frbm_labelling;
 
+/* What a team that trains a share of each minibatch has beside, while others have the rest; see train_sharing.inc.c */
+typedef struct {
+    size_t n_batches;                       /* of the run; some may have no rows here */
+    size_t batch_rows, last_rows, n_chains; /* of all shares: of a minibatch, of the last one, and persistent chains */
+    size_t first_row, first_chain;          /* numbers of the first ones here */
+    /* Puts the sums of a block of hidden units together with those of the others: begins to (0), or has done so (1).
+     * By thread 0; non-zero: it has failed, or another share wishes to stop */
+    int (*add)(void *context, size_t block, int done);
+    void *context;
+    size_t n_blocks, block_units;
+    int failed;
+    /* made by frbm_lay_out_training: all integers that are added, one after another, and what they are; a wish to stop
+     * comes first */
+    int32_t *integers;
+    size_t n_integers, n_before; /* in all, and before the weights */
+    int32_t *visible, *model_visible;
+    frbm_sums sums;
+} frbm_sharing;
+
 /* Minibatch training, CD-k or PCD-k: the batches of order[0..n_rows) one after another. */
 typedef struct {
     const frbm_table *table;
@@ -148,6 +167,7 @@ typedef struct {
     size_t batches_done;
     int outgrown;       /* the weights have outgrown fixed point */
     frbm_labelling *labels; /* for frbm_train_labels; NULL */
+    frbm_sharing *sharing;  /* NULL: all rows are here */
     frbm_team team;
     frbm_team grey_team; /* its ticket hands out blocks of the grey gradient */
 } frbm_training;

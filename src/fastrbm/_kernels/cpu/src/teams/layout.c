@@ -142,6 +142,22 @@ static void lay_out_labels(const frbm_training *t, arena *a) {
     k->of_classes = take(a, k->n_classes * k->class_ld);
 }
 
+/* One piece, so that blocks of it can be added */
+static void lay_out_sharing(const frbm_training *t, arena *a) {
+    frbm_sharing *s = t->sharing;
+    const size_t halves = t->sampled_hidden ? 2 : 1, n_weights = t->n_hidden * t->n_visible;
+    s->n_before = frbm_round_up(1 + 2 * t->n_visible + halves * t->n_hidden, 16);
+    s->n_integers = s->n_before + halves * n_weights;
+    s->integers = take(a, s->n_integers);
+    if (!s->integers) return;
+    s->visible = s->integers + 1;
+    s->model_visible = s->visible + t->n_visible;
+    s->sums.hidden = s->model_visible + t->n_visible;
+    s->sums.weights = s->integers + s->n_before;
+    s->sums.model_hidden = t->sampled_hidden ? s->sums.hidden + t->n_hidden : NULL;
+    s->sums.model_weights = t->sampled_hidden ? s->sums.weights + n_weights : NULL;
+}
+
 size_t frbm_lay_out_training(frbm_training *t, void *memory) {
     arena a = {memory, 0};
     const size_t batch = t->batch_size < t->n_rows ? t->batch_size : t->n_rows;
@@ -162,6 +178,7 @@ size_t frbm_lay_out_training(frbm_training *t, void *memory) {
         lay_out_labels(t, &a);
     else
         lay_out_phases(t, &a);
+    if (t->sharing) lay_out_sharing(t, &a);
     return a.used;
 }
 

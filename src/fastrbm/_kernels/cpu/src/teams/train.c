@@ -27,8 +27,30 @@ static size_t update_rows(const frbm_training *t) {
 }
 
 static size_t batch_rows(const frbm_training *t, size_t batch) {
-    const size_t left = t->n_rows - batch * t->batch_size;
+    const size_t done = batch * t->batch_size, left = done < t->n_rows ? t->n_rows - done : 0;
     return left < t->batch_size ? left : t->batch_size;
+}
+
+/* Rows of a minibatch wherever they are, and chains */
+static size_t all_rows(const frbm_training *t, size_t batch) {
+    if (!t->sharing) return batch_rows(t, batch);
+    return batch + 1 < t->sharing->n_batches ? t->sharing->batch_rows : t->sharing->last_rows;
+}
+
+static size_t all_chains(const frbm_training *t, size_t batch) {
+    if (!t->persistent) return all_rows(t, batch);
+    return t->sharing ? t->sharing->n_chains : t->n_chains;
+}
+
+static int has_batch(const frbm_training *t, size_t batch) {
+    return t->sharing ? batch < t->sharing->n_batches : batch * t->batch_size < t->n_rows;
+}
+
+/* Numbers of the first row and the first chain here */
+static uint32_t first_row(const frbm_training *t) { return t->sharing ? (uint32_t)t->sharing->first_row : 0; }
+
+static uint32_t first_chain(const frbm_training *t) {
+    return t->sharing && t->persistent ? (uint32_t)t->sharing->first_chain : first_row(t);
 }
 
 static frbm_layer hidden_layer(const frbm_training *t, const uint32_t *words, size_t ld, size_t n_lanes) {
@@ -40,7 +62,7 @@ static frbm_layer hidden_layer(const frbm_training *t, const uint32_t *words, si
     layer.bias = has_spins(t) ? t->bits_hidden : t->bias_hidden;
     layer.n_out = t->n_hidden;
     layer.n_lanes = n_lanes;
-    layer.draw = (frbm_draw){{t->key[0], t->key[1]}, t->step, FRBM_HIDDEN, 0};
+    layer.draw = (frbm_draw){{t->key[0], t->key[1]}, t->step, FRBM_HIDDEN, first_chain(t)};
     return layer;
 }
 
@@ -57,7 +79,7 @@ static frbm_layer visible_layer(const frbm_training *t, const uint32_t *words, s
     layer.words_ld = t->chain_ld;
     layer.planes = t->visible_planes;
     layer.planes_ld = t->visible_ld;
-    layer.draw = (frbm_draw){{t->key[0], t->key[1]}, t->step, FRBM_VISIBLE, 0};
+    layer.draw = (frbm_draw){{t->key[0], t->key[1]}, t->step, FRBM_VISIBLE, first_chain(t)};
     return layer;
 }
 
@@ -78,7 +100,7 @@ static void load_block(const frbm_training *t, size_t batch, uint64_t step, size
         k->gather(t->rows, t->row_words, order + at, here, t->n_visible, into->words + at, t->data_ld,
                   into->planes + block * t->visible_ld, t->visible_ld);
     } else if (t->stochastic_input) {
-        const frbm_draw draw = {{t->key[0], t->key[1]}, step, FRBM_INPUT, 0};
+        const frbm_draw draw = {{t->key[0], t->key[1]}, step, FRBM_INPUT, first_row(t)};
         k->draw_rows(t->dense, t->n_visible, order, n, t->n_visible, block, &draw, into->words, t->data_ld,
                      into->planes, t->visible_ld);
     } else if (has_levels(t)) {
@@ -114,7 +136,7 @@ static void filtered_chains(frbm_training *t, uint32_t *states, size_t n_chains,
     visible.planes = NULL;
     hidden.words = states + first;
     hidden.words_ld = t->chain_ld;
-    visible.draw.first_chain = hidden.draw.first_chain = (uint32_t)first;
+    visible.draw.first_chain = hidden.draw.first_chain = first_chain(t) + (uint32_t)first;
     frbm_filters_start(t->filters, (uint32_t *)(scratch + FRBM_SCRATCH_FLOATS), &of_hidden, &of_visible);
     for (size_t sweep = 1; sweep <= t->n_sweeps; sweep++) {
         visible.draw.step = hidden.draw.step = t->step + sweep;
@@ -156,8 +178,10 @@ static void choose_classes(frbm_training *t, const frbm_onehot *o, size_t n_lane
 /* ---- phases -------------------------------------------------------------------------------------------------- */
 
 /* Positive phase, and for persistent chains the first visible draw, which does not depend on it. */
-static void positive_phase(frbm_training *t, const frbm_batch *data, size_t n, int thread, float *scratch) {
+static void positive_phase(frbm_training *t, const frbm_batch *data, size_t batch, int thread, float *scratch) {
+    const size_t n = batch_rows(t, batch), n_all = all_rows(t, batch);
     frbm_layer hidden = hidden_layer(t, data->words, t->data_ld, n);
+    hidden.draw.first_chain = first_row(t);
     hidden.means_ld = t->data_ld;
     if (is_grey(t) || has_levels(t)) {
         hidden.op.bits = NULL;
@@ -166,13 +190,13 @@ static void positive_phase(frbm_training *t, const frbm_batch *data, size_t n, i
     }
     if (is_grey(t)) {
         hidden.means = t->data_means;
-        hidden.mean_scale = 1.0f / (float)n;
+        hidden.mean_scale = 1.0f / (float)n_all;
     } else if (t->sampled_hidden) {
         hidden.planes = t->data_planes;
         hidden.planes_ld = t->hidden_ld;
     } else {
         hidden.fixed_means = t->data_fixed;
-        hidden.mean_scale = FRBM_MEAN_SCALE / (float)n;
+        hidden.mean_scale = FRBM_MEAN_SCALE / (float)n_all;
     }
     if (!t->persistent || (hidden.preset && t->sampled_hidden)) {
         hidden.words = t->hidden_words; /* one chain a row, or states wanted for the gradient alone */
@@ -211,8 +235,9 @@ static void run_layer(frbm_training *t, frbm_layer *layer, int thread, float *sc
 }
 
 /* n_sweeps of v ~ p(v|h), h ~ p(h|v); the last hidden layer leaves its means, and its states if they persist. */
-static void negative_phase(frbm_training *t, const frbm_batch *data, size_t n, size_t n_chains, int thread,
+static void negative_phase(frbm_training *t, const frbm_batch *data, size_t batch, size_t n_chains, int thread,
                            float *scratch) {
+    const size_t n = batch_rows(t, batch);
     uint32_t *states = t->persistent ? t->chains : t->hidden_words;
     if (t->filters) {
         size_t chunk;
@@ -235,7 +260,7 @@ static void negative_phase(frbm_training *t, const frbm_batch *data, size_t n, s
         } else if (last) {
             hidden.fixed_means = t->model_fixed;
             hidden.means_ld = t->chain_ld;
-            hidden.mean_scale = -FRBM_MEAN_SCALE / (float)n_chains;
+            hidden.mean_scale = -FRBM_MEAN_SCALE / (float)all_chains(t, batch);
         }
         if (!last || t->persistent) {
             hidden.words = states;
@@ -252,6 +277,15 @@ static void negative_phase(frbm_training *t, const frbm_batch *data, size_t n, s
     }
 }
 
+static void follow_visible(frbm_training *t, size_t unit, const float *gradient_of_bits, size_t count) {
+    float gradient[BIAS_UNITS];
+    for (size_t i = 0; i < count; i++) {
+        t->delta_visible[unit + i] = gradient_of_bits[i];
+        gradient[i] = t->spins.visible ? 2.0f * gradient_of_bits[i] : gradient_of_bits[i];
+    }
+    t->table->apply_rule(&t->rule, 0, t->bias_visible, t->slots_visible, unit, gradient, count);
+}
+
 /* Visible biases by their gradient, mean of the data - mean of the chains, for one block of units */
 static void visible_bias(frbm_training *t, const frbm_batch *batch, size_t first, size_t n, size_t n_chains) {
     const size_t count = t->n_visible - first < BIAS_UNITS ? t->n_visible - first : BIAS_UNITS;
@@ -266,20 +300,13 @@ static void visible_bias(frbm_training *t, const frbm_batch *batch, size_t first
         for (size_t s = 0; s < n; s++)
             for (size_t i = 0; i < count; i++) grey[i] += (double)batch->rows[s * t->visible_ld + first + i];
     t->table->count_planes(t->visible_planes, t->visible_ld, (n_chains + 31) / 32, first, count, model);
-    for (size_t i = 0; i < count; i++) {
-        float *delta = &t->delta_visible[first + i];
-        *delta = (float)(((double)data[i] + grey[i]) / (double)n - (double)model[i] / (double)n_chains);
-        gradient[i] = t->spins.visible ? 2.0f * *delta : *delta;
-    }
-    t->table->apply_rule(&t->rule, 0, t->bias_visible, t->slots_visible, first, gradient, count);
+    for (size_t i = 0; i < count; i++)
+        gradient[i] = (float)(((double)data[i] + grey[i]) / (double)n - (double)model[i] / (double)n_chains);
+    follow_visible(t, first, gradient, count);
 }
 
-/* Gradient and update, and the rows of the next batch */
-static void apply_gradient(frbm_training *t, size_t batch, size_t n, size_t n_chains, int thread, float *scratch) {
+static frbm_gradient gradient_of(const frbm_training *t, size_t batch, size_t n, size_t n_chains) {
     const frbm_batch *data = &t->batches[batch % 2];
-    const size_t rows = update_rows(t);
-    const size_t n_tiles = pieces(t->n_hidden, rows), n_bias = pieces(t->n_visible, BIAS_UNITS);
-    const size_t n_next = (batch + 1) * t->batch_size < t->n_rows ? pieces(batch_rows(t, batch + 1), 32) : 0;
     frbm_gradient g;
     memset(&g, 0, sizeof g);
     g.positive = product(data->planes, t->visible_ld, n, t->data_fixed, t->data_ld, 1);
@@ -289,8 +316,8 @@ static void apply_gradient(frbm_training *t, size_t batch, size_t n, size_t n_ch
         g.positive_hidden = t->data_planes;
         g.negative_hidden = t->model_planes;
         g.hidden_ld = t->hidden_ld;
-        g.positive_share = 1.0f / (float)n;
-        g.negative_share = -1.0f / (float)n_chains;
+        g.positive_share = 1.0f / (float)all_rows(t, batch);
+        g.negative_share = -1.0f / (float)all_chains(t, batch);
     }
     g.dense_means = is_grey(t) ? t->data_means : NULL;
     g.levels = data->columns;
@@ -303,6 +330,21 @@ static void apply_gradient(frbm_training *t, size_t batch, size_t n, size_t n_ch
     g.rule = t->rule;
     g.spins = t->spins;
     g.fixed = t->fixed;
+    return g;
+}
+
+/* Pieces of the rows of the batch after this one */
+static size_t next_rows(const frbm_training *t, size_t batch) {
+    return has_batch(t, batch + 1) ? pieces(batch_rows(t, batch + 1), 32) : 0;
+}
+
+/* Gradient and update, and the rows of the next batch */
+static void apply_gradient(frbm_training *t, size_t batch, size_t n, size_t n_chains, int thread, float *scratch) {
+    const frbm_batch *data = &t->batches[batch % 2];
+    const size_t rows = update_rows(t);
+    const size_t n_tiles = pieces(t->n_hidden, rows), n_bias = pieces(t->n_visible, BIAS_UNITS);
+    const size_t n_next = next_rows(t, batch);
+    frbm_gradient g = gradient_of(t, batch, n, n_chains);
     size_t piece;
     while ((piece = steal(&t->team, 0, thread, n_next)) < n_next)
         load_block(t, batch + 1, t->step + t->n_sweeps + 1, piece);
@@ -319,6 +361,7 @@ static void apply_gradient(frbm_training *t, size_t batch, size_t n, size_t n_ch
     }
 }
 
+#include "train_sharing.inc.c"
 #include "train_weights.inc.c"
 #include "train_gaussian.inc.c"
 
@@ -373,7 +416,7 @@ void frbm_train(frbm_training *t, int thread, float *scratch) {
     barrier(&t->team);
     quantise_weights(t, thread, settle);
     requantise(t, thread);
-    for (size_t batch = first; batch * t->batch_size < t->n_rows && !t->team.stop; batch++) {
+    for (size_t batch = first; has_batch(t, batch) && !t->team.stop; batch++) {
         const size_t n = batch_rows(t, batch), n_chains = t->persistent ? t->n_chains : n;
         prepare_spins(t, thread);
         if (t->kind == FRBM_GAUSSIAN_ROWS) {
@@ -381,12 +424,15 @@ void frbm_train(frbm_training *t, int thread, float *scratch) {
             gaussian_negative(t, n_chains, thread, scratch);
             gaussian_gradient(t, batch, n, n_chains, thread, scratch);
         } else {
-            positive_phase(t, &t->batches[batch % 2], n, thread, scratch);
-            negative_phase(t, &t->batches[batch % 2], n, n_chains, thread, scratch);
-            apply_gradient(t, batch, n, n_chains, thread, scratch);
+            positive_phase(t, &t->batches[batch % 2], batch, thread, scratch);
+            negative_phase(t, &t->batches[batch % 2], batch, n_chains, thread, scratch);
+            if (t->sharing)
+                share_gradient(t, batch, n, n_chains, thread, scratch);
+            else
+                apply_gradient(t, batch, n, n_chains, thread, scratch);
         }
         /* only the calling thread may run signal handlers; all have its answer after the barrier */
-        if (thread == 0 && t->poll && t->poll(t->poll_context)) t->team.stop = 1;
+        if (thread == 0 && t->poll && t->poll(t->poll_context)) ask_to_stop(t);
         frbm_crew_look(&t->team, &clocks);
         if (t->kind == FRBM_GAUSSIAN_ROWS && t->sampled_hidden) {
             barrier(&t->team);

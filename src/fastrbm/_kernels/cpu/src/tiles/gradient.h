@@ -49,6 +49,9 @@ INLINE int is_plain(const frbm_gradient *g) {
            r->kind < FRBM_RMSPROP && !g->slots[0] && r->l1 == 0.0f && r->l2 == 0.0f;
 }
 
+/* Whether products are scaled as soon as they are there */
+INLINE int is_scaled(const frbm_gradient *g) { return !g->levels && !g->unscaled && !is_plain(g); }
+
 /* `scale_sums` and `update` of plain weights in one pass, with the same operations */
 INLINE void follow_sums(float *value, const int32_t *sums, size_t n, float quantum, float rate) {
     size_t i = 0;
@@ -113,8 +116,7 @@ static void tile_products(const frbm_gradient *g, size_t first, size_t count, si
         const frbm_operand *const phases[2] = {both ? &g->positive : &none, &g->negative};
         limb_gradient(phases, first, count, sums, FRBM_SUM_LD, lane, n_lanes,
                       sums + (FRBM_PANEL + FRBM_TILE) * FRBM_SUM_LD);
-        for (size_t j = 0; j < count && !g->levels && !is_plain(g); j++)
-            scale_sums(sums + j * FRBM_SUM_LD, n_lanes, g->quantum);
+        for (size_t j = 0; j < count && is_scaled(g); j++) scale_sums(sums + j * FRBM_SUM_LD, n_lanes, g->quantum);
         return;
     }
     if (!g->negative_hidden) {
@@ -124,15 +126,14 @@ static void tile_products(const frbm_gradient *g, size_t first, size_t count, si
             if (both) look_up_product(&g->positive, first, count, 0, sums, FRBM_SUM_LD, lane, n_lanes, tables);
             look_up_product(&g->negative, first, count, both, sums, FRBM_SUM_LD, lane, n_lanes, tables);
         }
-        for (size_t j = 0; j < count && !g->levels && !is_plain(g); j++)
-            scale_sums(sums + j * FRBM_SUM_LD, n_lanes, g->quantum);
+        for (size_t j = 0; j < count && is_scaled(g); j++) scale_sums(sums + j * FRBM_SUM_LD, n_lanes, g->quantum);
         return;
     }
     const coincidence_planes positive = positive_planes(g), negative = negative_planes(g);
     int32_t *model = sums + FRBM_TILE * FRBM_SUM_LD;
     count_coincidences(&negative, first, count, lane, n_lanes, both ? model : sums, FRBM_SUM_LD);
     if (both) count_coincidences(&positive, first, count, lane, n_lanes, sums, FRBM_SUM_LD);
-    for (size_t j = 0; j < count && !g->levels; j++) {
+    for (size_t j = 0; j < count && !g->levels && !g->unscaled; j++) {
         float *row = (float *)(sums + j * FRBM_SUM_LD), *other = (float *)(model + j * FRBM_SUM_LD);
         scale_sums(row, n_lanes, both ? g->positive_share : g->negative_share);
         if (!both) continue;
@@ -208,6 +209,15 @@ static float hidden_gradient(const frbm_gradient *g, size_t j) {
     return g->quantum * (float)total + dense;
 }
 
+/* Hidden biases by their gradients, and the copy of the weights that were updated before */
+static void follow_hidden(const frbm_gradient *g, size_t first, size_t count, float *hidden,
+                          frbm_magnitudes *magnitudes) {
+    if (g->spins.hidden)
+        for (size_t j = 0; j < count; j++) hidden[j] *= 2.0f;
+    update(&g->rule, 0, g->bias, g->bias_slots, first, hidden, count);
+    if (g->fixed.weights) quantise_rows(&g->fixed, g->weights, g->n_visible, first, count, magnitudes);
+}
+
 static void gradient_rows(const frbm_gradient *g, size_t first, size_t count, frbm_magnitudes *magnitudes,
                           float *scratch) {
     frbm_gradient tile = *g;
@@ -219,10 +229,7 @@ static void gradient_rows(const frbm_gradient *g, size_t first, size_t count, fr
         gradient_tile(&tile, j, here, hidden, first, scratch);
         if (tile.dense_positive) tile.dense_positive += size * g->dense_ld;
     }
-    if (g->spins.hidden)
-        for (size_t j = 0; j < count; j++) hidden[j] *= 2.0f;
-    update(&g->rule, 0, g->bias, g->bias_slots, first, hidden, count);
-    if (g->fixed.weights) quantise_rows(&g->fixed, g->weights, g->n_visible, first, count, magnitudes);
+    follow_hidden(g, first, count, hidden, magnitudes);
 }
 
 #endif

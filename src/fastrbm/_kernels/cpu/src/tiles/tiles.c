@@ -13,6 +13,7 @@
 #include "filters.h"
 #include "gaussian.h"
 #include "gradient.h"
+#include "gradient_sums.h"
 #include "int16_dense.h"
 #include "kernels.h"
 #include "label_lanes.h"
@@ -77,6 +78,9 @@ const frbm_table FRBM_TABLE = {
     .panel = panel,
     .apply_rule = apply_rule,
     .gradient_rows = gradient_rows,
+    .gradient_sums = gradient_sums,
+    .hidden_sums = hidden_sums,
+    .follow_gradient = follow_gradient,
     .quantise_rows = quantise_rows,
     .cut_limbs = cut_limbs,
     .quantise = quantise,

@@ -1,0 +1,297 @@
+"""A backend whose kernels are shared out among processes: each does some rows, or some hidden units, and all get all.
+
+What comes out has the bits that one process has: a row does not depend on those beside it, draws go by the numbers of
+chains, and a hidden unit's gradient is summed by one process over all samples in their order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .bits import PackedBits, States, on_host
+from .contract import Backend
+from .datatypes import ChainState, Drawn, Parameters, Phase, TrainingPlan
+from .draws import Draw
+from .levels import GreyLevels, as_floats
+from .ranks import RankError, Ranks, Share, share_of
+
+#: multiply-adds of a kernel from which it is shared out; below, what it moves takes longer than to do all of it
+LEAST_WORK = 1 << 22
+_ROWS = 32  # shares are multiples of so many: words of the kernels' lanes
+_UNITS = 64  # and of so many hidden units: words of packed rows
+
+
+class SharingBackend(Backend):
+    """The kernels of a backend, shared out.
+
+    Parameters
+    ----------
+    inner : Backend
+        That of this process.
+    ranks : Ranks
+    """
+
+    concurrent = False
+
+    def __init__(self, inner: Backend, ranks: Ranks):
+        self.name = inner.name
+        self.inner, self._ranks = inner, ranks
+        shared = vars(SharingBackend)
+        for name in dir(Backend):  # the others are done by every process
+            if not name.startswith("_") and name not in shared and callable(getattr(inner, name)):
+                setattr(self, name, getattr(inner, name))
+
+    def arrays(self) -> None:
+        """Say that values are on the host, where they can be moved."""
+        return None
+
+    # -- rows ---------------------------------------------------------------------------------------------------
+
+    def _by_rows(self, n: int, work: float, call: Callable[[slice], tuple[Any, ...]]) -> tuple[Any, ...]:
+        """Results for n rows, of which `call` makes those of a slice."""
+        if work < LEAST_WORK:
+            return call(slice(0, n))
+        counts = share_of(n, self._ranks, _ROWS)
+        first = sum(counts[: self._ranks.rank])
+        own = call(slice(first, first + counts[self._ranks.rank]))
+        return tuple(self._joined(on_host(x), counts) for x in own)
+
+    def _joined(self, own: Any, counts: Sequence[int]) -> Any:
+        if isinstance(own, PackedBits):
+            return PackedBits(self._joined(own.words, counts), own.n_units)
+        first = sum(counts[: self._ranks.rank])
+        out = np.empty((sum(counts), *own.shape[1:]), own.dtype)
+        out[first : first + len(own)] = own
+        self._ranks.join(out, counts)
+        return out
+
+    def inputs(
+        self, states: States, weights: NDArray[Any], bias: NDArray[Any], *, transpose: bool = False
+    ) -> NDArray[Any]:
+        """See `Backend.inputs`."""
+
+        def own(rows: slice) -> tuple[Any]:
+            return (self.inner.inputs(states[rows], weights, bias, transpose=transpose),)
+
+        n = states.shape[0]
+        out: NDArray[Any] = self._by_rows(n, float(n) * weights.size, own)[0]
+        return out
+
+    def means(
+        self, unit: str, states: States, weights: NDArray[Any], bias: NDArray[Any], *, transpose: bool = False
+    ) -> NDArray[Any]:
+        """See `Backend.means`."""
+
+        def own(rows: slice) -> tuple[Any]:
+            return (self.inner.means(unit, states[rows], weights, bias, transpose=transpose),)
+
+        n = states.shape[0]
+        out: NDArray[Any] = self._by_rows(n, float(n) * weights.size, own)[0]
+        return out
+
+    def samples(
+        self,
+        unit: str,
+        states: States,
+        weights: NDArray[Any],
+        bias: NDArray[Any],
+        draw: Draw,
+        *,
+        transpose: bool = False,
+    ) -> Drawn:
+        """See `Backend.samples`."""
+
+        def own(rows: slice) -> tuple[Any]:
+            at = draw._replace(first_chain=draw.first_chain + rows.start)
+            return (self.inner.samples(unit, states[rows], weights, bias, at, transpose=transpose),)
+
+        n = states.shape[0]
+        return self._by_rows(n, float(n) * weights.size, own)[0]
+
+    def run_chains(
+        self, hidden: States, parameters: Parameters, units: tuple[str, str], draw: Draw, n_sweeps: int
+    ) -> tuple[Drawn, Drawn]:
+        """See `Backend.run_chains`."""
+
+        def own(rows: slice) -> tuple[Drawn, Drawn]:
+            at = draw._replace(first_chain=draw.first_chain + rows.start)
+            return self.inner.run_chains(hidden[rows], parameters, units, at, n_sweeps)
+
+        n = hidden.shape[0]
+        visible, hidden = self._by_rows(n, float(n) * parameters.weights.size * n_sweeps, own)
+        return visible, hidden
+
+    def anneal(
+        self,
+        states: States,
+        parameters: Parameters,
+        units: tuple[str, str],
+        bases: tuple[NDArray[Any], NDArray[Any]],
+        sum_out: str,
+        betas: NDArray[np.float64],
+        draw: Draw,
+        log_weights: NDArray[np.float64],
+        on_progress: Callable[[int, int], None] | None = None,
+    ) -> States:
+        """See `Backend.anneal`; progress is that of this process."""
+
+        def own(rows: slice) -> tuple[States, NDArray[np.float64]]:
+            at = draw._replace(first_chain=draw.first_chain + rows.start)
+            logs = log_weights[rows].copy()
+            kept = self.inner.anneal(
+                states[rows], parameters, units, bases, sum_out, betas, at, logs, on_progress
+            )  # fmt: skip
+            return kept, logs
+
+        n = states.shape[0]
+        kept, logs = self._by_rows(n, float(n) * parameters.weights.size * len(betas), own)
+        log_weights[...] = logs
+        return kept  # type: ignore[no-any-return]
+
+    # -- hidden units -------------------------------------------------------------------------------------------
+
+    def moments(self, phase: Phase, dtype: Any) -> Parameters:
+        """See `Backend.moments`."""
+        return self._by_units([phase], lambda parts: self.inner.moments(*parts, dtype))
+
+    def gradient(self, data: Phase, model: Phase, dtype: Any) -> Parameters:
+        """See `Backend.gradient`."""
+        return self._by_units([data, model], lambda parts: self.inner.gradient(*parts, dtype))
+
+    def gradient_step(self, parameters: Parameters, slots: Any, data: Phase, model: Phase, update: Any) -> None:
+        """See `Backend.gradient_step`."""
+        self.ascend(parameters, slots, self.gradient(data, model, parameters.weights.dtype), update)
+
+    def _by_units(self, phases: list[Phase], call: Callable[[list[Phase]], Parameters]) -> Parameters:
+        """Moments whose hidden units are shared out."""
+        n_hidden, n_visible = phases[0].hidden.shape[1], phases[0].visible.shape[1]
+        if float(n_hidden) * n_visible * phases[0].visible.shape[0] < LEAST_WORK:
+            return call(phases)
+        counts = share_of(n_hidden, self._ranks, _UNITS)
+        count = counts[self._ranks.rank]
+        first = sum(counts[: self._ranks.rank]) if count else 0
+        # a process without hidden units has the visible biases to make, as all have
+        units = slice(first, first + (count or min(_UNITS, n_hidden)))
+        own = call([phase._replace(hidden=_columns(phase.hidden, units)) for phase in phases])
+        weights, hidden_bias = (self._joined(x[:count], counts) for x in (own.weights, own.hidden_bias))
+        return Parameters(weights, own.visible_bias, hidden_bias)
+
+    # -- passes -------------------------------------------------------------------------------------------------
+
+    def train(
+        self,
+        parameters: Parameters,
+        slots: Sequence[Parameters],
+        rows: States,
+        order: NDArray[np.int64],
+        plan: TrainingPlan,
+        units: tuple[str, str],
+        state: ChainState,
+        on_batch: Callable[[], None] | None = None,
+    ) -> None:
+        """See `Backend.train`: native where the gradient is a sum of integers, else composed of shared kernels."""
+        if isinstance(rows, GreyLevels) and (plan.stochastic_input or parameters.weights.dtype != np.float32):
+            for part, local in as_floats([(rows, order)], plan.batch_size, parameters.weights.dtype):
+                self.train(parameters, slots, part, local, plan, units, state, on_batch)
+            return
+        while len(order):
+            done, whole = self._train_share(parameters, slots, rows, order, plan, units, state, on_batch)
+            order = order[done * plan.batch_size :]
+            # the weights have outgrown fixed point: one minibatch by other kernels, then try again
+            part = order[: plan.batch_size] if whole else order
+            super().train(parameters, slots, rows, part, plan, units, state, on_batch)
+            order = order[len(part) :]
+
+    def _train_share(
+        self,
+        parameters: Parameters,
+        slots: Sequence[Parameters],
+        rows: States,
+        order: NDArray[np.int64],
+        plan: TrainingPlan,
+        units: tuple[str, str],
+        state: ChainState,
+        on_batch: Any,
+    ) -> tuple[int, bool]:
+        """Minibatches in one native call of all processes: how many, and whether more may be done by another call."""
+        ranks, size = self._ranks, plan.batch_size
+        own, n_batches = _own_rows(ranks, len(order), size)
+        chains, counts = state.chains, [0] * ranks.size
+        if chains is not None and plan.persistent:
+            counts = share_of(chains.shape[0], ranks, _ROWS)
+            first = sum(counts[: ranks.rank])
+            state.chains = chains[first : first + counts[ranks.rank]]
+        share = Share(
+            n_batches, min(size, len(order)), len(order) - (n_batches - 1) * size, sum(counts),
+            min(ranks.rank * _width(ranks, size), size), sum(counts[: ranks.rank]), ranks.start_add,
+        )  # fmt: skip
+        wish: list[str] = []
+
+        def look() -> None:
+            if on_batch is not None and on_batch.look():
+                wish.append("pause")
+                raise _Wish
+
+        local = plan._replace(batch_size=max(1, _share_of_batch(ranks, size)))
+        done, outgrown, interrupt = 0, True, None
+        before = state.updates
+        try:
+            done, outgrown = self.inner.train_share(
+                parameters, slots, rows, order[own], local, units, state, share, look
+            )  # fmt: skip
+        except _Wish:
+            done, outgrown = state.updates - before, False
+        except KeyboardInterrupt as error:
+            interrupt = error
+            wish.append("interrupt")
+        finally:
+            if chains is not None and plan.persistent:
+                state.chains = self._joined(state.chains, counts)
+        if done < n_batches and not outgrown:
+            self._stopped(wish, interrupt, on_batch)
+        return done, done > 0 or outgrown
+
+    def _stopped(self, wish: list[str], interrupt: BaseException | None, on_batch: Any) -> None:
+        """All processes have stopped, because at least one wished it."""
+        wishes = self._ranks.gather(wish)
+        if interrupt is not None:
+            raise interrupt
+        for rank, each in enumerate(wishes):
+            if "interrupt" in each:
+                raise RankError(f"process {rank} was interrupted")
+        raise on_batch.pause()
+
+
+class _Wish(Exception):
+    """This process wishes all to stop."""
+
+
+def _width(ranks: Ranks, batch_size: int) -> int:
+    """Rows of a minibatch that a process has, but for the last ones."""
+    return -(-batch_size // (ranks.size * _ROWS)) * _ROWS
+
+
+def _share_of_batch(ranks: Ranks, batch_size: int) -> int:
+    """Rows that this process has of a whole minibatch."""
+    width = _width(ranks, batch_size)
+    return max(0, min(width, batch_size - ranks.rank * width))
+
+
+def _own_rows(ranks: Ranks, n_rows: int, batch_size: int) -> tuple[NDArray[np.int64], int]:
+    """Places of this process's rows among those of all minibatches, and how many minibatches there are."""
+    n_batches, width = -(-n_rows // batch_size), _width(ranks, batch_size)
+    places = np.arange(n_rows, dtype=np.int64)
+    return places[places % batch_size // width == ranks.rank], n_batches
+
+
+def _columns(states: States, units: slice) -> States:
+    """Some units of a layer, from a whole word on."""
+    if not isinstance(states, PackedBits):
+        return np.ascontiguousarray(states[:, units])
+    last = min(units.stop, states.n_units)
+    words = states.words[:, units.start // 64 : -(-last // 64)]
+    return PackedBits(np.ascontiguousarray(words), last - units.start)
