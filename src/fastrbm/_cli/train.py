@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from . import data as _data
-from . import messages, options, output
+from . import messages, mpi, options, output
 from .arguments import UsageError, add_data, below_one, say
 
 DESCRIPTION = """Fit a restricted Boltzmann machine and write it to a file. The options of training are those of the
 Python estimators; objects are written with their options in parentheses: --optimizer "Adam(beta1=0.5)",
---learning-rate "Linear(0.1, 0.001)", --regularizers "L2(1e-4), Clip(norm=1)", --algorithm "Tempering(5)"."""
+--learning-rate "Linear(0.1, 0.001)", --regularizers "L2(1e-4), Clip(norm=1)", --algorithm "Tempering(5)".
+Several processes train one model, with the bits of one: mpirun -n 4 fastrbm train ..."""
 _NEWEST = ""  # what --resume is without a value
 _SCORED = 200  # rows that are scored at the end: a small part of a pass
 
@@ -42,6 +43,8 @@ def command(namespace: argparse.Namespace) -> int:
     """Train, write the model, and say what came out."""
     if namespace.out is None and not namespace.resume:
         raise UsageError("the following arguments are required: --out")
+    ranks = mpi.launched()
+    namespace.quiet = namespace.quiet or (ranks is not None and ranks.rank > 0)
     checkpoint, newest = _checkpoint(namespace)
     given = options.given_in(namespace)
     if namespace.scale is not None and "input_scale" in given:
@@ -63,12 +66,13 @@ def command(namespace: argparse.Namespace) -> int:
     machine.set_params(callbacks=(_note(began), *_bars(namespace.quiet), *checkpoint))
     before = getattr(machine, "n_iter_", 0)
     try:
-        machine.fit(rows) if newest is None else machine.fit(rows, resume=namespace.checkpoint)
+        _fit(machine, rows, None if newest is None else namespace.checkpoint, ranks)
     except Terminated as ended:
-        say(f"terminated; a checkpoint is in {namespace.checkpoint} (the same command with --resume goes on)")
+        if ranks is None or not ranks.rank:
+            say(f"terminated; a checkpoint is in {namespace.checkpoint} (the same command with --resume goes on)")
         return int(ended.code)  # type: ignore[arg-type]
     except KeyboardInterrupt:
-        if not began:
+        if not began or (ranks is not None and ranks.rank):
             raise
         _write(machine, data.columns or names, target)
         say(
@@ -76,6 +80,8 @@ def command(namespace: argparse.Namespace) -> int:
             f"(fastrbm train {namespace.data} --resume {target} goes on)"
         )
         return 130
+    if ranks is not None and ranks.rank:
+        return 0  # the first process writes
     seconds = time.perf_counter() - begin
     _write(machine, data.columns or names, target)
     name, score, scored = _score(machine, rows)
@@ -83,6 +89,16 @@ def command(namespace: argparse.Namespace) -> int:
     if not namespace.quiet:
         _report(machine, before, (seconds, total), (name, score, scored), target)
     return _verdict(name, score)
+
+
+def _fit(machine: Any, rows: Any, resume: Any, ranks: Any) -> None:
+    """Fit by this process, or by all that a launcher has started, each with its part of the rows."""
+    if ranks is None:
+        machine.fit(rows, resume=resume)
+        return
+    from fastrbm import distributed
+
+    distributed.fit(machine, mpi.own_rows(rows, ranks), comm=ranks, resume=resume)
 
 
 def _report(

@@ -30,7 +30,16 @@ _BLOCKS = 1 << 55  # number of the key of the order of blocks
 #: number of the key of the rows of the first chunk or window
 FIRST_WINDOW = _BLOCKS + 1
 
-__all__ = ["FIRST_WINDOW", "READ_BYTES", "WINDOW_BLOCKS", "ChunkSource", "Pass", "RowSource", "ChunkedData", "source_of"]
+__all__ = [
+    "FIRST_WINDOW",
+    "READ_BYTES",
+    "WINDOW_BLOCKS",
+    "ChunkSource",
+    "ChunkedData",
+    "Pass",
+    "RowSource",
+    "source_of",
+]
 
 
 @dataclass(frozen=True)
@@ -230,7 +239,7 @@ class ChunkedData:
 
     def __init__(
         self,
-        source: Source,
+        source: Any,
         validate: Callable[[Any, bool], Any],
         wrap: Callable[[Any, float], Rows],
         dtype: Any,

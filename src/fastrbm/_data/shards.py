@@ -121,7 +121,8 @@ class ShardedData(ChunkedData):
         self.given_dtype = first.dtype
         self._encoder = self._wrap(np.empty((0, first.shape[1]), first.dtype), 1.0)
         self.binary, self.missing, self.are_states, self.in_range = True, False, True, True
-        self.levels, self._counts = True, []
+        self.levels = True
+        self._counts: list[int] = []
         all_do(ranks, self._look_at_own)
         self._scale.merge(ranks.gather(self._scale.seen))
         if assumed == 1 and self._scale.value != 1:
@@ -208,6 +209,7 @@ class ShardedData(ChunkedData):
             return
         if pieces is None:
             order = _order(self.shape[0], key, number)
+            assert self._content is not None
             yield self._of_arrays(), order if key is None else self._content[order]
             return
         blocks = np.arange(-(-self.shape[0] // self._block))
@@ -312,7 +314,7 @@ class ShardedData(ChunkedData):
     def _parts(self, wanted: Pass, size: int) -> Iterator[States]:
         return self._all_parts(wanted, size)
 
-    def _from_all(self, window: _Window, rows: NDArray[np.int64]) -> States:
+    def _from_all(self, window: _Window, rows: NDArray[np.int64]) -> Any:
         """Rows of a window, on every process."""
         ranks = self._ranks
         owners = window.owners(rows)

@@ -29,7 +29,6 @@ from ..regularizers import weight_deviation
 from . import checked, names, options
 from .sklearn_callbacks import CallbackSupport
 
-
 AnySource = RowSource | ChunkSource | ShardSource
 
 
@@ -284,9 +283,7 @@ class BaseRBM(CallbackSupport, ClassNamePrefixFeaturesOutMixin, TransformerMixin
         else:
             scale.look(X)
 
-    def _chunked(
-        self, source: AnySource, dtype: Any, scale: InputScale, limits: Range, *, reset: bool
-    ) -> ChunkedData:
+    def _chunked(self, source: AnySource, dtype: Any, scale: InputScale, limits: Range, *, reset: bool) -> ChunkedData:
         """Rows that are read piece by piece."""
 
         def validate(piece: Any, first: bool) -> Any:

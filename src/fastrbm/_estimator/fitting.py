@@ -251,7 +251,7 @@ class Fitting(SklearnDraws, Passes, BaseRBM):
             run, epoch, callbacks, side_by_side, lambda: self._publish_chains(state), resident, after, devices
         )  # fmt: skip
 
-    def _inside(self, print_of_rows: Any, ranks: Ranks | None) -> Inside:
+    def _inside(self, print_of_rows: Any, ranks: Ranks | None = None) -> Inside:
         """What callbacks of this package ask an estimator beside its public methods."""
 
         def save(path: Path, run: FitRun, batches: int) -> None:

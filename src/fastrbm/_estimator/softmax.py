@@ -11,6 +11,7 @@ from .._checks import check_integer
 from .._data import Rows
 from .._data.categories import CategoryData
 from .._data.ranges import Range
+from .._data.shards import Shard
 from .._data.tables import as_array
 from .._kernels import States, as_dense
 from ..units import Unit, get_unit
@@ -133,6 +134,8 @@ class SoftmaxRBM(Fitting, Scoring, Sampling, Stored):
             raise ValueError(
                 f"n_categories must stay {self.n_categories_} when training goes on, got {self.n_categories}"
             )
+        if isinstance(given, Shard) and self.n_categories is None and not hasattr(self, "n_categories_"):
+            raise ValueError("n_categories must be given for rows of several processes: each sees only its own")
         return super()._begin(given, sample_weight, shared, point)
 
     def _units_per_feature(self) -> int:

@@ -28,7 +28,7 @@ from .exponentials import exponentials
 from .label_kernels import LabelKernels
 from .ladders import ComposedLadder, Ladder
 from .partition import REFERENCE_RATE, log_partition_sum
-from .ranks import Share
+from .ranks import ShareKernels
 from .rules import Update, apply_rule
 from .waves import SpinWave
 
@@ -52,7 +52,7 @@ __all__ = [
 ]
 
 
-class Backend(LabelKernels):
+class Backend(LabelKernels, ShareKernels):
     """Table of kernels. Subclasses hold no state but their thread count."""
 
     name: str = "abstract"
@@ -327,31 +327,6 @@ class Backend(LabelKernels):
             train_batch(self, parameters, slots, batch, plan, units, state)
             if on_batch is not None:
                 on_batch()
-
-    def train_share(
-        self,
-        parameters: Parameters,
-        slots: Sequence[Parameters],
-        rows: States,
-        order: NDArray[np.int64],
-        plan: TrainingPlan,
-        units: tuple[str, str],
-        state: ChainState,
-        share: Share,
-        on_batch: Callable[[], None] | None = None,
-    ) -> tuple[int, bool]:
-        """Do minibatches of which other processes have the other rows and chains, in one native call.
-
-        As `train`, but for the rows of the minibatches, one after another in `order`, the batch size of the plan, and
-        the chains of the state, which are those of this process. What `on_batch` raises comes out when all processes
-        have stopped, after the minibatch that follows.
-
-        Returns
-        -------
-        (minibatches done, whether they are all that this can do for now) : tuple
-            All processes return the same. 0 and True where the backend composes such passes of other kernels.
-        """
-        return 0, True
 
     def trains_whole_passes(self, units: tuple[str, str], rows_are_bits: bool, plan: TrainingPlan) -> bool:
         """Whether `train` does the minibatches of a pass better than whoever composes them of the other kernels.

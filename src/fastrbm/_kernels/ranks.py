@@ -12,6 +12,9 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from .bits import States
+from .datatypes import ChainState, Parameters, TrainingPlan
+
 T = TypeVar("T")
 
 
@@ -97,6 +100,35 @@ class Share(NamedTuple):
     start_add: Callable[[NDArray[np.int32]], Callable[[], None]]
 
 
+class ShareKernels:
+    """The part of the contract of backends that minibatches which are shared out need."""
+
+    def train_share(
+        self,
+        parameters: Parameters,
+        slots: Sequence[Parameters],
+        rows: States,
+        order: NDArray[np.int64],
+        plan: TrainingPlan,
+        units: tuple[str, str],
+        state: ChainState,
+        share: Share,
+        on_batch: Callable[[], None] | None = None,
+    ) -> tuple[int, bool]:
+        """Do minibatches of which other processes have the other rows and chains, in one native call.
+
+        As `train`, but for the rows of the minibatches, one after another in `order`, the batch size of the plan, and
+        the chains of the state, which are those of this process. What `on_batch` raises comes out when all processes
+        have stopped, after the minibatch that follows.
+
+        Returns
+        -------
+        (minibatches done, whether they are all that this can do for now) : tuple
+            All processes return the same. 0 and True where the backend composes such passes of other kernels.
+        """
+        return 0, True
+
+
 class Hook(Protocol):
     """What is called between minibatches that several processes do together."""
 
@@ -146,7 +178,8 @@ def all_do(ranks: Ranks, action: Callable[[], T]) -> T:
             raise error
         kind = _PLAIN.get(failure[0], RankError)
         raise kind(f"process {rank}: {failure[1]}") from error
-    return result  # type: ignore[no-any-return]
+    done: T = result
+    return done
 
 
 _PLAIN: dict[str, type[Exception]] = {

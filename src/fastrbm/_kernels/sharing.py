@@ -150,17 +150,18 @@ class SharingBackend(Backend):
         n = states.shape[0]
         kept, logs = self._by_rows(n, float(n) * parameters.weights.size * len(betas), own)
         log_weights[...] = logs
-        return kept  # type: ignore[no-any-return]
+        end: States = kept
+        return end
 
     # -- hidden units -------------------------------------------------------------------------------------------
 
     def moments(self, phase: Phase, dtype: Any) -> Parameters:
         """See `Backend.moments`."""
-        return self._by_units([phase], lambda parts: self.inner.moments(*parts, dtype))
+        return self._by_units([phase], lambda parts: self.inner.moments(parts[0], dtype))
 
     def gradient(self, data: Phase, model: Phase, dtype: Any) -> Parameters:
         """See `Backend.gradient`."""
-        return self._by_units([data, model], lambda parts: self.inner.gradient(*parts, dtype))
+        return self._by_units([data, model], lambda parts: self.inner.gradient(parts[0], parts[1], dtype))
 
     def gradient_step(self, parameters: Parameters, slots: Any, data: Phase, model: Phase, update: Any) -> None:
         """See `Backend.gradient_step`."""
@@ -267,7 +268,7 @@ class SharingBackend(Backend):
 
 
 class _Wish(Exception):
-    """This process wishes all to stop."""
+    """A process wishes all to stop."""
 
 
 def _width(ranks: Ranks, batch_size: int) -> int:

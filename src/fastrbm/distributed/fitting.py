@@ -14,6 +14,7 @@ from .._estimator import files
 from .._estimator.fitting import Fitting
 from .._fit.callback import as_list
 from .._kernels.ranks import RankError, Ranks
+from ..callbacks import ProgressBar
 from .mpi import ranks_of
 
 #: seconds that a process which failed waits for the others to fail, too, before it ends all
@@ -95,7 +96,9 @@ def together(ranks: Ranks) -> Iterator[None]:
 def _check_same(ranks: Ranks, estimator: Any) -> None:
     """Raise ValueError unless the options are the same on all processes."""
     options = files.plain_options(estimator)
-    options["callbacks"] = [type(x).__name__ for x in as_list(estimator.callbacks)]
+    # a bar may be shown by the first process alone
+    callbacks = [x for x in as_list(estimator.callbacks) if not isinstance(x, ProgressBar)]
+    options["callbacks"] = [type(x).__name__ for x in callbacks]
     options["class"] = type(estimator).__name__
     for name in ("n_threads", "device"):
         options.pop(name, None)

@@ -70,8 +70,12 @@ class MPIRanks:
     def start_add(self, x: NDArray[np.int32]) -> Callable[[], None]:
         """Begin to add what all ranks have in ``x``; it holds the sums once what is returned was called."""
         self.bytes_added += x.nbytes
-        request = self._comm.Iallreduce(self._mpi.IN_PLACE, x)
-        return request.Wait  # type: ignore[no-any-return]
+        request = self._comm.Iallreduce(self._mpi.IN_PLACE, x.view(np.uint32))
+
+        def finish() -> None:
+            request.Wait()
+
+        return finish
 
     def arrived(self, seconds: float) -> bool:
         """Whether all ranks call this within some time."""

@@ -31,36 +31,32 @@ class ThreadRanks:
     def __init__(self, rank: int, size: int, room: _Room):
         self.rank, self.size, self._room = rank, size, room
 
-    def _meet(self, x: Any) -> list[Any]:
+    def _meet(self, x: Any, take: Callable[[list[Any]], T]) -> T:
+        """What `take` makes of the table on which each thread has put something; none goes on before all have taken."""
         room = self._room
         room.table[self.rank] = x
         room.barrier.wait()
-        found = list(room.table)
+        found = take(room.table)
         room.barrier.wait()
         return found
 
     def gather(self, x: Any) -> list[Any]:
         """Copies of the objects of all threads, in their order."""
-        return [y if k == self.rank else copy.deepcopy(y) for k, y in enumerate(self._meet(x))]
+        return self._meet(x, copy.deepcopy)
 
     def share(self, x: Any) -> Any:
         """The object of the first thread, and copies of it."""
-        found = self._meet(x)[0]
-        return found if self.rank == 0 else copy.deepcopy(found)
+        return self._meet(x, lambda table: table[0] if self.rank == 0 else copy.deepcopy(table[0]))
 
     def join(self, rows: NDArray[Any], counts: Sequence[int]) -> None:
         """Fill ``rows`` with those of all threads; this thread's are in their place."""
         ends = np.cumsum([0, *counts])
-        own = rows[ends[self.rank] : ends[self.rank + 1]].copy()
-        for k, part in enumerate(self._meet(own)):
+        for k, part in enumerate(self._meet(rows[ends[self.rank] : ends[self.rank + 1]].copy(), list)):
             rows[ends[k] : ends[k + 1]] = part
 
     def start_add(self, x: NDArray[np.int32]) -> Callable[[], None]:
         """Add what all threads have in ``x``."""
-        total = np.zeros_like(x)
-        for part in self._meet(x.copy()):
-            total += part
-        x[...] = total
+        x[...] = sum(self._meet(x.copy(), list))
         return lambda: None
 
     def arrived(self, seconds: float) -> bool:

@@ -105,7 +105,7 @@ class Training(Backend):
         on_batch: Callable[[], None] | None,
         share: Share | None = None,
     ) -> tuple[int, bool]:
-        """Minibatches in one native call; the number of rows done, and whether the weights have outgrown fixed point."""
+        """Minibatches in one native call; the rows done, and whether the weights have outgrown fixed point."""
         chains = pack(state.chains > 0) if isinstance(state.chains, np.ndarray) else state.chains
         words = to_words(chains) if chains is not None and plan.persistent else None
         n_chains = 0 if chains is None else len(chains)
