@@ -10,6 +10,7 @@ from .bits import BIT_UNITS, PackedBits, States, as_dense, join_rows, on_host, p
 from .contract import Backend, ChainState, Parameters, Phase, Resident, TrainingPlan
 from .levels import GreyLevels
 from .rules import Rule, Update
+from .sharing import as_shared
 from .strategies import check_precision, check_strategy
 
 __all__ = [
@@ -80,17 +81,17 @@ def get_backend(
             raise ValueError(f"precision must be 'full' with device='reference', got {precision!r}")
         from .reference import ReferenceBackend
 
-        return ReferenceBackend()
+        return as_shared(ReferenceBackend())
     if device == "cuda" or (device == "auto" and _device_is_worth(work)):
         from .cuda import availability
 
         availability.needs_device()
         from .cuda.backend import CudaBackend
 
-        return CudaBackend(n_threads=n_threads, strategy=strategy, precision=precision)
+        return as_shared(CudaBackend(n_threads=n_threads, strategy=strategy, precision=precision))
     from .cpu import CpuBackend
 
-    return CpuBackend(n_threads, strategy, precision)
+    return as_shared(CpuBackend(n_threads, strategy, precision))
 
 
 def _device_is_worth(work: Callable[[], int | None] | None) -> bool:

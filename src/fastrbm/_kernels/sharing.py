@@ -6,23 +6,47 @@ chains, and a hidden unit's gradient is summed by one process over all samples i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .bits import PackedBits, States, on_host
+from .bits import BIT_UNITS, PackedBits, States, on_host
 from .contract import Backend
 from .datatypes import ChainState, Drawn, Parameters, Phase, TrainingPlan
 from .draws import Draw
 from .levels import GreyLevels, as_floats
+from .partition import check_partition, states_between
 from .ranks import RankError, Ranks, Share, share_of
 
 #: multiply-adds of a kernel from which it is shared out; below, what it moves takes longer than to do all of it
 LEAST_WORK = 1 << 22
 _ROWS = 32  # shares are multiples of so many: words of the kernels' lanes
 _UNITS = 64  # and of so many hidden units: words of packed rows
+_FIXED = 6  # hidden units whose values each part of a sum over states has fixed
+_PARTS = 1 << _FIXED
+_LEAST_LISTED = 14  # hidden units, of sums that are cut into parts
+
+_sharing: ContextVar[Ranks | None] = ContextVar("_sharing", default=None)
+
+
+@contextmanager
+def shared_by(ranks: Ranks) -> Iterator[None]:
+    """Within the block backends that this thread asks for are shared out; all processes must do the same."""
+    token = _sharing.set(ranks)
+    try:
+        yield
+    finally:
+        _sharing.reset(token)
+
+
+def as_shared(backend: Backend) -> Backend:
+    """Share a backend out, within a block of `shared_by`."""
+    ranks = _sharing.get()
+    return backend if ranks is None else SharingBackend(backend, ranks)
 
 
 class SharingBackend(Backend):
@@ -152,6 +176,59 @@ class SharingBackend(Backend):
         log_weights[...] = logs
         end: States = kept
         return end
+
+    # -- states -------------------------------------------------------------------------------------------------
+
+    def seconds_for_states(self, units: tuple[str, str], n_states: float, n_other: int, dtype: Any) -> float:
+        """Return the estimate of the first process, by which all decide."""
+        seconds: float = self._ranks.share(self.inner.seconds_for_states(units, n_states, n_other, dtype))
+        return seconds
+
+    def log_partition_sum(
+        self,
+        parameters: Parameters,
+        units: tuple[str, str],
+        *,
+        dtype: Any = np.float64,
+        log_weights: NDArray[np.float64] | None = None,
+        on_progress: Callable[[int, int], None] | None = None,
+    ) -> float:
+        """See `Backend.log_partition_sum`: each process has the states of some values of the last hidden units.
+
+        How the sum is cut does not depend on how many processes there are, and the parts are added in their order.
+        """
+        n_hidden = len(parameters.hidden_bias)
+        if units[1] not in BIT_UNITS or n_hidden < _LEAST_LISTED:
+            return self.inner.log_partition_sum(
+                parameters, units, dtype=dtype, log_weights=log_weights, on_progress=on_progress
+            )
+        check_partition(parameters, units, log_weights)
+        counts = share_of(_PARTS, self._ranks, 1)
+        first = sum(counts[: self._ranks.rank])
+        totals, size = np.zeros((_PARTS, 1)), 1 << (n_hidden - _FIXED)
+        weights, visible_bias, hidden_bias = (x.astype(np.float64) for x in parameters)
+        states = states_between(0, _PARTS, _FIXED)
+        if units[1] == "ising":
+            states = 2 * states - 1
+        kept = Parameters(np.ascontiguousarray(weights[:-_FIXED]), visible_bias, hidden_bias[:-_FIXED])
+        for part in range(first, first + counts[self._ranks.rank]):
+            fixed = states[part]
+            # sums in an order of our own: that of BLAS depends on the processor
+            field = (fixed[:, None] * weights[-_FIXED:]).sum(axis=0)
+            constant = float((fixed * hidden_bias[-_FIXED:]).sum())
+            own = None if log_weights is None else log_weights[part * size : (part + 1) * size]
+            totals[part] = constant + self.inner.log_partition_sum(
+                kept._replace(visible_bias=visible_bias + field), units, dtype=dtype, log_weights=own
+            )
+            if own is not None:
+                own += constant
+            if on_progress is not None:
+                on_progress((part - first + 1) * size, counts[self._ranks.rank] * size)
+        self._ranks.join(totals, counts)
+        if log_weights is not None:
+            self._ranks.join(log_weights.reshape(_PARTS, size), counts)
+        top = totals.max()
+        return float(top + np.log(np.exp(totals - top).sum()))
 
     # -- hidden units -------------------------------------------------------------------------------------------
 

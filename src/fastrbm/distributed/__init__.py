@@ -11,6 +11,7 @@ The processes are those of an MPI communicator (``pip install "fastrbm[mpi]"``):
 from .._kernels.ranks import RankError
 from .fitting import fit
 from .mpi import MPIRanks
+from .partition import log_partition
 from .threads import rehearse
 
-__all__ = ["MPIRanks", "RankError", "fit", "rehearse"]
+__all__ = ["MPIRanks", "RankError", "fit", "log_partition", "rehearse"]
