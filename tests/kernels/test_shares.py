@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from fastrbm._kernels import ChainState, TrainingPlan, sharing
+from fastrbm._kernels import ChainState, GreyLevels, TrainingPlan, sharing
 from fastrbm._kernels.contract import values_of
 from fastrbm._kernels.cpu import CpuBackend, runtime
 from fastrbm._kernels.draws import Draw
@@ -19,6 +19,18 @@ SPINS = [("ising", "bernoulli"), ("bernoulli", "ising"), ("ising", "ising")]
 def share_all(monkeypatch):
     monkeypatch.setattr(runtime, "WORK_PER_THREAD", 1)
     monkeypatch.setattr(sharing, "LEAST_WORK", 0)
+
+
+class Alone:
+    """A process without others."""
+
+    rank, size, separate = 0, 1, False
+
+    def gather(self, x):
+        return [x]
+
+    def join(self, rows, counts):
+        pass
 
 
 def train(backend, rows, *, persistent=True, sweeps=2, rule="l2", units=UNITS, size=64, n_chains=70, hidden=150,
@@ -48,7 +60,6 @@ def assert_shared(rows, ranks=(1, 2, 3, 5), n_threads=1, **options):
                 np.testing.assert_array_equal(got, x)
 
 
-@pytest.mark.kernels
 @pytest.mark.parametrize("persistent", [False, True])
 @pytest.mark.parametrize("sampled", [False, True])
 def test_minibatches_have_the_bits_of_one_process(target, persistent, sampled):
@@ -85,8 +96,35 @@ def test_odd_sizes(hidden, visible, size, n_chains):
     assert_shared(rows, ranks=(2,), hidden=hidden, size=size, persistent=False)
 
 
+@pytest.mark.parametrize("persistent", [False, True])
+@pytest.mark.parametrize("sampled", [False, True])
+@pytest.mark.parametrize("rule", ["sgd", "adam"])
+def test_grey_levels(target, persistent, sampled, rule):
+    rows = GreyLevels(np.random.default_rng(0).integers(0, 256, (300, 137), dtype=np.uint8))
+    assert_shared(rows, ranks=(2, 3), persistent=persistent, sampled=sampled, rule=rule)
+    assert_shared(rows, ranks=(5,), n_threads=2, persistent=persistent, sampled=sampled, rule=rule, size=290)
+
+
 def test_rows_that_are_drawn_as_bits():
     assert_shared(grey(200, 45, np.float32), stochastic=True)
+
+
+@pytest.mark.parametrize("kind", ["bits", "levels", "drawn"])
+def test_sums_are_added_in_native_calls(kind):
+    """Two blocks a minibatch of layers of two megabytes of integers, the second of which is summed meanwhile."""
+    sizes, levels = [], kind == "levels"
+
+    class Counting(Alone):
+        def start_add(self, x):
+            sizes.append(x.size)
+            return lambda: None
+
+    rows = {"bits": bits(100, 700), "drawn": grey(100, 700, np.float32)}
+    rows["levels"] = GreyLevels(np.full((100, 700), 77, np.uint8))
+    train(SharingBackend(CpuBackend(1), Counting()), rows[kind], hidden=800, stochastic=kind == "drawn")
+    blocks = 4 if levels else 2
+    assert len(sizes) == 2 * blocks
+    assert sum(sizes) == 2 * (-(-(1 + 2 * 700 + 800) // 16) * 16 + 800 * 700 * (1 + levels))
 
 
 def test_strategies():
@@ -142,23 +180,14 @@ def test_single_kernels_have_the_bits_of_one_process():
 
 
 def test_a_failing_sum_ends_the_run_with_its_error():
-    class Failing:
-        rank, size, separate = 0, 1, False
-
-        def __init__(self):
-            self.calls = 0
+    class Failing(Alone):
+        calls = 0
 
         def start_add(self, x):
             self.calls += 1
             if self.calls == 3:
                 raise OSError("the network is gone")
             return lambda: None
-
-        def gather(self, x):
-            return [x]
-
-        def join(self, rows, counts):
-            pass
 
     with pytest.raises(OSError, match="the network is gone"):
         train(SharingBackend(CpuBackend(2), Failing()), bits(300, 45))

@@ -9,9 +9,10 @@ The processes are those of an MPI communicator (``pip install "fastrbm[mpi]"``):
 """
 
 from .._kernels.ranks import RankError
+from .blocks import map_rows
 from .fitting import fit
 from .mpi import MPIRanks
 from .partition import log_partition
 from .threads import rehearse
 
-__all__ = ["MPIRanks", "RankError", "fit", "log_partition", "rehearse"]
+__all__ = ["MPIRanks", "RankError", "fit", "log_partition", "map_rows", "rehearse"]

@@ -23,11 +23,12 @@ cdef class Sharing:
     cdef lay_out(self, const frbm_training *t):
         """Cut the integers into blocks of about a megabyte, the first of which moves while the next is summed."""
         cdef frbm_sharing *s = &self.s
-        cdef size_t most = 1 if t.sampled_hidden else min(<size_t>8, max(<size_t>1, t.n_hidden * t.n_visible >> 18))
+        cdef size_t row = (s.n_integers - s.n_before) // t.n_hidden
+        cdef size_t most = min(<size_t>8, max(<size_t>1, t.n_hidden * row >> 18))
         cdef size_t k
         s.block_units = _up((t.n_hidden + most - 1) // most, 64)
         s.n_blocks = (t.n_hidden + s.block_units - 1) // s.block_units
-        ends = [0] + [s.n_before + k * s.block_units * t.n_visible for k in range(1, s.n_blocks)] + [s.n_integers]
+        ends = [0] + [s.n_before + k * s.block_units * row for k in range(1, s.n_blocks)] + [s.n_integers]
         every = np.asarray(<int32_t[:s.n_integers]>s.integers)
         self.blocks = [every[first:last] for first, last in zip(ends, ends[1:])]
 
@@ -84,7 +85,8 @@ cdef class Training:
         if units[0] == "gaussian":
             t.kind = FRBM_GAUSSIAN_ROWS
         if share is not None:
-            require(t.kind == FRBM_BIT_ROWS, "share")
+            require(t.kind == FRBM_BIT_ROWS or t.kind == FRBM_LEVEL_ROWS, "share")
+            require(not levels or share.batch_rows <= MOST_LEVEL_ROWS, "levels and minibatches")
             self.sharing = Sharing(share)
             t.sharing = &self.sharing.s
         self.memory = LaidOut(frbm_lay_out_training(t, NULL))

@@ -84,9 +84,9 @@ class Training(Backend):
         share: Share,
         on_batch: Callable[[], None] | None = None,
     ) -> tuple[int, bool]:
-        """See `Backend.train_share`: float32 layers whose rows are bits or drawn as bits."""
-        bits = isinstance(rows, PackedBits) or (isinstance(rows, np.ndarray) and plan.stochastic_input)
-        native = bits and self.trains_whole_passes(units, isinstance(rows, PackedBits), plan)
+        """See `Backend.train_share`: float32 layers whose rows are bits, drawn as bits, or grey levels."""
+        exact = isinstance(rows, PackedBits | GreyLevels) or plan.stochastic_input
+        native = exact and self.trains_whole_passes(units, isinstance(rows, PackedBits), plan)
         if not native or parameters.weights.dtype != np.float32:
             return 0, True
         before = state.updates

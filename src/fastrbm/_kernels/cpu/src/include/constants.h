@@ -48,6 +48,7 @@
 #define FRBM_LARGEST_EXPONENT 26
 #define FRBM_SMALLEST_EXPONENT 14
 #define FRBM_INT16_EXPONENT 22 /* 16-bit weights are multiples of 2^-6 at least, for sums up to 512 */
+#define FRBM_LOW_BITS 20 /* of sums of levels that are added up: 2^11 of them fit 32 bits */
 #define FRBM_MEAN_SCALE 1073741824.0f /* 2^30, of hidden means: coefficients of a gradient add up to at most 1 */
 
 /* Entries of a gradient nearer to 0 than this, 2^-22, are the rounding of means of numbers of size 1; rules that divide

@@ -190,11 +190,13 @@ typedef struct {
     int unscaled;     /* products are left as the whole numbers that they are */
 } frbm_gradient;
 
-/* The whole numbers that the gradient of weights and hidden biases is made of; with sampled states those of the data,
- * and those of the chains in the others, which are NULL with means */
+/* The whole numbers that the gradient of weights and hidden biases is made of.  With sampled states those of the data
+ * are in `weights` and `hidden`, those of the chains in the others; with means of rows of levels `model_weights` are the
+ * lower FRBM_LOW_BITS bits.  NULL where there are none. */
 typedef struct {
-    int32_t *weights, *hidden;             /* [n_hidden][n_visible], [n_hidden] */
-    int32_t *model_weights, *model_hidden;
+    int32_t *weights, *model_weights; /* [n_hidden][ld] */
+    size_t ld;
+    int32_t *hidden, *model_hidden; /* [n_hidden] */
 } frbm_sums;
 
 /* Products of the halves of weights with levels by lanes; see levels.h */

@@ -145,17 +145,18 @@ static void lay_out_labels(const frbm_training *t, arena *a) {
 /* One piece, so that blocks of it can be added */
 static void lay_out_sharing(const frbm_training *t, arena *a) {
     frbm_sharing *s = t->sharing;
-    const size_t halves = t->sampled_hidden ? 2 : 1, n_weights = t->n_hidden * t->n_visible;
+    const size_t halves = t->sampled_hidden ? 2 : 1;
+    s->sums.ld = (t->sampled_hidden || t->kind == FRBM_LEVEL_ROWS ? 2 : 1) * t->n_visible;
     s->n_before = frbm_round_up(1 + 2 * t->n_visible + halves * t->n_hidden, 16);
-    s->n_integers = s->n_before + halves * n_weights;
+    s->n_integers = s->n_before + t->n_hidden * s->sums.ld;
     s->integers = take(a, s->n_integers);
     if (!s->integers) return;
     s->visible = s->integers + 1;
     s->model_visible = s->visible + t->n_visible;
     s->sums.hidden = s->model_visible + t->n_visible;
-    s->sums.weights = s->integers + s->n_before;
     s->sums.model_hidden = t->sampled_hidden ? s->sums.hidden + t->n_hidden : NULL;
-    s->sums.model_weights = t->sampled_hidden ? s->sums.weights + n_weights : NULL;
+    s->sums.weights = s->integers + s->n_before;
+    s->sums.model_weights = s->sums.ld > t->n_visible ? s->sums.weights + t->n_visible : NULL;
 }
 
 size_t frbm_lay_out_training(frbm_training *t, void *memory) {

@@ -208,7 +208,7 @@ static void positive_phase(frbm_training *t, const frbm_batch *data, size_t batc
     frbm_choose(t->table, &hidden);
     if (t->persistent) frbm_choose(t->table, &visible);
     const size_t hidden_size = panel_units(t, &hidden), visible_size = panel_units(t, &visible);
-    const size_t n_hidden = hidden.preset ? grey_input_pieces(t, n) : pieces(t->n_hidden, hidden_size);
+    const size_t n_hidden = !n ? 0 : hidden.preset ? grey_input_pieces(t, n) : pieces(t->n_hidden, hidden_size);
     const size_t n_visible = t->persistent && !t->filters ? pieces(t->n_visible, visible_size) : 0;
     const size_t n_outputs = pieces(t->n_hidden, FILTER_OUTPUTS) + pieces(t->n_visible, FILTER_OUTPUTS);
     const size_t n_filters = t->filters ? n_outputs : 0;

@@ -75,13 +75,18 @@ static void grey_positive(const frbm_training *t, const frbm_layer *hidden, cons
 }
 
 /* Sums of some columns of a batch of levels, as numbers of size 1 */
-static void grey_columns(const frbm_training *t, const frbm_batch *data, size_t first, size_t count, size_t n,
-                         double *out) {
-    uint32_t total[BIAS_UNITS] = {0};
+static void level_columns(const frbm_training *t, const frbm_batch *data, size_t first, size_t count, size_t n,
+                          uint32_t *total) {
     for (size_t r = 0; r < (n + 1) / 2; r++) {
         const uint32_t *row = data->columns + r * t->visible_ld + first;
         for (size_t i = 0; i < count; i++) total[i] += (row[i] & 0xFFFFu) + (row[i] >> 16);
     }
+}
+
+static void grey_columns(const frbm_training *t, const frbm_batch *data, size_t first, size_t count, size_t n,
+                         double *out) {
+    uint32_t total[BIAS_UNITS] = {0};
+    level_columns(t, data, first, count, n, total);
     for (size_t i = 0; i < count; i++) out[i] = (double)total[i] / 255.0;
 }
 

@@ -13,12 +13,16 @@ static void ask_to_stop(frbm_training *t) {
         t->team.stop = 1;
 }
 
+/* Sums of the rows and of the chains, of levels or counts */
 static void count_visible(frbm_training *t, const frbm_batch *batch, size_t first, size_t n, size_t n_chains) {
     const size_t count = t->n_visible - first < BIAS_UNITS ? t->n_visible - first : BIAS_UNITS;
     frbm_sharing *s = t->sharing;
     memset(s->visible + first, 0, count * sizeof *s->visible);
     memset(s->model_visible + first, 0, count * sizeof *s->visible);
-    t->table->count_planes(batch->planes, t->visible_ld, (n + 31) / 32, first, count, s->visible + first);
+    if (has_levels(t))
+        level_columns(t, batch, first, count, n, (uint32_t *)s->visible + first);
+    else
+        t->table->count_planes(batch->planes, t->visible_ld, (n + 31) / 32, first, count, s->visible + first);
     t->table->count_planes(t->visible_planes, t->visible_ld, (n_chains + 31) / 32, first, count,
                            s->model_visible + first);
 }
@@ -26,10 +30,11 @@ static void count_visible(frbm_training *t, const frbm_batch *batch, size_t firs
 static void follow_counts(frbm_training *t, size_t batch, size_t first) {
     const size_t count = t->n_visible - first < BIAS_UNITS ? t->n_visible - first : BIAS_UNITS;
     const double n = (double)all_rows(t, batch), n_chains = (double)all_chains(t, batch);
+    const double white = has_levels(t) ? 255.0 : 1.0;
     const frbm_sharing *s = t->sharing;
     float gradient[BIAS_UNITS];
     for (size_t i = 0; i < count; i++)
-        gradient[i] = (float)((double)s->visible[first + i] / n - (double)s->model_visible[first + i] / n_chains);
+        gradient[i] = (float)((double)s->visible[first + i] / white / n - (double)s->model_visible[first + i] / n_chains);
     follow_visible(t, first, gradient, count);
 }
 

@@ -208,10 +208,9 @@ static void level_inputs(const frbm_level_product *p, size_t first, size_t count
 _Static_assert(LEVEL_UNITS * 2 * FRBM_LEVEL_WORDS <= FRBM_TABLE_FLOATS, "halves of coefficients");
 _Static_assert(LEVEL_SUM_ROW + 2 * LEVEL_UNITS <= FRBM_PANEL + FRBM_TILE, "sums of levels");
 
-/* Gradient in place of what bits are to the model's half: `sums` of counts or of fixed-point means */
-static void add_levels(const frbm_gradient *g, size_t first, size_t count, size_t lane, size_t n_lanes, int32_t *sums,
-                       void *room) {
-    int32_t *high = sums + LEVEL_SUM_ROW * FRBM_SUM_LD, *low = high + LEVEL_UNITS * FRBM_SUM_LD;
+/* Products of the levels with their coefficients, 65536 high + low */
+static void level_products(const frbm_gradient *g, size_t first, size_t count, size_t lane, size_t n_lanes,
+                           int32_t *high, int32_t *low, void *room) {
     uint32_t *halves = room;
     const level_rows rows = {halves, 2 * FRBM_LEVEL_WORDS, FRBM_LEVEL_WORDS};
     const size_t n = g->positive.n_inputs;
@@ -223,6 +222,13 @@ static void add_levels(const frbm_gradient *g, size_t first, size_t count, size_
         LEVEL_SUMS(&rows, count, g->levels + s / 2 * g->levels_ld + lane, g->levels_ld, (here + 1) / 2,
                    frbm_round_up(n_lanes, 16), s > 0, high, low, FRBM_SUM_LD);
     }
+}
+
+/* Gradient in place of what bits are to the model's half: `sums` of counts or of fixed-point means */
+static void add_levels(const frbm_gradient *g, size_t first, size_t count, size_t lane, size_t n_lanes, int32_t *sums,
+                       void *room) {
+    int32_t *high = sums + LEVEL_SUM_ROW * FRBM_SUM_LD, *low = high + LEVEL_UNITS * FRBM_SUM_LD;
+    level_products(g, first, count, lane, n_lanes, high, low, room);
     for (size_t j = 0; j < count; j++, sums += FRBM_SUM_LD, high += FRBM_SUM_LD, low += FRBM_SUM_LD) {
         float *row = (float *)sums;
         if (g->negative_hidden)
