@@ -8,6 +8,8 @@ import numpy as np
 
 #: methods whose results have a row, or a number, for each row
 METHODS = (
+    "transform", "score_samples", "predict", "predict_proba", "decision_function", "reconstruct", "log_likelihood",
+)  # fmt: skip
     "transform",
     "score_samples",
     "predict",
