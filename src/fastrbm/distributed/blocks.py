@@ -10,14 +10,6 @@ import numpy as np
 METHODS = (
     "transform", "score_samples", "predict", "predict_proba", "decision_function", "reconstruct", "log_likelihood",
 )  # fmt: skip
-    "transform",
-    "score_samples",
-    "predict",
-    "predict_proba",
-    "decision_function",
-    "reconstruct",
-    "log_likelihood",
-)
 
 
 def map_rows(estimator: Any, X: Any, method: str = "transform", **options: Any) -> Any:
