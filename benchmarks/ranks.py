@@ -12,15 +12,16 @@ doubling; Thakur, Rabenseifner, Gropp, Int. J. High Perform. Comput. Appl. 19, 2
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import statistics
 import time
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from fastrbm import BernoulliRBM, distributed
+from fastrbm._versions import processor_name
 
 SHAPES = ((784, 256), (784, 1024), (784, 3824))
 #: latency in microseconds and bandwidth in GB/s of networks that were not measured: nominal values of their kinds
@@ -174,13 +175,27 @@ def report(found: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def as_rst(found: dict[str, Any]) -> str:
+    """The same for the page of the documentation that includes it."""
+    n = found["processes"]
+    text = "\n".join("    " + line if line else "" for line in report(found).splitlines())
+    return f"""\
+``mpirun -n {n} --bind-to none python -m benchmarks.ranks`` in the repository, on {processor_name()}, {n} cores of
+one machine, messages through its shared memory; medians of interleaved rounds:
+
+.. code-block:: text
+
+{text}
+"""
+
+
 def main() -> None:
     """Measure and report."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--batch", type=int, default=1024)
     parser.add_argument("--quick", action="store_true", help="one small model, one round")
-    parser.add_argument("--json", metavar="FILE")
+    parser.add_argument("--rst", metavar="FILE", help="write what was found for the documentation")
     options = parser.parse_args()
     ranks = distributed.MPIRanks()
     if ranks.size == 1:
@@ -192,9 +207,8 @@ def main() -> None:
         return
     found = {"processes": ranks.size, "link": link, "cases": cases}
     print(report(found))
-    if options.json:
-        with open(options.json, "w") as file:
-            json.dump(found, file, indent=1)
+    if options.rst:
+        Path(options.rst).write_text(as_rst(found))
 
 
 if __name__ == "__main__":

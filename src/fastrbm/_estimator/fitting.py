@@ -21,7 +21,7 @@ from .._fit.loop import DivergenceError, check_finite, put_back
 from .._fit.state import FitRun, Inside, TrainingState
 from .._kernels import BIT_UNITS, ChainState, Parameters, States
 from .._kernels.draws import Key
-from .._kernels.ranks import Ranks, all_do
+from .._kernels.ranks import all_do
 from .._kernels.sharing import SharingBackend
 from ..init import data_bias, get_initializer, nearest_means
 from . import checked, options, resuming, watching
@@ -215,7 +215,7 @@ class Fitting(SklearnDraws, Passes, BaseRBM):
         epoch, batches, fused, resident = self._epochs(
             state, data, split, (first_epoch, n_epochs), sample_weight, backend
         )  # fmt: skip
-        run = FitRun(self, self.n_iter, batches, state, self.history_, self._inside(print_of_rows, ranks), ranks=ranks)
+        run = FitRun(self, self.n_iter, batches, state, self.history_, self._inside(print_of_rows), ranks=ranks)
         if point is not None:
             point.set_on(run)
         callbacks = as_list(self.callbacks)
@@ -251,19 +251,11 @@ class Fitting(SklearnDraws, Passes, BaseRBM):
             run, epoch, callbacks, side_by_side, lambda: self._publish_chains(state), resident, after, devices
         )  # fmt: skip
 
-    def _inside(self, print_of_rows: Any, ranks: Ranks | None = None) -> Inside:
+    def _inside(self, print_of_rows: Any) -> Inside:
         """What callbacks of this package ask an estimator beside its public methods."""
 
         def save(path: Path, run: FitRun, batches: int) -> None:
-            rows = print_of_rows()
-
-            def write() -> None:
-                resuming.write(self, path, run, batches, rows)
-
-            if ranks is None:
-                write()
-            else:
-                all_do(ranks, write if ranks.rank == 0 else lambda: None)
+            resuming.write(self, path, run, batches, print_of_rows)
 
         def rescaled() -> bool:
             return self._scale().sigma is not None

@@ -122,7 +122,7 @@ class Point:
                 same[which].set_state(values, of_it)
 
 
-def write(estimator: Any, path: Path, run: FitRun, batches: int, rows: dict[str, Any]) -> None:
+def write(estimator: Any, path: Path, run: FitRun, batches: int, rows: PrintOfRows) -> None:
     """Write a checkpoint; what was learned is on the host, and `batches` of the next pass are done."""
     header, arrays = files.form_of(estimator)
     kept: list[dict[str, Any]] = []
@@ -140,7 +140,7 @@ def write(estimator: Any, path: Path, run: FitRun, batches: int, rows: dict[str,
         "batches": batches,
         "seconds": run.seconds_of_pass if batches else 0.0,
         "stopped": run.stop_requested,
-        "rows": rows,
+        "rows": rows(),
         "callbacks": kept,
     }
     io.write_model(path, header, arrays)

@@ -130,6 +130,14 @@ class Checkpoint(Callback):
             raise ValueError(
                 "callbacks must hold no Checkpoint with random_stream='sklearn', whose fits cannot be continued"
             )
+        run.first_does(lambda: self._look_at_folder(run))
+        if run.taken_up is None:
+            self._write(run, 0)  # an error here is one of the call
+        self._note(run)
+        _SIGNALS.listen(self)
+
+    def _look_at_folder(self, run: FitRun) -> None:
+        """Make the folder; refuse one of another run; remove what a process left that was killed."""
         self.path.mkdir(parents=True, exist_ok=True)
         found = files_in(self.path)
         if found and (run.taken_up is None or run.taken_up.path.resolve().parent != self.path.resolve()):
@@ -137,14 +145,9 @@ class Checkpoint(Callback):
                 f"path: {self.path} has checkpoints of another run: go on with it (fit(X, resume={str(self.path)!r})), "
                 "give another folder, or remove them"
             )
-        run.agree(False)  # all have looked before one writes
-        for part in self.path.iterdir() if run.first_process else ():
-            if _PART.fullmatch(part.name):  # of a process that was killed
+        for part in self.path.iterdir():
+            if _PART.fullmatch(part.name):
                 part.unlink(missing_ok=True)
-        if run.taken_up is None:
-            self._write(run, 0)  # an error here is one of the call
-        self._note(run)
-        _SIGNALS.listen(self)
 
     def wants_rest(self, run: FitRun) -> bool:
         """Whether a file is due, or a signal has come."""
@@ -191,10 +194,15 @@ class Checkpoint(Callback):
                 raise _error_of(number)
 
     def _write(self, run: FitRun, batches: int) -> None:
-        assert run.inside.save is not None
-        run.inside.save(self.path / f"checkpoint-{run.state.chains.updates:012d}.npz", run, batches)
-        for old in files_in(self.path)[self.keep :] if run.first_process else ():
-            old.unlink(missing_ok=True)
+        save, path = run.inside.save, self.path / f"checkpoint-{run.state.chains.updates:012d}.npz"
+        assert save is not None
+
+        def write() -> None:
+            save(path, run, batches)
+            for old in files_in(self.path)[self.keep :]:
+                old.unlink(missing_ok=True)
+
+        run.first_does(write)
 
 
 def _error_of(number: int) -> BaseException:

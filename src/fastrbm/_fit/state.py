@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from .._kernels import Backend, ChainState, PackedBits, Parameters, Resident, States
 from .._kernels.draws import Key
-from .._kernels.ranks import Ranks, agree
+from .._kernels.ranks import Ranks, agree, all_do
 from ..samplers import Population
 
 Snapshot = tuple[Parameters, dict[str, NDArray[Any]]]
@@ -210,10 +210,12 @@ class FitRun:
         """Whether any of the processes that do the run wishes something, of which all must ask at once."""
         return agree(self.ranks, wish)
 
-    @property
-    def first_process(self) -> bool:
-        """Whether this process is the one that writes files."""
-        return self.ranks is None or self.ranks.rank == 0
+    def first_does(self, action: Callable[[], None]) -> None:
+        """Do what concerns files: of several processes the first one does it, and an error is one of all."""
+        if self.ranks is None:
+            action()
+        else:
+            all_do(self.ranks, action if self.ranks.rank == 0 else lambda: None)
 
     def record(self, name: str, value: float) -> None:
         """Record a metric of the epoch that has just finished."""

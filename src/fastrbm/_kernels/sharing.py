@@ -307,40 +307,45 @@ class SharingBackend(Backend):
             n_batches, min(size, len(order)), len(order) - (n_batches - 1) * size, sum(counts),
             min(ranks.rank * _width(ranks, size), size), sum(counts[: ranks.rank]), ranks.start_add,
         )  # fmt: skip
-        wish: list[str] = []
+        failed: list[BaseException] = []
 
         def look() -> None:
-            if on_batch is not None and on_batch.look():
-                wish.append("pause")
+            try:
+                wish = on_batch is not None and on_batch.look()
+            except BaseException as error:
+                failed.append(error)
+                raise _Wish from error
+            if wish:
                 raise _Wish
 
         local = plan._replace(batch_size=max(1, _share_of_batch(ranks, size)))
-        done, outgrown, interrupt = 0, True, None
-        before = state.updates
+        before, ended = state.updates, False
         try:
             done, outgrown = self.inner.train_share(
                 parameters, slots, rows, order[own], local, units, state, share, look
             )  # fmt: skip
-        except _Wish:
-            done, outgrown = state.updates - before, False
-        except KeyboardInterrupt as error:
-            interrupt = error
-            wish.append("interrupt")
+            ended = True
+        except (_Wish, KeyboardInterrupt) as error:  # all have stopped after the same minibatch
+            done, outgrown, ended = state.updates - before, False, True
+            if isinstance(error, KeyboardInterrupt):
+                failed.append(error)
         finally:
-            if chains is not None and plan.persistent:
-                state.chains = self._joined(state.chains, counts)
+            if not ended:  # sums could not be added
+                state.chains = chains
+        if chains is not None and plan.persistent:
+            state.chains = self._joined(state.chains, counts)
         if done < n_batches and not outgrown:
-            self._stopped(wish, interrupt, on_batch)
+            self._stopped(failed, on_batch)
         return done, done > 0 or outgrown
 
-    def _stopped(self, wish: list[str], interrupt: BaseException | None, on_batch: Any) -> None:
-        """All processes have stopped, because at least one wished it."""
-        wishes = self._ranks.gather(wish)
-        if interrupt is not None:
-            raise interrupt
-        for rank, each in enumerate(wishes):
-            if "interrupt" in each:
-                raise RankError(f"process {rank} was interrupted")
+    def _stopped(self, failed: list[BaseException], on_batch: Any) -> None:
+        """Raise what has stopped all processes: an error, or a pause that at least one wished."""
+        said = self._ranks.gather([f"{type(error).__name__}: {error}" for error in failed])
+        if failed:
+            raise failed[0]
+        for rank, each in enumerate(said):
+            if each:
+                raise RankError(f"process {rank}: {each[0]}")
         raise on_batch.pause()
 
 

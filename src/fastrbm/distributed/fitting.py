@@ -64,13 +64,12 @@ def fit(estimator: Any, X: Any, *, comm: Any = None, resume: Any = None) -> Any:
     A process that fails alone says why and ends all after five seconds. One that is killed has `mpirun` end the others,
     which loses what came after the last checkpoint.
     """
-    ranks = ranks_of(comm)
     if not isinstance(estimator, Fitting):
         raise TypeError(
             "estimator must be an unsupervised RBM of fastrbm (BernoulliRBM, GaussianRBM, IsingRBM, PottsRBM, "
             f"SoftmaxRBM, ...), got {type(estimator).__name__}"
         )
-    with together(ranks):
+    with ranks_of(comm) as ranks, together(ranks):
         _check_same(ranks, estimator)
         estimator.fit(Shard(X, ranks), resume=resume)
         _check_bits(ranks, estimator)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import sys
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -97,11 +98,16 @@ class MPIRanks:
         self._comm.Free()
 
 
-def ranks_of(comm: Any) -> Ranks:
+@contextmanager
+def ranks_of(comm: Any) -> Iterator[Ranks]:
     """Processes as the package asks them: those of a communicator, or an object that has the methods already."""
     if hasattr(comm, "start_add") and hasattr(comm, "join"):
-        ranks: Ranks = comm
-        return ranks
+        yield comm
+        return
     if comm is not None and not hasattr(comm, "Allgatherv"):
         raise TypeError(f"comm must be None, an mpi4py communicator or a fastrbm.distributed.MPIRanks, got {comm!r}")
-    return MPIRanks(comm)
+    ranks = MPIRanks(comm)
+    try:
+        yield ranks
+    finally:
+        ranks.free()

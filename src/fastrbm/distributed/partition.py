@@ -43,10 +43,9 @@ def log_partition(model: Any, method: str = "auto", *, comm: Any = None, **optio
     >>> float(found[0]) == float(found[1]) and abs(float(found[0]) - float(rbm.log_partition())) < 1e-9
     True
     """
-    ranks = ranks_of(comm)
-    if ranks.rank:
-        options.pop("progress", None)
-    with together(ranks), shared_by(ranks):
+    with ranks_of(comm) as ranks, together(ranks), shared_by(ranks):
+        if ranks.rank:
+            options.pop("progress", None)
         if hasattr(model, "log_partition"):
             if not hasattr(model, "_state"):
                 options.setdefault("random_state", model.random_state)
