@@ -6,7 +6,9 @@ localization: an improved R-hat for assessing convergence of MCMC", Bayesian Ana
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -15,8 +17,9 @@ from scipy.special import ndtri
 from scipy.stats import rankdata
 
 from ._checks import check_integer
+from ._shown import digits, frame, table
 
-__all__ = ["ChainHealth", "chain_health"]
+__all__ = ["ChainHealth", "chain_health", "to_arviz"]
 
 MOST_R_HAT = 1.01
 #: effective samples for a verdict: this many of a chain, and no more than of four chains, as V advise
@@ -74,6 +77,75 @@ class ChainHealth:
             lines.append("swap rates " + " ".join(f"{rate:.2f}" for rate in self.swap_rates))
         return "\n".join(lines)
 
+    def _columns(self) -> dict[str, NDArray[np.float64]]:
+        return {
+            "mean": self.mean,
+            "standard_error": self.standard_error,
+            "autocorrelation_time": self.autocorrelation_time,
+            "effective_sample_size": self.effective_sample_size,
+            "r_hat": self.r_hat,
+        }
+
+    def to_frame(self) -> Any:
+        """Return a pandas frame with a row for each quantity; ImportError without pandas."""
+        return frame(self._columns())
+
+    def _repr_html_(self) -> str:
+        columns = self._columns()
+        rows = [[str(i), *row] for i, row in enumerate(zip(*columns.values(), strict=True))]
+        title = str(self).partition("\n")[0]
+        note = "" if self.swap_rates is None else "swap rates " + ", ".join(map(digits, self.swap_rates))
+        return table(title, rows, ["quantity", *columns], note)
+
+
+def to_arviz(samples: ArrayLike, names: Sequence[str] | None = None) -> Any:
+    """Make what ArviZ plots and diagnoses of scalars recorded along chains.
+
+    Parameters
+    ----------
+    samples : array-like, shape (n_chains, n_steps) or (n_chains, n_steps, n_quantities)
+        As of `chain_health`.
+    names : sequence of str or None
+        Of the quantities; None: "x0", "x1", ...
+
+    Returns
+    -------
+    arviz.InferenceData, or xarray.DataTree from ArviZ 1 on
+        With the quantities in its group "posterior".
+
+    Raises
+    ------
+    ImportError
+        Without ArviZ.
+    ValueError
+        For other shapes, values that are not finite, and another number of names.
+    """
+    try:
+        import arviz
+    except ImportError as error:
+        raise ImportError("to_arviz needs ArviZ: pip install arviz") from error
+    x = _checked(samples)
+    x = x.reshape(*x.shape[:2], -1)
+    names = [f"x{i}" for i in range(x.shape[2])] if names is None else list(names)
+    if len(names) != x.shape[2] or len(set(names)) != len(names):
+        raise ValueError(f"names must be {x.shape[2]} different ones, one for each quantity, got {names}")
+    posterior = {name: x[:, :, i] for i, name in enumerate(names)}
+    if int(arviz.__version__.partition(".")[0]) >= 1:
+        return arviz.from_dict({"posterior": posterior})
+    return arviz.from_dict(posterior=posterior)
+
+
+def _checked(samples: ArrayLike) -> NDArray[np.float64]:
+    x = np.asarray(samples, dtype=np.float64)
+    if x.ndim not in (2, 3) or 0 in x.shape or x.shape[1] < 4:
+        raise ValueError(
+            "samples must have shape (n_chains, n_steps) or (n_chains, n_steps, n_quantities) with at least 4 steps, "
+            f"got {x.shape}"
+        )
+    if not np.isfinite(x).all():
+        raise ValueError("samples must be finite, got NaN or infinity")
+    return x
+
 
 def chain_health(samples: ArrayLike, *, max_lag: int | None = None, swap_rates: ArrayLike | None = None) -> ChainHealth:
     """Diagnose chains by scalars recorded along them, such as energies or means.
@@ -112,14 +184,7 @@ def chain_health(samples: ArrayLike, *, max_lag: int | None = None, swap_rates: 
     Vehtari, Gelman, Simpson, Carpenter, Bürkner, Bayesian Analysis 16 (2021).
     Geyer, "Practical Markov chain Monte Carlo", Statistical Science 7 (1992).
     """
-    x = np.asarray(samples, dtype=np.float64)
-    if x.ndim not in (2, 3) or 0 in x.shape or x.shape[1] < 4:
-        raise ValueError(
-            "samples must have shape (n_chains, n_steps) or (n_chains, n_steps, n_quantities) with at least 4 steps, "
-            f"got {x.shape}"
-        )
-    if not np.isfinite(x).all():
-        raise ValueError("samples must be finite, got NaN or infinity")
+    x = _checked(samples)
     if max_lag is not None:
         check_integer("max_lag", max_lag, otherwise="None")
     rates = None

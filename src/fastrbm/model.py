@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ._checks import check_number
 from ._kernels import Backend, PackedBits, Parameters, get_backend
+from ._shown import digits, table
 from .units import get_unit
 
 
@@ -76,6 +77,23 @@ class Model:
                 get_unit(getattr(self, layer)).check_width(n_units)
             except ValueError as error:
                 raise ValueError(f"{layer}: {error}") from None
+
+    def _facts(self) -> dict[str, str]:
+        n_hidden, n_visible = self.weights.shape
+        weights = np.sqrt(np.mean(np.square(self.weights, dtype=np.float64)))
+        return {
+            "visible": f"{n_visible} {self.visible}",
+            "hidden": f"{n_hidden} {self.hidden}",
+            "type": str(self.weights.dtype),
+            "weights, root mean square": digits(float(weights)),
+        }
+
+    def __repr__(self) -> str:
+        facts = self._facts()
+        return f"<Model of {facts['visible']} and {facts['hidden']} units, {facts['type']}>"
+
+    def _repr_html_(self) -> str:
+        return table("restricted Boltzmann machine", self._facts().items())
 
     @property
     def parameters(self) -> Parameters:

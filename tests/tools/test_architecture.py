@@ -18,7 +18,7 @@ TREES = {path: ast.parse(path.read_text()) for path in FILES}
 #: parameters of a function, a kernel or a C function; constructors of estimators have as many as there are options
 MOST_PARAMETERS = 20
 MOST_LAYERS = 10
-PRIVATE_AT_TOP = {"_checks.py", "_versions.py"}
+PRIVATE_AT_TOP = {"_checks.py", "_shown.py", "_versions.py"}
 
 pytestmark = pytest.mark.skipif(not SOURCE.is_dir(), reason="the sources are not beside the tests")
 

@@ -23,6 +23,7 @@ from .._kernels import BIT_UNITS, ChainState, Parameters, States
 from .._kernels.draws import Key
 from .._kernels.ranks import all_do
 from .._kernels.sharing import SharingBackend
+from .._shown import History
 from ..init import data_bias, get_initializer, nearest_means
 from . import checked, options, resuming, watching
 from .aftermath import some_rows, warn_of_bounds, warn_of_collapse, warn_of_saturation
@@ -209,7 +210,7 @@ class Fitting(SklearnDraws, Passes, BaseRBM):
             point.check(print_of_rows())
         self._prepare(state, *data.shape, n_epochs)
         if not go_on:
-            self.history_: dict[str, list[Any]] = {"epoch": [], "seconds": []}
+            self.history_ = History(epoch=[], seconds=[])
         self._publish(state)
         backend = self._backend() if ranks is None else SharingBackend(self._backend(), ranks)
         epoch, batches, fused, resident = self._epochs(

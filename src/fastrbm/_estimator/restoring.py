@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from .._checks import is_integer
 from .._kernels import Parameters
 from .._kernels.datatypes import FLOAT_TYPES
+from .._shown import History
 from ..model import Model
 
 _LARGEST = 2**64 - 1
@@ -87,11 +88,11 @@ def extras_of(arrays: Mapping[str, NDArray[Any]], like: Parameters) -> dict[str,
     return found
 
 
-def history_of(history: Any) -> dict[str, list[Any]]:
+def history_of(history: Any) -> History:
     """Return what passes have recorded, lists of numbers by names."""
     if not isinstance(history, Mapping) or not all(isinstance(x, list) for x in history.values()):
         raise ValueError(f"history must hold lists by names, got {history!r}")
-    return {"epoch": [], "seconds": [], **history}
+    return History({"epoch": [], "seconds": [], **history})
 
 
 def check_features(n_features: int, n_visible: int, names: Any, n_categories: int) -> None:

@@ -14,6 +14,7 @@ from .._fit.loop import DivergenceError
 from .._fit.state import FitRun, TrainingState, are_finite
 from .._kernels import ChainState, Parameters, as_dense
 from .._kernels.draws import Key
+from .._shown import History
 from . import watching
 from .job import FitJob
 from .sklearn_trainer import SklearnTrainer
@@ -33,8 +34,7 @@ class SklearnDraws:
         trainer = SklearnTrainer(self.n_components, X.shape[1], self.batch_size, self.learning_rate, rng, dtype)
         parameters = Parameters(*trainer.parameters)
         state = TrainingState(parameters, [], ChainState(0, None), Key(0))
-        history: dict[str, list[Any]] = {"epoch": [], "seconds": []}
-        self.history_ = history
+        self.history_ = History(epoch=[], seconds=[])
         self._publish(state)
         del self._state  # nothing that warm_start could go on from
         self._trainer = trainer

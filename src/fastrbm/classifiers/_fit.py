@@ -17,6 +17,7 @@ from .._kernels import Backend, States
 from .._kernels.labels import probabilities
 from .._kernels.levels import as_floats
 from .._kernels.rules import Update
+from .._shown import History
 from ..optimizers import get_optimizer
 from ..schedules import value_at
 from ._labelled import LabelledTraining, Machine, Objective
@@ -59,7 +60,7 @@ class LabelledFit:
         self.options, self.backend, self.training, self.objective = options, backend, training, objective
         self.data, self.labels, self.weight, self.others = data, labels.astype(np.int32), weight, others
         self.split = split
-        self.history: dict[str, list[float]] = {"epoch": [], "seconds": [], "loss": []}
+        self.history = History(epoch=[], seconds=[], loss=[])
         self.n_passes = 0
         self._start = math.log(len(options.classes_))  # loss of equal probabilities
         self._begun = False

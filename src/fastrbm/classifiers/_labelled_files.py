@@ -14,6 +14,7 @@ from .._estimator.files import Form, StoredParts
 from .._estimator.restoring import array_like, numbers_of, parameters_of
 from .._kernels import Parameters
 from .._kernels.draws import Key
+from .._shown import History
 from ._labelled import LabelledTraining, Machine
 
 _STATE = ("seed", "step", "updates", "n_passes", "slots")
@@ -84,7 +85,7 @@ def put_together(fitted: Any, own: dict[str, Any], arrays: dict[str, NDArray[Any
     fitted.class_components_, _, fitted.intercept_classes_ = of_classes
     fitted.classes_, fitted.input_scale_ = classes, number_of(own, "input_scale", np.finfo(float).tiny, 1.0)
     fitted.n_iter_ = check_integer("n_iter", own["n_iter"], 0)
-    fitted.history_ = {str(name): [x + 0 for x in column] for name, column in own["history"].items()}
+    fitted.history_ = History({str(name): [x + 0 for x in column] for name, column in own["history"].items()})
     return LabelledTraining(
         machine, slots, Key(state["seed"]), state["step"], state["updates"], n_passes=state["n_passes"]
     )

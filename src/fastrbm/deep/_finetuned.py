@@ -19,6 +19,7 @@ from .._estimator.files import Form, StoredParts
 from .._kernels import Backend, get_backend
 from .._kernels.datatypes import FLOAT_TYPES, check_float_type
 from .._kernels.draws import Key
+from .._shown import History
 from ..classifiers import _parts
 from ..estimators import SoftmaxRBM
 from ..optimizers import get_optimizer
@@ -255,7 +256,7 @@ class FineTuned(StoredParts, _parts.Parts, BaseEstimator):
             raise ValueError(f"centre must have {self.n_features_in_} columns")
         self.n_iter_ = check_integer("n_iter", own["n_iter"], 0)
         self.best_iteration_ = check_integer("best_iteration", own["best_iteration"], 0)
-        self.history_ = {str(name): list(map(float, column)) for name, column in own["history"].items()}
+        self.history_ = History({str(name): list(map(float, column)) for name, column in own["history"].items()})
 
     def _inputs(self, X: Any) -> Inputs:
         check_is_fitted(self)

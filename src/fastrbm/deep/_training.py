@@ -15,6 +15,7 @@ from .._fit.loop import DivergenceError, share_of
 from .._kernels import Backend, Parameters
 from .._kernels.draws import Key
 from .._kernels.rules import Update
+from .._shown import History
 from ..optimizers import get_optimizer
 from ..schedules import value_at
 from ._network import Network
@@ -70,7 +71,7 @@ class FineTuning:
     ):
         self.options, self.backend, self.network, self.rows, self.held = options, backend, network, rows, held
         self.key, self.order, self.weight = key, split.order(key, True), weight
-        self.history: dict[str, list[float]] = {"epoch": [], "seconds": [], "loss": []}
+        self.history = History(epoch=[], seconds=[], loss=[])
         self.n_passes, self.updates = 0, 0
         self.dtype = network.layers[0].parameters.weights.dtype
         self.optimizer = get_optimizer(options.optimizer)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import logsumexp, stdtrit
+
+from .._shown import digits, table
 
 CONFIDENCE = 0.95
 #: intervals are wider than Student's t by this: weights are skewed, and come in groups of those of one mode
@@ -98,6 +100,20 @@ class LogPartition:
 
     def __float__(self) -> float:
         return self.value
+
+    def _facts(self) -> dict[str, Any]:
+        facts = {"value": self.value, "stderr": self.stderr, "interval": self.interval, "method": self.method}
+        if self.n_chains:
+            facts |= {"ess": self.ess, "n_chains": self.n_chains, "n_temperatures": self.n_temperatures}
+        return facts | {"seconds": self.seconds, "reliable": self.reliable}
+
+    def __repr__(self) -> str:
+        facts = self._facts() | ({"message": self.message} if self.message else {})
+        shown = (f"{k}={x!r}" if isinstance(x, str) else f"{k}={digits(x)}" for k, x in facts.items())
+        return f"LogPartition({', '.join(shown)})"
+
+    def _repr_html_(self) -> str:
+        return table("log partition sum, in nats", self._facts().items(), note=self.message)
 
 
 class Estimate(NamedTuple):

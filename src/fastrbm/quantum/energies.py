@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from .._checks import check_integer
 from .._kernels.draws import Key
 from .._kernels.waves import SpinWave
+from .._shown import digits, table
 from ..analysis import ChainHealth, chain_health
 from ._chains import Chains, check_rule
 from ._derivatives import Tangent
@@ -41,6 +42,16 @@ class EnergyEstimate:
     standard_error: float
     variance: float
     health: ChainHealth | None = None
+
+    def _facts(self) -> dict[str, Any]:
+        return {"energy": self.energy, "standard_error": self.standard_error, "variance": self.variance}
+
+    def __repr__(self) -> str:
+        return f"EnergyEstimate({', '.join(f'{k}={digits(x)}' for k, x in self._facts().items())})"
+
+    def _repr_html_(self) -> str:
+        note = "" if self.health is None else str(self.health).partition("\n")[0]
+        return table("energy", self._facts().items(), note=note)
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from threadpoolctl import threadpool_limits
 from .._checks import check_integer, warn_user
 from .._fit.loop import DivergenceError
 from .._kernels.draws import Key
+from .._shown import digits, frame, table
 from ..analysis import ChainHealth
 from ..schedules import Exponential, check_scheduled, value_at
 from ._chains import Chains, check_rule
@@ -73,6 +74,21 @@ class GroundState:
     wave_function: RBMWaveFunction
     history: dict[str, NDArray[np.float64]]
     health: ChainHealth | None = None
+
+    def _facts(self) -> dict[str, Any]:
+        found = {"energy": self.energy, "standard_error": self.standard_error, "variance": self.variance}
+        return found | {"steps": len(self.history["energy"]), "chains have mixed": self.health and self.health.ok}
+
+    def __repr__(self) -> str:
+        shown = (f"{k}={digits(x)}" for k, x in list(self._facts().items())[:3])
+        return f"GroundState({', '.join(shown)}, {len(self.history['energy'])} steps)"
+
+    def _repr_html_(self) -> str:
+        return table("ground state", self._facts().items())
+
+    def to_frame(self) -> Any:
+        """Return a pandas frame of the history, a row for each step; ImportError without pandas."""
+        return frame(self.history)
 
 
 def find_ground_state(
