@@ -226,7 +226,7 @@ def table(found: Sequence[tuple[Work, float, float]]) -> list[list[str]]:
         ["work", "device", "memory", "products", "instructions", "at least", "instructions a product", "bank conflicts"]
     ]
     for work, instructions, conflicts in found:
-        per_product = f"{instructions / (work.products / 4096):.1f}" if work.products else "-"
+        per_product = f"{instructions / (work.products / 4096):.1f}" if work.products else r"\-"
         for device in DEVICES:
             times = floors(work, instructions, device)
             milliseconds = [f"{1e3 * t:.3g}" for t in (*times, max(times))]
@@ -254,6 +254,7 @@ def kernels() -> list[list[str]]:
 
 
 def _list_table(rows: list[list[str]]) -> list[str]:
+    """Lines of reStructuredText; an empty cell is a dash with a backslash, as a dash alone is a list."""
     lines = [".. list-table::", "   :header-rows: 1", ""]
     for row in rows:
         lines += [f"   {'*' if k == 0 else ' '} - {cell}" for k, cell in enumerate(row)]

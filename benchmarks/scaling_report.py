@@ -129,8 +129,9 @@ def markdown(results: Results) -> str:
 
 
 def _plain_rst(text: str) -> str:
-    """Return text in which nothing is taken for markup."""
-    return "".join(f"\\{letter}" if letter in "\\*`|_" else letter for letter in text)
+    """Return text in which nothing is taken for markup; a dash alone would be a list of one empty item."""
+    plain = "".join(f"\\{letter}" if letter in "\\*`|_" else letter for letter in text)
+    return f"\\{plain}" if plain == "-" else plain
 
 
 def as_rst(results: Results, folder: str) -> str:

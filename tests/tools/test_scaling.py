@@ -275,6 +275,7 @@ def test_the_page_of_the_documentation_is_well_formed():
     images = [node["uri"] for node in tree.findall() if node.tagname == "image"]
     assert images == ["performance/batch.png", "performance/lean.png"]
     assert sum(node.tagname == "row" for node in tree.findall()) == 4 + 4
+    assert not any(node.tagname == "bullet_list" for node in tree.findall())  # a dash is what was not measured
 
 
 def test_files_are_complete(tmp_path):
