@@ -26,6 +26,7 @@ extensions = [
     "numpydoc",
     "matplotlib.sphinxext.plot_directive",
     "sphinx_copybutton",
+    "sphinx_codeautolink",
     "sphinx_gallery.gen_gallery",
     "mathml",
     "name_links",

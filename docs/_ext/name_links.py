@@ -46,7 +46,14 @@ def _link(app: Sphinx, doctree: nodes.document, docname: str) -> None:
         parent.replace(literal, link)
 
 
+def _leave_to_the_gallery(app: Sphinx, docname: str, source: list[str]) -> None:
+    """Keep sphinx-codeautolink off the code of examples, which Sphinx-Gallery links itself."""
+    if docname.startswith("gallery/"):
+        source[0] = f".. autolink-skip:: file\n\n{source[0]}"
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register the links."""
     app.connect("doctree-resolved", _link)
+    app.connect("source-read", _leave_to_the_gallery)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

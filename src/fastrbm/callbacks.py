@@ -215,7 +215,7 @@ class LogLikelihood(Callback):
     every : int, default=1
         Passes between records; the last pass of a run is always recorded. The history has NaN for the others.
     n_chains : int, default=100
-    n_temperatures : int, default=300
+    n_temperatures : int, default=128
         Of the annealed estimates. Each looks at all starts of its path anew: a pass of training may move a model by
         many nats, and what was found before it misses what came since. So one takes a quarter of a second at least,
         which may be much more than a pass: `every` makes it seldom, as the option ``validation_fraction`` does.
