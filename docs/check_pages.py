@@ -34,7 +34,7 @@ class Page(HTMLParser):
             self._cell = []
         if self._cell is not None and tag == "img":
             self._cell.append("picture")
-        if self._cell is not None and tag == "ul":
+        if self._cell is not None and tag in ("ul", "ol"):
             self.faults.append("a cell of a table holds a list")
         address = found.get(_LOADED.get(tag, "")) or ""
         if tag == "link" and found.get("rel") not in ("stylesheet", "icon", "preload"):

@@ -32,6 +32,7 @@ def test_examples_say_what_they_show(path):
     [
         ("<table><tr><td> </td></tr></table>", "empty cell"),
         ("<table><tr><td><ul><li>x</li></ul></td></tr></table>", "holds a list"),
+        ("<table><tr><td><ol><li>x</li></ol></td></tr></table>", "holds a list"),
         (r"<p>\(a + b\)</p>", "raw TeX"),
         (r"<p>half: \frac{1}{2}</p>", "raw TeX"),
         ('<img src="absent.png">', "absent.png is not there"),
