@@ -1,7 +1,8 @@
 """Look through built pages for what a build does not warn of; ``python docs/check_pages.py docs/_build/html``.
 
-Raw TeX, empty cells of tables, cells that became lists, pictures that are not there, and anything that a page would
-fetch from elsewhere. Prints what is wrong, one line each, and ends with status 1 if there is something.
+Raw TeX, empty cells of tables, cells that became lists, pictures and places of links that are not there, and anything
+that a page would fetch from elsewhere. Prints what is wrong, one line each, and ends with status 1 if there is
+something.
 """
 
 import re
@@ -21,6 +22,8 @@ class Page(HTMLParser):
     def __init__(self, path: Path):
         super().__init__()
         self.path, self.faults = path, []
+        self.places: set[str] = set()  # what links may name after a #
+        self.links: list[str] = []
         self._cell: list[str] | None = None  # the text of the open cell, pictures included
         self._code = 0  # how many elements are open whose text may look like TeX
         self.feed(path.read_text(encoding="utf-8"))
@@ -28,6 +31,9 @@ class Page(HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         """Look at what is fetched, and open cells."""
         found = dict(attrs)
+        self.places.add(found.get("id") or "")
+        if tag == "a" and found.get("href"):
+            self.links.append(found["href"] or "")
         if tag in ("pre", "code", "script", "style", "annotation"):
             self._code += 1
         if tag in ("td", "th"):
@@ -62,15 +68,29 @@ class Page(HTMLParser):
             self.faults.append(f"raw TeX: {data.strip()[:60]}")
 
 
+def _leads_somewhere(page: Page, link: str, read: dict[Path, Page]) -> bool:
+    parts = urlsplit(link)
+    if parts.scheme or parts.netloc:
+        return True  # elsewhere; no network here
+    target = (page.path.parent / unquote(parts.path)).resolve() if parts.path else page.path.resolve()
+    if not parts.fragment or target not in read:
+        return target.exists()
+    return unquote(parts.fragment) in read[target].places
+
+
 def faults(folder: Path) -> Iterator[str]:
     """Yield what is wrong with the pages of a folder."""
     # Sphinx's own indices are lists in tables
     pages = [path for path in sorted(folder.rglob("*.html")) if path.name not in ("genindex.html", "py-modindex.html")]
     if not pages:
         yield f"{folder}: no pages"
-    for path in pages:
-        for fault in Page(path).faults:
-            yield f"{path.relative_to(folder)}: {fault}"
+    read = {path.resolve(): Page(path) for path in pages}
+    for path, page in read.items():
+        name = path.relative_to(folder.resolve())
+        yield from (f"{name}: {fault}" for fault in page.faults)
+        yield from (
+            f"{name}: the link {link} leads nowhere" for link in page.links if not _leads_somewhere(page, link, read)
+        )
 
 
 if __name__ == "__main__":

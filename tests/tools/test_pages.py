@@ -35,6 +35,8 @@ def test_examples_say_what_they_show(path):
         ("<table><tr><td><ol><li>x</li></ol></td></tr></table>", "holds a list"),
         (r"<p>\(a + b\)</p>", "raw TeX"),
         (r"<p>half: \frac{1}{2}</p>", "raw TeX"),
+        ('<a href="absent.html">there</a>', "absent.html leads nowhere"),
+        ('<a href="page.html#absent">there</a>', "page.html#absent leads nowhere"),
         ('<img src="absent.png">', "absent.png is not there"),
         ('<script src="https://cdn.example.org/x.js"></script>', "fetches https://cdn.example.org/x.js"),
         ('<link rel="stylesheet" href="//cdn.example.org/x.css">', "fetches //cdn.example.org/x.css"),
@@ -54,6 +56,7 @@ def test_good_pages_pass(tmp_path):
     (tmp_path / "there.png").touch()
     (tmp_path / "page.html").write_text(
         '<table><tr><td><img src="there.png?v=1"></td><td>-</td></tr></table><pre>\\frac</pre>'
+        '<p id="top"><a href="#top">up</a><a href="page.html#top">up</a></p>'
         '<a href="https://example.org">elsewhere</a><link rel="canonical" href="https://example.org">'
     )
     assert list(faults(tmp_path)) == []
@@ -73,3 +76,29 @@ def test_every_public_name_has_a_page():
         f"{value.__module__}.{value.__qualname__}" for value in public if callable(value) and id(value) not in pages
     }
     assert not missing
+
+
+@pytest.mark.skipif(not CHECK.exists(), reason="docs/ is only in the checkout")
+def test_names_become_links_and_formulas_mathml(tmp_path):
+    pytest.importorskip("latex2mathml")
+    build = pytest.importorskip("sphinx.cmd.build")
+    (tmp_path / "conf.py").write_text(
+        f"import sys\nsys.path.insert(0, {str(CHECK.parent / '_ext')!r})\n"
+        "extensions = ['mathml', 'name_links']\nhtml_math_renderer = 'mathml'\n"
+    )
+    classes = ".. py:class:: fastrbm.compat.Machine\n\n.. py:class:: fastrbm.Machine\n\n   .. py:method:: fit\n\n"
+    (tmp_path / "names.rst").write_text(
+        f"Names\n=====\n\n{classes}.. py:function:: fastrbm.load\n\n``load()`` is here.\n"
+    )
+    (tmp_path / "index.rst").write_text(
+        "Page\n====\n\n``Machine(3)``, ``fastrbm.load(path)``, ``compat.Machine``, ``Machine.fit``, ``fit``,\n"
+        "``Machine + 1``, :math:`x^2`\n\n.. math:: \\frac{a}{b}\n\n.. toctree::\n\n   names\n"
+    )
+    assert build.main(["-q", "-W", "-b", "html", str(tmp_path), str(tmp_path / "out")]) == 0
+    page = (tmp_path / "out" / "index.html").read_text()
+    text = page.split("<math")[0]
+    linked = re.findall(r'href="names.html#([\w.]+)"[^>]*><code', text)
+    assert linked == ["fastrbm.Machine", "fastrbm.load", "fastrbm.compat.Machine", "fastrbm.Machine.fit"]
+    assert page.count("<math") == 2 and "<mfrac>" in page and "frac{" not in page
+    (own,) = re.findall(r"<p>(.*) is here", (tmp_path / "out" / "names.html").read_text())
+    assert "<code" in own and "<a" not in own  # no link to the page itself
