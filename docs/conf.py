@@ -31,7 +31,7 @@ extensions = [
     "mathml",
     "name_links",
 ]
-exclude_patterns = ["_build", "performance/tables.rst"]  # the tables are a part of performance.rst
+exclude_patterns = ["_build", "performance/*.rst"]  # parts of other pages
 templates_path = ["_templates"]
 default_role = "py:obj"
 math_numfig = False
