@@ -8,7 +8,7 @@ from numpy.testing import assert_array_equal
 from sklearn.exceptions import ConvergenceWarning
 
 import fastrbm
-from fastrbm import RBM, Adam, BernoulliRBM, DivergenceError, GaussianRBM, IsingRBM, PottsRBM
+from fastrbm import RBM, Adam, BernoulliRBM, DivergenceError, GaussianRBM, IsingRBM, PottsRBM, SoftmaxRBM
 from fastrbm.callbacks import PseudoLikelihood
 from fastrbm.regularizers import WeightUncertainty
 
@@ -119,6 +119,42 @@ def test_a_batch_size_beyond_the_rows_takes_no_memory(method):
 def test_data_biases_of_units_without_a_formula_are_refused_by_name():
     with pytest.raises(ValueError, match="'relu'.*visible_bias='zeros'"):
         RBM(3, visible="relu", visible_bias="data").fit(np.abs(REAL))
+
+
+HUGE = {
+    "bernoulli": lambda **options: BernoulliRBM(5, **options),
+    "ising": lambda **options: IsingRBM(4, out_of_range="allow", **options),
+    "gaussian": lambda **options: GaussianRBM(3, **options),
+    "two real layers": lambda **options: GaussianRBM(3, hidden="relu", **options),
+    "potts": lambda **options: PottsRBM(6, **options),
+    "softmax": lambda **options: SoftmaxRBM(3, n_categories=3, **options),
+    "conditional": lambda **options: SoftmaxRBM(3, n_categories=2, conditional=True, **options),
+}
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam", "rmsprop"])
+@pytest.mark.parametrize("kind", HUGE)
+def test_finite_parameters_that_are_too_large_to_add_up_are_a_divergence(kind, optimizer):
+    """One update of a huge rate: means would be NaN and energies infinite, of parameters that are all finite."""
+    X = (np.random.default_rng(0).random((12, 6)) < 0.4).astype(np.float32)
+    X = 2 * X - 1 if kind == "ising" else X
+    told = 0
+    for rate in np.geomspace(1e12, 3e38, 25).astype(np.float32).tolist():
+        options = dict(optimizer=optimizer, dtype="float32", random_state=0, batch_size=12, n_iter=1)
+        rbm = HUGE[kind](learning_rate=rate, **options)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            try:
+                rbm.fit(X)
+                found = [getattr(rbm, method)(X) for method in ("transform", "reconstruct", "free_energy")]
+                assert all(np.isfinite(x).all() for x in found)
+                rbm.partial_fit(X)
+            except DivergenceError as error:
+                assert "too large to add up" in str(error) or "ran away" in str(error)
+                told += 1
+        found = [getattr(rbm, method)(X) for method in ("transform", "free_energy")]
+        assert all(np.isfinite(x).all() for x in found)
+    assert told > 3
 
 
 METHODS = ["fit", "partial_fit", "transform", "reconstruct", "gibbs", "sample_hidden", "free_energy", "score"]

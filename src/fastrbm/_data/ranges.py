@@ -10,14 +10,13 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from .._checks import warn_user
+from .._kernels.datatypes import LARGEST
 
 #: an image has more grey levels than a rating, a count of alleles or a digit of sixteen levels, and brighter ones
 _MOST_LEVELS, _DARKEST_IMAGE = 8, 31
 #: what rounding leaves beyond a bound, in units of the spacing of numbers there
 _ROUNDING = 8
 _GREY = 1 / 255
-#: values by the bytes of a float type whose sums it holds with room to spare
-_LARGEST = {4: 1e30, 8: 1e300}
 _BLOCK = 1 << 22  # values looked at at a time
 
 
@@ -123,7 +122,7 @@ class Range:
 
 def check_magnitude(low: float, high: float, dtype: np.dtype[Any]) -> None:
     """Raise ValueError for values that a float type cannot hold, or sums of which it cannot."""
-    most = _LARGEST[np.dtype(dtype).itemsize]
+    most = LARGEST[np.dtype(dtype).itemsize]
     if max(-low, high) > most:
         raise ValueError(
             f"X must hold values of magnitudes up to {most:g} to be computed with in {np.dtype(dtype)}, got values "

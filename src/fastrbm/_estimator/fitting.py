@@ -139,7 +139,8 @@ class Fitting(SklearnDraws, Passes, BaseRBM):
         FileNotFoundError
             If `resume` has no checkpoint.
         fastrbm.DivergenceError
-            If parameters become infinite or NaN; the last finite ones are kept.
+            If parameters become infinite, NaN or too large for their type to add up (1e30 in float32); the last usable
+            ones are kept.
 
         Warns
         -----
@@ -339,7 +340,8 @@ class Fitting(SklearnDraws, Passes, BaseRBM):
         ValueError, TypeError
             For unusable options or data. The estimator is then what it was before the call.
         fastrbm.DivergenceError
-            If parameters become infinite or NaN; the last finite ones are kept.
+            If parameters become infinite, NaN or too large for their type to add up (1e30 in float32); the last usable
+            ones are kept.
         """
         self._check_options()
         with untouched(self):

@@ -81,6 +81,11 @@ class Sampling(BaseRBM):
         ndarray, shape (n_samples, n_visible)
             Of the type and kind that `transform` returns. n_visible is that of X; of `SoftmaxRBM` n_features *
             n_categories.
+
+        Raises
+        ------
+        fastrbm.DivergenceError
+            If means of real-valued units become infinite.
         """
         return self._visible_table(self._reconstruction(X), X)
 
@@ -107,6 +112,7 @@ class Sampling(BaseRBM):
         means = backend.means(view.units[1], states, view.parameters.weights, view.parameters.hidden_bias)
         weights, bias, _ = view.parameters
         v = _shown_means(on_host(backend.means(view.units[0], means, weights, bias, transpose=True)), self.units[0])
+        _check_values(v, "the means")
         sigma = self._scale().sigma
         return v if sigma is None else v * sigma.astype(v.dtype)
 
@@ -127,12 +133,7 @@ class Sampling(BaseRBM):
             return 2 * states.dense(np.int8) - 1
         if isinstance(states, PackedBits):
             return states.dense()
-        if states.dtype.kind == "f" and not np.isfinite(states).all():
-            raise DivergenceError(
-                "the chains ran away: values of real units became infinite, as they do where a model has no likelihood "
-                "(weights between two real-valued layers that are too large) or weights are huge. Train with a smaller "
-                "learning_rate or with regularizers=L2(...), or take fewer n_steps"
-            )
+        _check_values(states, "the chains", ", or take fewer n_steps")
         return states
 
     def sample_hidden(self, X: Any, *, random_state: Any = None) -> NDArray[Any]:
@@ -301,6 +302,16 @@ class Sampling(BaseRBM):
                 states = backend.draw_bits(states, key.at(0, Stream.START, rows.start))
             parts.append(states)
         return join_rows(parts)
+
+
+def _check_values(values: NDArray[Any], what: str, remedy: str = "") -> None:
+    """Raise `DivergenceError` for real values of units that are not finite."""
+    if values.dtype.kind == "f" and not np.isfinite(values).all():
+        raise DivergenceError(
+            f"{what} ran away: values of real units became infinite, as they do where a model has no likelihood "
+            "(weights between two real-valued layers that are too large) or weights are huge. Train with a smaller "
+            f"learning_rate or with regularizers=L2(...){remedy}"
+        )
 
 
 def _shown_means(means: NDArray[Any], unit: str) -> NDArray[Any]:

@@ -11,8 +11,9 @@ from sklearn.utils import check_random_state
 from .._data.bits import VisibleData
 from .._fit.callback import as_list
 from .._fit.loop import DivergenceError
-from .._fit.state import FitRun, TrainingState, are_finite
+from .._fit.state import FitRun, TrainingState
 from .._kernels import ChainState, Parameters, as_dense
+from .._kernels.datatypes import are_usable
 from .._kernels.draws import Key
 from .._shown import History
 from . import watching
@@ -98,7 +99,7 @@ class SklearnDraws:
                 moved = trainer.moved(values)
             finally:
                 self.h_samples_ = trainer.chains
-            if not are_finite(moved):
+            if not are_usable(moved):
                 raise DivergenceError.of("partial_fit")
             trainer.put(moved)
 

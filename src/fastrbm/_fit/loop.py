@@ -24,15 +24,15 @@ class DivergenceError(FloatingPointError):
 
     @classmethod
     def of(cls, where: str) -> DivergenceError:
-        """Make the error of parameters that are not finite; `where` says when they became so."""
+        """Make the error of parameters that are not finite, or too large; `where` says when they became so."""
         return cls(
-            f"parameters became infinite or NaN in {where}; the last finite ones were kept. "
+            f"parameters became infinite, NaN or too large to add up in {where}; the last usable ones were kept. "
             "Lower learning_rate (or momentum), or scale the data"
         )
 
 
 def check_finite(state: TrainingState, backup: Snapshot, where: str) -> None:
-    """Raise `DivergenceError`, with the backup put back, if a parameter is not finite."""
+    """Raise `DivergenceError`, with the backup put back, if a parameter is not finite or cannot be added up."""
     if state.is_finite():
         return
     put_back(state, backup)

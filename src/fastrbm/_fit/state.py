@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._kernels import Backend, ChainState, PackedBits, Parameters, Resident, States
+from .._kernels.datatypes import are_usable
 from .._kernels.draws import Key
 from .._kernels.ranks import Ranks, agree, all_do
 from ..samplers import Population
@@ -115,13 +116,13 @@ class TrainingState:
                 value[...] = 0
 
     def is_finite(self) -> bool:
-        """Whether all parameters are, those among the extras too, and the states of chains."""
+        """Whether all parameters are, those among the extras too, and the states of chains, and can be added up."""
         others = _are_finite(self.chains.chains) and all(
-            np.isfinite(x).all() for k, x in self.extras.items() if k in _PARAMETERS
+            are_usable((x,)) for k, x in self.extras.items() if k in _PARAMETERS
         )
         if self.resident is not None:
             return others and self.resident.is_finite()
-        return others and are_finite(self.parameters)
+        return others and are_usable(self.parameters)
 
     @contextmanager
     def shown(self) -> Iterator[None]:
@@ -243,15 +244,10 @@ class FitRun:
         return self.batches[min(self.done, len(self.batches) - 1)] if self.batches else 0
 
 
-def are_finite(arrays: Iterable[NDArray[Any]]) -> bool:
-    """Whether all values of some arrays are."""
-    return all(np.isfinite(x).all() for x in arrays)
-
-
 def _writable(parameters: Parameters) -> Parameters:
     return Parameters(*(x if x.flags.writeable else x.copy() for x in parameters))
 
 
 def _are_finite(states: Any) -> bool:
-    """Whether states of a layer are; bits, and none at all, are."""
-    return not isinstance(states, np.ndarray) or states.dtype.kind != "f" or bool(np.isfinite(states).all())
+    """Whether states of a layer are, and can be added up; bits, and none at all, are."""
+    return not isinstance(states, np.ndarray) or states.dtype.kind != "f" or are_usable((states,))

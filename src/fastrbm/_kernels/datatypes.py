@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
@@ -13,6 +14,8 @@ from .rules import Rule, Update
 
 #: types of parameters and of the arithmetic with them
 FLOAT_TYPES = frozenset({np.dtype(np.float32), np.dtype(np.float64)})
+#: magnitudes by the bytes of a float type whose sums it holds with room to spare
+LARGEST = {4: 1e30, 8: 1e300}
 #: states that were drawn: `PackedBits` where the unit is `packed`, else a dense array; which, only the unit's spec says
 Drawn = Any
 
@@ -137,6 +140,14 @@ class Resident(Protocol):
 
     def is_finite(self) -> bool:
         """Whether all parameters are finite."""
+
+
+def are_usable(arrays: Iterable[NDArray[Any]]) -> bool:
+    """Whether all values of float arrays are finite, and small enough for their type to add them up.
+
+    The parameters of a run that was thrown far away may still be finite; means and energies are not any more.
+    """
+    return all(not x.size or bool(np.maximum.reduce(np.abs(x), axis=None) <= LARGEST[x.itemsize]) for x in arrays)
 
 
 def check_float_type(value: Any, name: str = "dtype") -> None:

@@ -88,8 +88,8 @@ class LabelledFit:
         if not (self.training.machine.is_finite() and np.isfinite(loss)):
             self.training.machine = backup
             raise DivergenceError(
-                f"parameters became infinite or NaN in pass {self.n_passes + 1}; the last finite ones were kept. Lower "
-                "learning_rate (or momentum), or scale the data"
+                f"parameters became infinite, NaN or too large to add up in pass {self.n_passes + 1}; the last "
+                "usable ones were kept. Lower learning_rate (or momentum), or scale the data"
             )
         self.n_passes += 1
         self.training.n_passes += 1

@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._kernels import Backend, ChainState, Parameters, Phase, States
+from .._kernels.datatypes import are_usable
 from .._kernels.draws import Draw, Key, Stream
 from .._kernels.labels import probabilities
 from .._kernels.rules import Update
@@ -49,8 +50,8 @@ class Machine(NamedTuple):
         return Machine(self.features.copy(), self.classes.copy())
 
     def is_finite(self) -> bool:
-        """Whether all parameters are."""
-        return all(bool(np.isfinite(x).all()) for part in self for x in part)
+        """Whether all parameters are, and can be added up."""
+        return all(map(are_usable, self))
 
     def scores(self, backend: Backend, rows: States) -> NDArray[np.float64]:
         """Logs of p(v, y) up to a constant of the row."""

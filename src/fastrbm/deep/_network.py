@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._kernels import Backend, Parameters, Phase
+from .._kernels.datatypes import are_usable
 
 #: the unit whose mean is the activation
 _UNITS = {"sigmoid": "bernoulli", "tanh": "ising", "identity": "gaussian", "relu": "gaussian", "softmax": "onehot"}
@@ -72,8 +73,8 @@ class Network(NamedTuple):
         return Network([Layer(layer.parameters.copy(), layer.activation) for layer in self.layers], self.loss)
 
     def is_finite(self) -> bool:
-        """Whether all parameters are."""
-        return all(bool(np.isfinite(x).all()) for layer in self.layers for x in layer.parameters)
+        """Whether all parameters are, and can be added up."""
+        return all(are_usable(layer.parameters) for layer in self.layers)
 
     def outputs(self, backend: Backend, x: NDArray[Any]) -> NDArray[Any]:
         """Outputs of the last layer."""

@@ -114,8 +114,8 @@ class FineTuning:
         if not (self.network.is_finite() and np.isfinite(loss)):
             self.network = backup
             raise DivergenceError(
-                f"parameters became infinite or NaN in pass {self.n_passes + 1}; the last finite ones were kept. Lower "
-                "learning_rate (or momentum), or scale the data"
+                f"parameters became infinite, NaN or too large to add up in pass {self.n_passes + 1}; the last "
+                "usable ones were kept. Lower learning_rate (or momentum), or scale the data"
             )
         self.n_passes += 1
         self.history["epoch"].append(self.n_passes)

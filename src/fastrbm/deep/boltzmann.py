@@ -20,7 +20,7 @@ from .._estimator.restoring import numbers_of, parameters_of
 from .._estimator.untouched import untouched
 from .._fit.loop import DivergenceError
 from .._kernels import Backend, Parameters, as_dense, get_backend
-from .._kernels.datatypes import FLOAT_TYPES, check_float_type
+from .._kernels.datatypes import FLOAT_TYPES, are_usable, check_float_type
 from .._kernels.draws import Key, Stream
 from .._kernels.rules import Update
 from ..classifiers._inputs import visible_rows
@@ -423,5 +423,5 @@ class DeepBoltzmannMachine(StoredParts, ClassNamePrefixFeaturesOutMixin, Transfo
 
 
 def _check_finite(parameters: Parameters, when: str, option: str) -> None:
-    if not all(bool(np.isfinite(x).all()) for x in parameters):
-        raise DivergenceError(f"parameters became infinite or NaN in {when}: lower {option}")
+    if not are_usable(parameters):
+        raise DivergenceError(f"parameters became infinite, NaN or too large to add up in {when}: lower {option}")
