@@ -172,7 +172,11 @@ TILES = str(CPU / "src" / "tiles" / "tiles.c")
 HEADERS = sorted(path for path in (CPU / "src").rglob("*.[ch]") if path.suffix == ".h" or path.name.endswith(".inc.c"))
 extension = Extension(
     "fastrbm._kernels.cpu._cpu",
-    sources=[str(CPU / "_cpu.pyx"), *(str(CPU / "src" / "teams" / name) for name in SOURCES)],
+    sources=[
+        str(CPU / "_cpu.pyx"),
+        str(CPU / "src" / "maps" / "maps.c"),
+        *(str(CPU / "src" / "teams" / name) for name in SOURCES),
+    ],
     depends=[*map(str, HEADERS), TILES, *map(str, sorted(CPU.glob("*.pxi")))],
     include_dirs=[str(CPU / "src" / "include")],
 )

@@ -22,6 +22,7 @@ from ._estimator.job import FitJob
 from ._estimator.untouched import untouched
 from ._fit.loop import DivergenceError, Fit, Pause
 from ._kernels.cpu import at_most_threads, most_threads
+from ._kernels.maps import reads
 
 E = TypeVar("E", bound=Fitting)
 
@@ -63,6 +64,7 @@ def variants(estimator: E, **lists: Iterable[Any]) -> list[E]:
     return [clone(estimator).set_params(**options) for options in ParameterGrid(grid)]
 
 
+@reads
 def fit_many(estimators: Iterable[E], X: Any, y: Any = None, sample_weight: Any = None) -> list[E]:
     """Fit estimators to the same data, each to the same bits as its own `fit`.
 

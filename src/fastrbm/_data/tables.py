@@ -8,6 +8,8 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from .._kernels.maps import watch
+
 
 def as_array(x: Any, sparse: bool = False) -> Any:
     """Make an array of a table, or give back what scikit-learn makes one of.
@@ -31,6 +33,7 @@ def as_array(x: Any, sparse: bool = False) -> Any:
     TypeError
         For frames that are not computed yet, tensors that NumPy cannot read, and columns that are no numbers.
     """
+    watch(x)
     if isinstance(x, np.ma.MaskedArray):
         if not np.ma.is_masked(x):
             return x.data
@@ -49,7 +52,7 @@ def as_array(x: Any, sparse: bool = False) -> Any:
 
 def _of_tensor(x: Any) -> NDArray[Any]:
     try:
-        return np.from_dlpack(x)
+        return watch(np.from_dlpack(x))
     except (BufferError, RuntimeError, TypeError, ValueError) as error:
         raise TypeError(
             f"X must be an array that NumPy can read, got a {type(x).__module__}.{type(x).__name__} that it cannot "
@@ -81,7 +84,7 @@ def _frame(x: Any) -> Any:
 def _of_frame(x: Any, frame: Any, sparse: bool) -> Any:
     dtypes = list(getattr(x, "dtypes", ()))
     if dtypes and all(isinstance(dtype, np.dtype) and dtype.kind in "buif" for dtype in dtypes):
-        return x.to_numpy()  # pandas of plain columns, which may be one array already
+        return watch(x.to_numpy())  # pandas of plain columns, which may be one array already
     if sparse and dtypes and all(getattr(dtype, "fill_value", None) == 0 for dtype in dtypes):
         return x.sparse.to_coo().tocsr()
     columns = [_column(series, series.name) for series in frame.iter_columns()]
@@ -90,7 +93,7 @@ def _of_frame(x: Any, frame: Any, sparse: bool) -> Any:
     dtype = np.result_type(*(column.dtype for column in columns))
     out = np.empty((len(frame), len(columns)), dtype)
     for index, column in enumerate(columns):
-        out[:, index] = column
+        out[:, index] = watch(column)
     return out
 
 

@@ -24,6 +24,7 @@ from .._fit.state import TrainingState
 from .._kernels import BIT_UNITS, Backend, Parameters, States, as_dense, get_backend
 from .._kernels.datatypes import FLOAT_TYPES
 from .._kernels.draws import Key
+from .._kernels.maps import guard, watch
 from ..model import Model
 from ..regularizers import weight_deviation
 from . import checked, names, options
@@ -157,8 +158,9 @@ class BaseRBM(CallbackSupport, ClassNamePrefixFeaturesOutMixin, TransformerMixin
         self.out_of_range = out_of_range
 
     def __init_subclass__(cls, **options: Any) -> None:
-        """Give a constructor with ``**options`` the signature of all its options, for scikit-learn and for readers."""
+        """Give a constructor with ``**options`` the signature of all its options; watch what its methods read."""
         super().__init_subclass__(**options)
+        guard(cls)
         init: Any = vars(cls).get("__init__")
         if init is None:
             return
@@ -221,7 +223,7 @@ class BaseRBM(CallbackSupport, ClassNamePrefixFeaturesOutMixin, TransformerMixin
             )
             return validate_data(self, X, skip_check_array=True, reset=reset)
         if not reset and checked.is_plain_table(self, X):
-            return X
+            return watch(X)
         if sp.issparse(X):
             check_indices(X)
         sparse: Any = ("csr", "csc") if self.units[0] == "bernoulli" else False

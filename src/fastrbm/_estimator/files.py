@@ -19,6 +19,7 @@ from .._fit.state import TrainingState
 from .._kernels import ChainState, Parameters
 from .._kernels.bits import restored, stored
 from .._kernels.draws import Key
+from .._kernels.maps import guard
 from ..samplers import POPULATIONS
 from ..units import Unit
 from . import foreign, io, restoring
@@ -179,6 +180,11 @@ class StoredParts:
     """
 
     _foreign: tuple[str, ...] = ()
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Watch what public methods read."""
+        super().__init_subclass__(**options)
+        guard(cls, put_back=True)
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write a model file: options, what was fitted, and the machines with what their ``warm_start`` needs.

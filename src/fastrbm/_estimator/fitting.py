@@ -19,7 +19,7 @@ from .._data.split import Split
 from .._fit.callback import as_list
 from .._fit.loop import DivergenceError, check_finite, put_back
 from .._fit.state import FitRun, Inside, TrainingState
-from .._kernels import BIT_UNITS, ChainState, Parameters, States
+from .._kernels import BIT_UNITS, ChainState, Parameters, States, maps
 from .._kernels.draws import Key
 from .._kernels.ranks import all_do
 from .._kernels.sharing import SharingBackend
@@ -162,6 +162,7 @@ class Fitting(SklearnDraws, Passes, BaseRBM):
                 job = self._begin_with_sklearn_draws(X, sample_weight)
             else:
                 job = self._begin(X, sample_weight, point=point)
+            maps.check()
             job.listen(told)
             job.begin()
         job.train()
@@ -346,6 +347,7 @@ class Fitting(SklearnDraws, Passes, BaseRBM):
         self._check_options()
         with untouched(self):
             update = self._begin_update(X, sample_weight)
+            maps.check()
         update()
         return self
 
@@ -393,7 +395,8 @@ class Fitting(SklearnDraws, Passes, BaseRBM):
                 with kept_by(state, resident):
                     epoch(None)
                 check_finite(state, backup, "partial_fit")
-            except DivergenceError:
+                maps.check()
+            except (DivergenceError, maps.ShrunkFileError):
                 put_back(state, backup)
                 raise
             finally:
@@ -418,7 +421,9 @@ def begin_fit(estimator: Fitting, X: Any, sample_weight: Any, shared: dict[Any, 
     if estimator.random_stream == "sklearn" or has_callbacks(estimator):
         return None
     with untouched(estimator):
-        return estimator._begin(X, sample_weight, shared)
+        job = estimator._begin(X, sample_weight, shared)
+        maps.check()
+        return job
 
 
 def check_fit(estimator: Fitting, sample_weight: Any) -> None:

@@ -12,6 +12,7 @@ from .._data import Rows
 from .._data.chunks import ChunkedData
 from .._data.content import content_order
 from .._data.split import Split
+from .._kernels.maps import watch
 
 #: weights that are whole numbers up to this are repetitions
 MOST_REPETITIONS = 16
@@ -68,7 +69,9 @@ def checked_weights(sample_weight: Any, X: Any) -> NDArray[np.float64] | None:
     """Weights as they are given, one for each row, not negative, with a finite sum."""
     if sample_weight is None:
         return None
-    weights: NDArray[np.float64] = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
+    weights: NDArray[np.float64] = _check_sample_weight(
+        watch(sample_weight), X, dtype=np.float64, ensure_non_negative=True
+    )
     with np.errstate(over="ignore"):
         if not np.isfinite(weights.sum()):
             raise ValueError(

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from .._data import Rows
 from .._data.split import Order
 from .._kernels import Backend, States, TrainingPlan
+from .._kernels.maps import current
 from .callback import Callback, as_callback
 from .state import FitRun, Snapshot, TrainingState
 
@@ -97,6 +98,7 @@ class Fit:
         self._started: list[Callback] = []
         self._seconds = 0.0
         self.on_batch = _batch_hook(run, self._listeners)
+        self._reading = current()
 
     @property
     def finished(self) -> bool:
@@ -115,7 +117,7 @@ class Fit:
                     self.run.taken_up.restore_callbacks(self.run)
 
     def train(self, on_batch: Callable[[], None] | None) -> None:
-        """Do one epoch; `DivergenceError` leaves the parameters it started from."""
+        """Do one epoch; `DivergenceError`, and a file that is cut under it, leave the parameters it started from."""
         run, state = self.run, self.run.state
         run.pass_began = time.perf_counter()
         backup = state.snapshot()
@@ -132,8 +134,12 @@ class Fit:
         hook = None if on_batch is None else on_batch if run.ranks is not None else reported
         try:
             self._epoch(hook, run.skipped)
-        except DivergenceError:
-            put_back(state, backup)
+            if self._reading is not None:
+                self._reading.check()
+        except BaseException as error:
+            # of rows that are gone zeros were read
+            if isinstance(error, DivergenceError) or (self._reading is not None and self._reading.lost() is not None):
+                put_back(state, backup)
             raise
         finally:
             check_finite(state, backup, f"epoch {state.epoch + 1}")

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .._kernels import PackedBits
+from .._kernels.maps import reads
 from ..units import get_unit
 from ._result import LogPartition, Moments
 from .exact_rules import wide
@@ -17,6 +18,7 @@ from .rows import as_model, checked_rows, some_rows
 __all__ = ["LogPartition", "Moments", "along_trajectory", "kl_divergence", "log_likelihood", "log_partition"]
 
 
+@reads
 def log_likelihood(model: Any, X: ArrayLike | PackedBits, log_z: Any = None, **options: Any) -> NDArray[np.float64]:
     """Compute the log probability of rows under the model in nats, log p(v) = -F(v) - log Z.
 
@@ -52,6 +54,7 @@ def log_likelihood(model: Any, X: ArrayLike | PackedBits, log_z: Any = None, **o
     return -model.free_energy(rows) - (float(log_z) + constant)
 
 
+@reads
 def kl_divergence(model: Any, X: ArrayLike | PackedBits, log_z: Any = None, **options: Any) -> float:
     """Compute the Kullback-Leibler divergence from the distribution of the rows of X to the model, in nats.
 

@@ -14,6 +14,7 @@ from sklearn.exceptions import ConvergenceWarning
 from .._checks import check_integer, check_number
 from .._kernels import Backend, PackedBits, get_backend
 from .._kernels.draws import Key
+from .._kernels.maps import reads
 from ..model import Model, checked_trajectory
 from . import annealed, exact, paths
 from . import trajectory as along
@@ -26,6 +27,7 @@ METHODS = ("auto", "exact", *annealed.METHODS)
 PATIENCE = 10.0
 
 
+@reads
 def log_partition(
     model: Any,
     method: str = "auto",
@@ -206,6 +208,7 @@ def log_partition(
     return _doubted(found, doubt)
 
 
+@reads
 def along_trajectory(
     models: Sequence[Model],
     *,

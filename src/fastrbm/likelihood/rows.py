@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .._kernels import PackedBits, pack
+from .._kernels.maps import watch
 from ..model import Model
 from ..units import get_unit
 
@@ -31,7 +32,7 @@ def checked_rows(x: ArrayLike | PackedBits, model: Model, name: str) -> PackedBi
     if isinstance(x, PackedBits) and unit.binary:
         rows: Any = x
     else:
-        dense = x.dense(np.uint8) if isinstance(x, PackedBits) else np.asarray(x)
+        dense = x.dense(np.uint8) if isinstance(x, PackedBits) else watch(np.asarray(x))
         if dense.ndim != 2 or 0 in dense.shape or dense.dtype.kind not in "buif":
             raise ValueError(
                 f"{name} must be a non-empty numeric array of shape (n_samples, {n_visible}), "

@@ -1,5 +1,5 @@
 # C declarations of src/include/kernels.h and src/include/workers.h; the contracts are there.
-from libc.stdint cimport int8_t, int32_t, int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int8_t, int32_t, int64_t, uint8_t, uint32_t, uint64_t, uintptr_t
 
 cdef extern from "constants.h" nogil:
     enum:
@@ -413,3 +413,12 @@ cdef extern from "workers.h" nogil:
     int frbm_team_size()
     int frbm_max_threads()
     int frbm_has_openmp()
+
+
+cdef extern from "maps.h":
+    ctypedef struct frbm_map:
+        pass
+
+    frbm_map *frbm_map_watch(uintptr_t first, uintptr_t last, int *possible)
+    bint frbm_map_lost(const frbm_map *map)
+    void frbm_map_release(frbm_map *map)
