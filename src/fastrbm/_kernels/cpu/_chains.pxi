@@ -44,7 +44,7 @@ cdef void _run_chains(frbm_chains *c, int n_threads, float *scratch, size_t stri
         return
     with nogil, parallel(num_threads=n_threads):
         thread = threadid()
-        c.team.n_threads = frbm_team_size()
+        frbm_enter(&c.team)
         frbm_run_chains(c, thread, scratch + thread * stride)
 
 
@@ -59,7 +59,7 @@ cdef class Annealing:
     cdef object on_progress
 
     def _report(self):
-        self.on_progress(min(self.a.done, self.total), self.total)
+        self.on_progress(min(frbm_annealing_done(&self.a), self.total), self.total)
 
     def run(self, uint32_t[:, ::1] hidden not None, uint32_t[:, ::1] visible not None, size_t n_chains, FixedWeights weights not None, fields,
             bases, bint sum_hidden, const double[::1] betas not None, draw, double[::1] log_weights not None, int n_threads,
@@ -94,6 +94,6 @@ cdef class Annealing:
         cdef int thread
         with nogil, parallel(num_threads=n_threads):
             thread = threadid()
-            a.team.n_threads = frbm_team_size()
+            frbm_enter(&a.team)
             frbm_anneal(a, thread, <float *>scratch.start + thread * stride)
         poller.reraise()

@@ -400,6 +400,7 @@ cdef extern from "workers.h" nogil:
     int frbm_allow_vnni(int)
     size_t frbm_partition_scratch(const frbm_partition_run *)
     size_t frbm_partition_done(const frbm_partition_run *)
+    size_t frbm_annealing_done(const frbm_annealing *)
     void frbm_run_partition(frbm_partition_run *, int, void *)
     int frbm_is_possible(const char *)
     int frbm_is_built(const char *)
@@ -410,7 +411,7 @@ cdef extern from "workers.h" nogil:
     int frbm_exponent(const frbm_magnitudes *, int, size_t, size_t, int *)
     int frbm_prefers_tiles(const frbm_table *, double)
     double frbm_whole_cost(const frbm_table *, double, int, int)
-    int frbm_team_size()
+    void frbm_enter(frbm_team *team)
     int frbm_max_threads()
     int frbm_has_openmp()
 

@@ -100,7 +100,7 @@ cdef class LabelTraining:
             memset(&self.l.most, 0, sizeof(self.l.most))
             with nogil, parallel(num_threads=size):
                 thread = threadid()
-                t.team.n_threads = frbm_team_size()
+                frbm_enter(&t.team)
                 frbm_train_labels(t, thread, <float *>scratch.start + thread * stride)
         state.updates = t.updates + t.batches_done
         poller.reraise()

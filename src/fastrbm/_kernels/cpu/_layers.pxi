@@ -135,7 +135,7 @@ cdef void _run_rows(frbm_rows *r, int n_threads, float *scratch, size_t stride) 
         return
     with nogil, parallel(num_threads=n_threads):
         thread = threadid()
-        r.team.n_threads = frbm_team_size()
+        frbm_enter(&r.team)
         frbm_run_rows(r, thread, scratch + thread * stride)
 
 

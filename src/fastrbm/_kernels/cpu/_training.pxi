@@ -182,7 +182,7 @@ cdef class Training:
             memset(&t.grey_team, 0, sizeof(t.grey_team))
             with nogil, parallel(num_threads=size):
                 thread = threadid()
-                t.team.n_threads = frbm_team_size()
+                frbm_enter(&t.team)
                 frbm_train(t, thread, <float *>scratch.start + thread * stride)
         state.step = t.step
         state.updates = self.updates_before + t.batches_done

@@ -22,7 +22,7 @@ static inline size_t next_piece(frbm_team *team) {
  * the weights that it has in its cache from stage to stage, and nobody waits for a slow one.  Returns n when all are
  * taken. */
 static inline size_t steal(frbm_team *team, int kind, int thread, size_t n) {
-    const size_t n_threads = (size_t)team->n_threads;
+    const size_t n_threads = (size_t)frbm_members(team);
     for (size_t k = 0; k < n_threads; k++) {
         const size_t owner = ((size_t)thread + k) % n_threads, first = n * owner / n_threads;
         if (first == n * (owner + 1) / n_threads) continue;
@@ -33,17 +33,19 @@ static inline size_t steal(frbm_team *team, int kind, int thread, size_t n) {
 }
 
 static inline void deal_again(frbm_team *team) {
+    const int n_threads = frbm_members(team);
     team->ticket = 0;
     for (int kind = 0; kind < FRBM_SHARES; kind++)
-        for (int t = 0; t < team->n_threads && t < FRBM_MOST_THREADS; t++) team->taken[kind][t][0] = 0;
+        for (int t = 0; t < n_threads && t < FRBM_MOST_THREADS; t++) team->taken[kind][t][0] = 0;
 }
 
 /* Spins briefly, then gives the processor away: with more threads than processors, or beside another library's
  * pool, waiting must not take the time of whoever is waited for.  Whoever comes last does `last`, if any, for all. */
 static inline void barrier_then(frbm_team *team, void (*last)(void *), void *context) {
     const int phase = __atomic_load_n(&team->phase, __ATOMIC_RELAXED);
-    if (team->n_threads == 1 ||
-        __atomic_fetch_add(&team->arrived, 1, __ATOMIC_ACQ_REL) == team->n_threads - 1) {
+    /* before the arrival: after it whoever comes last may have let a member go already */
+    const int n_threads = frbm_members(team);
+    if (n_threads == 1 || __atomic_fetch_add(&team->arrived, 1, __ATOMIC_ACQ_REL) == n_threads - 1) {
         if (last) last(context);
         team->arrived = 0;
         deal_again(team);

@@ -29,6 +29,13 @@ typedef struct {
     uint32_t taken[FRBM_SHARES][FRBM_MOST_THREADS][16]; /* first entry; a cache line each, see steal */
 } frbm_team;
 
+/* The members of a team.  Each writes their number as it enters the region, while others read it already, and whoever
+ * ends a minibatch writes another one: no plain access, and no read of it after one's own arrival at a barrier. */
+static inline int frbm_members(const frbm_team *team) { return __atomic_load_n(&team->n_threads, __ATOMIC_RELAXED); }
+static inline void frbm_enter(frbm_team *team) {
+    __atomic_store_n(&team->n_threads, frbm_team_size(), __ATOMIC_RELAXED);
+}
+
 /* Where the clocks, in ns, and a count were when a member last looked, see crew.c */
 typedef struct {
     int64_t wall, cpu;
@@ -274,6 +281,7 @@ size_t frbm_training_scratch(const frbm_training *t); /* floats a thread needs *
 void frbm_train(frbm_training *t, int thread, float *scratch);
 void frbm_train_labels(frbm_training *t, int thread, float *scratch);
 void frbm_anneal(frbm_annealing *a, int thread, float *scratch);
+size_t frbm_annealing_done(const frbm_annealing *a); /* steps of chains, while it runs */
 size_t frbm_rows_scratch(const frbm_rows *r);
 void frbm_run_rows(frbm_rows *r, int thread, float *scratch);
 void frbm_run_chains(frbm_chains *c, int thread, float *scratch);

@@ -21,6 +21,8 @@ static frbm_layer layer_of(const frbm_annealing *a, size_t first, size_t n, int 
     return layer;
 }
 
+size_t frbm_annealing_done(const frbm_annealing *a) { return __atomic_load_n(&a->done, __ATOMIC_RELAXED); }
+
 void frbm_anneal(frbm_annealing *a, int thread, float *scratch) {
     const frbm_table *k = a->table;
     float *bias = scratch + FRBM_SCRATCH_FLOATS; /* of the kept layer at the temperature of the moment */

@@ -62,7 +62,7 @@ void frbm_crew_join(frbm_clocks *at) {
 }
 
 void frbm_crew_look(frbm_team *team, frbm_clocks *at) {
-    if (team->n_threads == 1 || __atomic_load_n(&crew.every, __ATOMIC_RELAXED)) return;
+    if (frbm_members(team) == 1 || __atomic_load_n(&crew.every, __ATOMIC_RELAXED)) return;
     const int64_t wall = now_of(CLOCK_MONOTONIC);
     if (wall - at->wall < LOOK) return;
     const frbm_clocks before = *at;
@@ -87,10 +87,11 @@ static void rest(int n_left, int64_t lost, int64_t now) {
 void frbm_crew_settle(frbm_team *team) {
     const int every = __atomic_load_n(&crew.every, __ATOMIC_RELAXED);
     if (every) team->lost = ++team->minibatches % every == 0; /* a nanosecond */
-    if (team->lost && team->n_threads > 1) {
-        __atomic_store_n(&team->n_threads, team->n_threads - 1, __ATOMIC_RELAXED);
+    const int left = frbm_members(team) - 1;
+    if (team->lost && left > 0) {
+        __atomic_store_n(&team->n_threads, left, __ATOMIC_RELAXED);
         team->reduced = 1;
-        rest(team->n_threads, team->lost, now_of(CLOCK_MONOTONIC));
+        rest(left, team->lost, now_of(CLOCK_MONOTONIC));
     } else if (team->reduced) {
         const int64_t now = now_of(CLOCK_MONOTONIC);
         if (now >= __atomic_load_n(&crew.until, __ATOMIC_RELAXED)) {

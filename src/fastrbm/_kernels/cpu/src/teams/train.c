@@ -20,10 +20,10 @@ static int has_levels(const frbm_training *t) { return t->kind == FRBM_LEVEL_ROW
 /* Hidden units of one piece of the gradient: whole tiles of look-ups, whole cache lines of a transposed copy, or whole
  * blocks of limbs, which want to be many where all threads still have some */
 static size_t update_rows(const frbm_training *t) {
-    const size_t share = frbm_round_up(t->n_hidden / (2 * (size_t)t->team.n_threads), 16);
+    const size_t share = frbm_round_up(t->n_hidden / (2 * (size_t)frbm_members(&t->team)), 16);
     if (!t->fixed.of_visible.bytes && !t->fixed.of_hidden.bytes)
         return t->fixed.transposed ? FRBM_UPDATE_ROWS : 2 * FRBM_TILE;
-    return t->team.n_threads == 1 || share > FRBM_PANEL ? FRBM_PANEL : share ? share : 16;
+    return frbm_members(&t->team) == 1 || share > FRBM_PANEL ? FRBM_PANEL : share ? share : 16;
 }
 
 static size_t batch_rows(const frbm_training *t, size_t batch) {
@@ -85,8 +85,8 @@ static frbm_layer visible_layer(const frbm_training *t, const uint32_t *words, s
 
 /* Units of a panel: wide ones leave fewer odd tiles and share the walk over active bits, int16 ones spread better */
 static size_t panel_units(const frbm_training *t, const frbm_layer *layer) {
-    if (t->team.n_threads == 1) return FRBM_PANEL;
-    return pieces(layer->n_out, FRBM_PANEL) >= 2 * (size_t)t->team.n_threads ? FRBM_PANEL : 32;
+    if (frbm_members(&t->team) == 1) return FRBM_PANEL;
+    return pieces(layer->n_out, FRBM_PANEL) >= 2 * (size_t)frbm_members(&t->team) ? FRBM_PANEL : 32;
 }
 
 /* Rows of a batch to words and planes (bits) or to rows and lanes (others): 32 rows.  Two batches are held, so that
@@ -403,7 +403,7 @@ static void end_batch(void *context) {
 
 /* Whether a member leaves the region, after the last barrier of a minibatch */
 static int leaves(const frbm_training *t, int thread) {
-    return thread >= __atomic_load_n(&t->team.n_threads, __ATOMIC_RELAXED) || t->team.regroup;
+    return thread >= frbm_members(&t->team) || t->team.regroup;
 }
 
 void frbm_train(frbm_training *t, int thread, float *scratch) {

@@ -4,7 +4,7 @@
 /* ---- fixed-point copy of the weights ------------------------------------------------------------------------- */
 
 static void clear_magnitudes(frbm_training *t) {
-    for (int thread = 0; thread < t->team.n_threads; thread++) {
+    for (int thread = 0; thread < frbm_members(&t->team); thread++) {
         memset(t->magnitudes[thread].columns, 0, t->n_visible * sizeof(uint32_t));
         t->magnitudes[thread].row = 0;
         t->magnitudes[thread].seen = 0;
@@ -15,7 +15,7 @@ static void clear_magnitudes(frbm_training *t) {
 static void settle(void *context) {
     frbm_training *t = context;
     int int16 = t->int16;
-    const int exponent = frbm_exponent(t->magnitudes, t->team.n_threads, t->n_visible, t->n_hidden, &int16);
+    const int exponent = frbm_exponent(t->magnitudes, frbm_members(&t->team), t->n_visible, t->n_hidden, &int16);
     clear_magnitudes(t);
     t->requantise = (exponent != t->exponent || int16 != t->fixed.int16) && exponent >= 0;
     t->exponent = exponent;
