@@ -7,8 +7,10 @@ import threading
 
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_limits
 
 from fastrbm import BernoulliRBM, GaussianRBM
+from fastrbm._kernels.cpu.runtime import default_threads, has_openmp, n_processors
 
 X = (np.random.default_rng(0).random((300, 20)) < 0.3).astype(np.float32)
 SAME = dict(batch_size=30, n_iter=2, random_state=0)
@@ -144,3 +146,17 @@ def test_threads_that_fit_estimators_of_their_own_have_the_bits_of_one(make):
             thread.join()
         for k in range(6):
             np.testing.assert_array_equal(found[k].components_, make(k).fit(X).components_)
+
+
+def test_limits_of_thread_pools_are_kept_and_change_no_bit():
+    """Those that a library sets for a while, by threadpoolctl."""
+    wanted = BernoulliRBM(5, **SAME).fit(X)
+    before = default_threads()
+    for n_threads in (1, 2):
+        with threadpool_limits(n_threads):
+            if has_openmp():
+                assert default_threads() == min(n_threads, n_processors())
+            limited = BernoulliRBM(5, **SAME).fit(X)
+        np.testing.assert_array_equal(limited.components_, wanted.components_)
+        np.testing.assert_array_equal(limited.transform(X), wanted.transform(X))
+    assert default_threads() == before
