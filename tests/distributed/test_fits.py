@@ -1,5 +1,7 @@
 """Fits whose rows several processes hold: what is learned does not depend on how many there are."""
 
+import os
+
 import h5py
 import numpy as np
 import pandas as pd
@@ -309,6 +311,24 @@ def test_a_stream_that_changes_is_refused_by_all():
 
     said = refused(lambda _: BernoulliRBM(**SAME), [[BITS], stream], ValueError, untouched=False)
     assert all("same rows in every pass" in x for x in said)
+
+
+def test_a_file_that_becomes_shorter_on_one_process_is_an_error_of_all(tmp_path):
+    rows = np.tile(GREY, (20, 5))
+    path = tmp_path / "rows.npy"
+    np.save(path, rows)
+
+    class CutFile(Callback):
+        def on_epoch_end(self, run):
+            if run.ranks.rank == 1 and run.done == 1:
+                os.truncate(path, 1000)
+
+    def make(_):
+        return BernoulliRBM(callbacks=[CutFile()], **SAME)
+
+    mapped = np.load(path, mmap_mode="r")
+    said = refused(make, [rows, mapped], OSError, untouched=False)
+    assert all("became shorter" in x for x in said) and said[0].startswith("process 1: ")
 
 
 def test_only_fits_of_one_unsupervised_model():

@@ -135,7 +135,7 @@ class Fit:
         try:
             self._epoch(hook, run.skipped)
             if self._reading is not None:
-                self._reading.check()
+                run.all_do(self._reading.check)
         except BaseException as error:
             # of rows that are gone zeros were read
             if isinstance(error, DivergenceError) or (self._reading is not None and self._reading.lost() is not None):

@@ -211,12 +211,17 @@ class FitRun:
         """Whether any of the processes that do the run wishes something, of which all must ask at once."""
         return agree(self.ranks, wish)
 
-    def first_does(self, action: Callable[[], None]) -> None:
-        """Do what concerns files: of several processes the first one does it, and an error is one of all."""
+    def all_do(self, action: Callable[[], None]) -> None:
+        """Do something that may fail on some of several processes: then it fails on all of them."""
         if self.ranks is None:
             action()
         else:
-            all_do(self.ranks, action if self.ranks.rank == 0 else lambda: None)
+            all_do(self.ranks, action)
+
+    def first_does(self, action: Callable[[], None]) -> None:
+        """Do what concerns files: of several processes the first one does it, and an error is one of all."""
+        first = self.ranks is None or self.ranks.rank == 0
+        self.all_do(action if first else lambda: None)
 
     def record(self, name: str, value: float) -> None:
         """Record a metric of the epoch that has just finished."""

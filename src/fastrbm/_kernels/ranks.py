@@ -169,7 +169,8 @@ def all_do(ranks: Ranks, action: Callable[[], T]) -> T:
         result = action()
     except Exception as caught:
         error = caught
-    said = ranks.gather(None if error is None else (type(error).__name__, str(error)))
+    kinds = [kind.__name__ for kind in type(error).__mro__]
+    said = ranks.gather(None if error is None else (next((k for k in kinds if k in _PLAIN), ""), str(error)))
     for rank, failure in enumerate(said):
         if failure is None:
             continue
