@@ -94,7 +94,7 @@ def command(namespace: argparse.Namespace) -> int:
 def _fit(machine: Any, rows: Any, resume: Any, ranks: Any) -> None:
     """Fit by this process, or by all that a launcher has started, each with its part of the rows."""
     if ranks is None:
-        machine.fit(rows, resume=resume)
+        machine.fit(rows) if resume is None else machine.fit(rows, resume=resume)
         return
     from fastrbm import distributed
 
