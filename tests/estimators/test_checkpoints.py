@@ -338,6 +338,7 @@ def _lost(log):
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="there is no SIGKILL on this system")
+@pytest.mark.timeout(600 + 60 * KILLS)
 @pytest.mark.parametrize("kind", killed_fit.KINDS)
 def test_a_process_that_is_killed_at_random_moments(kind, tmp_path):
     moments, killed = random.Random(kind), 0
