@@ -188,8 +188,7 @@ class ShardedData(ChunkedData):
             self._block = ranks.share(pieces.block)
             if -(-self.shape[0] // self._block) > WINDOW_BLOCKS:
                 return
-            all_rows = next(self._of_blocks(np.arange(-(-self.shape[0] // self._block))))
-            data = all_rows.data
+            data = self._of_blocks(np.arange(-(-self.shape[0] // self._block))).data
         else:
             data = self._local
         own = all_do(ranks, lambda: np.empty(0, np.uint64) if data is None else hashes_of(data.contents()))
@@ -215,14 +214,14 @@ class ShardedData(ChunkedData):
         blocks = np.arange(-(-self.shape[0] // self._block))
         if key is None:
             for first in range(0, len(blocks), WINDOW_BLOCKS):
-                window = next(self._of_blocks(blocks[first : first + WINDOW_BLOCKS]))
+                window = self._of_blocks(blocks[first : first + WINDOW_BLOCKS])
                 yield window, _order(window.n_rows, None, number)
         elif self._content is not None:
-            yield next(self._of_blocks(blocks)), self._content[_order(self.shape[0], key, number)]
+            yield self._of_blocks(blocks), self._content[_order(self.shape[0], key, number)]
         else:
             blocks = key.fold_in(FIRST_WINDOW - 1).permutation(len(blocks), number)
             for index, first in enumerate(range(0, len(blocks), WINDOW_BLOCKS)):
-                window = next(self._of_blocks(np.sort(blocks[first : first + WINDOW_BLOCKS])))
+                window = self._of_blocks(np.sort(blocks[first : first + WINDOW_BLOCKS]))
                 yield window, _order(window.n_rows, key.fold_in(FIRST_WINDOW + index), number)
 
     def _of_arrays(self) -> _Window:
@@ -234,7 +233,7 @@ class ShardedData(ChunkedData):
         found: NDArray[np.int64] = np.searchsorted(self._offsets, rows, side="right") - 1
         return found
 
-    def _of_blocks(self, blocks: NDArray[np.int64]) -> Iterator[_Window]:
+    def _of_blocks(self, blocks: NDArray[np.int64]) -> _Window:
         """The rows of some blocks, of which each process reads its own."""
         firsts = blocks * self._block
         lasts = np.minimum(firsts + self._block, self.shape[0])
@@ -255,7 +254,7 @@ class ShardedData(ChunkedData):
 
         places = np.cumsum(own) - 1
         data = all_do(self._ranks, read)
-        yield _Window(len(numbers), lambda rows: owners[rows], lambda rows: places[rows], data)
+        return _Window(len(numbers), lambda rows: owners[rows], lambda rows: places[rows], data)
 
     def _of_chunks(self, pieces: ChunkSource) -> Iterator[_Window]:
         """Chunks, those of the first process first."""

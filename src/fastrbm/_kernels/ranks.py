@@ -114,7 +114,7 @@ class ShareKernels:
         state: ChainState,
         share: Share,
         on_batch: Callable[[], None] | None = None,
-    ) -> tuple[int, bool]:
+    ) -> tuple[int, bool] | None:
         """Do minibatches of which other processes have the other rows and chains, in one native call.
 
         As `train`, but for the rows of the minibatches, one after another in `order`, the batch size of the plan, and
@@ -123,10 +123,10 @@ class ShareKernels:
 
         Returns
         -------
-        (minibatches done, whether they are all that this can do for now) : tuple
-            All processes return the same. 0 and True where the backend composes such passes of other kernels.
+        (minibatches done, whether the next one is not for this kernel) : tuple or None
+            All processes return the same. None where the backend has no such kernel for these rows and this plan.
         """
-        return 0, True
+        return None
 
 
 class Hook(Protocol):

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from .bits import BIT_UNITS, PackedBits, States, on_host
 from .contract import Backend
-from .datatypes import ChainState, Drawn, Parameters, Phase, TrainingPlan
+from .datatypes import ChainState, Drawn, Parameters, Phase, Resident, TrainingPlan
 from .draws import Draw
 from .levels import GreyLevels, as_floats
 from .partition import check_partition, states_between
@@ -72,6 +72,13 @@ class SharingBackend(Backend):
     def arrays(self) -> None:
         """Say that values are on the host, where they can be moved."""
         return None
+
+    @contextmanager
+    def resident(
+        self, parameters: Parameters, slots: Sequence[Parameters], state: ChainState
+    ) -> Iterator[Resident | None]:
+        """See `Backend.resident`: values are on the host."""
+        yield None
 
     # -- rows ---------------------------------------------------------------------------------------------------
 
@@ -277,12 +284,14 @@ class SharingBackend(Backend):
                 self.train(parameters, slots, part, local, plan, units, state, on_batch)
             return
         while len(order):
-            done, whole = self._train_share(parameters, slots, rows, order, plan, units, state, on_batch)
+            done = self._train_share(parameters, slots, rows, order, plan, units, state, on_batch)
+            if done is None:
+                super().train(parameters, slots, rows, order, plan, units, state, on_batch)
+                return
             order = order[done * plan.batch_size :]
             # the weights have outgrown fixed point: one minibatch by other kernels, then try again
-            part = order[: plan.batch_size] if whole else order
-            super().train(parameters, slots, rows, part, plan, units, state, on_batch)
-            order = order[len(part) :]
+            super().train(parameters, slots, rows, order[: plan.batch_size], plan, units, state, on_batch)
+            order = order[plan.batch_size :]
 
     def _train_share(
         self,
@@ -294,8 +303,8 @@ class SharingBackend(Backend):
         units: tuple[str, str],
         state: ChainState,
         on_batch: Any,
-    ) -> tuple[int, bool]:
-        """Minibatches in one native call of all processes: how many, and whether more may be done by another call."""
+    ) -> int | None:
+        """Minibatches in one native call of all, fewer where weights outgrow fixed point; None without such a kernel."""
         ranks, size = self._ranks, plan.batch_size
         own, n_batches = _own_rows(ranks, len(order), size)
         chains, counts = state.chains, [0] * ranks.size
@@ -319,24 +328,24 @@ class SharingBackend(Backend):
                 raise _Wish
 
         local = plan._replace(batch_size=max(1, _share_of_batch(ranks, size)))
-        before, ended = state.updates, False
+        before, found = state.updates, None
         try:
-            done, outgrown = self.inner.train_share(
-                parameters, slots, rows, order[own], local, units, state, share, look
-            )  # fmt: skip
-            ended = True
+            found = self.inner.train_share(parameters, slots, rows, order[own], local, units, state, share, look)
         except (_Wish, KeyboardInterrupt) as error:  # all have stopped after the same minibatch
-            done, outgrown, ended = state.updates - before, False, True
+            found = state.updates - before, False
             if isinstance(error, KeyboardInterrupt):
                 failed.append(error)
         finally:
-            if not ended:  # sums could not be added
+            if found is None:  # there is no such kernel, or sums could not be added
                 state.chains = chains
+        if found is None:
+            return None
         if chains is not None and plan.persistent:
             state.chains = self._joined(state.chains, counts)
+        done, outgrown = found
         if done < n_batches and not outgrown:
             self._stopped(failed, on_batch)
-        return done, done > 0 or outgrown
+        return done
 
     def _stopped(self, failed: list[BaseException], on_batch: Any) -> None:
         """Raise what has stopped all processes: an error, or a pause that at least one wished."""

@@ -83,12 +83,12 @@ class Training(Backend):
         state: ChainState,
         share: Share,
         on_batch: Callable[[], None] | None = None,
-    ) -> tuple[int, bool]:
+    ) -> tuple[int, bool] | None:
         """See `Backend.train_share`: float32 layers whose rows are bits, drawn as bits, or grey levels."""
         exact = isinstance(rows, PackedBits | GreyLevels) or plan.stochastic_input
         native = exact and self.trains_whole_passes(units, isinstance(rows, PackedBits), plan)
         if not native or parameters.weights.dtype != np.float32:
-            return 0, True
+            return None
         before = state.updates
         outgrown = self._train_native(parameters, slots, rows, order, plan, units, state, on_batch, share)[1]
         return state.updates - before, outgrown
