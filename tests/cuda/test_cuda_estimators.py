@@ -19,8 +19,9 @@ from fastrbm import (
     fit_many,
     likelihood,
 )
-from fastrbm._kernels import ChainState, get_backend, pack
+from fastrbm._kernels import ChainState, get_backend, pack, sharing
 from fastrbm.callbacks import Callback, Checkpoint
+from fastrbm.distributed import fit, rehearse
 from fastrbm.many import variants
 from fastrbm.optimizers import SGD, Adam
 from fastrbm.regularizers import Clip, DropConnect, Dropout, MaxNorm, SparsityTarget, WeightUncertainty
@@ -224,3 +225,18 @@ def test_a_run_may_be_cut_off_on_one_device_and_go_on_on_another(name, devices, 
     tolerance = {} if name in SAME_BITS else dict(atol=5e-5)
     compared(second.components_, wanted.components_, **tolerance)
     assert second.n_iter_ == 3
+
+
+@pytest.mark.parametrize("kind", ["bits", "gaussian"])
+def test_a_process_of_several_may_have_a_device(kind, monkeypatch):
+    """What it shares with others has the bits of the CPU where gradients are sums of integers."""
+    monkeypatch.setattr(sharing, "LEAST_WORK", 0)
+    rng = np.random.default_rng(0)
+    options = dict(n_components=8, batch_size=20, n_iter=1, random_state=0)
+    make = {
+        "bits": (BernoulliRBM, (rng.random((40, 20)) < 0.3).astype(np.float32)),
+        "gaussian": (GaussianRBM, rng.normal(size=(40, 5)).astype(np.float32)),
+    }[kind]
+    alone = make[0](**options, device="cpu").fit(make[1])
+    shared = rehearse(1, lambda comm: fit(make[0](**options, device="cuda"), make[1], comm=comm))[0]
+    np.testing.assert_allclose(shared.components_, alone.components_, atol=0 if kind == "bits" else 1e-6)

@@ -304,7 +304,7 @@ class SharingBackend(Backend):
         state: ChainState,
         on_batch: Any,
     ) -> int | None:
-        """Minibatches in one native call of all, fewer where weights outgrow fixed point; None without such a kernel."""
+        """Minibatches in one native call of all, fewer where weights outgrow fixed point; None without such a one."""
         ranks, size = self._ranks, plan.batch_size
         own, n_batches = _own_rows(ranks, len(order), size)
         chains, counts = state.chains, [0] * ranks.size
