@@ -153,18 +153,32 @@ class BuildTargets(build_ext):
         super().build_extension(ext)
 
     def compile_one(self, ext, depends, source, folder, macros, flags):
-        """Object file of one source, as it is where it is newer than all that it may depend on.
+        """Object file of one source, as it is where it is newer than all that it was made of.
 
         Objects with other flags (another instruction set, no OpenMP, sanitizers) have folders of their own.
         """
         asked = json.dumps([self.compiler.executables.get("compiler_so"), macros, flags], default=str)
         folder = os.path.join(folder, hashlib.sha256(asked.encode()).hexdigest()[:12])
         (target,) = self.compiler.object_filenames([source], output_dir=folder)
-        if self.force or newer_group([source, *depends], target):
+        made_of = f"{target}.d"  # what the compiler has read, in the form of make
+        if self.force or newer_group([source, *read_by(made_of, depends)], target, missing="newer"):
             self.compiler.compile(
-                [source], output_dir=folder, macros=macros, include_dirs=ext.include_dirs, extra_postargs=flags
+                [source],
+                output_dir=folder,
+                macros=macros,
+                include_dirs=ext.include_dirs,
+                extra_postargs=[*flags, "-MMD", "-MF", made_of],
             )
         return target
+
+
+def read_by(made_of, otherwise):
+    """Files that the compiler has read beside those of the system, or those that it may read where it did not say."""
+    try:
+        text = Path(made_of).read_text()
+    except OSError:
+        return otherwise
+    return text.replace("\\\n", " ").partition(":")[2].split()
 
 
 SOURCES = ("anneal.c", "choose.c", "crew.c", "filters.c", "layout.c", "partition.c", "run.c", "train.c")
