@@ -28,6 +28,8 @@ extensions = [
     "sphinx_copybutton",
     "sphinx_codeautolink",
     "sphinx_gallery.gen_gallery",
+    "myst_parser",
+    "command_options",
     "mathml",
     "name_links",
 ]
@@ -89,3 +91,13 @@ html_theme_options = {
 }
 copybutton_prompt_text = r">>> |\.\.\. |\$ "
 copybutton_prompt_is_regexp = True
+
+
+def setup(app):
+    """Let pages show pictures of the gallery also where it is not made."""
+    app.connect(
+        "config-inited",
+        lambda _, config: (
+            config.plot_gallery in ("0", "False") and config.suppress_warnings.append("image.not_readable")
+        ),
+    )

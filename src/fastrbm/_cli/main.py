@@ -15,7 +15,7 @@ from typing import Any
 from . import messages
 from .arguments import Help, Parser, UsageError, say
 
-__all__ = ["main"]
+__all__ = ["COMMANDS", "main", "make_parser"]
 
 #: commands and the modules of their options and work
 COMMANDS = {
@@ -50,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     # argparse keeps options before the first positional for itself, so the suite's own are cut off here
     own = arguments[: arguments.index("bench") + 1] if "bench" in arguments[:2] else arguments
-    parser = _parser(own)
+    parser = make_parser(own)
     options = parser.parse_args(own)
     options.arguments = arguments[len(own) :]
     try:
@@ -77,7 +77,7 @@ def _named(error: BaseException) -> str:
     return "out of memory" if isinstance(error, MemoryError) else type(error).__name__
 
 
-def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
+def make_parser(arguments: Sequence[str] = tuple(COMMANDS)) -> argparse.ArgumentParser:
     """Make the parser; the options of commands that are not among the arguments are left out."""
     parser = Parser(prog="fastrbm", description="Fast restricted Boltzmann machines.")
     parser.add_argument("--version", action=_Version)
