@@ -1,6 +1,7 @@
 """Examples are complete, and built pages are looked through for what a build does not warn of."""
 
 import ast
+import html
 import importlib
 import pkgutil
 import re
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import fastrbm
+from fastrbm._cli.main import COMMANDS
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 EXAMPLES = sorted((CHECKOUT / "examples").rglob("*.py"))
@@ -102,3 +104,45 @@ def test_names_become_links_and_formulas_mathml(tmp_path):
     assert page.count("<math") == 2 and "<mfrac>" in page and "frac{" not in page
     (own,) = re.findall(r"<p>(.*) is here", (tmp_path / "out" / "names.html").read_text())
     assert "<code" in own and "<a" not in own  # no link to the page itself
+
+
+@pytest.mark.skipif(not CHECK.exists(), reason="docs/ is only in the checkout")
+def test_options_of_the_command_are_a_page(tmp_path):
+    build = pytest.importorskip("sphinx.cmd.build")
+    extensions = str(CHECK.parent / "_ext")
+    (tmp_path / "conf.py").write_text(
+        f"import sys\nsys.path.insert(0, {extensions!r})\nextensions = ['command_options']\n"
+    )
+    (tmp_path / "index.rst").write_text("Page\n====\n\n.. command-options::\n")
+    assert build.main(["-q", "-W", "-b", "html", str(tmp_path), str(tmp_path / "out")]) == 0
+    page = (tmp_path / "out" / "index.html").read_text()
+    text = html.unescape(re.sub("<[^>]*>", "", page))
+    assert re.findall(r'<section id="fastrbm-([a-z]+)"', page) == list(COMMANDS)
+    for words in (
+        "--learning-rate X",
+        "--gibbs-steps, --n-gibbs-steps N",
+        "--centered, --no-centered",
+        "--resume [MODEL]",
+    ):
+        assert words in text
+    assert "scored in history_," in text and '"10 min" (the default)' in text  # no markup, no typographer's quotes
+    assert "\u2013" not in text and "%(" not in text
+
+
+@pytest.mark.skipif(not CHECK.exists(), reason="docs/ is only in the checkout")
+def test_entry_to_cite_is_that_of_the_file():
+    fields = dict(re.findall(r'(?m)^(\w+): "?(.*?)"?$', (CHECKOUT / "CITATION.cff").read_text(encoding="utf-8")))
+    page = (CHECK.parent / "citation.rst").read_text(encoding="utf-8")
+    for name in ("title", "version", "license"):
+        assert re.search(rf"(?m)^ +{name} += \{{{re.escape(fields[name])}\}}", page)
+    assert fields["version"] == fastrbm.__version__
+
+
+@pytest.mark.skipif(not CHECK.exists(), reason="docs/ is only in the checkout")
+def test_files_that_the_readme_points_at_are_there():
+    text = (CHECKOUT / "README.md").read_text(encoding="utf-8")
+    targets = re.findall(r"\]\(([^)#]+)\)", text) + re.findall(r"`((?:docs|examples)/[\w./]+)`", text)
+    targets += re.findall(r"python ((?:docs|examples)/[\w./]+)", text)
+    assert not [target for target in targets if "://" not in target and not (CHECKOUT / target).exists()]
+    pictures = [target for target in targets if target.endswith(".png")]
+    assert pictures and all((CHECKOUT / picture).stat().st_size < 60_000 for picture in pictures)
