@@ -1,4 +1,4 @@
-"""Draws digits.png, the picture of the README: ``python docs/digits.py`` trains the machine and writes it beside itself."""
+"""Draws digits.png, the picture of the README, beside itself: ``python docs/digits.py`` trains the machine, too."""
 
 from pathlib import Path
 
