@@ -41,7 +41,7 @@ def test_a_pass_is_one_launch_copies_an_order_and_reads_two_flags(X, batch_size,
     """However many minibatches it has: how far it came and whether weights fit, and whether parameters are finite."""
     scale = dict(input_scale=1 / 255) if X.dtype == np.uint8 else {}
     rbm = BernoulliRBM(6, batch_size=batch_size, algorithm=algorithm, optimizer=optimizer, **scale)
-    assert of_a_pass(rbm, X) == ([ORDER], [FINITE, FLAG], {"pass_kernel": 1, "not_finite_kernel": 3})
+    assert of_a_pass(rbm, X) == ([ORDER], [FINITE, FLAG], {"pass_kernel": 1, "not_usable_kernel": 3})
 
 
 @pytest.mark.parametrize("batch_size", [15, 5])
@@ -59,7 +59,7 @@ def test_a_pass_is_one_launch_copies_an_order_and_reads_two_flags(X, batch_size,
 def test_so_is_one_of_other_units(estimator, X, batch_size):
     kernel = "gaussian_pass_kernel" if isinstance(estimator, GaussianRBM) else "pass_kernel"
     counted = of_a_pass(estimator.set_params(batch_size=batch_size), X)
-    assert counted == ([ORDER], [FINITE, FLAG], {kernel: 1, "not_finite_kernel": 3})
+    assert counted == ([ORDER], [FINITE, FLAG], {kernel: 1, "not_usable_kernel": 3})
 
 
 def test_adam_takes_the_scales_of_its_means_along():

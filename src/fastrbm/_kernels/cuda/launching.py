@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 
+from ..datatypes import LARGEST
 from ..draws import Draw
 from .availability import device_name
 from .devices import current, kept_per_device
 from .kernels.arguments import Address, Draws, Rows, signature_of
-from .kernels.elementwise import not_finite_kernel
+from .kernels.elementwise import not_usable_kernel
 from .kernels.target import SIMULATED, cuda, launch
 from .kernels.tiles import LARGE, SMALL, WIDTH, Tile
 from .memory import DeviceBits, download, flat, zeros
@@ -125,9 +126,10 @@ def draws_from(draw: Draw) -> Draws:
 
 
 def are_finite(arrays: Iterable[Any]) -> bool:
-    """Whether all values of device arrays are; reads one flag."""
+    """Whether all values of device arrays are, and small enough to be added up (`LARGEST`); reads one flag."""
     flag = zeros(1, np.int32)
     for x in arrays:
         if x.size:
-            launch_strided(not_finite_kernel, x.size, flat(x), flag)
+            most = x.dtype.type(LARGEST[x.dtype.itemsize])
+            launch_strided(not_usable_kernel, x.size, flat(x), most, flag)
     return not download(flag)[0]

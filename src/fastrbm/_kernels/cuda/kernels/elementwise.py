@@ -70,10 +70,10 @@ def outside_kernel(values, flag):
 
 
 @cuda.jit
-def not_finite_kernel(values, flag):
-    """Set the flag if a value is infinite or NaN."""
+def not_usable_kernel(values, most, flag):
+    """Set the flag if a value is larger than `most`, infinite or NaN."""
     for at in range(cuda.grid(1), values.size, cuda.gridsize(1)):
-        if not math.isfinite(values[at]):
+        if not abs(values[at]) <= most:
             flag[0] = 1
 
 
@@ -220,8 +220,8 @@ def entry_points() -> list[tuple[str, Any, Any]]:
         ("spins float64", spins_kernel, types.void(wide_rows)),
         ("difference float32", difference_kernel, types.void(rows, types.float32, rows, types.float32)),
         ("difference float64", difference_kernel, types.void(wide_rows, types.float64, wide_rows, types.float64)),
-        ("not finite float32", not_finite_kernel, types.void(flat, types.int32[::1])),
-        ("not finite float64", not_finite_kernel, types.void(wide_flat, types.int32[::1])),
+        ("not usable float32", not_usable_kernel, types.void(flat, types.float32, types.int32[::1])),
+        ("not usable float64", not_usable_kernel, types.void(wide_flat, types.float64, types.int32[::1])),
         ("outside of one", outside_kernel, types.void(rows, types.int32[::1])),
         ("finish float32", finish_kernel, types.void(rows, flat, i64)),
         ("finish float64", finish_wide_kernel, types.void(wide_rows, wide_flat, i64)),
