@@ -2,6 +2,7 @@
 
 import os
 import re
+import signal
 import sys
 from pathlib import Path
 
@@ -96,6 +97,16 @@ def short_turns(request):
     sys.setswitchinterval(5e-4)
     yield
     sys.setswitchinterval(before)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def hear_interrupts():
+    """Let tests of Ctrl-C work in a background job of a shell, too, which starts with it ignored."""
+    before = signal.getsignal(signal.SIGINT)
+    if before == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture(scope="session")
