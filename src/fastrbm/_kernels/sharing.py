@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,7 @@ from .datatypes import ChainState, Drawn, Parameters, Phase, Resident, TrainingP
 from .draws import Draw
 from .levels import GreyLevels, as_floats
 from .partition import check_partition, states_between
-from .ranks import RankError, Ranks, Share, share_of
+from .ranks import Hook, RankError, Ranks, Share, share_of
 
 #: multiply-adds of a kernel from which it is shared out; below, what it moves takes longer than to do all of it
 LEAST_WORK = 1 << 22
@@ -284,7 +284,8 @@ class SharingBackend(Backend):
                 self.train(parameters, slots, part, local, plan, units, state, on_batch)
             return
         while len(order):
-            done = self._train_share(parameters, slots, rows, order, plan, units, state, on_batch)
+            hook = cast("Hook | None", on_batch)  # what fits of several processes give
+            done = self._train_share(parameters, slots, rows, order, plan, units, state, hook)
             if done is None:
                 super().train(parameters, slots, rows, order, plan, units, state, on_batch)
                 return
@@ -302,11 +303,13 @@ class SharingBackend(Backend):
         plan: TrainingPlan,
         units: tuple[str, str],
         state: ChainState,
-        on_batch: Any,
+        on_batch: Hook | None,
     ) -> int | None:
         """Minibatches in one native call of all, fewer where weights outgrow fixed point; None without such a one."""
         ranks, size = self._ranks, plan.batch_size
-        own, n_batches = _own_rows(ranks, len(order), size)
+        of_batch, n_batches = share_of(size, ranks, _ROWS), -(-len(order) // size)
+        places = np.arange(len(order), dtype=np.int64)
+        own = places[places % size // of_batch[0] == ranks.rank]
         chains, counts = state.chains, [0] * ranks.size
         if chains is not None and plan.persistent:
             counts = share_of(chains.shape[0], ranks, _ROWS)
@@ -314,7 +317,7 @@ class SharingBackend(Backend):
             state.chains = chains[first : first + counts[ranks.rank]]
         share = Share(
             n_batches, min(size, len(order)), len(order) - (n_batches - 1) * size, sum(counts),
-            min(ranks.rank * _width(ranks, size), size), sum(counts[: ranks.rank]), ranks.start_add,
+            sum(of_batch[: ranks.rank]), sum(counts[: ranks.rank]), ranks.start_add,
         )  # fmt: skip
         failed: list[BaseException] = []
 
@@ -327,7 +330,7 @@ class SharingBackend(Backend):
             if wish:
                 raise _Wish
 
-        local = plan._replace(batch_size=max(1, _share_of_batch(ranks, size)))
+        local = plan._replace(batch_size=max(1, of_batch[ranks.rank]))
         before, found = state.updates, None
         try:
             found = self.inner.train_share(parameters, slots, rows, order[own], local, units, state, share, look)
@@ -347,7 +350,7 @@ class SharingBackend(Backend):
             self._stopped(failed, on_batch)
         return done
 
-    def _stopped(self, failed: list[BaseException], on_batch: Any) -> None:
+    def _stopped(self, failed: list[BaseException], on_batch: Hook | None) -> None:
         """Raise what has stopped all processes: an error, or a pause that at least one wished."""
         said = self._ranks.gather([f"{type(error).__name__}: {error}" for error in failed])
         if failed:
@@ -355,29 +358,12 @@ class SharingBackend(Backend):
         for rank, each in enumerate(said):
             if each:
                 raise RankError(f"process {rank}: {each[0]}")
+        assert on_batch is not None  # nobody else wishes
         raise on_batch.pause()
 
 
 class _Wish(Exception):
     """A process wishes all to stop."""
-
-
-def _width(ranks: Ranks, batch_size: int) -> int:
-    """Rows of a minibatch that a process has, but for the last ones."""
-    return -(-batch_size // (ranks.size * _ROWS)) * _ROWS
-
-
-def _share_of_batch(ranks: Ranks, batch_size: int) -> int:
-    """Rows that this process has of a whole minibatch."""
-    width = _width(ranks, batch_size)
-    return max(0, min(width, batch_size - ranks.rank * width))
-
-
-def _own_rows(ranks: Ranks, n_rows: int, batch_size: int) -> tuple[NDArray[np.int64], int]:
-    """Places of this process's rows among those of all minibatches, and how many minibatches there are."""
-    n_batches, width = -(-n_rows // batch_size), _width(ranks, batch_size)
-    places = np.arange(n_rows, dtype=np.int64)
-    return places[places % batch_size // width == ranks.rank], n_batches
 
 
 def _columns(states: States, units: slice) -> States:
