@@ -220,7 +220,7 @@ def test_bad_sampling_arguments(options, message):
 @pytest.mark.parametrize("cls", [BernoulliRBM, compat.BernoulliRBM])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_divergence_keeps_the_last_finite_parameters(cls, dtype):
-    huge = dtype(1e30 if dtype == np.float32 else 1e200)
+    huge = dtype(1e15 if dtype == np.float32 else 1e150)
     x = np.random.default_rng(0).random((40, 4)).astype(dtype)
     rbm = cls(3, n_iter=2, random_state=0, dtype=dtype, out_of_range="allow").fit(x)
     assert rbm.n_iter_ == 2
@@ -241,7 +241,7 @@ def test_divergence_in_partial_fit_names_it():
     x = np.random.default_rng(0).random((40, 4))
     before = rbm.partial_fit(x).components_.copy()
     with pytest.raises(DivergenceError, match="partial_fit"):
-        rbm.set_params(learning_rate=1e30).partial_fit(x * 1e30)
+        rbm.set_params(learning_rate=1e30).partial_fit(x * 1e15)
     np.testing.assert_array_equal(rbm.components_, before)
     rbm.set_params(learning_rate=0.1).partial_fit(x)
     assert (rbm.components_ != before).any()

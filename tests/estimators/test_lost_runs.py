@@ -9,6 +9,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 import fastrbm
 from fastrbm import RBM, Adam, BernoulliRBM, DivergenceError, GaussianRBM, IsingRBM, PottsRBM, SoftmaxRBM
+from fastrbm._kernels.datatypes import LARGEST
 from fastrbm.callbacks import PseudoLikelihood
 from fastrbm.regularizers import WeightUncertainty
 
@@ -174,9 +175,30 @@ def test_values_that_the_type_of_the_parameters_cannot_add_up_are_refused(kind, 
         with pytest.raises((ValueError, TypeError)) as caught:
             getattr(rbm, method)([huge, huge] if chunks else huge)
     if not (chunks and method == "partial_fit"):  # which takes no chunks
-        assert "X must hold values of magnitudes up to 1e+30 to be computed with in float32" in str(caught.value)
+        assert "X must hold values of magnitudes up to 1e+15 to be computed with in float32" in str(caught.value)
     assert_array_equal(rbm.transform(X), before)
     kind(3, random_state=0, out_of_range="allow", dtype=np.float64, learning_rate=1e-80, n_iter=1).fit(huge)
+
+
+@pytest.mark.parametrize("size", [1.0, 0.03, 1e-4])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("device", ["cpu", "reference"])
+@pytest.mark.parametrize("kind", [BernoulliRBM, IsingRBM, PottsRBM, GaussianRBM])
+@pytest.mark.filterwarnings("ignore")
+def test_values_as_large_as_they_may_be_give_finite_answers_or_a_divergence(kind, device, dtype, size):
+    X = size * LARGEST[np.dtype(dtype).itemsize] * np.array([[1.0, 0.0], [-1.0, 1.0], [0.5, -0.25]])
+    for rate in (0.1, 1e-12, 1.0):
+        rbm = kind(3, random_state=0, dtype=dtype, device=device, learning_rate=rate, n_iter=2, out_of_range="allow")
+        try:
+            rbm.fit(X)
+        except (DivergenceError, ValueError) as error:
+            assert "rate" in str(error) or "X must" in str(error)
+            continue
+        for method in ("transform", "reconstruct", "gibbs", "free_energy", "score_samples"):
+            try:
+                assert np.isfinite(getattr(rbm, method)(X)).all(), method
+            except ValueError as error:  # of conditional densities that rounding would take away
+                assert method == "score_samples" and "values are too large" in str(error)
 
 
 def test_an_exact_gradient_that_loses_the_likelihood_is_a_divergence_that_keeps_the_parameters():

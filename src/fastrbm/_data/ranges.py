@@ -121,7 +121,7 @@ class Range:
 
 
 def check_magnitude(low: float, high: float, dtype: np.dtype[Any]) -> None:
-    """Raise ValueError for values that a float type cannot hold, or sums of which it cannot."""
+    """Raise ValueError for values that a float type cannot hold, or products of which it cannot."""
     most = LARGEST[np.dtype(dtype).itemsize]
     if max(-low, high) > most:
         raise ValueError(

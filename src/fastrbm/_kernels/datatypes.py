@@ -14,8 +14,8 @@ from .rules import Rule, Update
 
 #: types of parameters and of the arithmetic with them
 FLOAT_TYPES = frozenset({np.dtype(np.float32), np.dtype(np.float64)})
-#: magnitudes by the bytes of a float type whose sums it holds with room to spare
-LARGEST = {4: 1e30, 8: 1e300}
+#: magnitudes by the bytes of a float type that may be multiplied with each other: sums of such products are finite
+LARGEST = {4: 1e15, 8: 1e150}
 #: states that were drawn: `PackedBits` where the unit is `packed`, else a dense array; which, only the unit's spec says
 Drawn = Any
 
@@ -143,7 +143,7 @@ class Resident(Protocol):
 
 
 def are_usable(arrays: Iterable[NDArray[Any]]) -> bool:
-    """Whether all values of float arrays are finite, and small enough for their type to add them up.
+    """Whether all values of float arrays are finite, and small enough for their type to multiply and add them up.
 
     The parameters of a run that was thrown far away may still be finite; means and energies are not any more.
     """
