@@ -182,8 +182,8 @@ def read_by(made_of, otherwise):
     return text.replace("\\\n", " ").partition(":")[2].split()
 
 
-# One wheel for all versions of Python from the oldest on (abi3): a call of a kernel takes 0.1 to 0.4 us more, a method of
-# an estimator no more than before. Builds of Python without its lock have no such interface.
+# One wheel for all versions of Python from the oldest on (abi3): a call of a kernel takes 0.1 to 0.4 us more, a method
+# of an estimator no more than before. Builds of Python without its lock have no such interface.
 OLDEST = (3, 11)
 STABLE = sys.implementation.name == "cpython" and not sysconfig.get_config_var("Py_GIL_DISABLED")
 

@@ -3,12 +3,13 @@
 import warnings
 
 import numpy as np
+import pandas as pd
 import pytest
 import scipy.sparse as sp
 from sklearn.exceptions import NotFittedError
 
 import fastrbm
-from fastrbm import L2, SGD, BernoulliRBM, DivergenceError, Model, callbacks, compat
+from fastrbm import L2, SGD, BernoulliRBM, DivergenceError, GaussianRBM, IsingRBM, Model, callbacks, compat
 from fastrbm._estimator import io
 
 GOOD = (np.arange(40).reshape(10, 4) % 3 == 0).astype(np.float64)
@@ -346,3 +347,25 @@ def test_plain_tables_are_still_looked_at():
     for wrong in (np.ones((2, 3)), np.ones(4), np.full((2, 4), np.nan), np.ones((2, 4), complex), np.ones((0, 4))):
         with pytest.raises(ValueError):
             rbm.transform(wrong)
+
+
+@pytest.mark.parametrize("kind", [BernoulliRBM, GaussianRBM, IsingRBM])
+@pytest.mark.parametrize("method", ["fit", "transform", "free_energy"])
+@pytest.mark.parametrize("value, what", [(np.nan, "NaN"), (np.inf, "infinity"), (-np.inf, "infinity")])
+def test_values_that_are_not_finite_are_found(kind, method, value, what):
+    X = pd.DataFrame(np.where(np.random.default_rng(0).random((3000, 70)) < 0.5, -1.0, 1.0))
+    X.columns = [f"pixel {k}" for k in range(70)]
+    if kind is BernoulliRBM:
+        X = (X > 0).astype(float)
+    rbm = kind(2, n_iter=1, random_state=0).fit(X)
+    X.iloc[2990, 33], X.iloc[2995, 1] = value, value
+    with pytest.raises(ValueError, match=rf"contains {what}.* in row 2990, column 33 \('pixel 33'\)") as caught:
+        getattr(rbm, method)(X)
+    assert ("sample(clamp=rows)" in str(caught.value)) == (what == "NaN")
+    if kind is BernoulliRBM:
+        with pytest.raises(ValueError, match=rf"contains {what}.* in row 2990, column 33"):
+            getattr(rbm, method)(sp.csr_array(X.to_numpy()))
+    elif kind is IsingRBM:
+        return
+    with pytest.raises(ValueError, match=rf"contains {what}.* in row 2990, column 33"):
+        getattr(rbm, method)(X.to_numpy(np.float32))

@@ -253,3 +253,28 @@ def test_two_patterns_may_saturate_units_that_tell_them_apart(cls):
     rbm.intercept_visible_ = -rbm.intercept_visible_
     with pytest.warns(ConvergenceWarning, match="saturated"):
         rbm.fit(rows)
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("kind", [GaussianRBM, RBM])
+def test_columns_far_from_the_scale_of_their_units_are_named(kind):
+    X = REAL * [1, 1, 300, 1, 1, 1]
+    options = dict(n_components=3, random_state=0, learning_rate=1e-6)
+    if kind is RBM:
+        options["visible"] = "mixed(gaussian*3,relu*1,gaussian*2)"
+        X[:, 3] = np.abs(X[:, 3])
+    with pytest.warns(fastrbm.DataRangeWarning, match=r"root mean square of column 2 is .*sigma is 1.*StandardScaler"):
+        warned = kind(**options).fit(X)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", fastrbm.DataRangeWarning)
+        meant = kind(**options, out_of_range="allow").fit(X)
+        kind(**options).fit(X / [1, 1, 300, 1, 1, 1])
+        if kind is GaussianRBM:
+            kind(**options, sigma="data").fit(X)
+            kind(**options, sigma=[1, 1, 300, 1, 1, 1]).fit(X)
+            kind(**options, hidden="gaussian").fit(X)  # no switch
+    assert_array_equal(warned.components_, meant.components_)
+    rbm = kind(**options, out_of_range="error")
+    with pytest.raises(ValueError, match="root mean square of column 2"):
+        rbm.fit(X)
+    assert not hasattr(rbm, "components_")

@@ -274,7 +274,10 @@ def test_missing_ratings_are_predicted_from_the_others(ratings):
 def test_bad_categories(ratings):
     known = ratings[1]
     for bad, message in (
-        (np.where(np.isnan(known), 1.5, known), "X must hold categories 0, 1, ..., 4 .* got 1.5 in row 0, column"),
+        (
+            np.where(np.isnan(known), 1.5, known),
+            "X must hold .* whole numbers from 0 to 4 .* got 1.5 in row 0, column",
+        ),
         (np.full((4, 2), np.nan), "missing entries only"),
         (known - 1, "Negative values in data passed to SoftmaxRBM"),
     ):
@@ -336,6 +339,32 @@ def test_held_units_stay_and_the_others_are_drawn_given_them(visible):
     assert len(np.unique(drawn[:, 2:], axis=0)) > 1
     with pytest.raises(ValueError, match="clamp must hold"):
         rbm.sample(2, 5, clamp=np.r_[np.inf if visible in ("gaussian", "relu") else 7.5, np.full(3, np.nan)])
+
+
+@pytest.mark.parametrize("visible", ["onehot(3)", "mixed(onehot(3)*6)", "mixed(gaussian*1,onehot(3)*3,bernoulli*2)"])
+def test_groups_of_one_layer_are_held_or_free_as_a_whole(visible):
+    rbm = RBM(3, visible=visible, n_iter=1, random_state=0)
+    first = 1 if "gaussian" in visible else 0
+    X = np.zeros((20, 6))
+    X[:, first] = 1
+    if not first:
+        X[:, 4] = 1
+    rbm.fit(X)
+    nothing = np.full(6, np.nan)
+    for held in ([1, np.nan, np.nan], [np.nan, 0, np.nan], [0, 0, np.nan]):
+        clamp = nothing.copy()
+        clamp[first : first + 3] = held
+        with pytest.raises(ValueError, match=f"whole groups .* in row 0, from column {first} on"):
+            rbm.sample(2, 1, clamp=clamp)
+    for held in ([0, 0, 0], [1, 1, 0], [0.5, 0.5, 0]):
+        clamp[first : first + 3] = held
+        with pytest.raises(ValueError, match="clamp must hold"):
+            rbm.sample(2, 1, clamp=clamp)
+    clamp[first : first + 3] = [0, 1, 0]
+    drawn = rbm.sample(200, 2, clamp=clamp, random_state=1)
+    assert (drawn[:, first : first + 3] == [0, 1, 0]).all()
+    if not first:
+        assert (drawn[:, 3:].sum(axis=1) == 1).all() and len(np.unique(drawn[:, 3:], axis=0)) == 3
 
 
 # ---- the published study ----------------------------------------------------------------------------------------

@@ -59,6 +59,9 @@ def test_json_and_annealing(trained, capsys):
     assert_allclose(high - low, log_z.interval[1] - log_z.interval[0])
     rows = X[:50].astype(np.float32)
     assert_allclose(found["log_likelihood"], rbm.log_likelihood(rows, log_z=log_z).mean())
+    means = np.clip(rows.mean(axis=0, dtype=np.float64), 1e-12, 1 - 1e-12)
+    independent = np.where(rows > 0, np.log(means), np.log1p(-means)).sum(axis=1).mean()
+    assert_allclose(found["independent_columns"], independent, rtol=1e-6)
     assert_allclose(found["pseudo_likelihood"], rbm.score_samples(rows).mean())
     assert_allclose(found["reconstruction_error"], rbm.reconstruction_error(rows))
 

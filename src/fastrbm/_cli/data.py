@@ -103,8 +103,8 @@ def _are_images(rows: np.ndarray) -> bool:
     return False
 
 
-def describe(data: Data) -> str:
-    """Say what was read, in one line."""
+def describe(data: Data, binarize: str | None = None) -> str:
+    """Say what was read, and how it is made bits of, in one line."""
     rows = data.rows
     sparse = hasattr(rows, "tocsr")
     values = rows.data if sparse else rows
@@ -129,7 +129,8 @@ def describe(data: Data) -> str:
         parts.append("sparse")
     if data.label:
         parts.append(f"labels in {data.label}")
-    return f"{data.name}: {', '.join([*parts, *data.notes])}"
+    bits = "" if binarize is None else f"; as bits ({binarize})"
+    return f"{data.name}: {', '.join([*parts, *data.notes])}{bits}"
 
 
 # -- values -----------------------------------------------------------------------------------------------------------

@@ -20,6 +20,7 @@ import numpy as np
 
 from .. import datasets, plot
 from .arguments import whole
+from .messages import has_bars
 from .output import draw_without_windows, results_folder
 
 DESCRIPTION = """Train on the digits, and on Fashion-MNIST if its files are at hand; compare features with raw pixels
@@ -150,7 +151,10 @@ def run(out: Path, *, quick: bool = False, n_threads: int | None = None, validat
     results = []
     with threadpool_limits(threads):
         for task, settings in _tasks(quick, validation):
-            print(f"\n{task.name}: {len(task.images)} images to learn from, {len(task.test_images)} to test on")
+            n_images, n_test = len(task.images), len(task.test_images)
+            n_shifted = n_images - len(task.raw_images)
+            shifted = f", {n_shifted} of them shifted by a pixel" if n_shifted else ""
+            print(f"\n{task.name}: {n_images} images to learn from{shifted}; {n_test} to test on")
             results.append(_work(task, settings, out / task.name, threads))
     print("\n" + _table(results, "validation" if validation else "test"))
     print(_PROTOCOL.format(threads=threads))
@@ -226,7 +230,7 @@ def _work(task: Task, settings: Settings, out: Path, threads: int) -> Result:
         callbacks=(
             callbacks.PseudoLikelihood(some),
             callbacks.ReconstructionError(some),
-            callbacks.ProgressBar(leave=True),
+            *((callbacks.ProgressBar(leave=True),) if has_bars(quiet=False) else ()),
         ),
     )
     start = time.perf_counter()

@@ -49,9 +49,11 @@ def command(options: argparse.Namespace) -> int:
         "model": type(machine).__name__,
     }
     if not options.json:
-        print(_data.describe(data))
+        print(_data.describe(data, options.binarize))
     result["reconstruction_error"] = machine.reconstruction_error(rows)  # checks the width, too
     result |= _likelihood(machine, rows, options)
+    if _is_binary(machine):
+        result["independent_columns"] = _independent(rows)
     result |= _pseudo_likelihood(machine, rows)
     if hasattr(machine, "predict"):
         result |= _predictions(machine, rows)
@@ -106,6 +108,16 @@ def _is_binary(machine: Any) -> bool:
     return get_unit(machine.units[0]).binary
 
 
+def _independent(rows: Any) -> float:
+    """Mean log-likelihood of bits or spins under columns without a connection, with the means of these very rows."""
+    import numpy as np
+
+    off = min(0.0, float(rows.min()))  # -1 of spins
+    on = (np.asarray(rows.mean(axis=0), dtype=np.float64).ravel() - off) / (1 - off)
+    inside = on[(on > 0) & (on < 1)]
+    return float((inside * np.log(inside) + (1 - inside) * np.log1p(-inside)).sum())
+
+
 def _pseudo_likelihood(machine: Any, rows: Any) -> dict[str, Any]:
     """Pseudo-likelihood; why there is none, where the integrals of real-valued units do not exist."""
     try:
@@ -149,6 +161,10 @@ def _text(result: dict[str, Any]) -> str:
         lines.append(f"log-likelihood       {result['log_likelihood']:.3f} nats per row{error}")
         ess, chains, stderr = result["ess"], result["chains"], result["log_partition_stderr"]
         sure = "" if exact else f", +- {stderr:.3f}, {ess:.0f} effective of {chains} chains"
+        if "independent_columns" in result:
+            lines.append(
+                f"independent columns  {result['independent_columns']:.3f} nats per row: a model has to beat it"
+            )
         how = f"{result['method']}{sure}, {result['seconds']:.2f} s"
         lines.append(f"log partition sum    {result['log_partition']:.3f} ({how})")
     if result["pseudo_likelihood"] is None:

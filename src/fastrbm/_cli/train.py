@@ -57,8 +57,7 @@ def command(namespace: argparse.Namespace) -> int:
     data = _data.load(namespace, names)
     rows = _data.prepare(data, machine, namespace)
     if not namespace.quiet:
-        bits = "" if namespace.binarize is None else f"; as bits ({namespace.binarize})"
-        print(_data.describe(data) + bits, flush=True)  # before a long silence
+        print(_data.describe(data, namespace.binarize), flush=True)  # before a long silence
     from fastrbm.callbacks import Terminated
 
     begin = time.perf_counter()

@@ -35,7 +35,7 @@ def command(options: argparse.Namespace) -> int:
     data = _data.load(options, take_names(machine))
     rows = _data.prepare(data, machine, options)
     if not options.quiet:
-        print(_data.describe(data))
+        print(_data.describe(data, options.binarize))
     features = machine.transform(rows)
     if not np.isfinite(features).all():
         raise ArithmeticError(f"the features are not finite: {options.model} is of no use")

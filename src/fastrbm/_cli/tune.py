@@ -67,7 +67,7 @@ def command(namespace: argparse.Namespace) -> int:
         raise UsageError(_no_labels(namespace.data))
     rows = _data.prepare(data, machine, namespace, states=namespace.metric == "log_likelihood")
     if not namespace.quiet:
-        print(_data.describe(data), flush=True)
+        print(_data.describe(data, namespace.binarize), flush=True)
     try:
         search.fit(rows, data.labels)
     except KeyboardInterrupt:

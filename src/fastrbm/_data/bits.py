@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
-from sklearn.utils.validation import assert_all_finite
 
 from .._kernels import GreyLevels, PackedBits, States, join_rows, pack
 from .._kernels.bits import n_words
 from .._kernels.cpu.packing import pack_checked, pack_csr
 from .._kernels.datatypes import FLOAT_TYPES
 from .blocks import batches_per_block, blocks_of, first_entry
+from .finite import check_finite
 from .ranges import Range, check_magnitude, is_rounding, snapped
 
 _ROWS = 128  # blocks of rows are multiples of so many
@@ -97,9 +97,13 @@ class VisibleData:
         self._x: Any = _canonical(x) if sp.issparse(x) else x
         flags = self._scan()
         if flags & 2:
-            for part in self._parts():
-                assert_all_finite(part, estimator_name=name, input_name="X")
-            flags = self._look_outside(limits or Range(), flags)
+            limits = limits or Range()
+            if sp.issparse(self._x):
+                check_finite(self._x, name, place=limits.place)
+            else:
+                for rows in self._blocks_in_order():
+                    check_finite(self._x[rows], name, place=limits.place, first_row=rows.start)
+            flags = self._look_outside(limits, flags)
         self.binary = not flags
         self.in_range = not flags & 2
         self.levels = self._are_levels()

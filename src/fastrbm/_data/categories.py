@@ -43,9 +43,10 @@ class CategoryData:
                 row, column = np.argwhere(wrong)[0]
                 sign = "Negative values in data passed to SoftmaxRBM: " if (block < -1 * conditional).any() else ""
                 others = f"{UNKNOWN} (there, but unknown) or NaN (not there)" if conditional else "NaN"
+                place = f"row {rows.start + row}, column {column}"
                 raise ValueError(
-                    f"{sign}X must hold categories 0, 1, ..., {n_categories - 1} (n_categories={n_categories}) or "
-                    f"{others}, got {block[row, column]:g} in row {rows.start + row}, column {column}"
+                    f"{sign}X must hold categories, whole numbers from 0 to {n_categories - 1} "
+                    f"(n_categories={n_categories}), or {others}, got {block[row, column]:g} in {place}"
                 )
 
     @property

@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.utils.validation import assert_all_finite
 
 from .._kernels import States, on_host
 from .._kernels.cuda import availability
 from .._kernels.cuda.interop import as_device_array, is_device_array, kind_of
 from .bits import VisibleData
 from .blocks import batches_per_block
+from .finite import check_finite
 from .ranges import InputScale, Range, is_rounding
 
 __all__ = [
@@ -150,7 +150,7 @@ class DeviceData(VisibleData):
         low, high, column = np.inf, -np.inf, None
         for rows in self._blocks_in_order():
             values = on_host(float_rows(self._x[rows], np.float64, self._scale))
-            assert_all_finite(values, estimator_name=name, input_name="X")
+            check_finite(values, name, place=limits.place, first_row=rows.start)
             low, high = min(low, values.min()), max(high, values.max())
             outside = (values < 0) | (values > 1)
             if column is None and outside.any():

@@ -91,6 +91,11 @@ class Range:
         """Whether values that are no states of units other than Bernoulli ones are refused."""
         return self.mode != "allow"
 
+    def place(self, column: int) -> str:
+        """Number of a column, with its name where it has one."""
+        names = self._columns()
+        return f"{column}" if names is None or column >= len(names) else f"{column} ({names[column]!r})"
+
     def found(self, low: float, high: float, column: int) -> None:
         """Raise, warn once, or let values from `low` to `high` pass, the first one outside in a column."""
         if self.mode == "allow" or self._said:
@@ -99,11 +104,10 @@ class Range:
             self._held.append((low, high, column, self.piece))
             return
         self._said = True
-        names = self._columns()
-        where = f"{column}" if names is None or column >= len(names) else f"{column} ({names[column]!r})"
-        got = f"got values from {low:g} to {high:g}, the first one outside in column {where}"
+        got = f"got values from {low:g} to {high:g}, the first one outside in column {self.place(column)}"
         by_hand = "X / 255" if high > _DARKEST_IMAGE else "X / X.max()"
-        option = "input_scale=1/255" if high > _DARKEST_IMAGE else "input_scale"
+        least = "" if low < 0 else f"=1/{high:g}"  # what brings all values into [0, 1]
+        option = "input_scale=1/255" if high > _DARKEST_IMAGE else f"input_scale{least}"
         scale = option if self._scaled else by_hand
         after = ". The estimator was fitted to uint8 images, which it divides by 255" if self._grey else ""
         if self.mode == "error":

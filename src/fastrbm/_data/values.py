@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.utils.validation import assert_all_finite
 
 from .._kernels import States
 from ..units import Unit, get_unit
 from .blocks import batches_per_block, blocks_of, first_entry
+from .finite import check_finite
 from .ranges import Range, check_magnitude, snapped
 
 
@@ -59,7 +59,7 @@ class UnitData:
         self.are_states = limits.states_only  # which raises for others
         self._snap = False
         for rows in self._blocks_in_order():
-            assert_all_finite(x[rows], estimator_name=name, input_name="X")
+            check_finite(x[rows], name, place=limits.place, first_row=rows.start)
             if x.dtype.kind == "f":
                 check_magnitude(float(x[rows].min()), float(x[rows].max()), self.dtype)
         if limits.states_only and (self._unit.support is not None or type(self._unit).outside is not Unit.outside):

@@ -28,6 +28,7 @@ from ..init import data_bias, get_initializer, nearest_means
 from . import checked, options, resuming, watching
 from .aftermath import some_rows, warn_of_bounds, warn_of_collapse, warn_of_saturation
 from .base import AnySource, BaseRBM
+from .deviations import check_scale
 from .job import FitJob, kept_by
 from .passes import Passes
 from .row_weights import as_repetitions, begin_order, checked_weights, weighted
@@ -237,6 +238,8 @@ class Fitting(SklearnDraws, Passes, BaseRBM):
         # whoever makes chunks need not bear being called by several threads
         side_by_side = fused and backend.concurrent and not isinstance(data, ChunkedData)
         rows = None if isinstance(data, ChunkedData) or not self.n_iter else some_rows(data)
+        if rows is not None and not go_on and "offset" not in state.extras:
+            check_scale(rows, self.units, state.extras.get("log_variance"), self.out_of_range)
         devices = None if backend.name != "cuda" or isinstance(data, ChunkedData | DeviceData) else backend
 
         def after() -> None:

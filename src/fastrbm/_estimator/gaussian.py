@@ -49,10 +49,11 @@ class GaussianRBM(Fitting, Scoring, Sampling, Stored):
 
     The energy is sum_i (v_i - a_i)^2 / (2 sigma_i^2) - sum_i v_i (W^T h)_i / sigma_i^kappa - b.h, so that v_i given h
     is normal with standard deviation sigma_i and mean a_i + sigma_i^(2 - kappa) (W^T h)_i. Columns should have
-    comparable sizes: standardise them (`sklearn.preprocessing.StandardScaler`), or take ``sigma="data"`` or
-    ``"learned"``, which train on standardised rows (v - mean) / sigma: learning rates are then in units of the
-    deviations, and safe for columns of any scale and offset. Rates are smaller than for binary data, 0.01 to 0.001, as
-    the mean of a visible unit has no bounds.
+    comparable sizes; a `fastrbm.DataRangeWarning` names one that is far larger than a sigma that was given. So
+    standardise them (`sklearn.preprocessing.StandardScaler`), or take ``sigma="data"`` or ``"learned"``, which train on
+    standardised rows (v - mean) / sigma: learning rates are then in units of the deviations, and safe for columns of
+    any scale and offset. Rates are smaller than for binary data, 0.01 to 0.001, as the mean of a visible unit has no
+    bounds.
 
     Parameters
     ----------
@@ -81,7 +82,7 @@ class GaussianRBM(Fitting, Scoring, Sampling, Stored):
     -----
     `model_`, `free_energy` and `log_partition` are of x = v / sigma, which has variance 1 given h; `log_likelihood` and
     `score_samples` are of v itself, in nats of a density. Their energy is that above without its constant, the sum of
-    a_i^2 / (2 sigma_i^2). log Z is found only where the hidden layer can be listed.
+    a_i^2 / (2 sigma_i^2). log Z is exact where the hidden layer can be listed, and estimated elsewhere.
 
     Examples
     --------

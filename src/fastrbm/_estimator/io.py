@@ -70,6 +70,8 @@ def replaced(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
     """File that takes the place of another when the block is over, in one step and on the disk; or of none."""
     target = Path(os.path.realpath(path))  # a link stays one
     mode = _mode_of(target)
+    if not target.parent.is_dir():
+        raise FileNotFoundError(f"path: there is no folder {target.parent} for {target.name}; make it first")
     # a name of its own beside the target, so that two writers never meet, and renaming is one step
     descriptor, part = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent)
     try:

@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.utils.validation import assert_all_finite, check_array, validate_data
+from sklearn.utils.validation import check_array, validate_data
 
 from .._data.bits import VisibleData, check_indices
+from .._data.finite import check_finite
 from .._data.ranges import InputScale, Range, is_rounding
 from .._data.tables import as_array
 from .._estimator.attributes import number_of
@@ -109,7 +110,7 @@ class Inputs:
         """
         if not isinstance(rbm, GaussianRBM) or not isinstance(rbm.sigma, str) or rbm.sigma != "data":
             return rbm
-        assert_all_finite(x, input_name="X")
+        check_finite(x)
         x = x.astype(np.float64)
         self._centre = np.average(x, axis=0, weights=weights)
         deviation = np.sqrt(np.average((x - self._centre) ** 2, axis=0, weights=weights))
@@ -127,7 +128,7 @@ class Inputs:
         """Values as floats of a dense array, finite."""
         x = self.values(x)
         x = x.toarray() if hasattr(x, "toarray") else x
-        assert_all_finite(x, input_name="X")
+        check_finite(x)
         return x.astype(np.float32 if x.dtype in (np.uint8, np.bool_, np.float32) else np.float64)
 
 

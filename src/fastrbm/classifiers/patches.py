@@ -10,9 +10,10 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils._param_validation import Interval
-from sklearn.utils.validation import assert_all_finite, check_is_fitted
+from sklearn.utils.validation import check_is_fitted
 
 from .._checks import check_image_shape, check_integer, is_integer
+from .._data.finite import check_finite
 from .._estimator.attributes import columns_of, set_columns
 from .._estimator.files import Form, StoredParts
 from .._estimator.restoring import array_like
@@ -301,7 +302,7 @@ class PatchFeatures(StoredParts, _parts.Parts, ClassNamePrefixFeaturesOutMixin, 
 
     def _rows(self, X: Any, *, reset: bool) -> NDArray[Any]:
         x = _parts.table_of(self, X, sparse=False, reset=reset)
-        assert_all_finite(x, input_name="X")
+        check_finite(x)
         return x
 
     # -- files ----------------------------------------------------------------------------------------------

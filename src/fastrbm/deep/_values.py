@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.utils.validation import assert_all_finite
 
+from .._data.finite import check_finite
 from .._data.ranges import InputScale, Range, is_rounding
 
 _BLOCK = 4096  # rows that are converted at a time
@@ -55,7 +55,7 @@ class Values:
                 scale.look(x)
                 self._fitted = scale.value
         elif rbm.units[0] == "gaussian":
-            assert_all_finite(x, input_name="X")
+            check_finite(x)
             x = x if rows is None else x[rows]
             if weights is None:
                 self.centre = x.mean(axis=0, dtype=np.float64)
@@ -103,7 +103,7 @@ class Values:
 
     def checked(self, x: NDArray[Any], name: str, *, quiet: bool = False) -> Inputs:
         """Rows that have been looked at: ValueError for NaN, a warning for values outside [0, 1] of Bernoulli units."""
-        assert_all_finite(x, input_name="X")
+        check_finite(x)
         factor = 1.0
         if self._bernoulli:
             scale = InputScale(self._given, self._fitted)

@@ -64,17 +64,15 @@ class Clamp:
 
 def _check(unit: Any, values: NDArray[np.float64], free: NDArray[np.bool_]) -> None:
     """Raise ValueError unless the held values are those of states, and whole groups are held or free."""
-    wrong: Any = None
-    if unit.support is not None:
-        wrong = ~free & ~np.isin(values, unit.support)
-    if unit.name == "onehot":
-        groups = unit.groups(free)
-        if (groups.any(axis=-1) != groups.all(axis=-1)).any():
-            raise ValueError(f"clamp must hold or free whole groups of {unit.spec!r} units, got groups with both")
-        wrong = ~free & unit.outside(np.where(free, 0, values))
-    elif unit.support is None:
-        wrong = ~free & unit.outside(np.where(free, _neutral(unit, values), values))
-    if wrong is not None and wrong.any():
+    cut = unit.cut(free)
+    if cut.any():
+        row, column = np.argwhere(cut)[0]
+        raise ValueError(
+            f"clamp must hold or free whole groups of {unit.spec!r} units, got a group with both in row {row}, from "
+            f"column {column} on: NaN for all of its units, or a 1 and zeros"
+        )
+    wrong = ~free & unit.outside(np.where(free, _neutral(unit, values), values))
+    if wrong.any():
         row, column = np.argwhere(wrong)[0]
         raise ValueError(
             f"clamp must hold {unit.domain} or NaN (free), got {values[row, column]:g} in row {row}, column {column}"

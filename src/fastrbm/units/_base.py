@@ -127,6 +127,10 @@ class Unit:
             wrong &= x != value
         return wrong
 
+    def cut(self, free: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Where units depend on others of which some are free and some not, same shape as `free`."""
+        return np.zeros(free.shape, dtype=np.bool_)
+
     def first_outside(self, x: NDArray[Any]) -> tuple[int, int] | None:
         """Row and column of the first value that keeps a row from being a state, or None."""
         wrong = self.outside(x)

@@ -130,6 +130,10 @@ class Mixed(Unit):
         """Find where the parts have no states."""
         return self._join(lambda unit, part: unit.outside(part), x)
 
+    def cut(self, free: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Groups of the parts of which some units are free and some not."""
+        return self._join(lambda unit, part: unit.cut(part), free)
+
     def first_state(self, n_units: int) -> NDArray[np.float64]:
         """Put the first states of the parts side by side."""
         return np.concatenate([unit.first_state(width) for unit, width in self.parts])

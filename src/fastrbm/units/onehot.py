@@ -104,6 +104,12 @@ class OneHot(Unit):
         wrong[..., :1] |= clean & ~on.any(axis=-1, keepdims=True)
         return wrong.reshape(x.shape)
 
+    def cut(self, free: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Groups of which some units are free and some not."""
+        groups = self.groups(free)
+        both = groups.any(axis=-1, keepdims=True) & ~groups.all(axis=-1, keepdims=True)
+        return np.broadcast_to(both, groups.shape).reshape(free.shape)
+
     def n_states(self, n_units: int) -> int:
         """Product of k over the groups."""
         size = self.n_classes or n_units
