@@ -6,6 +6,8 @@ always the same.
 
 import os
 import warnings
+from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 from hypothesis import HealthCheck, settings
@@ -32,6 +34,24 @@ def said(call):
         except SAID as error:
             assert str(error), f"{type(error).__name__} without a message"
             return None
+
+
+@contextmanager
+def little_memory(more=1 << 30):
+    """At most so many bytes beside those that the process has: more are a MemoryError, where the system can say so."""
+    try:
+        import resource
+
+        pages = int(Path("/proc/self/statm").read_text().split()[0])
+    except (ImportError, OSError):
+        yield
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + more, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
 
 
 def parameters_are_finite(rbm):
