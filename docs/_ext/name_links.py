@@ -49,7 +49,8 @@ def _link(app: Sphinx, doctree: nodes.document, docname: str) -> None:
 def _leave_to_the_gallery(app: Sphinx, docname: str, source: list[str]) -> None:
     """Keep sphinx-codeautolink off the code of examples, which Sphinx-Gallery links itself."""
     if docname.startswith("gallery/"):
-        source[0] = f".. autolink-skip:: file\n\n{source[0]}"
+        head, orphan, page = source[0].rpartition(":orphan:\n")  # a field only where a page begins with it
+        source[0] = f"{head}{orphan}\n.. autolink-skip:: file\n\n{page}"
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
