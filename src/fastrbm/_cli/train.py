@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from . import data as _data
 from . import messages, mpi, options, output
@@ -45,6 +45,56 @@ def command(namespace: argparse.Namespace) -> int:
         raise UsageError("the following arguments are required: --out")
     ranks = mpi.launched()
     namespace.quiet = namespace.quiet or (ranks is not None and ranks.rank > 0)
+    task = mpi.by_all(ranks, lambda: _prepared(namespace))
+    machine, rows, target = task.machine, task.rows, task.target
+    if not namespace.quiet:
+        print(_data.describe(task.data, namespace.binarize), flush=True)  # before a long silence
+    from fastrbm.callbacks import Terminated
+
+    begin = time.perf_counter()
+    began: list[int] = []
+    machine.set_params(callbacks=(_note(began), *_bars(namespace.quiet), *task.checkpoint))
+    before = getattr(machine, "n_iter_", 0)
+    try:
+        _fit(machine, rows, None if task.newest is None else namespace.checkpoint, ranks)
+    except Terminated as ended:
+        if ranks is None or not ranks.rank:
+            say(f"terminated; a checkpoint is in {namespace.checkpoint} (the same command with --resume goes on)")
+        return int(ended.code)  # type: ignore[arg-type]
+    except KeyboardInterrupt:
+        if not began or (ranks is not None and ranks.rank):
+            raise
+        _write(machine, task.data.columns or task.names, target)
+        say(
+            f"interrupted after {machine.n_iter_ - before} passes; what was learned so far is in {target} "
+            f"(fastrbm train {namespace.data} --resume {target} goes on)"
+        )
+        return 130
+    if ranks is not None and ranks.rank:
+        return 0  # the first process writes
+    seconds = time.perf_counter() - begin
+    _write(machine, task.data.columns or task.names, target)
+    name, score, scored = _score(machine, rows)
+    total = time.perf_counter() - begin
+    if not namespace.quiet:
+        _report(machine, before, (seconds, total), (name, score, scored), target)
+    return _verdict(name, score)
+
+
+class _Task(NamedTuple):
+    """What is trained on what, and what becomes of it."""
+
+    machine: Any
+    data: _data.Data
+    rows: Any
+    names: Any  #: of the columns that the machine knows
+    target: Path
+    checkpoint: tuple[Any, ...]
+    newest: Path | None
+
+
+def _prepared(namespace: argparse.Namespace) -> _Task:
+    """Check the options and read the data."""
     checkpoint, newest = _checkpoint(namespace)
     given = options.given_in(namespace)
     if namespace.scale is not None and "input_scale" in given:
@@ -56,38 +106,7 @@ def command(namespace: argparse.Namespace) -> int:
     names = take_names(machine)
     data = _data.load(namespace, names)
     rows = _data.prepare(data, machine, namespace)
-    if not namespace.quiet:
-        print(_data.describe(data, namespace.binarize), flush=True)  # before a long silence
-    from fastrbm.callbacks import Terminated
-
-    begin = time.perf_counter()
-    began: list[int] = []
-    machine.set_params(callbacks=(_note(began), *_bars(namespace.quiet), *checkpoint))
-    before = getattr(machine, "n_iter_", 0)
-    try:
-        _fit(machine, rows, None if newest is None else namespace.checkpoint, ranks)
-    except Terminated as ended:
-        if ranks is None or not ranks.rank:
-            say(f"terminated; a checkpoint is in {namespace.checkpoint} (the same command with --resume goes on)")
-        return int(ended.code)  # type: ignore[arg-type]
-    except KeyboardInterrupt:
-        if not began or (ranks is not None and ranks.rank):
-            raise
-        _write(machine, data.columns or names, target)
-        say(
-            f"interrupted after {machine.n_iter_ - before} passes; what was learned so far is in {target} "
-            f"(fastrbm train {namespace.data} --resume {target} goes on)"
-        )
-        return 130
-    if ranks is not None and ranks.rank:
-        return 0  # the first process writes
-    seconds = time.perf_counter() - begin
-    _write(machine, data.columns or names, target)
-    name, score, scored = _score(machine, rows)
-    total = time.perf_counter() - begin
-    if not namespace.quiet:
-        _report(machine, before, (seconds, total), (name, score, scored), target)
-    return _verdict(name, score)
+    return _Task(machine, data, rows, names, target, checkpoint, newest)
 
 
 def _fit(machine: Any, rows: Any, resume: Any, ranks: Any) -> None:
