@@ -69,6 +69,16 @@ def test_numba_cuda_must_be_what_numba_cuda_means(monkeypatch):
     assert "'Built-in'" in reason and "_numba_cuda_redirector" in reason
 
 
+@pytest.mark.parametrize("kind", [RuntimeError, ImportError, OSError])
+def test_an_import_that_fails_for_any_reason_is_one(kind, monkeypatch):
+    def missing(name, *_):
+        raise kind("Failure finding\n  libcudart.so.13")
+
+    monkeypatch.setattr(importlib, "import_module", missing)
+    reason = availability.package_reason()
+    assert reason.startswith("numba-cuda cannot be imported: Failure finding libcudart.so.13 (pip install")
+
+
 def driver(**changes):
     """A driver with one device that can be used."""
 

@@ -123,8 +123,8 @@ def package_reason() -> str | None:
         # packages that were installed elsewhere (pip install --target).
         importlib.import_module("_numba_cuda_redirector")
         cuda = importlib.import_module("numba.cuda")
-    except ImportError as error:
-        return f"numba-cuda cannot be imported: {error} ({INSTALL})"
+    except Exception as error:  # without the toolkit, whose loaders raise what they like, it may not even be imported
+        return f"numba-cuda cannot be imported: {' '.join(str(error).split())} ({INSTALL})"
     implementation = getattr(cuda, "implementation", "built-in")
     if implementation != "NVIDIA":
         return (
