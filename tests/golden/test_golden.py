@@ -14,7 +14,8 @@ HERE = machine()
 SAME_MACHINE = HERE == RECORDED["machine"]
 SAME_VERSIONS = HERE["versions"] == RECORDED["machine"]["versions"]
 #: "case, group" of portable groups in which NumPy, SciPy or a BLAS have a part: those of other architectures than
-#: x86-64 round otherwise (fused multiply-adds), whatever their kernels. What fastrbm's kernels do alone is compared.
+#: x86-64 round otherwise (fused multiply-adds), whatever their kernels, and other versions may (normal
+#: numbers with NumPy 2.4 and 2.5 do). What fastrbm's kernels do alone is compared.
 NOT_BY_KERNELS_ALONE = (
     "*/float64, *",  # products by the BLAS
     "*/pt/*, state",  # temperatures that follow the rates of exchange
@@ -33,8 +34,10 @@ X86 = platform.machine() in ("x86_64", "AMD64")
 
 
 def _set_aside(name, group):
-    """Whether what is on record from x86-64 says nothing of this machine."""
-    return not X86 and any(fnmatchcase(f"{name}, {group}", pattern) for pattern in NOT_BY_KERNELS_ALONE)
+    """Whether what is on record, from x86-64 and some versions of libraries, says nothing of this machine."""
+    return not (X86 and SAME_VERSIONS) and any(
+        fnmatchcase(f"{name}, {group}", pattern) for pattern in NOT_BY_KERNELS_ALONE
+    )
 
 
 def _families():
