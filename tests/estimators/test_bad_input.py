@@ -349,6 +349,13 @@ def test_plain_tables_are_still_looked_at():
             rbm.transform(wrong)
 
 
+def test_a_missing_folder_and_a_scale_are_named(tmp_path):
+    with pytest.warns(fastrbm.DataRangeWarning, match=r"input_scale=1/16\)"):
+        rbm = BernoulliRBM(2, n_iter=1, random_state=0).fit(16 * GOOD)
+    with pytest.raises(FileNotFoundError, match=r"no folder .*nowhere for m\.npz"):
+        rbm.save(tmp_path / "nowhere" / "m.npz")
+
+
 @pytest.mark.parametrize("kind", [BernoulliRBM, GaussianRBM, IsingRBM])
 @pytest.mark.parametrize("method", ["fit", "transform", "free_energy"])
 @pytest.mark.parametrize("value, what", [(np.nan, "NaN"), (np.inf, "infinity"), (-np.inf, "infinity")])

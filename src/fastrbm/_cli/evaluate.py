@@ -111,11 +111,11 @@ def _is_binary(machine: Any) -> bool:
 def _independent(rows: Any) -> float:
     """Mean log-likelihood of bits or spins under columns without a connection, with the means of these very rows."""
     import numpy as np
+    from scipy.special import entr
 
     off = min(0.0, float(rows.min()))  # -1 of spins
     on = (np.asarray(rows.mean(axis=0), dtype=np.float64).ravel() - off) / (1 - off)
-    inside = on[(on > 0) & (on < 1)]
-    return float((inside * np.log(inside) + (1 - inside) * np.log1p(-inside)).sum())
+    return -float((entr(on) + entr(1 - on)).sum())
 
 
 def _pseudo_likelihood(machine: Any, rows: Any) -> dict[str, Any]:
@@ -159,12 +159,11 @@ def _text(result: dict[str, Any]) -> str:
         if math.isinf(low):
             error = f", at most {high:.3f}; not reliable"
         lines.append(f"log-likelihood       {result['log_likelihood']:.3f} nats per row{error}")
+        if "independent_columns" in result:
+            columns = result["independent_columns"]
+            lines.append(f"independent columns  {columns:.3f} nats per row: a model has to beat it")
         ess, chains, stderr = result["ess"], result["chains"], result["log_partition_stderr"]
         sure = "" if exact else f", +- {stderr:.3f}, {ess:.0f} effective of {chains} chains"
-        if "independent_columns" in result:
-            lines.append(
-                f"independent columns  {result['independent_columns']:.3f} nats per row: a model has to beat it"
-            )
         how = f"{result['method']}{sure}, {result['seconds']:.2f} s"
         lines.append(f"log partition sum    {result['log_partition']:.3f} ({how})")
     if result["pseudo_likelihood"] is None:

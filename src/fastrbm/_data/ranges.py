@@ -106,7 +106,7 @@ class Range:
         self._said = True
         got = f"got values from {low:g} to {high:g}, the first one outside in column {self.place(column)}"
         by_hand = "X / 255" if high > _DARKEST_IMAGE else "X / X.max()"
-        least = "" if low < 0 else f"=1/{high:g}"  # what brings all values into [0, 1]
+        least = f"=1/{int(high)}" if low >= 0 and high == int(high) else ""  # what brings all values into [0, 1]
         option = "input_scale=1/255" if high > _DARKEST_IMAGE else f"input_scale{least}"
         scale = option if self._scaled else by_hand
         after = ". The estimator was fitted to uint8 images, which it divides by 255" if self._grey else ""

@@ -37,6 +37,16 @@ def check_scale(rows: States, units: tuple[str, str], log_variance: Any, mode: s
         Of the visible units; None is 0.
     mode : {"warn", "error", "allow"}
         The option `out_of_range`.
+
+    Warns
+    -----
+    fastrbm.DataRangeWarning
+        With "warn", for the column that is farthest out.
+
+    Raises
+    ------
+    ValueError
+        With "error", for the same.
     """
     n_units = rows.shape[1]
     real = _are_real(units[0], n_units)
